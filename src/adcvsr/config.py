@@ -1,0 +1,215 @@
+"""The network's configuration and the presets; free of torch, so the runtime can read it too.
+
+One class describes every size, from `nano` to the published network: a preset is a config, never
+other code. It is stored in checkpoints and in bundle manifests.
+
+    from adcvsr.config import PRESETS
+    PRESETS["nano"].widths
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from .errors import ConfigError
+
+SCALE = 4
+"""Upscaling factor of every AdcVSR network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdcVsrConfig:
+    """Sizes and choices of one network.
+
+    The 2D part follows the Stable Diffusion UNet as pruned by AdcSR (arXiv 2411.13383) and the
+    temporal part AdcVSR (arXiv 2603.00458, section 3.1): pixel-unshuffle, UNet, link convolution,
+    decoder, with 1D temporal convolutions after UNet blocks.
+    """
+
+    name: str
+    """Preset or user-given name, used in manifests and messages."""
+
+    unshuffle: int
+    """Pixel-unshuffle factor of the stem: 1 keeps the input resolution, 2 is the published one."""
+
+    widths: tuple[int, ...]
+    """Channels of each UNet level, finest first; each further level halves the resolution."""
+
+    down_blocks: tuple[int, ...]
+    """Residual blocks of each level on the way down."""
+
+    mid_blocks: int
+    """Residual blocks at the coarsest level between the two ways; 0 for none."""
+
+    up_blocks: tuple[int, ...]
+    """Residual blocks of each level on the way up, finest first; 0 for none."""
+
+    skip: Literal["concat", "add", "none"]
+    """How the way down reaches the way up: `concat` gives every up block one skip tensor, as Stable
+    Diffusion does; `add` adds one tensor a level and one around the whole body; `none` for a plain stack of
+    blocks."""
+
+    norm: Literal["group", "none"]
+    """GroupNorm before every convolution of a block, or no norms at all (INT8-friendly)."""
+
+    activation: Literal["silu", "relu"]
+    """Activation of the blocks."""
+
+    attention_levels: tuple[int, ...] = ()
+    """UNet levels whose blocks are each followed by a self-attention transformer block."""
+
+    mid_attention: bool = False
+    """A transformer block between the mid blocks."""
+
+    attention_heads: tuple[int, ...] = ()
+    """Heads of each level's attention; empty when no level has attention."""
+
+    temporal_sites: tuple[str, ...] | Literal["all"] = ()
+    """Blocks followed by a temporal block: their module paths in the UNet, such as
+    `down_blocks.0.resnets.1`; `all` for every residual and transformer block."""
+
+    temporal_kernel: int = 2
+    """Frames a temporal convolution sees; 2 needs only the previous frame."""
+
+    temporal_convs: Literal[1, 2] = 1
+    """Convolutions of a temporal block: `x + conv(x)` or `x + conv2(relu(conv1(x)))`."""
+
+    causal: bool = True
+    """Causal networks see no future frame and can stream with carried state."""
+
+    decoder: Literal["pixel_shuffle", "vae"] = "pixel_shuffle"
+    """`pixel_shuffle`: one convolution and a rearrangement; `vae`: the half-width SD VAE decoder."""
+
+    decoder_widths: tuple[int, ...] = ()
+    """Channels of the VAE decoder's levels, finest first; empty for `pixel_shuffle`."""
+
+    def __post_init__(self) -> None:
+        """Check the values against each other.
+
+        Raises:
+            ConfigError: A value is out of range; the message names the field.
+        """
+        levels = len(self.widths)
+        self._require(self.unshuffle in (1, 2, 4), "unshuffle", "1, 2 or 4")
+        self._require(levels >= 1 and min(self.widths) >= 1, "widths", "at least one level")
+        self._require(len(self.down_blocks) == levels, "down_blocks", f"{levels} numbers")
+        self._require(len(self.up_blocks) == levels, "up_blocks", f"{levels} numbers")
+        self._require(self.temporal_kernel >= 2, "temporal_kernel", "2 or more")
+        self._require(
+            self.causal or self.temporal_kernel % 2 == 1,
+            "temporal_kernel",
+            "odd when the network is not causal",
+        )
+        uses_attention = bool(self.attention_levels) or self.mid_attention
+        self._require(
+            len(self.attention_heads) == (levels if uses_attention else 0),
+            "attention_heads",
+            f"{levels} numbers" if uses_attention else "() without attention",
+        )
+        if self.skip == "concat":
+            wanted = tuple(n + 1 for n in self.down_blocks)
+            self._require(self.up_blocks == wanted, "up_blocks", f"{wanted} with skip='concat'")
+        if self.decoder == "vae":
+            # 8x up from the UNet's half resolution is 4x of the input: SD's VAE has three doublings.
+            self._require(len(self.decoder_widths) == 4, "decoder_widths", "4 numbers with 'vae'")
+            self._require(self.unshuffle == 2, "unshuffle", "2 with decoder='vae'")
+        else:
+            self._require(not self.decoder_widths, "decoder_widths", "() with 'pixel_shuffle'")
+
+    def _require(self, holds: bool, field: str, wanted: str) -> None:
+        if not holds:
+            raise ConfigError(
+                f"config '{self.name}': {field}={getattr(self, field)!r}, expected {wanted}"
+            )
+
+    @property
+    def size_multiple(self) -> int:
+        """Input height and width must be multiples of this (the runtime pads to it)."""
+        return self.unshuffle * 2 ** (len(self.widths) - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON-ready values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AdcVsrConfig:
+        """Build a config from `to_dict` values, as read from JSON (lists become tuples).
+
+        Raises:
+            ConfigError: An unknown or missing field (the nearest valid one is named), or a value
+                out of range.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"network config: unknown key '{key}'{nearest(key, known)}")
+        required = [
+            name for name, field in known.items() if field.default is dataclasses.MISSING
+        ]
+        missing = [name for name in required if name not in values]
+        if missing:
+            raise ConfigError(f"network config: missing {', '.join(missing)}")
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()},
+        )
+
+
+def nearest(key: str, known: Mapping[str, object]) -> str:
+    """Return ", did you mean 'x'?" for the known key closest to a mistyped one, or nothing."""
+    close = difflib.get_close_matches(key, known, n=1)
+    return f", did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(sorted(known))}"
+
+
+PRESETS: dict[str, AdcVsrConfig] = {
+    # 16 channels fill one AVX-512 register; at equal CPU time a thin network at full resolution
+    # beats a wide one at half resolution (docs/decisions.md, nano).
+    "nano": AdcVsrConfig(
+        name="nano",
+        unshuffle=1,
+        widths=(16,),
+        down_blocks=(4,),
+        mid_blocks=0,
+        up_blocks=(0,),
+        skip="none",
+        norm="none",
+        activation="relu",
+        temporal_sites=("down_blocks.0.resnets.0",),
+    ),
+    # The published network: 456,073,683 parameters and 38 temporal blocks, 572.9 M together.
+    "paper": AdcVsrConfig(
+        name="paper",
+        unshuffle=2,
+        widths=(240, 480, 960, 960),
+        down_blocks=(2, 2, 2, 2),
+        mid_blocks=2,
+        up_blocks=(3, 3, 3, 3),
+        skip="concat",
+        norm="group",
+        activation="silu",
+        attention_levels=(0, 1, 2),
+        mid_attention=True,
+        attention_heads=(5, 10, 20, 20),
+        temporal_sites="all",
+        temporal_kernel=3,
+        temporal_convs=2,
+        causal=False,
+        decoder="vae",
+        decoder_widths=(64, 128, 256, 256),
+    ),
+}
+"""The named configs; `AdcVsrConfig` with any other values is as good."""
+
+
+def preset(name: str) -> AdcVsrConfig:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: There is no such preset; the message lists them.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset '{name}'{nearest(name, cast('dict[str, object]', PRESETS))}")
+    return PRESETS[name]

@@ -1,0 +1,91 @@
+"""Every error a caller of adcvsr can act on: one root, one class per reason.
+
+Messages say what happened (with the values), what was expected, and what to do. The CLI prints
+them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake of the caller.
+
+    AdcVsrError
+    |-- ConfigError              a network or training configuration that makes no sense
+    |-- CheckpointError          a checkpoint that cannot be read or does not fit its config
+    |-- BundleError              a bundle that is damaged, too new or inconsistent
+    |   `-- BundleNotFoundError  no bundle of that name or at that path
+    |-- MissingPackageError      an optional package is not installed
+    |-- BackendUnavailableError  the requested backend or variant cannot run here
+    |-- InputNotFoundError       the input file is not there
+    |-- UnreadableVideoError     the input cannot be decoded as video
+    |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
+    |-- OutputExistsError        the output is there and may not be overwritten
+    |-- OutputNotWritableError   the output cannot be written
+    |-- TrainingDataError        no usable training data
+    |-- TrainingDivergedError    the loss is no longer finite
+    `-- ParityError              an exported graph does not match the network
+"""
+
+from __future__ import annotations
+
+
+class AdcVsrError(Exception):
+    """Root of all errors adcvsr raises on purpose."""
+
+
+class ConfigError(AdcVsrError, ValueError):
+    """A configuration value is out of its range or contradicts another."""
+
+
+class CheckpointError(AdcVsrError, ValueError):
+    """A checkpoint cannot be read, or its tensors do not fit its config."""
+
+
+class BundleError(AdcVsrError, ValueError):
+    """A bundle is damaged, from a newer schema, or inconsistent with itself."""
+
+
+class BundleNotFoundError(BundleError, FileNotFoundError):
+    """No bundle of that name is installed and no bundle lies at that path."""
+
+
+class MissingPackageError(AdcVsrError, ImportError):
+    """An optional package is needed and not installed; the message names the extra."""
+
+
+class BackendUnavailableError(AdcVsrError, RuntimeError):
+    """The requested backend, variant or precision cannot run on this machine."""
+
+
+class InputNotFoundError(AdcVsrError, FileNotFoundError):
+    """The input file does not exist or is not a file."""
+
+
+class UnreadableVideoError(AdcVsrError, ValueError):
+    """The input exists but holds no video that can be decoded."""
+
+
+class UnsupportedVideoError(AdcVsrError, ValueError):
+    """The input is a valid video of a kind adcvsr refuses, because the result would be wrong."""
+
+
+class OutputExistsError(AdcVsrError, FileExistsError):
+    """The output exists and overwriting was not asked for."""
+
+
+class OutputNotWritableError(AdcVsrError, OSError):
+    """The output cannot be created, written or finished."""
+
+
+class TrainingDataError(AdcVsrError, ValueError):
+    """The training folders hold nothing that can be trained on."""
+
+
+class TrainingDivergedError(AdcVsrError, ArithmeticError):
+    """The training loss became NaN or infinite; the last good checkpoint was kept."""
+
+
+class ParityError(AdcVsrError, AssertionError):
+    """An exported graph differs from the network by more than its threshold."""
+
+
+def missing_package(package: str, extra: str, purpose: str) -> MissingPackageError:
+    """Build the error for an optional package: what needs it and the command that installs it."""
+    return MissingPackageError(
+        f"{purpose} needs the package '{package}', which is not installed: "
+        f"pip install 'adcvsr[{extra}]'"
+    )

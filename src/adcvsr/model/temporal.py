@@ -1,0 +1,148 @@
+"""1D temporal convolutions and the state they carry from frame to frame.
+
+The temporal part of AdcVSR (arXiv 2603.00458, section 3.1): residual blocks of 1D convolutions over
+time, inserted after UNet blocks. A convolution over k frames is written as a sum of k 1x1 2D
+convolutions, one a frame ("taps"): a stream then needs no Conv3d and no concatenation, both of
+which cost more than they compute on CPU and in INT8 (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class StateFlow:
+    """The carried state's way through one forward pass: what came in, what goes out.
+
+    Args:
+        frames: T, the frames of the clip in this pass.
+        past: State tensors by name as returned by the previous pass; None for "no past".
+    """
+
+    def __init__(self, frames: int, past: Mapping[str, Tensor] | None = None) -> None:
+        self.frames = frames
+        self.past = past
+        self.next: dict[str, Tensor] = {}
+
+
+class TemporalConv(nn.Module):
+    """A convolution over time with kernel k, full in channels, one 1x1 tap a frame.
+
+    Args:
+        channels: C of input and output.
+        kernel: k, frames seen. Causal: the frame and the k-1 before it; else k//2 on each side.
+        causal: Whether the convolution may see only the past.
+        site: Module path in the UNet; names the state tensor.
+        divisor: Input height over this convolution's height.
+    """
+
+    def __init__(
+        self, channels: int, *, kernel: int, causal: bool, site: str, divisor: int
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.kernel = kernel
+        self.causal = causal
+        self.divisor = divisor
+        self.state_name = "state_" + site.replace(".", "_")
+        # Oldest frame first; one bias for the sum.
+        self.taps = nn.ModuleList(
+            nn.Conv2d(channels, channels, 1, bias=tap == kernel - 1) for tap in range(kernel)
+        )
+        for tap in self.taps:
+            assert isinstance(tap, nn.Conv2d)
+            nn.init.kaiming_uniform_(tap.weight, a=5**0.5)
+            tap.weight.data /= kernel**0.5
+
+    @property
+    def state_channels(self) -> int:
+        """Channels of the carried state: the k-1 previous input frames, oldest first."""
+        return (self.kernel - 1) * self.channels
+
+    def zero_init(self) -> None:
+        """Make the output zero, so that a residual block around it starts as identity."""
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, flow: StateFlow) -> Tensor:
+        """Convolve over time.
+
+        Args:
+            x: (N*T, C, H, W).
+            flow: Carries T and, when causal, this convolution's state (N, (k-1)*C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        if flow.frames == 1 and self.causal:
+            return self._stream(x, flow)
+        _, c, h, w = x.shape
+        frames = x.unflatten(0, (-1, flow.frames))  # (N, T, C, H, W)
+        if self.causal:
+            past = self._past(frames[:, 0], flow).unflatten(1, (self.kernel - 1, c))
+            padded = torch.cat([past, frames], 1)  # (N, T+k-1, C, H, W)
+            flow.next[self.state_name] = padded[:, flow.frames :].flatten(1, 2)
+        else:
+            reach = self.kernel // 2
+            padded = F.pad(frames, (0, 0, 0, 0, 0, 0, reach, reach))
+        out = torch.zeros((), dtype=x.dtype, device=x.device)
+        for offset, tap in enumerate(self.taps):
+            out = out + tap(padded[:, offset : offset + flow.frames].reshape(-1, c, h, w))
+        return out
+
+    def _stream(self, x: Tensor, flow: StateFlow) -> Tensor:
+        """One frame with carried state; the form that is exported."""
+        past = self._past(x, flow).chunk(self.kernel - 1, 1) if self.kernel > 2 else None
+        frames = [*(past or [self._past(x, flow)]), x]
+        flow.next[self.state_name] = torch.cat(frames[1:], 1) if self.kernel > 2 else x
+        out = self.taps[0](frames[0])
+        for frame, tap in zip(frames[1:], list(self.taps)[1:], strict=True):
+            out = out + tap(frame)
+        return out
+
+    def _past(self, like: Tensor, flow: StateFlow) -> Tensor:
+        if flow.past is not None:
+            return flow.past[self.state_name]
+        n, _, h, w = like.shape
+        return like.new_zeros(n, self.state_channels, h, w)
+
+
+class TemporalBlock(nn.Module):
+    """`x + conv(x)` or `x + conv2(relu(conv1(x)))` over time, identity at the start.
+
+    Only the last convolution starts at zero: with both at zero no gradient reaches the first
+    (paper.md 1.3, ControlNet's zero convolution).
+
+    Args:
+        channels: C of input and output.
+        kernel: Frames each convolution sees.
+        convs: 1 or 2 convolutions.
+        causal: Whether the block may see only the past.
+        site: Module path in the UNet of the block this one follows.
+        divisor: Input height over this block's height.
+    """
+
+    def __init__(
+        self, channels: int, *, kernel: int, convs: int, causal: bool, site: str, divisor: int
+    ) -> None:
+        super().__init__()
+        names = ["conv1", "conv2"][:convs]
+        for name in names:
+            conv = TemporalConv(
+                channels, kernel=kernel, causal=causal, site=f"{site}.{name}", divisor=divisor
+            )
+            self.add_module(name, conv)
+        last = self.get_submodule(names[-1])
+        assert isinstance(last, TemporalConv)
+        last.zero_init()
+
+    def forward(self, x: Tensor, flow: StateFlow) -> Tensor:
+        """Mix frames: (N*T, C, H, W) -> (N*T, C, H, W)."""
+        y: Tensor = self.conv1(x, flow)
+        if hasattr(self, "conv2"):
+            y = self.conv2(F.relu(y), flow)
+        return x + y
