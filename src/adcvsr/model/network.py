@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..config import AdcVsrConfig
 from ..errors import ConfigError
+from .blocks import ResnetBlock
 from .decoder import PixelShuffleDecoder, VaeDecoder, unpack_frames
 from .temporal import StateFlow, TemporalConv
 from .unet import UNet
@@ -74,6 +75,19 @@ class AdcVsr(nn.Module):
         if not self.config.causal:
             return {}
         return {c.state_name: (c.state_channels, c.divisor) for _, c in self._temporal_convs()}
+
+    def start_as_interpolation(self) -> None:
+        """Initialise a pixel-shuffle network as plain interpolation, so training starts from it.
+
+        Residual blocks start as identity (their last convolution at a tenth), the decoder as the
+        upscaling of the stem's copy of the input. VAE decoders keep their random start.
+        """
+        if not isinstance(self.decoder, PixelShuffleDecoder):
+            return
+        for module in self.unet.modules():
+            if isinstance(module, ResnetBlock):
+                module.conv2.weight.data.mul_(0.1)
+        self.decoder.interpolation_init(self.unet.conv_in, self.config.unshuffle)
 
     def forward_packed(self, frames: Tensor, flow: StateFlow) -> Tensor:
         """Run the network on frames as batch.

@@ -1,0 +1,191 @@
+"""Decode, infer and encode at the same time, in three threads with bounded queues between.
+
+Every frame comes out, in order; memory does not depend on the video's length. The first error of
+any stage stops all of them and is raised to the caller; so is Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import av
+
+from .session import Session
+from .sink import FileSink
+from .source import FileSource, SourceFrame
+from .thread_clock import ThreadClock
+
+QUEUE_LENGTH = 4
+"""Items between two stages: enough to even out frame times, 11 MB a queue at 720p output."""
+
+POLL_SECONDS = 0.1
+"""How often a waiting stage looks whether to stop."""
+
+T = TypeVar("T")
+Item = SourceFrame | av.Packet
+
+
+@dataclass
+class StageTimes:
+    """Time one stage spent."""
+
+    wall: float = 0.0
+    """Seconds working, without waiting for its neighbours."""
+
+    clock: ThreadClock = field(default_factory=ThreadClock)
+    """CPU seconds, helper threads included."""
+
+
+@dataclass
+class PipelineResult:
+    """What a run of the pipeline did."""
+
+    frames: int = 0
+    """Frames written."""
+
+    seconds: float = 0.0
+    """Wall seconds from the first frame's decoding to the last one's encoding."""
+
+    stages: dict[str, StageTimes] = field(
+        default_factory=lambda: {name: StageTimes() for name in ("decode", "infer", "encode")}
+    )
+
+
+class _Stopped(Exception):
+    """Another stage failed or the user interrupted; this stage ends quietly."""
+
+
+class Pipeline:
+    """One run from a source through a session into a sink.
+
+    Args:
+        source: Opened.
+        session: Opened.
+        sink: Opened, its encoder started.
+        result: Filled while running; its clocks may have claimed threads already.
+        progress: Called in the encoding thread after every frame with the frames written.
+    """
+
+    def __init__(
+        self,
+        source: FileSource,
+        session: Session,
+        sink: FileSink,
+        result: PipelineResult,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.source, self.session, self.sink = source, session, sink
+        self.result = result
+        self.progress = progress
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._decoded: queue.Queue[Item | None] = queue.Queue(QUEUE_LENGTH)
+        self._upscaled: queue.Queue[Item | None] = queue.Queue(QUEUE_LENGTH)
+
+    def run(self) -> PipelineResult:
+        """Run to the end of the source.
+
+        Raises:
+            AdcVsrError: A stage failed.
+            KeyboardInterrupt: The user interrupted; all stages have ended.
+        """
+        began = time.monotonic()
+        threads = [
+            threading.Thread(target=self._guard, args=(name, stage), name=f"adcvsr-{name}")
+            for name, stage in (
+                ("decode", self._decode),
+                ("infer", self._infer),
+                ("encode", self._encode),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(POLL_SECONDS)
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+        if self._error is not None:
+            raise self._error
+        self.result.seconds = time.monotonic() - began
+        return self.result
+
+    def _guard(self, name: str, stage: Callable[[StageTimes], None]) -> None:
+        times = self.result.stages[name]
+        try:
+            with times.clock.own():
+                stage(times)
+        except _Stopped:
+            pass
+        except BaseException as error:
+            if self._error is None:
+                self._error = error
+            self._stop.set()
+        finally:
+            times.clock.sample()
+
+    def _decode(self, times: StageTimes) -> None:
+        for item in _timed(iter(self.source), times):
+            self._put(self._decoded, item)
+        self._put(self._decoded, None)
+
+    def _infer(self, times: StageTimes) -> None:
+        while (item := self._get(self._decoded)) is not None:
+            if isinstance(item, SourceFrame):
+                began = time.monotonic()
+                item = SourceFrame(self.session.infer(item.rgb), item.pts)
+                times.wall += time.monotonic() - began
+            self._put(self._upscaled, item)
+        self._put(self._upscaled, None)
+
+    def _encode(self, times: StageTimes) -> None:
+        while (item := self._get(self._upscaled)) is not None:
+            began = time.monotonic()
+            if isinstance(item, SourceFrame):
+                self.sink.write(item.rgb, item.pts)
+                self.result.frames += 1
+                self.progress(self.result.frames)
+            else:
+                self.sink.carry(item)
+            times.wall += time.monotonic() - began
+        began = time.monotonic()
+        self.sink.flush()
+        times.wall += time.monotonic() - began
+
+    def _put(self, target: queue.Queue[T], item: T) -> None:
+        while not self._stop.is_set():
+            try:
+                target.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+        raise _Stopped
+
+    def _get(self, source: queue.Queue[T]) -> T:
+        while not self._stop.is_set():
+            try:
+                return source.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+        raise _Stopped
+
+
+def _timed(items: Iterator[Item], times: StageTimes) -> Iterator[Item]:
+    """Yield items, counting the time spent making them."""
+    while True:
+        began = time.monotonic()
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        finally:
+            times.wall += time.monotonic() - began
+        yield item

@@ -1,0 +1,304 @@
+"""Writing video files: RGB frames in, encoded and muxed beside the final name, moved at the end.
+
+    with FileSink(path, source, options) as sink:
+        sink.write(rgb, pts)
+        sink.finish()
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from ..colour import frame_from_rgb
+from ..config import SCALE
+from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
+from .carried import CarriedStream, carry_streams
+from .source import FileSource, VideoInfo
+
+ENCODERS = {
+    ".mp4": "libx264",
+    ".m4v": "libx264",
+    ".mov": "libx264",
+    ".mkv": "libx264",
+    ".ts": "libx264",
+    ".avi": "libx264",
+    ".webm": "libvpx-vp9",
+}
+"""Output containers by file name ending, and the encoder each gets by default."""
+
+ROTATION_TAGGED = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+"""Containers that can carry a rotation; elsewhere the picture itself is turned."""
+
+PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
+"""Preferred encoder input, best supported by players first."""
+
+CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
+PRESET_ENCODERS = frozenset({"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc"})
+
+KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
+"""Container metadata that stays true of the upscaled video."""
+
+DEFAULT_CRF = "20"
+DEFAULT_PRESET = "veryfast"
+"""Real time on two cores beside the network: medium costs 2.5 times as much (docs/decisions.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How the output is encoded."""
+
+    encoder: str | None = None
+    """FFmpeg encoder; None takes the container's default."""
+
+    preset: str | None = None
+    """The encoder's preset; None is `veryfast` where there is one."""
+
+    crf: int | None = None
+    """Constant rate factor, lower is better; None is 20 where there is one."""
+
+    overwrite: bool = False
+    """Whether an existing output may be replaced."""
+
+
+def check_output(path: Path, options: EncodeOptions, source: Path | None = None) -> None:
+    """Refuse an output that cannot be written, before any work is done.
+
+    Args:
+        path: The output file.
+        options: Of the sink.
+        source: The input, which the output may not be.
+
+    Raises:
+        OutputExistsError: It exists and `options.overwrite` is off.
+        OutputNotWritableError: Its folder is missing or not writable, or it is the input.
+        ConfigError: Its ending names no known container.
+    """
+    if path.suffix.lower() not in ENCODERS:
+        raise ConfigError(
+            f"output '{path}' ends in '{path.suffix}'; expected one of: {', '.join(ENCODERS)}"
+        )
+    if source is not None and path.exists() and path.samefile(source):
+        raise OutputNotWritableError(f"output '{path}' is the input; choose another name")
+    if path.is_dir():
+        raise OutputNotWritableError(f"output '{path}' is a directory; name a file")
+    if path.exists() and not options.overwrite:
+        raise OutputExistsError(f"output '{path}' exists; pass --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise OutputNotWritableError(
+            f"output folder '{path.parent}' does not exist; create it first"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputNotWritableError(f"output folder '{path.parent}' is not writable")
+
+
+class FileSink:
+    """An output file. The final path never holds a partial file: see `finish`.
+
+    Args:
+        path: The final name; its ending chooses the container.
+        source: Gives times, colours, rotation, aspect, metadata and the streams to carry.
+        options: Encoder choices.
+        note: Called with lines worth telling the user.
+
+    Raises:
+        OutputExistsError, OutputNotWritableError, ConfigError: See `check_output`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: FileSource,
+        options: EncodeOptions,
+        note: Callable[[str], None],
+    ) -> None:
+        check_output(path, options, source.path)
+        self.path = path
+        info = source.info
+        self.info = info
+        self.turns = 0
+        self._finished = False
+        self._reformatter = VideoReformatter()
+        token = secrets.token_hex(4)
+        self._part = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
+        try:
+            self._container = av.open(str(self._part), "w")
+        except (av.FFmpegError, OSError) as error:
+            raise OutputNotWritableError(f"cannot write beside '{path}': {error}") from error
+        try:
+            self._add_video(info, options, note)
+            self._container.metadata.update(
+                {k: v for k, v in source.container.metadata.items() if k in KEPT_METADATA}
+            )
+            self._carried: dict[int, CarriedStream] = carry_streams(
+                source.carried, self._container, offset=source.time_offset, note=note
+            )
+        except BaseException:
+            self.abort()
+            raise
+
+    def _add_video(
+        self, info: VideoInfo, options: EncodeOptions, note: Callable[[str], None]
+    ) -> None:
+        suffix = self.path.suffix.lower()
+        encoder = options.encoder or ENCODERS[suffix]
+        codec = _find_encoder(encoder)
+        rate = info.rate.limit_denominator(65535)
+        try:
+            stream: Any = self._container.add_stream(encoder, rate=rate)
+        except (ValueError, av.FFmpegError) as error:
+            raise ConfigError(
+                f"'{suffix}' files cannot hold video of encoder '{encoder}': {error}"
+            ) from error
+        width, height = info.width * SCALE, info.height * SCALE
+        if info.rotation and suffix not in ROTATION_TAGGED:
+            self.turns = info.rotation // 90
+            note(f"the picture is turned by {info.rotation} degrees: {suffix} cannot tag rotation")
+        elif info.rotation:
+            stream.set_display_rotation(info.rotation)
+        swapped = self.turns % 2 == 1
+        stream.width, stream.height = (height, width) if swapped else (width, height)
+        supported = [f.name for f in codec.video_formats or []]
+        self.width, self.height = stream.width, stream.height
+        self._pixel_format = next((f for f in PIXEL_FORMATS if f in supported), supported[0])
+        stream.pix_fmt = self._pixel_format
+        aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
+        context = stream.codec_context
+        context.sample_aspect_ratio = aspect
+        context.time_base = info.time_base
+        context.framerate = rate
+        colours = info.colours
+        context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
+        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        stream.options = _encoder_options(encoder, options)
+        self.encoder = encoder
+        self._stream = stream
+
+    def open_encoder(self) -> None:
+        """Start the encoder and write the header; called once before the first frame.
+
+        Raises:
+            OutputNotWritableError: The encoder or the container refuses the stream.
+        """
+        self._guard(self._container.start_encoding)
+
+    def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
+        """Encode one frame.
+
+        Args:
+            rgb: (4H, 4W, 3) uint8 of the source's H and W.
+            pts: In ticks of the source's time base.
+
+        Raises:
+            OutputNotWritableError: The disk is full or gone.
+        """
+        if self.turns:
+            rgb = np.ascontiguousarray(np.rot90(rgb, self.turns))
+        frame = frame_from_rgb(rgb, self.info.colours, self._pixel_format, self._reformatter)
+        frame.pts = pts
+        frame.time_base = self.info.time_base
+        self._guard(lambda: self._container.mux(self._stream.encode(frame)))
+
+    def carry(self, packet: av.Packet) -> None:
+        """Write a packet of another stream, where that stream is carried at all."""
+        stream = self._carried.get(packet.stream_index)
+        if stream is not None:
+            ready = stream.packet(packet)
+            if ready is not None:
+                self._guard(lambda: self._container.mux(ready))
+
+    def flush(self) -> None:
+        """Encode what the encoder still holds.
+
+        Raises:
+            OutputNotWritableError: The disk is full or gone.
+        """
+        self._guard(lambda: self._container.mux(self._stream.encode(None)))
+
+    def finish(self) -> None:
+        """Close the file and move it to its final name.
+
+        Raises:
+            OutputNotWritableError: The disk is full or gone; nothing is left behind.
+        """
+        self._guard(self._container.close)
+        self._finished = True
+        try:
+            os.replace(self._part, self.path)
+        except OSError as error:
+            self.abort()
+            raise OutputNotWritableError(f"cannot move the result to '{self.path}'") from error
+
+    def abort(self) -> None:
+        """Throw the partial file away; safe to call at any time."""
+        if not self._finished:
+            self._finished = True
+            try:
+                self._container.close()
+            except (av.FFmpegError, OSError, ValueError):
+                pass  # a broken container need not close cleanly: it is thrown away
+        self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> FileSink:
+        """Return itself; the constructor opened the file."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the finished file, or nothing."""
+        if not self._finished:
+            self.abort()
+
+    def _guard(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputNotWritableError(
+                f"writing '{self.path}' failed: {reason}; nothing was left behind"
+            ) from error
+
+
+def _find_encoder(name: str) -> Any:
+    try:
+        codec = av.Codec(name, "w")
+    except ValueError as error:
+        raise ConfigError(
+            f"no encoder '{name}' in this FFmpeg; common ones: libx264, libx265, libvpx-vp9, "
+            "libsvtav1, h264_nvenc"
+        ) from error
+    if codec.type != "video":
+        raise ConfigError(f"'{name}' is an encoder for {codec.type}, expected one for video")
+    return codec
+
+
+def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
+    """Options in the encoder's own terms; asking for one it lacks is an error."""
+    chosen: dict[str, str] = {}
+    if encoder in CRF_ENCODERS:
+        chosen["crf"] = str(options.crf) if options.crf is not None else DEFAULT_CRF
+    elif options.crf is not None:
+        raise ConfigError(f"encoder '{encoder}' has no crf; leave --crf out")
+    if encoder in PRESET_ENCODERS:
+        if options.preset is not None or encoder in ("libx264", "libx265"):
+            chosen["preset"] = options.preset or DEFAULT_PRESET
+    elif options.preset is not None:
+        raise ConfigError(f"encoder '{encoder}' has no presets; leave --preset out")
+    if encoder == "libvpx-vp9":
+        chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+    return chosen
+

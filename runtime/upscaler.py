@@ -1,0 +1,204 @@
+"""Upscaling for Python users and for the CLI: frames one by one, or a file as a whole.
+
+    with Upscaler("nano") as upscaler:
+        big = upscaler(frame)
+        upscaler.upscale_file("in.mp4", "out.mp4")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..bundle import Bundle, open_bundle
+from ..errors import BundleError
+from .backends import create_session
+from .pipeline import Pipeline, PipelineResult
+from .session import Frame, Session
+from .sink import EncodeOptions, FileSink, check_output
+from .source import FileSource
+
+
+@dataclass(frozen=True)
+class UpscaleReport:
+    """What `Upscaler.upscale_file` did; `to_json` is what `adcvsr upscale --json` prints."""
+
+    input: str
+    output: str
+    input_size: tuple[int, int]
+    """Width and height in pixels."""
+    output_size: tuple[int, int]
+    """Width and height in pixels."""
+    frames: int
+    """Frames written."""
+    seconds: float
+    """Wall seconds of the pipeline."""
+    fps: float
+    """Frames a second of wall time."""
+    backend: str
+    variant: str
+    model: str
+    encoder: str
+    stages: dict[str, dict[str, float | None]]
+    """Wall and CPU seconds of decode, infer and encode; CPU is None where the system cannot tell."""
+    damaged_packets: int
+    """Packets of the input that could not be decoded and were skipped."""
+    notes: list[str]
+    """What was left out, converted or repaired, one line each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)
+
+
+class Upscaler:
+    """A loaded network. Use it as a context manager, or call `close`.
+
+    Args:
+        model: A bundle's name (see `adcvsr models`) or path, or an opened `Bundle`.
+        backend: `auto` or one of `adcvsr.runtime.backends.BACKENDS`.
+        variant: A variant of the bundle; None for the backend's default.
+        threads: Threads of a CPU backend; 0 for all processors.
+        allow_untrained: Run bundles marked untrained, whose output is no picture.
+
+    Raises:
+        BundleNotFoundError: No such bundle.
+        BundleError: A damaged bundle, or an untrained one without `allow_untrained`.
+        BackendUnavailableError, MissingPackageError: The backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Bundle = "nano",
+        *,
+        backend: str = "auto",
+        variant: str | None = None,
+        threads: int = 0,
+        allow_untrained: bool = False,
+    ) -> None:
+        self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
+        if not self.bundle.trained and not allow_untrained:
+            raise BundleError(
+                f"bundle '{self.bundle.name}' is untrained: its output is no picture; "
+                "it is for speed and build work (allow_untrained=True runs it all the same)"
+            )
+        self._result = PipelineResult()
+        self.session: Session = create_session(
+            self.bundle, backend=backend, variant=variant, threads=threads
+        )
+        with self._result.stages["infer"].clock.claim():
+            self.session.__enter__()
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Upscale the next frame of a stream; state is carried from call to call.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, any size; a change of size starts a new stream.
+
+        Returns:
+            (4H, 4W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: The frame has another shape or dtype.
+        """
+        return self.session.infer(frame)
+
+    def reset(self) -> None:
+        """Forget the past: the next frame starts a new stream (a cut, a seek, another source)."""
+        self.session.reset()
+
+    def close(self) -> None:
+        """Free the network."""
+        self.session.__exit__(None, None, None)
+
+    def __enter__(self) -> Upscaler:
+        """Return itself; the constructor loaded the network."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free the network."""
+        self.close()
+
+    def upscale_file(
+        self,
+        source: str | Path,
+        output: str | Path,
+        *,
+        options: EncodeOptions | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> UpscaleReport:
+        """Upscale a video file with everything in it.
+
+        Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
+        carried over. The output appears under its name only when it is complete.
+
+        Args:
+            source: Input file.
+            output: Output file; the ending chooses the container.
+            options: Encoder choices.
+            progress: Called after every frame with frames written and frames expected (0 when
+                unknown), in another thread.
+
+        Raises:
+            InputNotFoundError, UnreadableVideoError, UnsupportedVideoError: The input.
+            OutputExistsError, OutputNotWritableError, ConfigError: The output.
+        """
+        options = options or EncodeOptions()
+        source, output = Path(source), Path(output)
+        result = PipelineResult()
+        result.stages["infer"].clock = self._result.stages["infer"].clock.restarted()
+        with result.stages["decode"].clock.claim():
+            reader = FileSource(source)
+        notes: list[str] = []
+        with reader:
+            check_output(output, options, source)
+            self.reset()
+            with FileSink(output, reader, options, notes.append) as sink:
+                with result.stages["encode"].clock.claim():
+                    sink.open_encoder()
+                expected = reader.info.frames
+
+                def step(done: int) -> None:
+                    if progress is not None:
+                        progress(done, expected)
+
+                Pipeline(reader, self.session, sink, result, step).run()
+                sink.finish()
+            return self._report(reader, sink, result, [*reader.notes, *notes])
+
+    def _report(
+        self, reader: FileSource, sink: FileSink, result: PipelineResult, notes: list[str]
+    ) -> UpscaleReport:
+        if reader.damaged_packets:
+            notes.append(f"{reader.damaged_packets} damaged packets were skipped")
+        width, height = reader.info.width, reader.info.height
+        return UpscaleReport(
+            input=str(reader.path),
+            output=str(sink.path),
+            input_size=(width, height),
+            output_size=(sink.width, sink.height),
+            frames=result.frames,
+            seconds=round(result.seconds, 3),
+            fps=round(result.frames / max(result.seconds, 1e-9), 2),
+            backend=self.session.backend,
+            variant=self.session.variant.id,
+            model=self.bundle.name,
+            encoder=sink.encoder,
+            stages={
+                name: {
+                    "wall_seconds": round(times.wall, 3),
+                    "cpu_seconds": round(times.clock.seconds, 3) if times.clock.known else None,
+                }
+                for name, times in result.stages.items()
+            },
+            damaged_packets=reader.damaged_packets,
+            notes=notes,
+        )

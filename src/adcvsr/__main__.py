@@ -1,0 +1,5 @@
+"""`python -m adcvsr` is `adcvsr`."""
+
+from .cli import main
+
+main()

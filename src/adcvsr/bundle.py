@@ -1,0 +1,285 @@
+"""Bundles: the directory or single file that carries a network to a device.
+
+A manifest, one ONNX file a variant, golden vectors, and the SHA-256 of every file. This module
+reads and checks; `adcvsr.export` writes.
+
+    bundle = open_bundle("nano")
+    onnx = bundle.read(bundle.variant("fp32-onnx").file)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .config import SCALE, AdcVsrConfig, nearest
+from .errors import AdcVsrError, BundleError, BundleNotFoundError
+
+SCHEMA_VERSION = 1
+"""Manifest schema this version reads and writes."""
+
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT_BYTES = 4 << 20
+"""A manifest is kilobytes; more is damage or an attack."""
+
+FILE_LIMIT_BYTES = 8 << 30
+"""Largest file a bundle may declare; the FP32 `paper` graph is 2.3 GB."""
+
+PACKAGED = Path(__file__).parent / "models"
+"""Bundles that come with the package."""
+
+SEARCH_VARIABLE = "ADCVSR_MODELS"
+"""Environment variable: further folders of bundles, separated like PATH, searched first."""
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """One carried state tensor of a stream graph, (1, C, H/div, W/div)."""
+
+    name: str
+    """Graph input."""
+
+    next_name: str
+    """Graph output that becomes this input for the next frame."""
+
+    channels: int
+    """C."""
+
+    divisor: int
+    """Input height (padded to `size_multiple`) over the tensor's height."""
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Shape for an input of the given padded size."""
+        return (1, self.channels, height // self.divisor, width // self.divisor)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One precision of the network for one kind of runtime."""
+
+    id: str
+    """`<precision>-<runtime>`, such as `fp32-onnx`."""
+
+    file: str
+    """The ONNX file's name in the bundle."""
+
+    state_dtype: str
+    """`float32` or `float16`."""
+
+    facts: dict[str, Any]
+    """Everything else the manifest says of it: opset, parity figures."""
+
+
+class Bundle:
+    """An opened bundle; its manifest is checked, its files are checked when read.
+
+    Args:
+        path: Directory or zip file.
+
+    Raises:
+        BundleNotFoundError: Nothing is at the path.
+        BundleError: The manifest is missing, damaged, or from a newer schema.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            raise BundleNotFoundError(f"no bundle at '{path}'")
+        self.manifest = self._read_manifest()
+        try:
+            self._parse()
+        except AdcVsrError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(
+                f"'{path}': the manifest is malformed ({type(error).__name__}: {error}); "
+                "export the bundle again"
+            ) from error
+
+    def _parse(self) -> None:
+        manifest = self.manifest
+        self.name = str(manifest["name"])
+        self.config = AdcVsrConfig.from_dict(manifest["config"])
+        self.parameters = int(manifest["parameters"])
+        self.trained = bool(manifest["trained"])
+        self.size_multiple = int(manifest["size_multiple"])
+        interface = manifest["interface"]
+        self.input_name = str(interface["input"]["name"])
+        self.output_name = str(interface["output"]["name"])
+        self.state = tuple(
+            StateSpec(
+                name=entry["name"],
+                next_name=entry["next"],
+                channels=int(entry["shape"][1]),
+                divisor=int(entry["shape"][2]["div"]),
+            )
+            for entry in interface["state"]
+        )
+        self.variants = {
+            key: Variant(key, entry["file"], entry["state_dtype"], dict(entry))
+            for key, entry in manifest["variants"].items()
+        }
+        for name in manifest["files"]:
+            _check_member_name(self.path, name)
+
+    def variant(self, variant_id: str) -> Variant:
+        """Return a variant by id.
+
+        Raises:
+            BundleError: The bundle has no such variant; the message lists those it has.
+        """
+        if variant_id not in self.variants:
+            raise BundleError(
+                f"bundle '{self.name}' has no variant '{variant_id}'; "
+                f"it has: {', '.join(sorted(self.variants))}"
+            )
+        return self.variants[variant_id]
+
+    def read(self, name: str) -> bytes:
+        """Read one file and check its size and SHA-256 against the manifest.
+
+        Raises:
+            BundleError: The file is not listed, missing, of another size or altered.
+        """
+        entry = self.manifest["files"].get(name)
+        if entry is None:
+            raise BundleError(f"'{self.path}': '{name}' is not listed in the manifest")
+        size = int(entry["bytes"])
+        if not 0 <= size <= FILE_LIMIT_BYTES:
+            raise BundleError(
+                f"'{self.path}': '{name}' declares {size} bytes, more than {FILE_LIMIT_BYTES}"
+            )
+        data = self._read_member(name, limit=size)
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) != size or digest != entry["sha256"]:
+            raise BundleError(
+                f"'{self.path}': '{name}' was changed after the bundle was written "
+                f"(sha256 {digest[:12]}…, expected {str(entry['sha256'])[:12]}…); get it again"
+            )
+        return data
+
+    def verify_files(self) -> None:
+        """Read and check every file of the bundle.
+
+        Raises:
+            BundleError: See `read`.
+        """
+        for name in self.manifest["files"]:
+            self.read(name)
+
+    def _read_manifest(self) -> dict[str, Any]:
+        raw = self._read_member(MANIFEST, limit=MANIFEST_LIMIT_BYTES)
+        try:
+            manifest = json.loads(raw)
+            schema = manifest["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
+        if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+            raise BundleError(
+                f"'{self.path}' has bundle schema {schema}, this adcvsr reads up to "
+                f"{SCHEMA_VERSION}; upgrade adcvsr"
+            )
+        return dict(manifest)
+
+    def _read_member(self, name: str, *, limit: int) -> bytes:
+        """Read a file of the directory or zip, at most `limit` bytes of it."""
+        _check_member_name(self.path, name)
+        try:
+            if self.path.is_dir():
+                with (self.path / name).open("rb") as file:
+                    data = file.read(limit + 1)
+            else:
+                with zipfile.ZipFile(self.path) as archive, archive.open(name) as member:
+                    data = member.read(limit + 1)
+        except (FileNotFoundError, KeyError) as error:
+            raise BundleError(
+                f"'{self.path}' is not a bundle: it has no '{name}'"
+                if name == MANIFEST
+                else f"'{self.path}': '{name}' is listed in the manifest but missing"
+            ) from error
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise BundleError(f"'{self.path}' cannot be read as a bundle: {error}") from error
+        if len(data) > limit:
+            raise BundleError(f"'{self.path}': '{name}' is longer than the {limit} bytes expected")
+        return data
+
+
+def open_bundle(name_or_path: str | Path) -> Bundle:
+    """Open a bundle by name (see `list_bundles`) or by path.
+
+    A name with a path separator, or anything that exists as a file or directory with a manifest, is
+    a path; all else is looked up by name.
+
+    Raises:
+        BundleNotFoundError: Neither; the message lists the names at hand.
+        BundleError: It is there and damaged.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if isinstance(name_or_path, Path) or os.sep in text:
+        return Bundle(path)
+    for folder in search_folders():
+        if (folder / text / MANIFEST).is_file():
+            return Bundle(folder / text)
+    if path.is_file() or (path / MANIFEST).is_file():
+        return Bundle(path)
+    names = {bundle.name: None for bundle in list_bundles()}
+    raise BundleNotFoundError(
+        f"no bundle named '{text}' and no bundle at that path{nearest(text, names)}"
+    )
+
+
+def list_bundles() -> list[Bundle]:
+    """All readable bundles at hand, by name; the first of a name in the search order wins."""
+    found: dict[str, Bundle] = {}
+    for path in _candidates():
+        try:
+            bundle = Bundle(path)
+        except AdcVsrError:
+            continue  # `open_bundle` says what is wrong with it
+        found.setdefault(path.name, bundle)
+    return [found[name] for name in sorted(found)]
+
+
+def search_folders() -> list[Path]:
+    """Folders whose subfolders are bundles, in search order."""
+    extra = [Path(p) for p in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if p]
+    return [*extra, PACKAGED]
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    """Facts of a bundle as JSON-ready values, as `adcvsr models --json` prints them."""
+    return {
+        "name": bundle.path.name,
+        "path": str(bundle.path),
+        "preset": bundle.config.name,
+        "parameters": bundle.parameters,
+        "scale": SCALE,
+        "causal": bundle.config.causal,
+        "trained": bundle.trained,
+        "variants": sorted(bundle.variants),
+        "bytes": sum(int(entry["bytes"]) for entry in bundle.manifest["files"].values()),
+    }
+
+
+def _candidates() -> Iterator[Path]:
+    for folder in search_folders():
+        if folder.is_dir():
+            yield from sorted(p.parent for p in folder.glob(f"*/{MANIFEST}"))
+
+
+def _check_member_name(path: Path, name: str) -> None:
+    """Refuse names that leave the bundle.
+
+    Raises:
+        BundleError: The name is absolute, has `..`, or is not a plain relative path.
+    """
+    pure = PurePosixPath(name)
+    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:
+        raise BundleError(f"'{path}': the manifest names '{name}', which leaves the bundle")

@@ -1,0 +1,80 @@
+"""The command line: one file a command, loaded only when it is called.
+
+`main` turns every `AdcVsrError` into one line and exit 1; usage errors exit 2, Ctrl-C 130.
+Set ADCVSR_DEBUG=1 to see tracebacks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from .. import __version__
+from ..errors import AdcVsrError
+
+COMMANDS = {
+    "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "evaluate": "Measure a bundle against bicubic on images and clips.",
+    "export": "Turn a checkpoint into a bundle, with proof.",
+    "models": "List the bundles at hand.",
+    "train": "Train a student.",
+    "upscale": "Upscale a video file four times.",
+}
+"""Every command and its help line; held here so that --help imports none of them."""
+
+INTERRUPTED, FAILED = 130, 1
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called (click's documented pattern)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all command names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __name__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command list without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="adcvsr")
+def cli() -> None:
+    """AdcVSR on the edge: x4 video super-resolution, from training to a live stream."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli(standalone_mode=False)
+    except AdcVsrError as error:
+        if os.environ.get("ADCVSR_DEBUG"):
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends like Ctrl-C: stages stop and partial files are removed."""
+    raise KeyboardInterrupt

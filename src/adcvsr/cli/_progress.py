@@ -1,0 +1,101 @@
+"""Progress on a terminal, silence elsewhere; always on stderr, so stdout stays clean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show frames done, frames a second and the time left; yields the callback to feed it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:>6.1f} fps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, fps=0.0)
+
+        def update(done: int, expected: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 0.0
+            bar.update(
+                task,
+                completed=done,
+                total=max(expected, done) if expected else None,
+                fps=done / elapsed if elapsed else 0.0,
+            )
+
+        yield update
+
+
+@contextmanager
+def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None]]:
+    """Show steps, loss and the time left on a terminal; a line a minute elsewhere."""
+    if not sys.stderr.isatty():
+        yield _LogLines(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("step {task.fields[step]:,}  loss {task.fields[loss]:.5f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=1.0, step=0, loss=0.0)
+        smooth = _Smooth()
+
+        def update(state: Any, loss: float, done: float) -> None:
+            bar.update(task, completed=min(done, 1.0), step=state.step, loss=smooth(loss))
+
+        yield update
+
+
+class _Smooth:
+    """Running mean of a noisy figure, about the last hundred values."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def __call__(self, value: float) -> float:
+        self.value = value if self.value is None else 0.99 * self.value + 0.01 * value
+        return self.value
+
+
+class _LogLines:
+    """One line a minute on stderr, for logs."""
+
+    SECONDS = 60.0
+
+    def __init__(self, label: str) -> None:
+        self.label, self.smooth, self.next_at = label, _Smooth(), 0.0
+
+    def __call__(self, state: Any, loss: float, done: float) -> None:
+        mean = self.smooth(loss)
+        if state.seconds >= self.next_at:
+            self.next_at = state.seconds + self.SECONDS
+            sys.stderr.write(
+                f"{self.label}: step {state.step:,}, loss {mean:.5f}, {done:.1%} done, "
+                f"{state.seconds / 60:.1f} min\n"
+            )
+            sys.stderr.flush()

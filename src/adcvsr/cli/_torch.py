@@ -1,0 +1,34 @@
+"""Say which extra is missing before a command imports what needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from ..errors import missing_package
+
+EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
+TRAIN_PACKAGES = ("torch", "accelerate", "safetensors")
+
+
+def require_export() -> None:
+    """Check the packages of the extra `export`.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(EXPORT_PACKAGES, "export", "'adcvsr export'")
+
+
+def require_train() -> None:
+    """Check the packages of the extra `train`.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(TRAIN_PACKAGES, "train", "'adcvsr train'")
+
+
+def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise missing_package(package, extra, purpose)

@@ -1,0 +1,84 @@
+"""`adcvsr upscale INPUT OUTPUT`: a video file, four times larger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import backend_option, json_option, model_option, variant_option
+from ._progress import frame_progress
+
+if TYPE_CHECKING:
+    from ..runtime.upscaler import UpscaleReport
+
+
+@click.command()
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@model_option
+@backend_option
+@variant_option
+@click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
+@click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
+@click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
+@json_option
+def command(
+    source: Path,
+    output: Path,
+    model: str,
+    backend: str,
+    variant: str | None,
+    encoder: str | None,
+    preset: str | None,
+    crf: int | None,
+    threads: int,
+    overwrite: bool,
+    allow_untrained: bool,
+    as_json: bool,
+) -> None:
+    """Upscale the video INPUT four times into OUTPUT.
+
+    Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
+    carried over. OUTPUT appears only when it is complete; its ending (mp4, mkv, mov, webm, avi, ts)
+    chooses the container.
+    """
+    from ..runtime.sink import EncodeOptions, check_output
+    from ..runtime.source import FileSource
+    from ..runtime.upscaler import Upscaler
+
+    options = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
+    with FileSource(source):
+        check_output(output, options, source)
+    with (
+        Upscaler(
+            model,
+            backend=backend,
+            variant=variant,
+            threads=threads,
+            allow_untrained=allow_untrained,
+        ) as upscaler,
+        frame_progress(source.name) as progress,
+    ):
+        report = upscaler.upscale_file(source, output, options=options, progress=progress)
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        _summary(report)
+
+
+def _summary(report: UpscaleReport) -> None:
+    """Print what was done, notes first."""
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+    (w, h), (big_w, big_h) = report.input_size, report.output_size
+    click.echo(
+        f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
+        f"{report.seconds:.1f} s, {report.fps:.1f} fps "
+        f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
+    )

@@ -1,0 +1,104 @@
+"""Short clips as arrays: encode, decode, and single pictures. Long video goes through the runtime.
+
+Used by the demo, by training's compression, by evaluation and by tests.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from .colour import Colours, frame_from_rgb, rgb_from_frame
+
+Levels = npt.NDArray[np.uint8]
+
+BT601 = Colours(matrix=6, full_range=False)
+"""What small untagged video is read as."""
+
+
+def write_clip(
+    target: Path | io.BytesIO,
+    frames: Iterable[Levels],
+    *,
+    rate: Fraction | int = 25,
+    crf: int = 18,
+    colours: Colours = BT601,
+) -> None:
+    """Encode frames as H.264 in mp4.
+
+    Args:
+        target: File or buffer.
+        frames: (H, W, 3) uint8 each, H and W even.
+        rate: Frames per second.
+        crf: Constant rate factor.
+        colours: Matrix and range to write.
+    """
+    reformatter = VideoReformatter()
+    name = target if isinstance(target, io.BytesIO) else str(target)
+    with av.open(name, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"preset": "veryfast", "crf": str(crf)}
+        for index, image in enumerate(frames):
+            if not index:
+                stream.height, stream.width = image.shape[:2]
+                context = stream.codec_context
+                context.colorspace, context.color_range = colours.matrix, 1 + colours.full_range
+            frame = frame_from_rgb(np.ascontiguousarray(image), colours, "yuv420p", reformatter)
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def read_clip(
+    source: Path | io.BytesIO, *, start: int = 0, stop: int | None = None
+) -> Iterator[Levels]:
+    """Yield the frames of a video's first stream, (H, W, 3) uint8 RGB.
+
+    Args:
+        source: File or buffer.
+        start: First frame to yield.
+        stop: Frame to end before; None for all.
+
+    Raises:
+        av.FFmpegError: The file cannot be read.
+    """
+    reformatter = VideoReformatter()
+    name = source if isinstance(source, io.BytesIO) else str(source)
+    with av.open(name, metadata_errors="replace") as container:
+        if not container.streams.video:
+            raise ValueError("no video stream")
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in islice(container.decode(video=0), start, stop):
+            yield rgb_from_frame(frame, reformatter)
+
+
+def read_image(path: Path) -> Levels:
+    """Read a picture, (H, W, 3) uint8 RGB; alpha is left out.
+
+    Raises:
+        av.FFmpegError: The file cannot be read.
+        ValueError: It holds no picture.
+    """
+    for image in read_clip(path, stop=1):
+        return image
+    raise ValueError("no picture")
+
+
+def write_png(path: Path, image: Levels) -> None:
+    """Write a picture, (H, W, 3) uint8 RGB."""
+    height, width = image.shape[:2]
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png")
+        stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())

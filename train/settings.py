@@ -1,0 +1,138 @@
+"""Training configurations: frozen dataclasses read from TOML, unknown keys refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from ..config import AdcVsrConfig, nearest, preset
+from ..errors import ConfigError, missing_package
+from .data import PoolOptions
+from .degradation import Degradation
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+"""Configs shipped with the package; `--config nano` means `nano.toml` here."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """Everything that decides a pretraining run but its data folders and output."""
+
+    network: AdcVsrConfig
+    """The student, a preset's name in the file."""
+
+    pool: PoolOptions = field(default_factory=PoolOptions)
+    """What the data pool holds."""
+
+    degradation: Degradation = field(default_factory=Degradation)
+    """How the input is made from the truth."""
+
+    batch: int = 16
+    """N, crops a step (and a process)."""
+
+    steps_per_epoch: int = 2000
+    """Steps until every clip is degraded anew."""
+
+    max_steps: int = 100_000
+    """The schedule's length in steps, unless minutes run out first."""
+
+    max_minutes: float = 0.0
+    """The schedule's length in minutes of training; 0 for no limit."""
+
+    learning_rate: float = 1e-3
+    """Adam's peak rate; cosine decay to 1 % of it over the schedule."""
+
+    warmup_steps: int = 200
+    """Steps of linear warm-up."""
+
+    gradient_clip: float = 1.0
+    """Largest gradient norm."""
+
+    ema_decay: float = 0.999
+    """Decay a step of the weights' moving average, which is what is saved; 0 for none."""
+
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Accelerate's mixed precision."""
+
+    seed: int = 0
+    """Decides initial weights, degradations and crops."""
+
+    checkpoint_minutes: float = 5.0
+    """Minutes between saved checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        for name in ("batch", "steps_per_epoch", "max_steps", "checkpoint_minutes"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}, expected more than 0")
+        for name in ("max_minutes", "learning_rate", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay={self.ema_decay}, expected 0 or more and less than 1")
+
+
+def read_settings(source: str | Path) -> PretrainSettings:
+    """Read a training config.
+
+    Args:
+        source: A TOML file, or the name of one shipped with the package.
+
+    Raises:
+        ConfigError: No such file, not TOML, an unknown key (the nearest valid one is named) or a
+            value out of range.
+    """
+    path = Path(source)
+    if not path.suffix:
+        path = CONFIG_FOLDER / f"{source}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
+        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
+    values = _read_toml(path)
+    network = values.pop("network", None)
+    if isinstance(network, str):
+        values["network"] = preset(network)
+    elif isinstance(network, dict):
+        values["network"] = AdcVsrConfig.from_dict(network)
+    else:
+        raise ConfigError(f"'{path}': 'network' is missing; a preset's name or a table")
+    values["pool"] = _table(PoolOptions, values.get("pool", {}), f"'{path}' [pool]")
+    values["degradation"] = _table(
+        Degradation, values.get("degradation", {}), f"'{path}' [degradation]"
+    )
+    return _table(PretrainSettings, values, f"'{path}'")
+
+
+def _table(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key '{key}'{nearest(key, fields)}")
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+    except ImportError as error:
+        raise missing_package("tomli", "train", "reading training configs") from error
+    try:
+        return cast("dict[str, Any]", tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"'{path}' is not valid TOML: {error}") from error
