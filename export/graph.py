@@ -8,7 +8,6 @@ TensorRT requires for uint8.
 from __future__ import annotations
 
 import copy
-import io
 import re
 import warnings
 from typing import Any
@@ -128,7 +127,6 @@ def stream_graph(network: AdcVsr, *, float_output: bool = False) -> onnx.ModelPr
         {1: multiple * rows, 2: multiple * columns},
         tuple({2: multiple // d * rows, 3: multiple // d * columns} for d in divisors),
     )
-    buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations; nothing of ours
         program = torch.onnx.export(
@@ -142,8 +140,7 @@ def stream_graph(network: AdcVsr, *, float_output: bool = False) -> onnx.ModelPr
             verbose=False,
         )
     assert program is not None
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    model = program.model_proto
     _clean(model)
     onnx.checker.check_model(model, full_check=True)
     return model

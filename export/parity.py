@@ -23,7 +23,7 @@ FLOAT_TOLERANCE = 1e-4
 """Largest difference of the float picture in [-1, 1] and of every state."""
 
 LEVEL_TOLERANCE = 1
-"""Largest difference of the uint8 picture, in levels: rounding at a boundary may fall either way."""
+"""Largest difference of the uint8 picture, in levels: rounding may fall either way."""
 
 FRAMES = 8
 """Frames replayed, with carried state: enough for an error in the state to show."""

@@ -1,4 +1,4 @@
 """What runs on the device: sources, sessions, the pipeline, sinks. Never imports torch.
 
-    from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.upscaler import Upscaler
 """

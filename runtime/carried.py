@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 
@@ -18,6 +19,7 @@ COPIED_TYPES = frozenset({"audio", "subtitle"})
 """Stream types that mean something beside another video; data tracks describe the source's own."""
 
 Rewrite = Callable[[bytes], bytes]
+Packet = av.Packet[Any]
 
 
 @dataclass
@@ -33,11 +35,11 @@ class CarriedStream:
     offset: Fraction
     """Seconds to subtract from its times."""
 
-    def packet(self, source: av.Packet) -> av.Packet | None:
+    def packet(self, source: Packet) -> Packet | None:
         """Make the output packet of a source packet, or None where there is nothing to write."""
         if source.dts is None and source.pts is None:
             return None  # the demuxer's end marker
-        packet = source
+        packet: Packet = source
         if self.rewrite is not None:
             data = self.rewrite(bytes(source))
             if not data:
@@ -80,10 +82,11 @@ def carry_streams(
             elif stream.disposition & av.stream.Disposition.attached_pic:
                 note(f"{label} is left out: a cover picture")
             continue
-        if stream.codec_context is None:
+        context: av.CodecContext | None = stream.codec_context  # None where FFmpeg has no decoder
+        if context is None:
             note(f"{label} is left out: its codec is unknown")
             continue
-        codec = _container_name(stream.codec_context.name)
+        codec = _container_name(context.name)
         rewrite: Rewrite | None = None
         if _holds(output, codec):
             target = output.add_stream_from_template(stream)
@@ -116,9 +119,7 @@ def _holds(output: av.container.OutputContainer, codec: str) -> bool:
     return codec in supported
 
 
-def _conversion(
-    codec: str, output: av.container.OutputContainer
-) -> tuple[str, Rewrite] | None:
+def _conversion(codec: str, output: av.container.OutputContainer) -> tuple[str, Rewrite] | None:
     if codec == "mov_text" and _holds(output, "subrip"):
         return "subrip", text_from_mov_text
     if codec in ("subrip", "text") and _holds(output, "mov_text"):

@@ -84,7 +84,9 @@ def run_demo(
     )
     pairs = list(_pairs(files["input"], files["upscaled"]))
     bicubic, upscaled = (
-        float(np.mean([psnr_y(pair[side], image) for pair, image in zip(pairs, truth, strict=True)]))
+        float(
+            np.mean([psnr_y(pair[side], image) for pair, image in zip(pairs, truth, strict=True)])
+        )
         for side in (0, 1)
     )
     write_clip(files["side_by_side"], (np.hstack(pair) for pair in pairs), crf=14)

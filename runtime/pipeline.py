@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import av
 
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""
 
 T = TypeVar("T")
-Item = SourceFrame | av.Packet
+Item = SourceFrame | av.Packet[Any]
 
 
 @dataclass
@@ -56,7 +56,7 @@ class PipelineResult:
     )
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another stage failed or the user interrupted; this stage ends quietly."""
 
 
@@ -123,7 +123,7 @@ class Pipeline:
         try:
             with times.clock.own():
                 stage(times)
-        except _Stopped:
+        except _StoppedError:
             pass
         except BaseException as error:
             if self._error is None:
@@ -167,7 +167,7 @@ class Pipeline:
             except queue.Full:
                 continue
             return
-        raise _Stopped
+        raise _StoppedError
 
     def _get(self, source: queue.Queue[T]) -> T:
         while not self._stop.is_set():
@@ -175,7 +175,7 @@ class Pipeline:
                 return source.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-        raise _Stopped
+        raise _StoppedError
 
 
 def _timed(items: Iterator[Item], times: StageTimes) -> Iterator[Item]:

@@ -1,7 +1,7 @@
 """The contract every backend fulfils: frame in, x4 frame out, state carried inside.
 
-    with open_session(open_bundle("nano")) as session:
-        big = session.infer(frame)
+with open_session(open_bundle("nano")) as session:
+    big = session.infer(frame)
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writing video files: RGB frames in, encoded and muxed beside the final name, moved at the end.
 
-    with FileSink(path, source, options) as sink:
-        sink.write(rgb, pts)
-        sink.finish()
+with FileSink(path, source, options) as sink:
+    sink.write(rgb, pts)
+    sink.finish()
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -209,7 +210,7 @@ class FileSink:
         frame.time_base = self.info.time_base
         self._guard(lambda: self._container.mux(self._stream.encode(frame)))
 
-    def carry(self, packet: av.Packet) -> None:
+    def carry(self, packet: av.Packet[Any]) -> None:
         """Write a packet of another stream, where that stream is carried at all."""
         stream = self._carried.get(packet.stream_index)
         if stream is not None:
@@ -243,10 +244,9 @@ class FileSink:
         """Throw the partial file away; safe to call at any time."""
         if not self._finished:
             self._finished = True
-            try:
+            # A broken container need not close cleanly: it is thrown away.
+            with suppress(av.FFmpegError, OSError, ValueError):
                 self._container.close()
-            except (av.FFmpegError, OSError, ValueError):
-                pass  # a broken container need not close cleanly: it is thrown away
         self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> FileSink:
@@ -301,4 +301,3 @@ def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     return chosen
-

@@ -1,8 +1,8 @@
 """Reading video files: frames as RGB with exact colours and times, other streams untouched.
 
-    with FileSource(path) as source:
-        for item in source:  # SourceFrame, or a packet of another stream
-            ...
+with FileSource(path) as source:
+    for item in source:  # SourceFrame, or a packet of another stream
+        ...
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -31,6 +32,11 @@ DECODE_TIMES_ONLY = frozenset({"avi"})
 """Containers that store no presentation times; the decoder's derived ones can run backwards."""
 
 QUARTER_TURN = 90
+
+TONE_MAP = (
+    "zscale=t=linear:npl=100,tonemap=hable,zscale=t=bt709:m=bt709:p=bt709:r=tv,format=yuv420p"
+)
+"""FFmpeg filters that turn HDR into SDR, for the advice in the error."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ class FileSource:
         self._last_pts: int | None = None
         self._first_dts: int | None = None
         self._items = self._decode()
-        self._waiting: list[SourceFrame | av.Packet] = []
+        self._waiting: list[SourceFrame | av.Packet[Any]] = []
         if self.container.format.name in BROADCAST_FORMATS and self.container.start_time:
             self.time_offset = Fraction(self.container.start_time, av.time_base)
             self.notes.append(
@@ -153,9 +159,7 @@ class FileSource:
         movies = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
         if not movies:
             kinds = ", ".join(f"{s.type} #{s.index}" for s in self.container.streams) or "nothing"
-            raise UnreadableVideoError(
-                f"'{self.path}' has no video stream; it holds: {kinds}"
-            )
+            raise UnreadableVideoError(f"'{self.path}' has no video stream; it holds: {kinds}")
         if len(movies) > 1:
             others = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in movies[1:])
             self.notes.append(f"video stream #{movies[0].index} is upscaled; left out: {others}")
@@ -180,7 +184,7 @@ class FileSource:
         """Close the file; no other thread may be reading."""
         self.container.close()
 
-    def __iter__(self) -> Iterator[SourceFrame | av.Packet]:
+    def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
         """Yield frames in display order, and packets of `carried` streams as they are met.
 
         A damaged packet is counted and skipped; what follows still comes.
@@ -189,7 +193,7 @@ class FileSource:
         yield from waiting
         yield from self._items
 
-    def _decode(self) -> Iterator[SourceFrame | av.Packet]:
+    def _decode(self) -> Iterator[SourceFrame | av.Packet[Any]]:
         for packet in self._packets():
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
@@ -203,7 +207,7 @@ class FileSource:
             for frame in frames:
                 yield self._convert(frame)
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator[av.Packet[Any]]:
         """Demux until the end, or until the container is too damaged to go on."""
         packets = self.container.demux()
         while True:
@@ -221,7 +225,7 @@ class FileSource:
                 return
             yield packet
 
-    def _flush_packet(self) -> av.Packet:
+    def _flush_packet(self) -> av.Packet[Any]:
         packet = av.Packet()
         packet.stream = self.stream
         return packet
@@ -247,8 +251,7 @@ class FileSource:
             kind = "PQ (HDR10 or Dolby Vision)" if colours.transfer == TRANSFER_PQ else "HLG"
             raise UnsupportedVideoError(
                 f"'{self.path}' is HDR ({kind}), which an 8-bit network would show with wrong "
-                "colours; convert it to SDR first, for example: ffmpeg -i IN -vf "
-                "zscale=t=linear:npl=100,tonemap=hable,zscale=t=bt709:m=bt709:r=tv,format=yuv420p OUT"
+                f"colours; convert it to SDR first, for example: ffmpeg -i IN -vf {TONE_MAP} OUT"
             )
         if any(component.bits > 8 for component in frame.format.components):
             self.notes.append(f"{frame.format.name} is reduced to 8 bits")
@@ -293,8 +296,9 @@ class FileSource:
             # the final flush have none.
             if self._first_dts is None:
                 self._first_dts = frame.dts
-            known = frame.dts is not None and self._first_dts is not None
-            pts = frame.dts - self._first_dts if known else None
+            pts = None
+            if frame.dts is not None and self._first_dts is not None:
+                pts = frame.dts - self._first_dts
         if pts is not None:
             pts -= round(self.time_offset / time_base)
         if pts is None:
@@ -306,7 +310,7 @@ class FileSource:
         return pts
 
     def _note_once(self, note: str) -> None:
-        key = note.split(" at frame")[0]
+        key = note.partition(" at frame")[0]
         if not any(existing.startswith(key) for existing in self.notes):
             self.notes.append(note)
 

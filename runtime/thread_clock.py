@@ -68,7 +68,7 @@ def _threads() -> set[str]:
 
 def _thread_seconds(task: str) -> float:
     try:
-        fields = (_TASKS / task / "stat").read_text().rsplit(")", 1)[1].split()
+        fields = (_TASKS / task / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) * _TICK_SECONDS  # utime and stime (proc(5))

@@ -1,8 +1,8 @@
 """Upscaling for Python users and for the CLI: frames one by one, or a file as a whole.
 
-    with Upscaler("nano") as upscaler:
-        big = upscaler(frame)
-        upscaler.upscale_file("in.mp4", "out.mp4")
+with Upscaler("nano") as upscaler:
+    big = upscaler(frame)
+    upscaler.upscale_file("in.mp4", "out.mp4")
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class UpscaleReport:
     model: str
     encoder: str
     stages: dict[str, dict[str, float | None]]
-    """Wall and CPU seconds of decode, infer and encode; CPU is None where the system cannot tell."""
+    """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
     notes: list[str]

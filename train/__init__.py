@@ -1,4 +1,4 @@
 """Training: data and degradation, losses, stages. Imports shared code only.
 
-    adcvsr train pretrain --config nano --clips FOLDER --images FOLDER -o runs/nano
+adcvsr train pretrain --config nano --clips FOLDER --images FOLDER -o runs/nano
 """

@@ -53,7 +53,7 @@ class PoolOptions:
     """Range of the random reduction of each image, for variety of scale."""
 
     pan_px: int = 6
-    """Largest shift a frame, in high-resolution pixels, of the pan that makes a clip of an image."""
+    """Largest shift a frame of the pan that makes a clip of an image, high-resolution pixels."""
 
     still_share: float = 0.15
     """Share of image clips that do not move at all."""
@@ -130,7 +130,9 @@ class PairPool:
         sources.extend(self._segments)
         sources.extend(self._pan(image, rng) for image in self._images)
         self._pairs = [
-            Pair(clip, degrade(clip, self.degradation, np.random.default_rng((self.seed, epoch, i))))
+            Pair(
+                clip, degrade(clip, self.degradation, np.random.default_rng((self.seed, epoch, i)))
+            )
             for i, clip in enumerate(sources, start=1)
         ]
         # Images show more detail a pixel than video frames: half of all crops come from them.
@@ -245,7 +247,7 @@ def _cut(extent: int) -> int:
 def _crop(
     pair: Pair, patch_px: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Cut one crop, flipped, turned and played backwards at random: (T, 3, p, p), (T, 3, 4p, 4p)."""
+    """Cut one crop, flipped, turned, reversed at random: (T, 3, p, p) and (T, 3, 4p, 4p)."""
     _, height, width, _ = pair.low.shape
     y, x = (int(rng.integers(0, max(extent - patch_px, 0) + 1)) for extent in (height, width))
     low = pair.low[:, y : y + patch_px, x : x + patch_px]
@@ -254,6 +256,6 @@ def _crop(
     flip_t, flip_y, flip_x, turn = rng.random(4) < 0.5
     out = []
     for clip in (low, high):
-        clip = clip[:: -1 if flip_t else 1, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
-        out.append(clip.transpose((0, 3, 2, 1) if turn else (0, 3, 1, 2)))
+        flipped = clip[:: -1 if flip_t else 1, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+        out.append(flipped.transpose((0, 3, 2, 1) if turn else (0, 3, 1, 2)))
     return out[0], out[1]

@@ -19,6 +19,7 @@ from ..clips import read_clip, write_clip
 from ..config import SCALE
 from ..errors import ConfigError
 
+
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
     """How far training input departs from clean bicubic x1/4.

@@ -33,7 +33,7 @@ class PretrainSettings:
     degradation: Degradation = field(default_factory=Degradation)
     """How the input is made from the truth."""
 
-    batch: int = 16
+    batch: int = 8
     """N, crops a step (and a process)."""
 
     steps_per_epoch: int = 2000
@@ -46,7 +46,7 @@ class PretrainSettings:
     """The schedule's length in minutes of training; 0 for no limit."""
 
     learning_rate: float = 1e-3
-    """Adam's peak rate; cosine decay to 1 % of it over the schedule."""
+    """Adam's peak rate (betas 0.9 and 0.99); cosine decay to 1 % of it over the schedule."""
 
     warmup_steps: int = 200
     """Steps of linear warm-up."""
@@ -58,7 +58,10 @@ class PretrainSettings:
     """Decay a step of the weights' moving average, which is what is saved; 0 for none."""
 
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Accelerate's mixed precision."""
+    """Accelerate's mixed precision; on a CPU bf16 was slower than float32."""
+
+    compile: bool = False
+    """Compile the network with torch.compile: faster steps, needs a C compiler on a CPU."""
 
     seed: int = 0
     """Decides initial weights, degradations and crops."""

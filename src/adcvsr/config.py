@@ -50,8 +50,8 @@ class AdcVsrConfig:
 
     skip: Literal["concat", "add", "none"]
     """How the way down reaches the way up: `concat` gives every up block one skip tensor, as Stable
-    Diffusion does; `add` adds one tensor a level and one around the whole body; `none` for a plain stack of
-    blocks."""
+    Diffusion does; `add` adds one tensor a level and one around the whole body; `none` for a plain
+    stack of blocks."""
 
     norm: Literal["group", "none"]
     """GroupNorm before every convolution of a block, or no norms at all (INT8-friendly)."""
@@ -82,7 +82,7 @@ class AdcVsrConfig:
     """Causal networks see no future frame and can stream with carried state."""
 
     decoder: Literal["pixel_shuffle", "vae"] = "pixel_shuffle"
-    """`pixel_shuffle`: one convolution and a rearrangement; `vae`: the half-width SD VAE decoder."""
+    """`pixel_shuffle`: one convolution and a rearrangement; `vae`: half of SD's VAE decoder."""
 
     decoder_widths: tuple[int, ...] = ()
     """Channels of the VAE decoder's levels, finest first; empty for `pixel_shuffle`."""
@@ -114,7 +114,7 @@ class AdcVsrConfig:
             wanted = tuple(n + 1 for n in self.down_blocks)
             self._require(self.up_blocks == wanted, "up_blocks", f"{wanted} with skip='concat'")
         if self.decoder == "vae":
-            # 8x up from the UNet's half resolution is 4x of the input: SD's VAE has three doublings.
+            # SD's VAE doubles three times: 8x of the UNet's half resolution is 4x of the input.
             self._require(len(self.decoder_widths) == 4, "decoder_widths", "4 numbers with 'vae'")
             self._require(self.unshuffle == 2, "unshuffle", "2 with decoder='vae'")
         else:
@@ -129,7 +129,7 @@ class AdcVsrConfig:
     @property
     def size_multiple(self) -> int:
         """Input height and width must be multiples of this (the runtime pads to it)."""
-        return self.unshuffle * 2 ** (len(self.widths) - 1)
+        return self.unshuffle << (len(self.widths) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values."""
@@ -147,15 +147,14 @@ class AdcVsrConfig:
         for key in values:
             if key not in known:
                 raise ConfigError(f"network config: unknown key '{key}'{nearest(key, known)}")
-        required = [
-            name for name, field in known.items() if field.default is dataclasses.MISSING
-        ]
+        required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
         missing = [name for name in required if name not in values]
         if missing:
             raise ConfigError(f"network config: missing {', '.join(missing)}")
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()},
-        )
+        arguments: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**arguments)
 
 
 def nearest(key: str, known: Mapping[str, object]) -> str:

@@ -5,6 +5,8 @@ Used by `adcvsr demo`, golden vectors and tests.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,7 @@ def draw_clip(frames: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     """Draw a clip with what super-resolution has to cope with: edges, texture, text-like strokes.
 
     A shaded background with a drifting zone plate, a turning star, a checkerboard in perspective
-    drift, thin lines at shallow angles, and stripes of falling width, all moving at sub-pixel speed.
+    drift, thin lines at shallow angles, and stripes of falling width, all at sub-pixel speed.
 
     Args:
         frames: T.
@@ -66,12 +68,13 @@ def _draw_frame(
 
     height, width = x.shape[0] // OVERSAMPLE, x.shape[1] // OVERSAMPLE
     smooth = colour.reshape(height, OVERSAMPLE, width, OVERSAMPLE, 3).mean((1, 3))
-    return (smooth * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = (smooth * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    return levels
 
 
 def _paint(
     colour: npt.NDArray[np.float32],
-    paint: npt.NDArray[np.float32],
+    paint: npt.NDArray[np.floating[Any]] | npt.NDArray[np.bool_],
     where: npt.NDArray[np.bool_],
 ) -> None:
     """Set the pixels of a mask to a colour or to an image's pixels."""

@@ -11,8 +11,14 @@ from ._progress import frame_progress
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False),
-              default=Path("adcvsr-demo"), show_default=True, help="Folder to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("adcvsr-demo"),
+    show_default=True,
+    help="Folder to write.",
+)
 @model_option
 @backend_option
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demo.")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @model_option
 @backend_option
 @variant_option
-@click.option("--frames", type=click.IntRange(1), default=50, show_default=True,
-              help="Frames of each clip.")
+@click.option(
+    "--frames", type=click.IntRange(1), default=50, show_default=True, help="Frames of each clip."
+)
 @json_option
 def command(
     paths: tuple[Path, ...],

@@ -16,14 +16,24 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--config", required=True, metavar="NAME|FILE",
-              help="A shipped recipe (nano) or a TOML file.")
-@click.option("--clips", multiple=True, type=click.Path(path_type=Path),
-              help="Folder of videos; may be repeated.")
-@click.option("--images", multiple=True, type=click.Path(path_type=Path),
-              help="Folder of images; may be repeated.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path),
-              help="Folder of the run.")
+@click.option(
+    "--config", required=True, metavar="NAME|FILE", help="A shipped recipe (nano) or a TOML file."
+)
+@click.option(
+    "--clips",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of videos; may be repeated.",
+)
+@click.option(
+    "--images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of images; may be repeated.",
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the run."
+)
 @click.option("--max-minutes", type=click.FloatRange(0), help="Schedule length in minutes.")
 @click.option("--max-steps", type=click.IntRange(1), help="Schedule length in steps.")
 @click.option("--resume", is_flag=True, help="Continue the run in --output.")
@@ -48,10 +58,10 @@ def pretrain(
     from ..train.settings import read_settings
 
     settings = read_settings(config)
-    changes = {"max_minutes": max_minutes, "max_steps": max_steps}
-    settings = dataclasses.replace(
-        settings, **{key: value for key, value in changes.items() if value is not None}
-    )
+    if max_minutes is not None:
+        settings = dataclasses.replace(settings, max_minutes=max_minutes)
+    if max_steps is not None:
+        settings = dataclasses.replace(settings, max_steps=max_steps)
     with training_progress("pretrain") as progress:
         path = run(
             settings,

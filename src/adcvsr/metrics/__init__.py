@@ -1,7 +1,7 @@
 """Picture measures in numpy, for machines with and without torch.
 
-    from adcvsr.metrics import psnr_y, ssim_y
-    psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
+from adcvsr.metrics import psnr_y, ssim_y
+psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
 """
 
 from .fidelity import luma, psnr, psnr_y, ssim, ssim_y

@@ -15,9 +15,7 @@ KEYS_A = -0.5
 """Keys' free parameter; -0.5 makes the kernel third-order accurate (Keys 1981)."""
 
 
-def resize_bicubic(
-    image: npt.NDArray[np.uint8], height: int, width: int
-) -> npt.NDArray[np.uint8]:
+def resize_bicubic(image: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """Resize an image.
 
     Args:
@@ -32,7 +30,8 @@ def resize_bicubic(
     horizontal = resize_matrix(image.shape[1], width)
     planes = image.astype(np.float32).transpose(2, 0, 1)  # (C, H, W)
     resized = vertical @ planes @ horizontal.T
-    return (resized.transpose(1, 2, 0) + 0.5).clip(0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = (resized.transpose(1, 2, 0) + 0.5).clip(0, 255).astype(np.uint8)
+    return levels
 
 
 def resize_matrix(source: int, target: int) -> npt.NDArray[np.float32]:

@@ -66,8 +66,9 @@ class ResnetBlock(nn.Module):
         y = self.conv1(y)
         y = self.act(self.norm2(y)) if self.normed else self.act(y)
         y = self.conv2(y)
-        shortcut: Tensor = self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x
-        return shortcut + y
+        shortcut = self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x
+        out: Tensor = shortcut + y
+        return out
 
 
 class Attention(nn.Module):
@@ -115,7 +116,8 @@ class SpatialAttention(nn.Module):
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (N, H*W, C)
         q, k, v = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
         mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
-        return x + self.to_out[0](mixed).transpose(1, 2).unflatten(2, x.shape[2:])
+        out: Tensor = x + self.to_out[0](mixed).transpose(1, 2).reshape(x.shape)
+        return out
 
 
 class FeedForward(nn.Module):
@@ -160,7 +162,8 @@ class SelfTransformerBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (N, L, C) to (N, L, C)."""
         tokens = tokens + self.attn1(self.norm1(tokens))
-        return tokens + self.ff(self.norm3(tokens))
+        out: Tensor = tokens + self.ff(self.norm3(tokens))
+        return out
 
 
 class Transformer2D(nn.Module):
@@ -177,7 +180,8 @@ class Transformer2D(nn.Module):
         """Map (N, C, H, W) to (N, C, H, W)."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)  # (N, H*W, C)
         tokens = self.transformer_blocks[0](self.proj_in(tokens))
-        return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, x.shape[2:])
+        out: Tensor = x + self.proj_out(tokens).transpose(1, 2).reshape(x.shape)
+        return out
 
 
 class Downsample(nn.Module):

@@ -74,9 +74,7 @@ def load_checkpoint(path: str | Path) -> tuple[AdcVsr, dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises its own untyped exception
-        raise CheckpointError(
-            f"'{path}' is not a readable safetensors file: {error}"
-        ) from error
+        raise CheckpointError(f"'{path}' is not a readable safetensors file: {error}") from error
     if _METADATA_KEY not in metadata:
         raise CheckpointError(
             f"'{path}' holds tensors but no adcvsr config; expected a checkpoint written by "

@@ -29,6 +29,10 @@ def pack_frames(frames: Tensor, factor: int) -> Tensor:
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // factor, w // factor)
 
 
+NEAR_ZERO = 0.02
+"""Scale of the weights that would disturb the initial interpolation; not zero, so they learn."""
+
+
 class PixelShuffleDecoder(nn.Module):
     """One 3x3 convolution to all output pixels of a position.
 
@@ -51,24 +55,23 @@ class PixelShuffleDecoder(nn.Module):
     def interpolation_init(self, stem: nn.Conv2d, unshuffle: int) -> None:
         """Make the untrained network an interpolation, so that training starts from a picture.
 
-        The stem's first 3*u*u outputs become its inputs; this convolution upscales them by the
-        bicubic response (a = -0.5) to single pixels, cut to 3x3 and normalised.
+        The stem's first 3*u*u outputs become its inputs; this convolution upscales them as bilinear
+        interpolation does (exactly, a 3x3 is enough), and hardly sees the other channels.
 
         Args:
             stem: The UNet's first convolution, in_channels 3*u*u.
             unshuffle: u.
         """
         lanes = stem.in_channels
-        stem.weight[:lanes].zero_()
         assert stem.bias is not None
+        assert self.conv_out.bias is not None
         stem.bias.zero_()
+        stem.weight[:lanes].zero_()
         for lane in range(lanes):
             stem.weight[lane, lane, 1, 1] = 1.0
-        self.conv_out.weight.mul_(0.1)
-        assert self.conv_out.bias is not None
         self.conv_out.bias.zero_()
-        kernel = _interpolation_kernel(unshuffle)
-        self.conv_out.weight[:, :lanes] = kernel
+        self.conv_out.weight.mul_(NEAR_ZERO)
+        self.conv_out.weight[:, :lanes] = _interpolation_kernel(unshuffle)
 
 
 def _interpolation_kernel(unshuffle: int) -> Tensor:
@@ -117,9 +120,7 @@ class MidBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(
-            ResnetBlock(channels, channels, eps=VAE_EPS) for _ in range(2)
-        )
+        self.resnets = nn.ModuleList(ResnetBlock(channels, channels, eps=VAE_EPS) for _ in range(2))
         self.attentions = nn.ModuleList([SpatialAttention(channels)])
 
     def forward(self, x: Tensor) -> Tensor:

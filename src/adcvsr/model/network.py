@@ -44,7 +44,9 @@ class AdcVsr(nn.Module):
         if self.config.temporal_sites == "all":
             return
         built = {path.rsplit(".", 1)[0] for path, _ in self._temporal_convs()}
-        wanted = {site.replace("resnets", "temporal_resnets") for site in self.config.temporal_sites}
+        wanted = {
+            site.replace("resnets", "temporal_resnets") for site in self.config.temporal_sites
+        }
         wanted = {site.replace("attentions", "temporal_attentions") for site in wanted}
         if wanted != built:
             unknown = sorted(wanted - built)
@@ -134,4 +136,4 @@ class AdcVsr(nn.Module):
         flow = StateFlow(frames, state)
         packed = self.forward_packed(clip.flatten(0, 1), flow)
         out = unpack_frames(packed, self.decoder.pack_factor)
-        return out.unflatten(0, (n, frames)), flow.next
+        return out.view(n, frames, *out.shape[1:]), flow.next

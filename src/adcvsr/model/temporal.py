@@ -81,9 +81,9 @@ class TemporalConv(nn.Module):
         if flow.frames == 1 and self.causal:
             return self._stream(x, flow)
         _, c, h, w = x.shape
-        frames = x.unflatten(0, (-1, flow.frames))  # (N, T, C, H, W)
+        frames = x.view(-1, flow.frames, c, h, w)  # (N, T, C, H, W)
         if self.causal:
-            past = self._past(frames[:, 0], flow).unflatten(1, (self.kernel - 1, c))
+            past = self._past(frames[:, 0], flow).view(-1, self.kernel - 1, c, h, w)
             padded = torch.cat([past, frames], 1)  # (N, T+k-1, C, H, W)
             flow.next[self.state_name] = padded[:, flow.frames :].flatten(1, 2)
         else:
@@ -99,7 +99,7 @@ class TemporalConv(nn.Module):
         past = self._past(x, flow).chunk(self.kernel - 1, 1) if self.kernel > 2 else None
         frames = [*(past or [self._past(x, flow)]), x]
         flow.next[self.state_name] = torch.cat(frames[1:], 1) if self.kernel > 2 else x
-        out = self.taps[0](frames[0])
+        out: Tensor = self.taps[0](frames[0])
         for frame, tap in zip(frames[1:], list(self.taps)[1:], strict=True):
             out = out + tap(frame)
         return out
@@ -130,19 +130,18 @@ class TemporalBlock(nn.Module):
         self, channels: int, *, kernel: int, convs: int, causal: bool, site: str, divisor: int
     ) -> None:
         super().__init__()
-        names = ["conv1", "conv2"][:convs]
-        for name in names:
-            conv = TemporalConv(
-                channels, kernel=kernel, causal=causal, site=f"{site}.{name}", divisor=divisor
-            )
-            self.add_module(name, conv)
-        last = self.get_submodule(names[-1])
-        assert isinstance(last, TemporalConv)
-        last.zero_init()
+
+        def conv(name: str) -> TemporalConv:
+            path = f"{site}.{name}"
+            return TemporalConv(channels, kernel=kernel, causal=causal, site=path, divisor=divisor)
+
+        self.conv1 = conv("conv1")
+        self.conv2 = conv("conv2") if convs == 2 else None
+        (self.conv2 or self.conv1).zero_init()
 
     def forward(self, x: Tensor, flow: StateFlow) -> Tensor:
         """Mix frames: (N*T, C, H, W) -> (N*T, C, H, W)."""
         y: Tensor = self.conv1(x, flow)
-        if hasattr(self, "conv2"):
+        if self.conv2 is not None:
             y = self.conv2(F.relu(y), flow)
         return x + y

@@ -160,8 +160,20 @@ class UNet(nn.Module):
     def forward(self, x: Tensor, flow: StateFlow) -> Tensor:
         """Map (N*T, 3*u*u, H/u, W/u) to features (N*T, C, H/u, W/u)."""
         x = self.conv_in(x)
-        concat, add = self.skip == "concat", self.skip == "add"
         skips = [x]
+        x = self._way_down(x, flow, skips)
+        if hasattr(self, "mid_block"):
+            x = self._middle(x, flow)
+        x = self._way_up(x, flow, skips)
+        if self.skip == "add":
+            x = x + skips.pop()  # around the whole body
+        if hasattr(self, "conv_out"):
+            x = self.conv_out(self.act(self.conv_norm_out(x)))
+        return x
+
+    def _way_down(self, x: Tensor, flow: StateFlow, skips: list[Tensor]) -> Tensor:
+        """Run the down blocks; `concat` keeps every tensor, `add` one before each halving."""
+        concat, add = self.skip == "concat", self.skip == "add"
         for level in self.down_blocks:
             assert isinstance(level, UNetLevel)
             for index in range(len(level.resnets)):
@@ -174,22 +186,20 @@ class UNet(nn.Module):
                 x = level.downsamplers[0](x)
                 if concat:
                     skips.append(x)
-        if hasattr(self, "mid_block"):
-            x = self._middle(x, flow)
+        return x
+
+    def _way_up(self, x: Tensor, flow: StateFlow, skips: list[Tensor]) -> Tensor:
+        """Run the up blocks, taking the skips back last in, first out."""
         for level in self.up_blocks:
             assert isinstance(level, UNetLevel)
             for index in range(len(level.resnets)):
-                if concat:
+                if self.skip == "concat":
                     x = cat([x, skips.pop()], 1)
                 x = level.block(index, x, flow)
             if hasattr(level, "upsamplers"):
                 x = level.upsamplers[0](x)
-                if add:
+                if self.skip == "add":
                     x = x + skips.pop()
-        if add:
-            x = x + skips.pop()  # around the whole body
-        if hasattr(self, "conv_out"):
-            x = self.conv_out(self.act(self.conv_norm_out(x)))
         return x
 
     def _middle(self, x: Tensor, flow: StateFlow) -> Tensor:
