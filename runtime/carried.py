@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 
@@ -19,7 +19,7 @@ COPIED_TYPES = frozenset({"audio", "subtitle"})
 """Stream types that mean something beside another video; data tracks describe the source's own."""
 
 Rewrite = Callable[[bytes], bytes]
-Packet = av.Packet[Any]
+Packet: TypeAlias = "av.Packet[Any]"
 
 
 @dataclass

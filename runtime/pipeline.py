@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import av
 
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""
 
 T = TypeVar("T")
-Item = SourceFrame | av.Packet[Any]
+Item: TypeAlias = "SourceFrame | av.Packet[Any]"
 
 
 @dataclass

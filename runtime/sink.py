@@ -41,6 +41,12 @@ ENCODERS = {
 ROTATION_TAGGED = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that can carry a rotation; elsewhere the picture itself is turned."""
 
+CONSTANT_RATE = frozenset({".avi"})
+"""Containers that hold a frame rate instead of times, and no frames out of coding order."""
+
+NEGATIVE_TIMES = frozenset({".mp4", ".m4v", ".mov"})
+"""Containers whose times may be negative, as an AAC track's first packet is; others shift all."""
+
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
 """Preferred encoder input, best supported by players first."""
 
@@ -129,6 +135,8 @@ class FileSink:
         self.info = info
         self.turns = 0
         self._finished = False
+        self._note = note
+        self._shift_ms = self._moved_ms = 0.0
         self._reformatter = VideoReformatter()
         token = secrets.token_hex(4)
         self._part = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
@@ -137,7 +145,10 @@ class FileSink:
         except (av.FFmpegError, OSError) as error:
             raise OutputNotWritableError(f"cannot write beside '{path}': {error}") from error
         try:
-            self._add_video(info, options, note)
+            self._add_video(info, options)
+            for key in ("language", "title"):
+                if key in source.stream.metadata:
+                    self._stream.metadata[key] = source.stream.metadata[key]
             self._container.metadata.update(
                 {k: v for k, v in source.container.metadata.items() if k in KEPT_METADATA}
             )
@@ -148,9 +159,7 @@ class FileSink:
             self.abort()
             raise
 
-    def _add_video(
-        self, info: VideoInfo, options: EncodeOptions, note: Callable[[str], None]
-    ) -> None:
+    def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
         codec = _find_encoder(encoder)
@@ -164,7 +173,9 @@ class FileSink:
         width, height = info.width * SCALE, info.height * SCALE
         if info.rotation and suffix not in ROTATION_TAGGED:
             self.turns = info.rotation // 90
-            note(f"the picture is turned by {info.rotation} degrees: {suffix} cannot tag rotation")
+            self._note(
+                f"the picture is turned by {info.rotation} degrees: {suffix} cannot tag rotation"
+            )
         elif info.rotation:
             stream.set_display_rotation(info.rotation)
         swapped = self.turns % 2 == 1
@@ -176,7 +187,12 @@ class FileSink:
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
-        context.time_base = info.time_base
+        self._time_base = info.time_base
+        self._last_tick: int | None = None
+        if suffix in CONSTANT_RATE:
+            self._time_base = 1 / rate
+            context.max_b_frames = 0
+        context.time_base = self._time_base
         context.framerate = rate
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
@@ -206,17 +222,33 @@ class FileSink:
         if self.turns:
             rgb = np.ascontiguousarray(np.rot90(rgb, self.turns))
         frame = frame_from_rgb(rgb, self.info.colours, self._pixel_format, self._reformatter)
-        frame.pts = pts
-        frame.time_base = self.info.time_base
+        frame.pts = self._tick(pts)
+        frame.time_base = self._time_base
         self._guard(lambda: self._container.mux(self._stream.encode(frame)))
 
     def carry(self, packet: av.Packet[Any]) -> None:
         """Write a packet of another stream, where that stream is carried at all."""
-        stream = self._carried.get(packet.stream_index)
-        if stream is not None:
-            ready = stream.packet(packet)
-            if ready is not None:
-                self._guard(lambda: self._container.mux(ready))
+        stream = self._carried.get(packet.stream.index)
+        ready = stream.packet(packet) if stream is not None else None
+        if ready is None:
+            return
+        time = ready.dts if ready.dts is not None else ready.pts
+        if time is not None and time < 0 and self.path.suffix.lower() not in NEGATIVE_TIMES:
+            shift_ms = float(-time * ready.time_base) * 1000
+            self._shift_ms = max(self._shift_ms, shift_ms)
+        self._guard(lambda: self._container.mux(ready))
+
+    def _tick(self, pts: int) -> int:
+        """Source time in the encoder's ticks; only a constant-rate container changes it."""
+        if self._time_base == self.info.time_base:
+            return pts
+        exact = pts * self.info.time_base / self._time_base
+        tick = round(exact)
+        if self._last_tick is not None:
+            tick = max(tick, self._last_tick + 1)
+        self._last_tick = tick
+        self._moved_ms = max(self._moved_ms, float(abs(tick - exact) * self._time_base) * 1000)
+        return tick
 
     def flush(self) -> None:
         """Encode what the encoder still holds.
@@ -225,6 +257,15 @@ class FileSink:
             OutputNotWritableError: The disk is full or gone.
         """
         self._guard(lambda: self._container.mux(self._stream.encode(None)))
+        if self._shift_ms:
+            self._note(
+                f"all times are shifted by {self._shift_ms:.0f} ms: the sound starts before 0"
+            )
+        if self._moved_ms >= 1:
+            self._note(
+                f"{self.path.suffix} holds a constant frame rate: "
+                f"times moved by up to {self._moved_ms:.0f} ms"
+            )
 
     def finish(self) -> None:
         """Close the file and move it to its final name.

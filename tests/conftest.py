@@ -1,0 +1,137 @@
+"""Fixtures every test may use: seeds, real data where it is at hand, videos made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from adcvsr.synthetic import draw_clip
+from video_facts import VideoMaker
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("ADCVSR_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real clips and images; set ADCVSR_TEST_DATA to have it elsewhere."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real clips at '{DATA}' (set ADCVSR_TEST_DATA)")
+    return DATA
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    np.random.seed(0)
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> VideoMaker:
+    """Make a small video file with what the arguments ask for."""
+
+    def make(
+        name: str = "in.mp4",
+        *,
+        size: tuple[int, int] = (32, 24),
+        pts: Sequence[int] = tuple(range(0, 8 * 512, 512)),
+        time_base: Fraction = Fraction(1, 12800),
+        rate: int = 25,
+        rotation: int = 0,
+        aspect: Fraction = Fraction(1),
+        audio: bool = False,
+        subtitles: Sequence[str] = (),
+        pixel_format: str = "yuv420p",
+        encoder: str = "libx264",
+        colour: tuple[int, int, int, int] = (1, 1, 1, 1),
+        metadata: dict[str, str] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        width, height = size
+        frames = draw_clip(len(pts), height, width)
+        with av.open(str(path), "w") as container:
+            container.metadata.update(metadata or {})
+            stream = container.add_stream(encoder, rate=rate)
+            stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            context = stream.codec_context
+            context.time_base, context.sample_aspect_ratio = time_base, aspect
+            context.colorspace, context.color_range = colour[0], colour[1]
+            context.color_primaries, context.color_trc = colour[2], colour[3]
+            if rotation:
+                stream.set_display_rotation(rotation)
+            sound = container.add_stream("aac", rate=16000) if audio else None
+            text = container.add_mux_stream("mov_text") if subtitles else None
+            if text is not None:
+                text.time_base = Fraction(1, 1000)
+                text.metadata["language"] = "eng"
+            for image, time in zip(frames, pts, strict=True):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                    format=pixel_format, dst_colorspace=1, dst_color_range=colour[1]
+                )
+                frame.pts, frame.time_base = time, time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+            if sound is not None:
+                _add_tone(container, sound)
+            for index, line in enumerate(subtitles):
+                packet = av.Packet(len(line).to_bytes(2, "big") + line.encode())
+                packet.pts = packet.dts = index * 100
+                packet.duration, packet.time_base, packet.stream = 100, Fraction(1, 1000), text
+                container.mux(packet)
+        return path
+
+    return make
+
+
+def _add_tone(container: av.container.OutputContainer, stream: av.AudioStream) -> None:
+    wave = np.sin(np.arange(1024 * 8) * 0.1).astype(np.float32)
+    for start in range(0, len(wave), 1024):
+        frame = av.AudioFrame.from_ndarray(
+            wave[None, start : start + 1024], format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 16000, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle with two levels, two states and a size multiple of 2; random weights."""
+    torch = pytest.importorskip("torch", reason="exporting a bundle needs torch")
+    from adcvsr.config import AdcVsrConfig
+    from adcvsr.export.bundle_writer import export_bundle
+    from adcvsr.model import AdcVsr, save_checkpoint
+
+    config = AdcVsrConfig(
+        name="tiny",
+        unshuffle=1,
+        widths=(8, 12),
+        down_blocks=(1, 1),
+        mid_blocks=0,
+        up_blocks=(1, 0),
+        skip="add",
+        norm="none",
+        activation="relu",
+        temporal_sites=("down_blocks.1.resnets.0", "up_blocks.1.resnets.0"),
+    )
+    torch.manual_seed(0)
+    network = AdcVsr(config)
+    network.start_as_interpolation()
+    for name, parameter in network.named_parameters():
+        if "temporal" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path_factory.mktemp("tiny")
+    checkpoint = folder / "checkpoint.safetensors"
+    save_checkpoint(checkpoint, network, provenance={"recipe": "random", "licences": ["CC0-1.0"]})
+    export_bundle(checkpoint, folder / "tiny", report=lambda line: None)
+    return folder / "tiny"

@@ -1,0 +1,118 @@
+"""Bundles: finding them, and refusing what is damaged, new or hostile."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from adcvsr.bundle import MANIFEST, Bundle, list_bundles, open_bundle
+from adcvsr.errors import BundleError, BundleNotFoundError
+
+
+@pytest.fixture
+def bundle_copy(tmp_path: Path) -> Path:
+    shutil.copytree(open_bundle("nano").path, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def change_manifest(path: Path, **changes: object) -> None:
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest.update(changes)
+    (path / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_the_shipped_bundle_is_whole_and_small() -> None:
+    bundle = open_bundle("nano")
+    bundle.verify_files()
+    assert bundle.trained
+    assert bundle.config.name == "nano"
+    assert sum(f.stat().st_size for f in bundle.path.iterdir()) <= 3_000_000
+
+
+def test_names_and_paths(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_bundle(bundle_copy).name == "nano"
+    assert open_bundle(str(bundle_copy)).name == "nano"
+    monkeypatch.setenv("ADCVSR_MODELS", str(bundle_copy.parent))
+    assert open_bundle("copy").path == bundle_copy
+    assert [b.path.name for b in list_bundles()] == ["copy", "nano"]
+    monkeypatch.chdir(bundle_copy.parent)
+    assert open_bundle("copy").path == bundle_copy
+
+
+def test_unknown_name_lists_the_nearest() -> None:
+    with pytest.raises(BundleNotFoundError, match="no bundle named 'nanoo'.*did you mean 'nano'"):
+        open_bundle("nanoo")
+    with pytest.raises(BundleNotFoundError, match="no bundle at"):
+        open_bundle(Path("/nowhere/at/all"))
+
+
+def test_zip_is_read_like_a_directory(bundle_copy: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "nano.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for file in bundle_copy.iterdir():
+            target.write(file, file.name)
+    bundle = Bundle(archive)
+    bundle.verify_files()
+    assert bundle.manifest == Bundle(bundle_copy).manifest
+
+
+def test_changed_file(bundle_copy: Path) -> None:
+    graph = bundle_copy / "fp32-onnx.onnx"
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    with pytest.raises(BundleError, match="was changed after the bundle was written"):
+        Bundle(bundle_copy).read("fp32-onnx.onnx")
+
+
+def test_longer_and_missing_file(bundle_copy: Path) -> None:
+    graph = bundle_copy / "fp32-onnx.onnx"
+    graph.write_bytes(graph.read_bytes() + b"more")
+    with pytest.raises(BundleError, match="longer than"):
+        Bundle(bundle_copy).read(graph.name)
+    graph.unlink()
+    with pytest.raises(BundleError, match="listed in the manifest but missing"):
+        Bundle(bundle_copy).verify_files()
+
+
+def test_newer_schema(bundle_copy: Path) -> None:
+    change_manifest(bundle_copy, schema=99)
+    with pytest.raises(BundleError, match="schema 99.*upgrade adcvsr"):
+        Bundle(bundle_copy)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "..\\b", ""])
+def test_names_that_leave_the_bundle(bundle_copy: Path, name: str) -> None:
+    change_manifest(bundle_copy, files={name: {"sha256": "0", "bytes": 1}})
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        Bundle(bundle_copy)
+
+
+def test_absurd_size_is_refused_unread(bundle_copy: Path) -> None:
+    change_manifest(bundle_copy, files={"fp32-onnx.onnx": {"sha256": "0", "bytes": 100 << 30}})
+    with pytest.raises(BundleError, match="declares 107374182400 bytes"):
+        Bundle(bundle_copy).read("fp32-onnx.onnx")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": 1}', "\x00" * 10])
+def test_manifest_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(BundleError, match="not a bundle manifest|malformed"):
+        Bundle(tmp_path)
+
+
+def test_empty_file_and_plain_directory(tmp_path: Path) -> None:
+    (tmp_path / "empty.zip").touch()
+    with pytest.raises(BundleError, match="cannot be read as a bundle"):
+        Bundle(tmp_path / "empty.zip")
+    with pytest.raises(BundleError, match="not a bundle: it has no 'manifest.json'"):
+        Bundle(tmp_path)
+
+
+def test_missing_variant_lists_those_there() -> None:
+    with pytest.raises(BundleError, match="no variant 'int4'; it has: .*fp32-onnx"):
+        open_bundle("nano").variant("int4")

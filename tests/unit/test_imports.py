@@ -1,0 +1,81 @@
+"""The public names, and what importing must not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import adcvsr
+from adcvsr.cli import COMMANDS
+
+HEAVY = ("torch", "onnx", "onnxruntime", "av", "numpy", "rich", "tensorrt", "tensorrt_rtx")
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_public_names() -> None:
+    assert adcvsr.__all__ == [
+        "PRESETS",
+        "AdcVsrConfig",
+        "AdcVsrError",
+        "Bundle",
+        "Upscaler",
+        "__version__",
+        "list_bundles",
+        "open_bundle",
+    ]
+    for name in adcvsr.__all__:
+        assert getattr(adcvsr, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = adcvsr.nonsense
+
+
+@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS], ("train", "pretrain")])
+def test_help_needs_no_heavy_package(command: tuple[str, ...]) -> None:
+    """Every --help works where the heavy packages cannot even be imported."""
+    out = run_python(f"""
+        import sys
+        for name in {HEAVY}:
+            sys.modules[name] = None
+        from adcvsr.cli import cli
+        try:
+            cli([*{command}, "--help"])
+        except SystemExit as done:
+            assert done.code == 0
+    """)
+    assert "Usage:" in out
+
+
+def test_upscaling_never_imports_torch() -> None:
+    """The device has no torch: a whole run works with torch and onnx blocked."""
+    out = run_python("""
+        import sys
+        sys.modules["torch"] = sys.modules["onnx"] = None
+        import numpy as np, adcvsr
+        import adcvsr.runtime.demo
+        with adcvsr.Upscaler("nano") as upscaler:
+            print(upscaler(np.zeros((5, 7, 3), np.uint8)).shape)
+    """)
+    assert out.strip() == "(20, 28, 3)"
+
+
+def test_help_line_of_every_command() -> None:
+    """The lines held in COMMANDS exist as commands with a help text of their own."""
+    out = run_python("""
+        import importlib
+        from adcvsr.cli import COMMANDS
+        for name in COMMANDS:
+            command = importlib.import_module(f"adcvsr.cli.{name}").command
+            assert command.help, name
+        print("ok")
+    """)
+    assert out.strip() == "ok"
