@@ -45,7 +45,7 @@ def _draw_frame(
 
     cx, cy = x + 0.42 - 0.05 * seconds, y + 0.12
     radius2 = cx**2 + cy**2
-    rings = 0.5 + 0.5 * np.cos(420 * radius2 - 3 * seconds)
+    rings = 0.5 + 0.4 * np.cos(190 * radius2 - 3 * seconds)
     _paint(colour, rings[..., None] * np.array([1.0, 0.95, 0.85], np.float32), radius2 < 0.28**2)
 
     cx, cy = x - 0.38, y + 0.15
@@ -55,14 +55,14 @@ def _draw_frame(
     _paint(colour, np.array([0.98, 0.85, 0.30], np.float32), np.hypot(cx, cy) < 0.07)
 
     u, v = (x + 0.15 * seconds) / (1.3 - y), 1 / (1.3 - y)
-    checks = (np.floor(u * 14) + np.floor(v * 16)) % 2
+    checks = (np.floor(u * 9) + np.floor(v * 10)) % 2
     _paint(colour, 0.15 + 0.7 * checks[..., None] * np.ones(3, np.float32), y > 0.27)
 
     for k in range(5):
         offset = y + 0.02 - 0.055 * k - (0.02 + 0.03 * k) * (x - 0.1 * seconds)
-        line = (np.abs(offset) < 0.0022) & (x > -0.1)
+        line = (np.abs(offset) < 0.0035) & (x > -0.1)
         _paint(colour, np.array([0.08, 0.08, 0.12], np.float32), line)
-    chirp = np.sin(2 * np.pi * (20 * (x - 0.06 * seconds) + 30 * (x - 0.06 * seconds) ** 2)) > 0
+    chirp = np.sin(2 * np.pi * (12 * (x - 0.06 * seconds) + 6 * (x - 0.06 * seconds) ** 2)) > 0
     band = (y > 0.17) & (y < 0.25)
     _paint(colour, chirp[..., None] * np.array([0.95, 0.97, 1.0], np.float32), band)
 

@@ -1,0 +1,209 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON on stdout alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adcvsr.cli._options import BACKEND_NAMES
+from adcvsr.clips import read_clip, read_image, write_png
+from adcvsr.runtime.backends import BACKENDS
+from adcvsr.synthetic import draw_clip
+from video_facts import VideoMaker, video_facts
+
+
+def adcvsr(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adcvsr", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_upscale(make_video: VideoMaker, tmp_path: Path) -> None:
+    done = adcvsr("upscale", make_video(audio=True), tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert "8 frames, 32x24 -> 128x96" in done.stdout
+    assert video_facts(tmp_path / "out.mp4").size == (128, 96)
+
+
+def test_upscale_json_is_all_of_stdout(make_video: VideoMaker, tmp_path: Path) -> None:
+    source = make_video(pts=tuple(range(0, 50 * 512, 512)), size=(64, 48))
+    done = adcvsr("upscale", source, tmp_path / "out.mkv", "--json", "--crf", 30)
+    report = json.loads(done.stdout)
+    assert report["frames"] == 50
+    assert report["backend"] == "ort-cpu"
+    assert report["model"] == "nano"
+    assert report["variant"] == "fp32-onnx"
+    assert report["fps"] == pytest.approx(report["frames"] / report["seconds"], rel=0.02)
+    stages = report["stages"]
+    assert list(stages) == ["decode", "infer", "encode"]
+    for stage in stages.values():
+        assert stage["wall_seconds"] > 0
+        assert stage["cpu_seconds"] > 0
+
+
+def test_errors_are_one_line_and_exit_1(make_video: VideoMaker, tmp_path: Path) -> None:
+    source = make_video()
+    existing = tmp_path / "there.mp4"
+    existing.touch()
+    cases = [
+        (tmp_path / "none.mp4", tmp_path / "out.mp4", "no file"),
+        (tmp_path, tmp_path / "out.mp4", "is a directory"),
+        (source, existing, "pass --overwrite"),
+        (source, tmp_path / "no" / "out.mp4", "does not exist"),
+        (source, tmp_path / "out.doc", "ends in '.doc'"),
+    ]
+    for given, output, message in cases:
+        done = adcvsr("upscale", given, output)
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.startswith("error: ")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "there.mp4"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_write_permission(make_video: VideoMaker, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    done = adcvsr("upscale", make_video(), locked / "out.mp4")
+    assert done.returncode == 1
+    assert "not writable" in done.stderr
+
+
+def test_missing_extra_names_the_command(
+    make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not here')")
+    done = adcvsr("upscale", make_video(), tmp_path / "out.mp4", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "pip install 'adcvsr[cpu]'" in done.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_unknown_model(make_video: VideoMaker, tmp_path: Path) -> None:
+    done = adcvsr("upscale", make_video(), tmp_path / "out.mp4", "--model", "nanoo")
+    assert done.returncode == 1
+    assert "did you mean 'nano'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("upscale",), ("upscale", "a", "b", "--crf", "x"), ("up",)])
+def test_usage_errors_exit_2(arguments: tuple[str, ...]) -> None:
+    assert adcvsr(*arguments).returncode == 2
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = adcvsr("upscale", tmp_path / "none.mp4", tmp_path / "out.mp4", ADCVSR_DEBUG="1")
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_exits_130_and_leaves_nothing(
+    make_video: VideoMaker, tmp_path: Path, number: signal.Signals
+) -> None:
+    source = make_video(pts=tuple(range(0, 400 * 512, 512)), size=(320, 180))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adcvsr", "upscale", str(source), str(tmp_path / "out.mp4")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.*.part.mp4")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted"
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_models() -> None:
+    listed = json.loads(adcvsr("models", "--json").stdout)["models"]
+    nano = next(row for row in listed if row["name"] == "nano")
+    assert nano["preset"] == "nano"
+    assert nano["parameters"] == 26_496
+    assert Path(nano["path"]).is_dir()
+    assert nano["variants"] == ["fp32-onnx"]
+    assert "nano" in adcvsr("models").stdout
+
+
+def test_demo(tmp_path: Path) -> None:
+    done = adcvsr("demo", "-o", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    names = ["input.mp4", "side_by_side.mp4", "side_by_side.png", "upscaled.mp4"]
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == names
+    facts = video_facts(tmp_path / "demo" / "upscaled.mp4")
+    assert facts.size == (640, 384)
+    assert len(facts.times) == 50
+    picture = read_image(tmp_path / "demo" / "side_by_side.png")
+    assert picture.shape == (384, 1280, 3)
+    middle = next(read_clip(tmp_path / "demo" / "side_by_side.mp4", start=25))
+    assert abs(middle.astype(int) - picture).mean() < 4
+    bicubic, ours = (float(part.split()[1]) for part in _figures(done.stdout))
+    assert ours > bicubic
+    again = adcvsr("demo", "-o", tmp_path / "demo")
+    assert again.returncode == 1
+    assert "--overwrite" in again.stderr
+    assert adcvsr("demo", "-o", tmp_path / "demo", "--overwrite").returncode == 0
+
+
+def _figures(text: str) -> list[str]:
+    line = next(line for line in text.splitlines() if "PSNR-Y" in line)
+    return line.split("truth: ")[1].split(", ")
+
+
+def test_evaluate(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", draw_clip(1, 96, 128)[0])
+    done = adcvsr("evaluate", tmp_path / "a.png", "--json")
+    assert done.returncode == 0, done.stderr
+    (score,) = json.loads(done.stdout)["scores"]
+    assert score["frames"] == 1
+    assert score["psnr_y"] > score["psnr_y_bicubic"] > 15
+    assert 0 < score["ssim_y_bicubic"] < score["ssim_y"] < 1
+    assert "PSNR-Y" in adcvsr("evaluate", tmp_path / "a.png").stdout
+    (tmp_path / "b.png").write_text("no picture")
+    assert "cannot evaluate on" in adcvsr("evaluate", tmp_path / "b.png").stderr
+
+
+def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    write_png(images / "a.png", draw_clip(1, 192, 256)[0])
+    config = tmp_path / "tiny.toml"
+    config.write_text('network = "nano"\nbatch = 2\n[pool]\nframes = 2\npatch_px = 8\n')
+    run = tmp_path / "run"
+    done = adcvsr(
+        "train", "pretrain", "--config", config, "--images", images, "-o", run, "--max-steps", 5
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(run / "checkpoint.safetensors")
+    card = tmp_path / "card.md"
+    card.write_text("# Card\n")
+    bundle = tmp_path / "bundle"
+    done = adcvsr("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card)
+    assert done.returncode == 0, done.stderr
+    assert "parity over 16 frames" in done.stdout
+    assert (bundle / "model_card.md").read_text() == "# Card\n"
+    write_png(tmp_path / "b.png", draw_clip(1, 64, 64)[0])
+    assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
+    done = adcvsr("train", "pretrain", "--config", config, "-o", run)
+    assert done.returncode == 1
+    assert "no usable video or image" in done.stderr
+
+
+def test_backend_names_are_the_backends() -> None:
+    assert ("auto", *BACKENDS) == BACKEND_NAMES
