@@ -18,7 +18,7 @@ import av
 from .session import Session
 from .sink import FileSink
 from .source import FileSource, SourceFrame
-from .thread_clock import ThreadClock
+from .stage_threads import StageThreads
 
 QUEUE_LENGTH = 4
 """Items between two stages: enough to even out frame times, 11 MB a queue at 720p output."""
@@ -37,7 +37,7 @@ class StageTimes:
     wall: float = 0.0
     """Seconds working, without waiting for its neighbours."""
 
-    clock: ThreadClock = field(default_factory=ThreadClock)
+    threads: StageThreads = field(default_factory=StageThreads)
     """CPU seconds, helper threads included."""
 
 
@@ -67,7 +67,7 @@ class Pipeline:
         source: Opened.
         session: Opened.
         sink: Opened, its encoder started.
-        result: Filled while running; its clocks may have claimed threads already.
+        result: Filled while running; its stages may have claimed threads already.
         progress: Called in the encoding thread after every frame with the frames written.
     """
 
@@ -121,7 +121,7 @@ class Pipeline:
     def _guard(self, name: str, stage: Callable[[StageTimes], None]) -> None:
         times = self.result.stages[name]
         try:
-            with times.clock.own():
+            with times.threads.own():
                 stage(times)
         except _StoppedError:
             pass
@@ -130,7 +130,7 @@ class Pipeline:
                 self._error = error
             self._stop.set()
         finally:
-            times.clock.sample()
+            times.threads.sample()
 
     def _decode(self, times: StageTimes) -> None:
         for item in _timed(iter(self.source), times):
@@ -147,6 +147,7 @@ class Pipeline:
         self._put(self._upscaled, None)
 
     def _encode(self, times: StageTimes) -> None:
+        times.threads.lower_priority()
         while (item := self._get(self._upscaled)) is not None:
             began = time.monotonic()
             if isinstance(item, SourceFrame):

@@ -89,7 +89,7 @@ class Upscaler:
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, threads=threads
         )
-        with self._result.stages["infer"].clock.claim():
+        with self._result.stages["infer"].threads.claim():
             self.session.__enter__()
 
     def __call__(self, frame: Frame) -> Frame:
@@ -154,15 +154,15 @@ class Upscaler:
         options = options or EncodeOptions()
         source, output = Path(source), Path(output)
         result = PipelineResult()
-        result.stages["infer"].clock = self._result.stages["infer"].clock.restarted()
-        with result.stages["decode"].clock.claim():
+        result.stages["infer"].threads = self._result.stages["infer"].threads.restarted()
+        with result.stages["decode"].threads.claim():
             reader = FileSource(source)
         notes: list[str] = []
         with reader:
             check_output(output, options, source)
             self.reset()
             with FileSink(output, reader, options, notes.append) as sink:
-                with result.stages["encode"].clock.claim():
+                with result.stages["encode"].threads.claim():
                     sink.open_encoder()
                 expected = reader.info.frames
 
@@ -195,7 +195,7 @@ class Upscaler:
             stages={
                 name: {
                     "wall_seconds": round(times.wall, 3),
-                    "cpu_seconds": round(times.clock.seconds, 3) if times.clock.known else None,
+                    "cpu_seconds": round(times.threads.seconds, 3) if times.threads.known else None,
                 }
                 for name, times in result.stages.items()
             },

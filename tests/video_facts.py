@@ -44,8 +44,8 @@ def video_facts(path: Path) -> VideoFacts:
                     int(frame.color_primaries),
                     int(frame.color_trc),
                 )
-            assert frame.pts is not None
-            facts.times.append(frame.pts * Fraction(frame.time_base))
+            if frame.pts is not None:  # raw streams have none
+                facts.times.append(frame.pts * Fraction(frame.time_base))
     with av.open(str(path), metadata_errors="replace") as container:
         for packet in container.demux():
             if not packet.size:
