@@ -1,0 +1,73 @@
+"""The README and the docs say what is true: commands exist, links lead somewhere, code runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from adcvsr.cli import COMMANDS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
+PAGES += REPOSITORY.glob("src/adcvsr/models/*/*.md")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def shell_commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for block in blocks(page.read_text(), "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                found += [(page.name, part.strip()) for part in line.split("#")[0].split("&&")]
+    return [(page, command) for page, command in found if command.startswith("adcvsr ")]
+
+
+def test_the_two_commands_are_there() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert "pip install '.[cpu]' && adcvsr upscale INPUT.mp4 OUTPUT.mp4\n" in readme
+    assert "pip install -e '.[dev]' -c constraints.txt && pytest\n" in readme
+
+
+@pytest.mark.parametrize(("page", "line"), shell_commands())
+def test_commands_exist_with_their_options(page: str, line: str) -> None:
+    name, *arguments = shlex.split(line)[1:]
+    if name.startswith("-"):
+        return
+    assert name in COMMANDS, page
+    command: click.Command = importlib.import_module(f"adcvsr.cli.{name}").command
+    while isinstance(command, click.Group) and arguments and arguments[0] in command.commands:
+        command = command.commands[arguments.pop(0)]
+    known = {option for p in command.params for option in p.opts} | {"--help"}
+    for argument in arguments:
+        if argument.startswith("-"):
+            assert argument.split("=")[0] in known, f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks((REPOSITORY / "README.md").read_text(), "python")
+    frames = [np.zeros((18, 32, 3), np.uint8)] * 2
+    shown: list[tuple[int, ...]] = []
+    exec(code, {"camera": frames, "show": lambda frame: shown.append(frame.shape)})
+    assert shown == [(72, 128, 3)] * 2
+
+
+def test_every_folder_of_the_tree_is_there() -> None:
+    tree = next(b for b in blocks((REPOSITORY / "README.md").read_text(), "text") if "src/" in b)
+    for path in re.findall(r"^(\S+/)", tree, re.MULTILINE):
+        assert (REPOSITORY / path).is_dir(), path
