@@ -16,9 +16,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ..clips import read_clip, read_image
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_image
 from ..config import SCALE
-from ..errors import InputNotFoundError
+from ..errors import InputNotFoundError, UnreadableVideoError
 from ..metrics import psnr_y, resize_bicubic, ssim_y
 from ..runtime.session import Session
 
@@ -71,18 +71,38 @@ def evaluate(
         One score a file, in order.
 
     Raises:
-        InputNotFoundError: A file is missing or cannot be read.
+        UnreadableVideoError: A file cannot be read as image or video.
     """
     scores = []
     for file in files:
         try:
             score = _score(session, file.name, _truth(file, max_frames, max_side_px))
         except (av.FFmpegError, ValueError, OSError) as error:
-            raise InputNotFoundError(f"cannot evaluate on '{file}': {error}") from error
+            raise UnreadableVideoError(f"cannot evaluate on '{file}': {error}") from error
         scores.append(score)
         if progress is not None:
             progress(score)
     return scores
+
+
+def find_truth(paths: Sequence[Path]) -> list[Path]:
+    """Images and videos among the paths, those in folders included.
+
+    Raises:
+        InputNotFoundError: A path does not exist, or there is nothing to evaluate on.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += find_media(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputNotFoundError(f"no file or folder '{path}'")
+    if not files:
+        folders = ", ".join(f"'{path}'" for path in paths)
+        raise InputNotFoundError(f"no image or video in {folders}")
+    return files
 
 
 def mean_score(scores: Sequence[Score], name: str = "mean") -> Score:
@@ -99,7 +119,7 @@ def mean_score(scores: Sequence[Score], name: str = "mean") -> Score:
 
 def _truth(file: Path, max_frames: int, max_side_px: int) -> Iterable[Levels]:
     """Frames of the truth, cut to the multiple."""
-    if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
+    if file.suffix.lower() in IMAGE_SUFFIXES:
         frames: Iterable[Levels] = [read_image(file)]
     else:
         frames = (_limit(image, max_side_px) for image in islice(read_clip(file), max_frames))

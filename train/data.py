@@ -17,14 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..clips import read_clip, read_image
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_image
 from ..config import SCALE
 from ..errors import TrainingDataError
 from ..metrics import resize_bicubic
 from .degradation import Degradation, degrade
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".264"})
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 CROP_MULTIPLE = 8
 """High-resolution sizes are cut to this: x1/4 stays even, as H.264's 4:2:0 needs."""
@@ -228,7 +225,7 @@ def _files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise TrainingDataError(f"training folder '{folder}' is not a directory")
-        found += sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
+        found += find_media(folder, suffixes)
     return found
 
 

@@ -24,6 +24,16 @@ BT601 = Colours(matrix=6, full_range=False)
 """What small untagged video is read as."""
 
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".264"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+"""File name endings by which folders are searched."""
+
+
+def find_media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """All files of the given kinds below a folder, in a stable order."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+
+
 def write_clip(
     target: Path | io.BytesIO,
     frames: Iterable[Levels],

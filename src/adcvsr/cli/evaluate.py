@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @model_option
 @backend_option
 @variant_option
@@ -37,10 +37,10 @@ def command(
     Each is reduced x1/4, brought back, and compared with the original on luma.
     """
     from ..bundle import open_bundle
-    from ..calibration.evaluate import evaluate, mean_score
+    from ..calibration.evaluate import evaluate, find_truth, mean_score
     from ..runtime.backends import create_session
 
-    files = [f for p in paths for f in (sorted(p.iterdir()) if p.is_dir() else [p]) if f.is_file()]
+    files = find_truth(paths)
     show = None if as_json else _row
     with create_session(open_bundle(model), backend=backend, variant=variant) as session:
         scores = evaluate(session, files, max_frames=frames, progress=show)

@@ -48,13 +48,10 @@ def command(
     carried over. OUTPUT appears only when it is complete; its ending (mp4, mkv, mov, webm, avi, ts)
     chooses the container.
     """
-    from ..runtime.sink import EncodeOptions, check_output
-    from ..runtime.source import FileSource
+    from ..runtime.sink import EncodeOptions
     from ..runtime.upscaler import Upscaler
 
     options = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
-    with FileSource(source):
-        check_output(output, options, source)
     with (
         Upscaler(
             model,

@@ -177,6 +177,9 @@ def test_evaluate(tmp_path: Path) -> None:
     assert "PSNR-Y" in adcvsr("evaluate", tmp_path / "a.png").stdout
     (tmp_path / "b.png").write_text("no picture")
     assert "cannot evaluate on" in adcvsr("evaluate", tmp_path / "b.png").stderr
+    (tmp_path / "empty").mkdir()
+    assert "no image or video in" in adcvsr("evaluate", tmp_path / "empty").stderr
+    assert "no file or folder" in adcvsr("evaluate", tmp_path / "none").stderr
 
 
 def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
