@@ -17,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ..colour import TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of, rgb_from_frame
@@ -131,6 +132,8 @@ class FileSource:
     def _begin(self) -> None:
         self.stream = self._choose_stream()
         self.stream.thread_type = "AUTO"
+        # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
+        self.stream.codec_context.flags |= Flags.unaligned
         self.carried = [s for s in self.container.streams if s.index != self.stream.index]
         self._reformatter = VideoReformatter()
         self._last_pts: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 import numpy as np
 import pytest
 
-from adcvsr.cli import COMMANDS
+from adcvsr.cli import COMMANDS, load_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
@@ -43,7 +42,7 @@ def test_commands_exist_with_their_options(page: str, line: str) -> None:
     if name.startswith("-"):
         return
     assert name in COMMANDS, page
-    command: click.Command = importlib.import_module(f"adcvsr.cli.{name}").command
+    command = load_command(name)
     while isinstance(command, click.Group) and arguments and arguments[0] in command.commands:
         command = command.commands[arguments.pop(0)]
     known = {option for p in command.params for option in p.opts} | {"--help"}

@@ -21,13 +21,24 @@ COMMANDS = {
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
+    "import": "Turn published weights into a checkpoint.",
     "models": "List the bundles at hand.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
 }
 """Every command and its help line; held here so that --help imports none of them."""
 
+MODULES = {"import": "import_weights"}
+"""Files whose name is not the command's."""
+
 INTERRUPTED, FAILED = 130, 1
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command's module; `import` is a keyword, so its file has another name."""
+    module = importlib.import_module(f".{MODULES.get(name, name)}", __name__)
+    command: click.Command = module.command
+    return command
 
 
 class LazyGroup(click.Group):
@@ -41,9 +52,7 @@ class LazyGroup(click.Group):
         """Import a command's module and return its `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{cmd_name}", __name__)
-        command: click.Command = module.command
-        return command
+        return load_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command list without importing any."""

@@ -7,6 +7,7 @@ import importlib.util
 from ..errors import missing_package
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
+WEIGHT_PACKAGES = ("torch", "safetensors")
 TRAIN_PACKAGES = ("torch", "accelerate", "safetensors")
 
 
@@ -26,6 +27,15 @@ def require_train() -> None:
         MissingPackageError: One is not installed.
     """
     _require(TRAIN_PACKAGES, "train", "'adcvsr train'")
+
+
+def require_weights() -> None:
+    """Check the packages that reading and writing weights needs.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(WEIGHT_PACKAGES, "export", "'adcvsr import'")
 
 
 def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:

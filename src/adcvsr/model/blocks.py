@@ -6,8 +6,6 @@ keys. What AdcSR removed is not here: no text, no time embedding, no cross-atten
 
 from __future__ import annotations
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,9 +16,13 @@ VAE_EPS = 1e-6
 """GroupNorm epsilon of the SD VAE and of the UNet's transformer input norm."""
 
 
+GROUP_COUNTS = (32, 24, 16, 12, 8, 6, 4, 2, 1)
+"""Tried in this order, as AdcSR's pruning does."""
+
+
 def group_norm(channels: int, eps: float) -> nn.GroupNorm:
-    """GroupNorm with the published group counts: 32, or 24 where 32 does not divide (240, 720)."""
-    groups = next((g for g in (32, 24) if channels % g == 0), math.gcd(channels, 32))
+    """GroupNorm with the published group counts: 32 where that divides, 24 for 240 and 720."""
+    groups = next(g for g in GROUP_COUNTS if channels % g == 0)
     return nn.GroupNorm(groups, channels, eps=eps)
 
 

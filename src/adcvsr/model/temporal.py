@@ -53,15 +53,19 @@ class TemporalConv(nn.Module):
         self.taps = nn.ModuleList(
             nn.Conv2d(channels, channels, 1, bias=tap == kernel - 1) for tap in range(kernel)
         )
-        for tap in self.taps:
-            assert isinstance(tap, nn.Conv2d)
-            nn.init.kaiming_uniform_(tap.weight, a=5**0.5)
-            tap.weight.data /= kernel**0.5
+        self.reset_parameters()
 
     @property
     def state_channels(self) -> int:
         """Channels of the carried state: the k-1 previous input frames, oldest first."""
         return (self.kernel - 1) * self.channels
+
+    def reset_parameters(self) -> None:
+        """Draw random weights with the variance of one convolution over all taps."""
+        for tap in self.taps:
+            assert isinstance(tap, nn.Conv2d)
+            tap.reset_parameters()
+            tap.weight.data /= self.kernel**0.5
 
     def zero_init(self) -> None:
         """Make the output zero, so that a residual block around it starts as identity."""
@@ -137,6 +141,11 @@ class TemporalBlock(nn.Module):
 
         self.conv1 = conv("conv1")
         self.conv2 = conv("conv2") if convs == 2 else None
+        self.start_as_identity()
+
+    def start_as_identity(self) -> None:
+        """Random first convolution, zero last one: the block passes its input on, and learns."""
+        self.conv1.reset_parameters()
         (self.conv2 or self.conv1).zero_init()
 
     def forward(self, x: Tensor, flow: StateFlow) -> Tensor:

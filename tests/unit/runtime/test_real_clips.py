@@ -91,3 +91,10 @@ def test_raw_stream_without_times(data: Path, tmp_path: Path) -> None:
     report, _, after = upscale(data / "clips/robust/small_152x100.264", tmp_path / "out.mp4")
     assert report.frames == 10
     assert after.times == [Fraction(n, 25) for n in range(10)]
+
+
+def test_cropped_stream_has_no_junk_columns(data: Path, tmp_path: Path) -> None:
+    """The stream crops 26 pixels on the left, which no decoder aligns by itself."""
+    report, _, after = upscale(data / "clips/robust/cropped_300x168.jsv", tmp_path / "out.mp4")
+    assert after.size == (1200, 672)
+    assert report.frames == 50

@@ -1,0 +1,98 @@
+"""`adcvsr import SOURCE`: published weights to a checkpoint of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..config import AdcVsrConfig
+    from ..model import AdcVsr
+
+output_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint to write (.safetensors).",
+)
+causal_option = click.option(
+    "--causal", is_flag=True, help="The streamable twin: temporal blocks see only the past."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the checkpoint.")
+
+
+@click.group()
+def command() -> None:
+    """Turn published weights into a checkpoint; no code in them is run."""
+    from ._torch import require_weights
+
+    require_weights()
+
+
+@command.command()
+@click.argument("net_params", type=click.Path(path_type=Path))
+@click.argument("half_decoder", type=click.Path(path_type=Path))
+@output_option
+@causal_option
+@overwrite_option
+def adcsr(
+    net_params: Path, half_decoder: Path, output: Path, causal: bool, overwrite: bool
+) -> None:
+    """Import AdcSR: NET_PARAMS (net_params_200.pkl) and HALF_DECODER (halfDecoder.ckpt).
+
+    On every frame the result gives what AdcSR gives; its temporal blocks start as identity.
+    """
+    from ..model.foreign import import_adcsr
+
+    _check_output(output, overwrite)
+    _write(output, *import_adcsr(net_params, half_decoder, config=_config(causal)))
+
+
+@command.command("stable-diffusion")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--half-decoder",
+    type=click.Path(path_type=Path),
+    help="Half decoder to take instead of the first half of the VAE's channels.",
+)
+@output_option
+@causal_option
+@overwrite_option
+def stable_diffusion(
+    folder: Path, half_decoder: Path | None, output: Path, causal: bool, overwrite: bool
+) -> None:
+    """Prune Stable Diffusion 2.1 in FOLDER (diffusers layout) to a start for training.
+
+    The first 75 % of the UNet's channels are kept. The result must be trained before it upscales.
+    """
+    from ..model.foreign import import_stable_diffusion
+
+    _check_output(output, overwrite)
+    _write(output, *import_stable_diffusion(folder, half_decoder, config=_config(causal)))
+
+
+def _config(causal: bool) -> AdcVsrConfig:
+    from ..config import preset
+
+    return dataclasses.replace(preset("paper"), causal=causal)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    from ..errors import OutputExistsError
+
+    if output.exists() and not overwrite:
+        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+
+
+def _write(output: Path, network: AdcVsr, provenance: dict[str, Any]) -> None:
+    from ..model import save_checkpoint
+
+    save_checkpoint(output, network, provenance=provenance)
+    count = sum(p.numel() for p in network.parameters())
+    click.echo(f"{output}: {network.config.name}, {count:,} parameters")
+    for licence in provenance["licences"]:
+        click.echo(f"licence: {licence}")
