@@ -24,6 +24,8 @@ from ..runtime.session import Session
 
 BORDER_PX = 4
 TRUTH_MULTIPLE = 8
+LEAST_SIDE_PX = 24
+"""SSIM's window and the border must fit."""
 
 Levels = npt.NDArray[np.uint8]
 
@@ -140,6 +142,8 @@ def _score(session: Session, name: str, truth: Iterable[Levels]) -> Score:
     rows = []
     for image in truth:
         height, width = image.shape[:2]
+        if min(height, width) < LEAST_SIDE_PX:
+            raise ValueError(f"{width}x{height} pixels, needs at least {LEAST_SIDE_PX} a side")
         low = resize_bicubic(image, height // SCALE, width // SCALE)
         upscaled, bicubic = session.infer(low), resize_bicubic(low, height, width)
         rows.append(

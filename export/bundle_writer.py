@@ -23,7 +23,7 @@ import onnx
 from .. import __version__
 from ..bundle import MANIFEST, SCHEMA_VERSION, Bundle
 from ..config import SCALE
-from ..errors import OutputExistsError, OutputNotWritableError
+from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..model import AdcVsr, load_checkpoint
 from .graph import INPUT_NAME, OPSET, OUTPUT_NAME, stream_graph
 from .parity import LEVEL_TOLERANCE, GoldenClip, check_parity
@@ -64,8 +64,7 @@ def export_bundle(
         OutputExistsError: The output exists and `overwrite` is off.
         OutputNotWritableError: The output cannot be written.
     """
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    check_bundle_output(output, overwrite=overwrite)
     network, provenance = load_checkpoint(checkpoint)
     graph = stream_graph(network)
     parity, golden = check_parity(network, graph, stream_graph(network, float_output=True))
@@ -89,6 +88,25 @@ def export_bundle(
     bundle = Bundle(output)
     bundle.verify_files()
     return bundle
+
+
+def check_bundle_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse an output that must not be replaced: only a bundle may be, and only when asked.
+
+    Raises:
+        OutputExistsError: It exists and `overwrite` is off.
+        OutputNotWritableError: It exists and is no bundle.
+    """
+    if not output.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    try:
+        Bundle(output)
+    except BundleError as error:
+        raise OutputNotWritableError(
+            f"output '{output}' is no bundle and is not replaced; choose another name"
+        ) from error
 
 
 def _manifest(
@@ -177,13 +195,24 @@ def _write(output: Path, files: dict[str, bytes]) -> None:
             target.mkdir()
             for name, data in files.items():
                 (target / name).write_bytes(data)
-        if output.exists():
-            output.rename(part / "replaced")
-        os.replace(target, output)
+        _put_in_place(target, output, aside=part / "replaced")
     except OSError as error:
         raise OutputNotWritableError(f"cannot write the bundle '{output}': {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _put_in_place(target: Path, output: Path, *, aside: Path) -> None:
+    """Move the new bundle to its name; the old one comes back if that fails."""
+    if not output.exists():
+        os.replace(target, output)
+        return
+    output.rename(aside)
+    try:
+        os.replace(target, output)
+    except BaseException:
+        aside.rename(output)
+        raise
 
 
 def _zip_entry(name: str) -> zipfile.ZipInfo:

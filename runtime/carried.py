@@ -35,6 +35,15 @@ class CarriedStream:
     offset: Fraction
     """Seconds to subtract from its times."""
 
+    note: Callable[[str], None]
+    """Called with a line when its times had to be repaired."""
+
+    correction: int = 0
+    """Ticks added since the times last ran backwards."""
+
+    next_dts: int | None = None
+    """Earliest decoding time the next packet may have."""
+
     def packet(self, source: Packet) -> Packet | None:
         """Make the output packet of a source packet, or None where there is nothing to write."""
         if source.dts is None and source.pts is None:
@@ -51,8 +60,24 @@ class CarriedStream:
             ticks = round(self.offset / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - ticks
             packet.dts = None if packet.dts is None else packet.dts - ticks
+        self._keep_forward(packet)
         packet.stream = self.target
         return packet
+
+    def _keep_forward(self, packet: Packet) -> None:
+        """Move times on where they run backwards, as where two recordings were joined."""
+        if packet.dts is None:
+            return
+        dts = packet.dts + self.correction
+        if self.next_dts is not None and dts < self.next_dts:
+            if not self.correction:
+                self.note(f"{self.target.type} times go backwards: repaired")
+            self.correction += self.next_dts - dts
+            dts = self.next_dts
+        self.next_dts = dts + max(packet.duration or 0, 1)
+        if self.correction:
+            packet.pts = None if packet.pts is None else packet.pts + self.correction
+            packet.dts = dts
 
 
 def carry_streams(
@@ -86,7 +111,7 @@ def carry_streams(
         if context is None:
             note(f"{label} is left out: its codec is unknown")
             continue
-        codec = _container_name(context.name)
+        codec = context.codec.canonical_name
         rewrite: Rewrite | None = None
         if _holds(output, codec):
             target = output.add_stream_from_template(stream)
@@ -102,13 +127,8 @@ def carry_streams(
             if key in stream.metadata:
                 target.metadata[key] = stream.metadata[key]
         target.disposition = stream.disposition
-        carried[stream.index] = CarriedStream(target, rewrite, offset)
+        carried[stream.index] = CarriedStream(target, rewrite, offset, note)
     return carried
-
-
-def _container_name(decoder: str) -> str:
-    """A decoder's name as containers list codecs."""
-    return {"libdav1d": "av1", "srt": "subrip", "ssa": "ass"}.get(decoder, decoder)
 
 
 def _holds(output: av.container.OutputContainer, codec: str) -> bool:

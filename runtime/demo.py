@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 
-from ..clips import read_clip, write_clip, write_png
+from ..clips import ffmpeg_reason, read_clip, write_clip, write_png
 from ..config import SCALE
+from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..metrics import psnr_y, resize_bicubic
 from ..synthetic import draw_clip
 from .sink import EncodeOptions
 from .upscaler import Upscaler, UpscaleReport
+
+FILE_NAMES = {
+    "input": "input.mp4",
+    "upscaled": "upscaled.mp4",
+    "side_by_side": "side_by_side.mp4",
+    "picture": "side_by_side.png",
+}
 
 FRAMES = 50
 LOW_SIZE = (96, 160)
@@ -61,37 +71,54 @@ def run_demo(
         The files written and the distances.
 
     Raises:
-        OutputExistsError: The upscaled clip exists and `overwrite` is off.
+        OutputExistsError: One of the files exists and `overwrite` is off; none is touched.
         OutputNotWritableError: The folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {
-        "input": "input.mp4",
-        "upscaled": "upscaled.mp4",
-        "side_by_side": "side_by_side.mp4",
-        "picture": "side_by_side.png",
-    }
-    files = {key: folder / name for key, name in names.items()}
+    files = {key: folder / name for key, name in FILE_NAMES.items()}
+    there = [path.name for path in files.values() if path.exists()]
+    if there and not overwrite:
+        raise OutputExistsError(
+            f"'{folder}' holds {', '.join(there)}; pass --overwrite to replace, or choose "
+            "another folder with --output"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".adcvsr-demo-", dir=folder) as part:
+            made = {key: Path(part) / name for key, name in FILE_NAMES.items()}
+            result = _make(made, files, upscaler, progress)
+            for key, path in made.items():
+                os.replace(path, files[key])
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, AdcVsrError):
+            raise
+        raise OutputNotWritableError(
+            f"the demo cannot be written to '{folder}': {ffmpeg_reason(error)}"
+        ) from error
+    return result
+
+
+def _make(
+    made: dict[str, Path],
+    files: dict[str, Path],
+    upscaler: Upscaler,
+    progress: Callable[[int, int], None] | None,
+) -> DemoReport:
+    """Write all files under their temporary names."""
     height, width = LOW_SIZE
     truth = draw_clip(FRAMES, height * SCALE, width * SCALE)
     rng = np.random.default_rng(0)
-    write_clip(files["input"], (_degrade(image, rng) for image in truth), crf=INPUT_CRF)
+    write_clip(made["input"], (_degrade(image, rng) for image in truth), crf=INPUT_CRF)
     report = upscaler.upscale_file(
-        files["input"],
-        files["upscaled"],
-        options=EncodeOptions(crf=12, overwrite=overwrite),
-        progress=progress,
+        made["input"], made["upscaled"], options=EncodeOptions(crf=12), progress=progress
     )
-    pairs = list(_pairs(files["input"], files["upscaled"]))
-    bicubic, upscaled = (
-        float(
-            np.mean([psnr_y(pair[side], image) for pair, image in zip(pairs, truth, strict=True)])
-        )
-        for side in (0, 1)
-    )
-    write_clip(files["side_by_side"], (np.hstack(pair) for pair in pairs), crf=14)
-    write_png(files["picture"], np.hstack(pairs[len(pairs) // 2]))
-    assert math.isfinite(bicubic)
+    pairs = list(_pairs(made["input"], made["upscaled"]))
+    distances = [
+        [psnr_y(picture, image) for picture in pair]
+        for pair, image in zip(pairs, truth, strict=True)
+    ]
+    bicubic, upscaled = np.mean(distances, axis=0).tolist()
+    write_clip(made["side_by_side"], (np.hstack(pair) for pair in pairs), crf=14)
+    write_png(made["picture"], np.hstack(pairs[len(pairs) // 2]))
     return DemoReport(report, files, round(bicubic, 2), round(upscaled, 2))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..bundle import Bundle, Variant
 from ..config import SCALE
-from ..errors import BackendUnavailableError, missing_package
+from ..errors import BackendUnavailableError, BundleError, missing_package
 from .session import Frame, Session
 
 
@@ -26,7 +26,7 @@ class OrtCpuSession(Session):
 
     def __init__(self, bundle: Bundle, variant: Variant, *, threads: int = 0) -> None:
         super().__init__(bundle, variant)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or usable_processors()
         self._runtime: Any = None
         self._binding: Any = None
         self._state: tuple[list[Frame], list[Frame]] = ([], [])
@@ -38,16 +38,33 @@ class OrtCpuSession(Session):
         # Spinning threads would take the processors from decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors; warnings are about graph clean-up
+        graph = self.bundle.read(self.variant.file)
         try:
-            self._runtime = ort.InferenceSession(
-                self.bundle.read(self.variant.file), options, providers=["CPUExecutionProvider"]
-            )
+            self._runtime = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions
             raise BackendUnavailableError(
                 f"ONNX Runtime {ort.__version__} cannot load variant '{self.variant.id}' of "
                 f"'{self.bundle.name}': {error}"
             ) from error
+        self._check_interface()
         self._binding = self._runtime.io_binding()
+
+    def _check_interface(self) -> None:
+        """Compare the graph's inputs and outputs with what the manifest promises."""
+        bundle = self.bundle
+        wanted = {bundle.input_name: 3, **{spec.name: spec.channels for spec in bundle.state}}
+        found = {
+            tensor.name: tensor.shape[3 if tensor.name == bundle.input_name else 1]
+            for tensor in self._runtime.get_inputs()
+        }
+        outputs = {tensor.name for tensor in self._runtime.get_outputs()}
+        named = {bundle.output_name, *(spec.next_name for spec in bundle.state)}
+        if wanted != found or named != outputs:
+            raise BundleError(
+                f"bundle '{bundle.name}': the graph of '{self.variant.id}' has inputs {found} and "
+                f"outputs {sorted(outputs)}, the manifest says {wanted} and {sorted(named)}; "
+                "export it again"
+            )
 
     def _close(self) -> None:
         self._binding = self._runtime = None
@@ -81,6 +98,13 @@ class OrtCpuSession(Session):
     def _bind(bind: Any, name: str, array: Frame) -> None:
         """Bind a numpy buffer in place, without a copy."""
         bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def usable_processors() -> int:
+    """Processors this process may run on; all of them where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def import_onnxruntime() -> Any:

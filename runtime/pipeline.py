@@ -10,18 +10,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import av
 
+from ..config import SCALE
 from .session import Session
 from .sink import FileSink
 from .source import FileSource, SourceFrame
 from .stage_threads import StageThreads
 
 QUEUE_LENGTH = 4
-"""Items between two stages: enough to even out frame times, 11 MB a queue at 720p output."""
+"""Items between two stages at most: enough to even out frame times."""
+
+QUEUE_BYTES = 128 << 20
+"""Pixels between two stages at most, in bytes; large frames get shorter queues, down to one."""
 
 POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""
@@ -56,6 +61,10 @@ class PipelineResult:
     )
 
 
+def _queue_length(frame_bytes: int) -> int:
+    return max(1, min(QUEUE_LENGTH, QUEUE_BYTES // frame_bytes))
+
+
 class _StoppedError(Exception):
     """Another stage failed or the user interrupted; this stage ends quietly."""
 
@@ -84,8 +93,11 @@ class Pipeline:
         self.progress = progress
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self._decoded: queue.Queue[Item | None] = queue.Queue(QUEUE_LENGTH)
-        self._upscaled: queue.Queue[Item | None] = queue.Queue(QUEUE_LENGTH)
+        frame_bytes = source.info.width * source.info.height * 3
+        self._decoded: queue.Queue[Item | None] = queue.Queue(_queue_length(frame_bytes))
+        self._upscaled: queue.Queue[Item | None] = queue.Queue(
+            _queue_length(frame_bytes * SCALE**2)
+        )
 
     def run(self) -> PipelineResult:
         """Run to the end of the source.
@@ -111,8 +123,7 @@ class Pipeline:
                     thread.join(POLL_SECONDS)
         finally:
             self._stop.set()
-            for thread in threads:
-                thread.join()
+            _join_whatever_comes(threads)
         if self._error is not None:
             raise self._error
         self.result.seconds = time.monotonic() - began
@@ -158,6 +169,7 @@ class Pipeline:
                 self.sink.carry(item)
             times.wall += time.monotonic() - began
         began = time.monotonic()
+        times.threads.claim_late()
         self.sink.flush()
         times.wall += time.monotonic() - began
 
@@ -177,6 +189,18 @@ class Pipeline:
             except queue.Empty:
                 continue
         raise _StoppedError
+
+
+def _join_whatever_comes(threads: list[threading.Thread]) -> None:
+    """Wait until all stages have ended, through further interrupts.
+
+    Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
+    is common: the first one takes up to a frame to act.
+    """
+    while any(thread.is_alive() for thread in threads):
+        with suppress(KeyboardInterrupt):
+            for thread in threads:
+                thread.join(POLL_SECONDS)
 
 
 def _timed(items: Iterator[Item], times: StageTimes) -> Iterator[Item]:

@@ -69,7 +69,9 @@ class Session(ABC):
             ValueError: The frame has another shape or dtype.
         """
         if not self._active:
-            raise RuntimeError("the session is not open; use it in a 'with' block")
+            raise RuntimeError("the session is not open, or closed already")
+        if not isinstance(frame, np.ndarray):
+            raise ValueError(f"frame of type {type(frame).__name__}; expected a numpy array")
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
             raise ValueError(
                 f"frame of shape {frame.shape} and dtype {frame.dtype}; "
@@ -77,9 +79,9 @@ class Session(ABC):
             )
         height, width = frame.shape[:2]
         padded = pad_to_multiple(frame, self.bundle.size_multiple)
-        if padded.shape[:2] != self._size:
-            self._size = (padded.shape[0], padded.shape[1])
-            self._resize(*self._size)
+        if (height, width) != self._size:
+            self._size = (height, width)
+            self._resize(padded.shape[0], padded.shape[1])
             self._reset()
         out = self._infer(np.ascontiguousarray(padded))
         if padded is frame:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from ..clips import ffmpeg_reason, media_url
 from ..colour import frame_from_rgb
 from ..config import SCALE
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
@@ -42,7 +43,10 @@ ROTATION_TAGGED = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that can carry a rotation; elsewhere the picture itself is turned."""
 
 CONSTANT_RATE = frozenset({".avi"})
-"""Containers that hold a frame rate instead of times, and no frames out of coding order."""
+"""Containers that hold a frame rate instead of times."""
+
+CODING_ORDER = frozenset({".avi", ".ts"})
+"""Containers that get no B-frames: avi cannot order them, ts would delay every time by them."""
 
 NEGATIVE_TIMES = frozenset({".mp4", ".m4v", ".mov"})
 """Containers whose times may be negative, as an AAC track's first packet is; others shift all."""
@@ -51,6 +55,9 @@ PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
 """Preferred encoder input, best supported by players first."""
 
 CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
+CRF_LIMITS = {"libx264": 51, "libx265": 51}
+"""Worst constant rate factor; 63 for the others."""
+
 PRESET_ENCODERS = frozenset({"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc"})
 
 KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
@@ -95,11 +102,15 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         raise ConfigError(
             f"output '{path}' ends in '{path.suffix}'; expected one of: {', '.join(ENCODERS)}"
         )
-    if source is not None and path.exists() and path.samefile(source):
-        raise OutputNotWritableError(f"output '{path}' is the input; choose another name")
+    try:
+        exists = path.exists()
+        if source is not None and exists and path.samefile(source):
+            raise OutputNotWritableError(f"output '{path}' is the input; choose another name")
+    except PermissionError as error:
+        raise OutputNotWritableError(f"output '{path}': permission denied") from error
     if path.is_dir():
         raise OutputNotWritableError(f"output '{path}' is a directory; name a file")
-    if path.exists() and not options.overwrite:
+    if exists and not options.overwrite:
         raise OutputExistsError(f"output '{path}' exists; pass --overwrite to replace it")
     if not path.parent.is_dir():
         raise OutputNotWritableError(
@@ -138,12 +149,14 @@ class FileSink:
         self._note = note
         self._shift_ms = self._moved_ms = 0.0
         self._reformatter = VideoReformatter()
-        token = secrets.token_hex(4)
-        self._part = path.with_name(f".{path.stem}.{token}.part{path.suffix}")
+        self._overwrite = options.overwrite
+        self._part = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
         try:
-            self._container = av.open(str(self._part), "w")
+            self._container = av.open(media_url(self._part), "w")
         except (av.FFmpegError, OSError) as error:
-            raise OutputNotWritableError(f"cannot write beside '{path}': {error}") from error
+            raise OutputNotWritableError(
+                f"cannot write in '{path.parent}': {ffmpeg_reason(error)}"
+            ) from error
         try:
             self._add_video(info, options)
             for key in ("language", "title"):
@@ -155,6 +168,7 @@ class FileSink:
             self._carried: dict[int, CarriedStream] = carry_streams(
                 source.carried, self._container, offset=source.time_offset, note=note
             )
+            self._carry_chapters(source)
         except BaseException:
             self.abort()
             raise
@@ -180,9 +194,8 @@ class FileSink:
             stream.set_display_rotation(info.rotation)
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
-        supported = [f.name for f in codec.video_formats or []]
         self.width, self.height = stream.width, stream.height
-        self._pixel_format = next((f for f in PIXEL_FORMATS if f in supported), supported[0])
+        self._pixel_format = _pixel_format(encoder, codec)
         stream.pix_fmt = self._pixel_format
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
@@ -191,6 +204,7 @@ class FileSink:
         self._last_tick: int | None = None
         if suffix in CONSTANT_RATE:
             self._time_base = 1 / rate
+        if suffix in CODING_ORDER:
             context.max_b_frames = 0
         context.time_base = self._time_base
         context.framerate = rate
@@ -205,9 +219,29 @@ class FileSink:
         """Start the encoder and write the header; called once before the first frame.
 
         Raises:
-            OutputNotWritableError: The encoder or the container refuses the stream.
+            ConfigError: The encoder or the container refuses the stream; says what it was given.
         """
-        self._guard(self._container.start_encoding)
+        try:
+            self._container.start_encoding()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            given = ", ".join(f"{k} {v}" for k, v in self._stream.options.items())
+            raise ConfigError(
+                f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
+                f"for '{self.path.suffix}' with time base {self._time_base}"
+                + (f", {given}" if given else "")
+                + f": {ffmpeg_reason(error)}; try another encoder, preset or container"
+            ) from error
+
+    def _carry_chapters(self, source: FileSource) -> None:
+        """Copy the chapter marks, where the source has any."""
+        chapters = source.container.chapters()
+        if not chapters:
+            return
+        for chapter in chapters:
+            ticks = round(source.time_offset / (chapter["time_base"] or 1))
+            chapter["start"] -= ticks
+            chapter["end"] -= ticks
+        self._container.set_chapters(chapters)
 
     def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
         """Encode one frame.
@@ -275,11 +309,33 @@ class FileSink:
         """
         self._guard(self._container.close)
         self._finished = True
+        self._compare_tags()
         try:
-            os.replace(self._part, self.path)
+            if self._overwrite:
+                os.replace(self._part, self.path)
+            else:
+                _publish(self._part, self.path)
+        except FileExistsError as error:
+            self.abort()
+            raise OutputExistsError(
+                f"output '{self.path}' was made by somebody else meanwhile and is kept; "
+                "this result was thrown away"
+            ) from error
         except OSError as error:
             self.abort()
-            raise OutputNotWritableError(f"cannot move the result to '{self.path}'") from error
+            raise OutputNotWritableError(
+                f"cannot move the result to '{self.path}': {error.strerror}"
+            ) from error
+
+    def _compare_tags(self) -> None:
+        """Read the finished file's colour matrix back; say it where the file does not carry it."""
+        with av.open(media_url(self._part), metadata_errors="replace") as written:
+            matrix = int(written.streams.video[0].codec_context.colorspace)
+        if matrix != self.info.colours.matrix:
+            self._note(
+                f"{self.encoder} in {self.path.suffix} carries no colour matrix: players guess it "
+                f"from the size (it is H.273 code {self.info.colours.matrix})"
+            )
 
     def abort(self) -> None:
         """Throw the partial file away; safe to call at any time."""
@@ -308,10 +364,44 @@ class FileSink:
         try:
             step()
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
             raise OutputNotWritableError(
-                f"writing '{self.path}' failed: {reason}; nothing was left behind"
+                f"writing '{self.path}' failed: {ffmpeg_reason(error)}; nothing was left behind"
             ) from error
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give a finished file its name, unless something has that name by now.
+
+    Raises:
+        FileExistsError: Something has.
+        OSError: The file cannot be moved.
+    """
+    try:
+        os.link(part, path)  # fails where the name is taken, which a rename would not
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.replace(part, path)
+    else:
+        part.unlink()
+
+
+def _pixel_format(encoder: str, codec: Any) -> str:
+    """The best input format of an encoder.
+
+    Raises:
+        ConfigError: It takes none of the YCbCr formats that keep the source's colours.
+    """
+    supported = [f.name for f in codec.video_formats or []]
+    for name in PIXEL_FORMATS:
+        if name in supported:
+            return name
+    raise ConfigError(
+        f"encoder '{encoder}' takes {', '.join(supported[:4]) or 'no known pixel format'}; "
+        f"expected one that takes {', '.join(PIXEL_FORMATS)}, such as libx264"
+    )
 
 
 def _find_encoder(name: str) -> Any:
@@ -331,6 +421,9 @@ def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     """Options in the encoder's own terms; asking for one it lacks is an error."""
     chosen: dict[str, str] = {}
     if encoder in CRF_ENCODERS:
+        limit = CRF_LIMITS.get(encoder, 63)
+        if options.crf is not None and not 0 <= options.crf <= limit:
+            raise ConfigError(f"crf {options.crf}: '{encoder}' takes 0 to {limit}")
         chosen["crf"] = str(options.crf) if options.crf is not None else DEFAULT_CRF
     elif options.crf is not None:
         raise ConfigError(f"encoder '{encoder}' has no crf; leave --crf out")
@@ -339,6 +432,8 @@ def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
             chosen["preset"] = options.preset or DEFAULT_PRESET
     elif options.preset is not None:
         raise ConfigError(f"encoder '{encoder}' has no presets; leave --preset out")
+    if encoder == "libx265":
+        chosen["x265-params"] = "log-level=error"
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     return chosen

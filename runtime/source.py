@@ -7,6 +7,7 @@ with FileSource(path) as source:
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
+from ..clips import ffmpeg_reason, media_url
 from ..colour import TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of, rgb_from_frame
 from ..errors import InputNotFoundError, UnreadableVideoError, UnsupportedVideoError
 
@@ -31,6 +33,9 @@ BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
 
 DECODE_TIMES_ONLY = frozenset({"avi"})
 """Containers that store no presentation times; the decoder's derived ones can run backwards."""
+
+JOINT_SECONDS = 1
+"""Times that jump back by more are the start of another recording: all that follow are moved."""
 
 QUARTER_TURN = 90
 
@@ -105,13 +110,18 @@ class FileSource:
         self.notes: list[str] = []
         """Lines worth telling the user: what is ignored, converted or repaired."""
         self.damaged_packets = 0
+        """Packets the decoder refused; skipped."""
+        self.damaged_frames = 0
+        """Frames the decoder filled in for damage; kept."""
         self.frames_read = 0
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time (broadcast containers only)."""
-        if path.is_dir():
+        try:
+            kind = path.stat().st_mode
+        except OSError as error:
+            raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
+        if stat.S_ISDIR(kind):
             raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
-        if not path.is_file():
-            raise InputNotFoundError(f"no file '{path}'")
         self.container = self._open()
         try:
             self._begin()
@@ -122,11 +132,11 @@ class FileSource:
     def _open(self) -> av.container.InputContainer:
         try:
             # Some phones write metadata that is not UTF-8.
-            return av.open(str(self.path), metadata_errors="replace")
+            return av.open(media_url(self.path), metadata_errors="replace")
         except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
             raise UnreadableVideoError(
-                f"'{self.path}' cannot be opened as video: {_reason(error)}; expected a video "
-                "file such as mp4, mkv, mov, webm, avi or ts"
+                f"'{self.path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
+                "video file such as mp4, mkv, mov, webm, avi or ts"
             ) from error
 
     def _begin(self) -> None:
@@ -138,6 +148,7 @@ class FileSource:
         self._reformatter = VideoReformatter()
         self._last_pts: int | None = None
         self._first_dts: int | None = None
+        self._clock_correction = 0
         self._items = self._decode()
         self._waiting: list[SourceFrame | av.Packet[Any]] = []
         if self.container.format.name in BROADCAST_FORMATS and self.container.start_time:
@@ -220,7 +231,7 @@ class FileSource:
                 return
             except av.FFmpegError as error:
                 self.notes.append(
-                    f"the file is damaged after frame {self.frames_read}: {_reason(error)}; "
+                    f"the file is damaged after frame {self.frames_read}: {ffmpeg_reason(error)}; "
                     "the rest was left out"
                 )
                 # What the decoder still holds comes with a flush.
@@ -245,6 +256,7 @@ class FileSource:
                 f"{self.frames_read}: scaled back to {info.width}x{info.height}"
             )
         rgb = rgb_from_frame(frame, self._reformatter, size=size)
+        self.damaged_frames += frame.is_corrupt
         self.frames_read += 1
         return SourceFrame(rgb, self._time_of(frame))
 
@@ -258,11 +270,15 @@ class FileSource:
             )
         if any(component.bits > 8 for component in frame.format.components):
             self.notes.append(f"{frame.format.name} is reduced to 8 bits")
-        if frame.format.name in ("rgba", "bgra", "argb", "abgr", "ya8") or "yuva" in (
-            frame.format.name
-        ):
-            self.notes.append("the alpha channel is left out")
         stream = self.stream
+        layered = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
+        if layered or any(component.is_alpha for component in frame.format.components):
+            self.notes.append("the alpha channel is left out")
+        if frame.interlaced_frame:
+            self.notes.append(
+                "the video is interlaced and upscaled as it is, combs included; deinterlace it "
+                "first: ffmpeg -i IN -vf bwdif OUT"
+            )
         rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
         frames = stream.frames
         if not frames and self.container.duration:
@@ -306,8 +322,12 @@ class FileSource:
             pts -= round(self.time_offset / time_base)
         if pts is None:
             pts = 0 if last is None else last + step
-        elif last is not None and pts <= last:
+        else:
+            pts += self._clock_correction
+        if last is not None and pts <= last:
             self._note_once(f"times go backwards at frame {self.frames_read - 1}: repaired")
+            if (last - pts) * time_base > JOINT_SECONDS:
+                self._clock_correction += last + step - pts
             pts = last + step
         self._last_pts = pts
         return pts
@@ -319,11 +339,3 @@ class FileSource:
 
     def _codec_name(self) -> str:
         return str(self.stream.codec_context.name)
-
-
-def _reason(error: BaseException) -> str:
-    """The human part of a PyAV error, with FFmpeg's own last words where there are any."""
-    log = getattr(error, "log", None)
-    if log:
-        return f"{getattr(error, 'strerror', '') or error} ({log[2].strip()})"
-    return str(getattr(error, "strerror", None) or error)

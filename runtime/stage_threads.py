@@ -33,6 +33,7 @@ class StageThreads:
 
     def __init__(self, claimed: frozenset[str] = frozenset()) -> None:
         self._claimed = set(claimed)
+        self._before: set[str] = set()
         self._own = 0.0
         self._helpers = 0.0
         self._past = sum(_thread_seconds(task) for task in claimed)
@@ -44,9 +45,17 @@ class StageThreads:
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Claim the threads started in the block; no other stage may start threads meanwhile."""
-        before = _threads()
+        self._before = _threads()
         yield
-        self._claimed |= _threads() - before
+        self._claimed |= _threads() - self._before
+
+    def claim_late(self) -> None:
+        """Claim what was started since `claim` began, too: some encoders start threads late.
+
+        Only right for the stage that claims last, since everything but Python's threads is taken.
+        """
+        python = {str(thread.native_id) for thread in threading.enumerate()}
+        self._claimed |= _threads() - self._before - python
 
     @contextmanager
     def own(self) -> Iterator[None]:

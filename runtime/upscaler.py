@@ -46,6 +46,8 @@ class UpscaleReport:
     """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
+    damaged_frames: int
+    """Frames the decoder had to fill in, kept as they came."""
     notes: list[str]
     """What was left out, converted or repaired, one line each."""
 
@@ -170,7 +172,10 @@ class Upscaler:
                     if progress is not None:
                         progress(done, expected)
 
-                Pipeline(reader, self.session, sink, result, step).run()
+                try:
+                    Pipeline(reader, self.session, sink, result, step).run()
+                finally:
+                    self.reset()
                 sink.finish()
             return self._report(reader, sink, result, [*reader.notes, *notes])
 
@@ -179,6 +184,8 @@ class Upscaler:
     ) -> UpscaleReport:
         if reader.damaged_packets:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
+        if reader.damaged_frames:
+            notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
         width, height = reader.info.width, reader.info.height
         return UpscaleReport(
             input=str(reader.path),
@@ -190,7 +197,7 @@ class Upscaler:
             fps=round(result.frames / max(result.seconds, 1e-9), 2),
             backend=self.session.backend,
             variant=self.session.variant.id,
-            model=self.bundle.name,
+            model=self.bundle.path.name,
             encoder=sink.encoder,
             stages={
                 name: {
@@ -200,5 +207,6 @@ class Upscaler:
                 for name, times in result.stages.items()
             },
             damaged_packets=reader.damaged_packets,
+            damaged_frames=reader.damaged_frames,
             notes=notes,
         )

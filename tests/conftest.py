@@ -50,6 +50,7 @@ def make_video(tmp_path: Path) -> VideoMaker:
         rotation: int = 0,
         aspect: Fraction = Fraction(1),
         audio: bool = False,
+        audio_encoder: str = "aac",
         subtitles: Sequence[str] = (),
         pixel_format: str = "yuv420p",
         encoder: str = "libx264",
@@ -69,7 +70,7 @@ def make_video(tmp_path: Path) -> VideoMaker:
             context.color_primaries, context.color_trc = colour[2], colour[3]
             if rotation:
                 stream.set_display_rotation(rotation)
-            sound = container.add_stream("aac", rate=16000) if audio else None
+            sound = container.add_stream(audio_encoder, rate=16000) if audio else None
             text = container.add_mux_stream("mov_text") if subtitles else None
             if text is not None:
                 text.time_base = Fraction(1, 1000)
@@ -94,10 +95,11 @@ def make_video(tmp_path: Path) -> VideoMaker:
 
 
 def _add_tone(container: av.container.OutputContainer, stream: av.AudioStream) -> None:
-    wave = np.sin(np.arange(1024 * 8) * 0.1).astype(np.float32)
-    for start in range(0, len(wave), 1024):
+    step = stream.codec_context.frame_size or 1024
+    wave = np.sin(np.arange(step * 8) * 0.1).astype(np.float32)
+    for start in range(0, len(wave), step):
         frame = av.AudioFrame.from_ndarray(
-            wave[None, start : start + 1024], format="fltp", layout="mono"
+            wave[None, start : start + step], format="fltp", layout="mono"
         )
         frame.sample_rate, frame.pts = 16000, start
         container.mux(stream.encode(frame))

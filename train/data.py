@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_image
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, media_url, read_clip, read_image
 from ..config import SCALE
 from ..errors import TrainingDataError
 from ..metrics import resize_bicubic
@@ -120,6 +120,11 @@ class PairPool:
         """Clips and images held."""
         return len(self._segments) + len(self._images)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the high-resolution sources."""
+        return sum(source.nbytes for source in [*self._segments, *self._images])
+
     def draw_epoch(self, epoch: int) -> None:
         """Degrade every clip anew; the same epoch always gives the same pairs."""
         sources: list[npt.NDArray[np.uint8]] = []
@@ -182,10 +187,12 @@ class PairPool:
     def _read_segments(self, path: Path) -> list[npt.NDArray[np.uint8]]:
         """Decode clips of T consecutive frames, evenly spread over the video."""
         wanted, options = self.options.segments_per_clip, self.options
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(media_url(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise ValueError("no video stream")
             total = sum(1 for _ in container.demux(video=0)) - 1
-        if not total:
-            raise ValueError("no packets")
+        if total < options.frames:
+            raise ValueError(f"{total} frames, needs at least {options.frames}")
         starts = np.linspace(0, max(total - options.frames, 0), wanted).astype(int)
         keep = {int(s) + offset for s in starts for offset in range(options.frames)}
         frames = {

@@ -26,6 +26,7 @@ from .run_state import (
     MovingAverage,
     RunState,
     load_state,
+    prepare_run_folder,
     save_state,
 )
 from .settings import PretrainSettings
@@ -79,7 +80,7 @@ def pretrain(
     step_network = torch.compile(prepared) if settings.compile else prepared
     average = MovingAverage(network, settings.ema_decay)
     state = RunState()
-    output.mkdir(parents=True, exist_ok=True)
+    prepare_run_folder(output, resume=resume)
     if resume:
         state = load_state(output, network, optimizer, average, accelerator.device)
         report(f"resumed at step {state.step:,}")
@@ -87,7 +88,10 @@ def pretrain(
     pool = PairPool(
         clips, images, settings.pool, settings.degradation, seed=settings.seed, report=report
     )
-    report(f"{len(pool)} clips and images in memory; device {accelerator.device}")
+    report(
+        f"{len(pool)} clips and images in memory ({pool.bytes / 2**30:.2f} GiB); "
+        f"device {accelerator.device}"
+    )
 
     def save() -> None:
         if accelerator.is_main_process:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, OutputExistsError, OutputNotWritableError
 
 STATE_FILE = "trainer.pt"
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -43,6 +43,25 @@ class MovingAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         for key, value in network.state_dict().items():
             self.tensors[key].lerp_(value.detach(), 1 - decay)
+
+
+def prepare_run_folder(folder: Path, *, resume: bool) -> None:
+    """Create a run's folder; an earlier run in it is not overwritten.
+
+    Raises:
+        OutputExistsError: It holds a run and this one does not resume it.
+        OutputNotWritableError: It cannot be created.
+    """
+    if not resume and (folder / STATE_FILE).exists():
+        raise OutputExistsError(
+            f"'{folder}' holds a run; pass --resume to continue it, or choose another folder"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"cannot create the run's folder '{folder}': {error.strerror}"
+        ) from error
 
 
 def save_state(

@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +24,8 @@ from .errors import AdcVsrError, BundleError, BundleNotFoundError
 
 SCHEMA_VERSION = 1
 """Manifest schema this version reads and writes."""
+
+STATE_DTYPES = ("float32", "float16")
 
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT_BYTES = 4 << 20
@@ -89,8 +92,10 @@ class Bundle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
-            raise BundleNotFoundError(f"no bundle at '{path}'")
+        try:
+            path.stat()
+        except OSError as error:
+            raise BundleNotFoundError(f"no bundle at '{path}': {error.strerror}") from error
         self.manifest = self._read_manifest()
         try:
             self._parse()
@@ -125,8 +130,15 @@ class Bundle:
             key: Variant(key, entry["file"], entry["state_dtype"], dict(entry))
             for key, entry in manifest["variants"].items()
         }
-        for name in manifest["files"]:
+        if self.size_multiple < 1 or any(s.divisor < 1 or s.channels < 1 for s in self.state):
+            raise ValueError("sizes, channels and divisors must be 1 or more")
+        for variant in self.variants.values():
+            if variant.state_dtype not in STATE_DTYPES:
+                raise ValueError(f"state_dtype '{variant.state_dtype}'")
+        self.bytes = 0
+        for name, entry in manifest["files"].items():
             _check_member_name(self.path, name)
+            self.bytes += int(entry["bytes"])
 
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
@@ -178,7 +190,7 @@ class Bundle:
         try:
             manifest = json.loads(raw)
             schema = manifest["schema"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
         if not isinstance(schema, int) or schema > SCHEMA_VERSION:
             raise BundleError(
@@ -203,7 +215,7 @@ class Bundle:
                 if name == MANIFEST
                 else f"'{self.path}': '{name}' is listed in the manifest but missing"
             ) from error
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise BundleError(f"'{self.path}' cannot be read as a bundle: {error}") from error
         if len(data) > limit:
             raise BundleError(f"'{self.path}': '{name}' is longer than the {limit} bytes expected")
@@ -213,8 +225,8 @@ class Bundle:
 def open_bundle(name_or_path: str | Path) -> Bundle:
     """Open a bundle by name (see `list_bundles`) or by path.
 
-    A name with a path separator, or anything that exists as a file or directory with a manifest, is
-    a path; all else is looked up by name.
+    Text with a path separator is a path. Any other text is looked up as a name first and then,
+    where no bundle has that name, as a file or folder here.
 
     Raises:
         BundleNotFoundError: Neither; the message lists the names at hand.
@@ -229,21 +241,29 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
             return Bundle(folder / text)
     if path.is_file() or (path / MANIFEST).is_file():
         return Bundle(path)
-    names = {bundle.name: None for bundle in list_bundles()}
+    names = {bundle.path.name: None for bundle in list_bundles()}
     raise BundleNotFoundError(
         f"no bundle named '{text}' and no bundle at that path{nearest(text, names)}"
     )
 
 
-def list_bundles() -> list[Bundle]:
-    """All readable bundles at hand, by name; the first of a name in the search order wins."""
+def list_bundles(report: Callable[[str], None] | None = None) -> list[Bundle]:
+    """All readable bundles at hand, by folder name; the first of a name in search order wins.
+
+    Args:
+        report: Called with a line for each folder that is missing and each bundle that is damaged.
+    """
+    report = report or (lambda line: None)
     found: dict[str, Bundle] = {}
-    for path in _candidates():
-        try:
-            bundle = Bundle(path)
-        except AdcVsrError:
-            continue  # `open_bundle` says what is wrong with it
-        found.setdefault(path.name, bundle)
+    for folder in search_folders():
+        if not folder.is_dir():
+            report(f"'{folder}' in ${SEARCH_VARIABLE} is no folder")
+            continue
+        for path in sorted(p.parent for p in folder.glob(f"*/{MANIFEST}")):
+            try:
+                found.setdefault(path.name, Bundle(path))
+            except AdcVsrError as error:
+                report(f"left out: {error}")
     return [found[name] for name in sorted(found)]
 
 
@@ -264,14 +284,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "causal": bundle.config.causal,
         "trained": bundle.trained,
         "variants": sorted(bundle.variants),
-        "bytes": sum(int(entry["bytes"]) for entry in bundle.manifest["files"].values()),
+        "bytes": bundle.bytes,
     }
-
-
-def _candidates() -> Iterator[Path]:
-    for folder in search_folders():
-        if folder.is_dir():
-            yield from sorted(p.parent for p in folder.glob(f"*/{MANIFEST}"))
 
 
 def _check_member_name(path: Path, name: str) -> None:

@@ -29,6 +29,18 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 """File name endings by which folders are searched."""
 
 
+def media_url(path: Path) -> str:
+    """A path as FFmpeg takes it: without the prefix, `10:30.mp4` would be a protocol."""
+    return f"file:{path}"
+
+
+def ffmpeg_reason(error: BaseException) -> str:
+    """The human part of an error, with FFmpeg's last words where there are any."""
+    said = str(getattr(error, "strerror", None) or error)
+    log = getattr(error, "log", None)
+    return f"{said} ({log[2].strip()})" if log else said
+
+
 def find_media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     """All files of the given kinds below a folder, in a stable order."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
@@ -52,7 +64,7 @@ def write_clip(
         colours: Matrix and range to write.
     """
     reformatter = VideoReformatter()
-    name = target if isinstance(target, io.BytesIO) else str(target)
+    name = target if isinstance(target, io.BytesIO) else media_url(target)
     with av.open(name, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
@@ -82,7 +94,7 @@ def read_clip(
         av.FFmpegError: The file cannot be read.
     """
     reformatter = VideoReformatter()
-    name = source if isinstance(source, io.BytesIO) else str(source)
+    name = source if isinstance(source, io.BytesIO) else media_url(source)
     with av.open(name, metadata_errors="replace") as container:
         if not container.streams.video:
             raise ValueError("no video stream")
@@ -106,7 +118,7 @@ def read_image(path: Path) -> Levels:
 def write_png(path: Path, image: Levels) -> None:
     """Write a picture, (H, W, 3) uint8 RGB."""
     height, width = image.shape[:2]
-    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+    with av.open(media_url(path), "w", format="image2", options={"update": "1"}) as container:
         stream = container.add_stream("png")
         stream.width, stream.height, stream.pix_fmt = width, height, "rgb24"
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

@@ -158,9 +158,9 @@ class AdcVsrConfig:
 
 
 def nearest(key: str, known: Mapping[str, object]) -> str:
-    """Return ", did you mean 'x'?" for the known key closest to a mistyped one, or nothing."""
+    """Return ", did you mean 'x'?" for the known key closest to a mistyped one, or all of them."""
     close = difflib.get_close_matches(key, known, n=1)
-    return f", did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(sorted(known))}"
+    return f", did you mean '{close[0]}'?" if close else f"; there is: {', '.join(sorted(known))}"
 
 
 PRESETS: dict[str, AdcVsrConfig] = {

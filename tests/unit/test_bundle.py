@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adcvsr.bundle import MANIFEST, Bundle, list_bundles, open_bundle
-from adcvsr.errors import BundleError, BundleNotFoundError
+from adcvsr.errors import BundleError, BundleNotFoundError, ConfigError
 
 
 @pytest.fixture
@@ -111,6 +112,47 @@ def test_empty_file_and_plain_directory(tmp_path: Path) -> None:
         Bundle(tmp_path / "empty.zip")
     with pytest.raises(BundleError, match="not a bundle: it has no 'manifest.json'"):
         Bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size_multiple": 0},
+        {"files": {"a": {}}},
+        {"variants": {"fp32-onnx": {"file": "a", "state_dtype": "float8"}}},
+        {"interface": {}},
+        {"config": {"name": "x"}},
+    ],
+)
+def test_manifest_with_impossible_values(bundle_copy: Path, change: dict[str, object]) -> None:
+    change_manifest(bundle_copy, **change)
+    with pytest.raises((BundleError, ConfigError)):
+        Bundle(bundle_copy)
+
+
+def test_damaged_bundles_and_missing_folders_are_reported(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_manifest(bundle_copy, schema=99)
+    monkeypatch.setenv("ADCVSR_MODELS", f"{bundle_copy.parent}{os.pathsep}/nowhere/at/all")
+    lines: list[str] = []
+    assert [b.path.name for b in list_bundles(lines.append)] == ["nano"]
+    assert len(lines) == 2
+    assert "schema 99" in lines[0]
+    assert "'/nowhere/at/all' in $ADCVSR_MODELS is no folder" in lines[1]
+
+
+def test_a_damaged_zip_is_one_error(bundle_copy: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "nano.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for file in bundle_copy.iterdir():
+            target.write(file, file.name)
+    data = bytearray(archive.read_bytes())
+    for position in range(100, len(data) - 400, 37):
+        data[position] ^= 0x55
+    archive.write_bytes(data)
+    with pytest.raises(BundleError):
+        Bundle(archive).verify_files()
 
 
 def test_missing_variant_lists_those_there() -> None:

@@ -19,7 +19,7 @@ def test_json_round_trip(name: str) -> None:
 
 def test_size_multiple() -> None:
     assert PRESETS["nano"].size_multiple == 1
-    assert PRESETS["paper"].size_multiple == 16  # 72 or 60 px fail, paper.md 1.2
+    assert PRESETS["paper"].size_multiple == 16  # unshuffle 2 times three halvings
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,10 @@ def test_every_folder_of_the_tree_is_there() -> None:
     tree = next(b for b in blocks((REPOSITORY / "README.md").read_text(), "text") if "src/" in b)
     for path in re.findall(r"^(\S+/)", tree, re.MULTILINE):
         assert (REPOSITORY / path).is_dir(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_is_a_placeholder(page: Path) -> None:
+    text = page.read_text()
+    assert len(text) > 500
+    assert not re.search(r"\b(TODO|FIXME|XXX|[A-Z]+_(TABLE|LINE))\b", text)

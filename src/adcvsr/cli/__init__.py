@@ -68,13 +68,20 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
         click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except (OSError, MemoryError) as error:
+        if os.environ.get("ADCVSR_DEBUG"):
+            raise
+        click.echo(f"error: {error or 'out of memory'}", err=True)
         sys.exit(FAILED)
     except click.ClickException as error:
         error.show()
@@ -85,5 +92,5 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends like Ctrl-C: stages stop and partial files are removed."""
+    """SIGTERM and a closed terminal end like Ctrl-C: stages stop, partial files are removed."""
     raise KeyboardInterrupt

@@ -31,6 +31,7 @@ def command(output: Path, model: str, backend: str, overwrite: bool) -> None:
     from ..runtime.demo import run_demo
     from ..runtime.upscaler import Upscaler
 
+    click.echo("drawing the clip ...", err=True)
     with (
         Upscaler(model, backend=backend) as upscaler,
         frame_progress("demo") as progress,

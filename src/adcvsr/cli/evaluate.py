@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,18 @@ def command(
         scores = evaluate(session, files, max_frames=frames, progress=show)
     mean = mean_score(scores)
     if as_json:
-        rows = [dataclasses.asdict(score) for score in scores]
-        click.echo(json.dumps({"scores": rows, "mean": dataclasses.asdict(mean)}, indent=1))
+        rows = [_finite(score) for score in scores]
+        click.echo(json.dumps({"scores": rows, "mean": _finite(mean)}, indent=1, allow_nan=False))
     else:
         _row(mean)
+
+
+def _finite(score: Score) -> dict[str, object]:
+    """JSON has no infinity: a PSNR without error is null."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in dataclasses.asdict(score).items()
+    }
 
 
 def _row(score: Score) -> None:

@@ -13,7 +13,7 @@ def command(as_json: bool) -> None:
     """List the bundles at hand: shipped ones, and those in the folders of $ADCVSR_MODELS."""
     from ..bundle import describe, list_bundles
 
-    rows = [describe(bundle) for bundle in list_bundles()]
+    rows = [describe(b) for b in list_bundles(lambda line: click.echo(line, err=True))]
     if as_json:
         click.echo(json.dumps({"models": rows}, indent=1))
         return

@@ -118,8 +118,8 @@ class TemporalConv(nn.Module):
 class TemporalBlock(nn.Module):
     """`x + conv(x)` or `x + conv2(relu(conv1(x)))` over time, identity at the start.
 
-    Only the last convolution starts at zero: with both at zero no gradient reaches the first
-    (paper.md 1.3, ControlNet's zero convolution).
+    Only the last convolution starts at zero (a "zero convolution", arXiv 2302.05543): with both at
+    zero no gradient reaches the first.
 
     Args:
         channels: C of input and output.

@@ -82,6 +82,15 @@ def test_folder_without_write_permission(make_video: VideoMaker, tmp_path: Path)
     assert "not writable" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder nobody can write to")
+def test_folder_nobody_can_write_to(make_video: VideoMaker) -> None:
+    done = adcvsr("upscale", make_video(), "/proc/out.mp4")
+    assert done.returncode == 1
+    assert "/proc" in done.stderr
+    assert "writ" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_missing_extra_names_the_command(
     make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +117,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_exits_130_and_leaves_nothing(
     make_video: VideoMaker, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -119,12 +128,15 @@ def test_interrupt_exits_130_and_leaves_nothing(
         text=True,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".out.*.part.mp4")):
+    while not list(tmp_path.glob(".*.part.mp4")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(number)
+    if number == signal.SIGINT:  # users press twice; the second must not cut the clean-up short
+        time.sleep(0.03)
+        process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == "interrupted"
@@ -166,6 +178,17 @@ def _figures(text: str) -> list[str]:
     return line.split("truth: ")[1].split(", ")
 
 
+def test_demo_touches_nothing_that_is_there(tmp_path: Path) -> None:
+    mine = tmp_path / "input.mp4"
+    mine.write_text("precious")
+    done = adcvsr("demo", "-o", tmp_path)
+    assert done.returncode == 1
+    assert "holds input.mp4; pass --overwrite" in done.stderr
+    assert mine.read_text() == "precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["input.mp4"]
+    assert adcvsr("demo", "-o", mine / "sub").returncode == 1
+
+
 def test_evaluate(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", draw_clip(1, 96, 128)[0])
     done = adcvsr("evaluate", tmp_path / "a.png", "--json")
@@ -203,7 +226,7 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     assert (bundle / "model_card.md").read_text() == "# Card\n"
     write_png(tmp_path / "b.png", draw_clip(1, 64, 64)[0])
     assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
-    done = adcvsr("train", "pretrain", "--config", config, "-o", run)
+    done = adcvsr("train", "pretrain", "--config", config, "-o", tmp_path / "run2")
     assert done.returncode == 1
     assert "no usable video or image" in done.stderr
 

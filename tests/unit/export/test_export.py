@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from onnx import numpy_helper
 
 from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.config import PRESETS
-from adcvsr.errors import CheckpointError, ConfigError, OutputExistsError, ParityError
+from adcvsr.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputExistsError,
+    OutputNotWritableError,
+    ParityError,
+)
 from adcvsr.export import bundle_writer, parity
 from adcvsr.export.graph import stream_graph
 from adcvsr.model import AdcVsr, load_checkpoint
@@ -175,11 +182,45 @@ def test_existing_output_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     (target / "precious").touch()
     with pytest.raises(OutputExistsError, match="--overwrite"):
         bundle_writer.export_bundle(checkpoint, target, report=IGNORE_LINES)
+    with pytest.raises(OutputNotWritableError, match="is no bundle and is not replaced"):
+        bundle_writer.export_bundle(checkpoint, target, overwrite=True, report=IGNORE_LINES)
     assert (target / "precious").exists()
-    bundle_writer.export_bundle(checkpoint, target, overwrite=True, report=IGNORE_LINES)
-    assert not (target / "precious").exists()
+
+
+def test_a_bundle_is_replaced_and_comes_back_when_that_fails(
+    tiny_bundle: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    shutil.copytree(tiny_bundle, target)
+    marker = target / "manifest.json"
+    old = marker.read_bytes()
+
+    def fail(*paths: object) -> None:
+        raise OSError("no luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle_writer.os, "replace", fail)
+        with pytest.raises(OutputNotWritableError, match="no luck"):
+            bundle_writer.export_bundle(
+                checkpoint, target, name="new", overwrite=True, report=IGNORE_LINES
+            )
+    assert marker.read_bytes() == old
+    bundle_writer.export_bundle(checkpoint, target, name="new", overwrite=True, report=IGNORE_LINES)
+    assert Bundle(target).name == "new"
     Bundle(target).verify_files()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_not_a_number_is_a_difference(
+    network: AdcVsr, graph: onnx.ModelProto, float_graph: onnx.ModelProto
+) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(float_graph)
+    tensor = next(t for t in broken.graph.initializer if t.name.endswith("conv_out.bias"))
+    nan = np.full_like(numpy_helper.to_array(tensor), np.nan)
+    tensor.CopyFrom(numpy_helper.from_array(nan, tensor.name))
+    with pytest.raises(ParityError, match="picture .float. by inf"):
+        parity.check_parity(network, graph, broken)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import errno
+import resource
+import signal
 import threading
 import time
 from fractions import Fraction
@@ -22,7 +23,8 @@ from adcvsr.errors import (
     UnreadableVideoError,
     UnsupportedVideoError,
 )
-from adcvsr.runtime.sink import EncodeOptions, FileSink
+from adcvsr.runtime.sink import EncodeOptions
+from adcvsr.runtime.source import FileSource, SourceFrame
 from adcvsr.runtime.upscaler import Upscaler
 from video_facts import VideoMaker, video_facts
 
@@ -117,6 +119,88 @@ def test_webm_leaves_aac_out_with_a_line(
     report = upscaler.upscale_file(make_video(audio=True), tmp_path / "out.webm")
     assert "audio" not in video_facts(tmp_path / "out.webm").packets
     assert "audio stream #1 is left out: webm cannot hold aac" in report.notes
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "mpeg4", "ffv1"])
+@pytest.mark.parametrize("full", [False, True])
+def test_colours_are_right_whatever_the_encoder(
+    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path, encoder: str, full: bool
+) -> None:
+    """Read back by its own tags the file shows the network's picture, or a line warns."""
+    source = make_video(
+        size=(64, 48), time_base=Fraction(1, 25), pts=range(5), colour=(1, 1 + full, 1, 1)
+    )
+    output = tmp_path / "out.mkv"
+    report = upscaler.upscale_file(source, output, options=EncodeOptions(encoder=encoder))
+    if any("carries no colour matrix" in note for note in report.notes):
+        return
+    first = upscaler(next(read_clip(source)))
+    found = next(read_clip(output))
+    assert np.abs(found.astype(float) - first).mean() < 6, report
+
+
+def test_transport_stream_times_and_mp3(
+    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    source = make_video(audio=True, audio_encoder="libmp3lame")
+    report = upscaler.upscale_file(source, tmp_path / "out.ts")
+    before, after = video_facts(source), video_facts(tmp_path / "out.ts")
+    assert ("audio", "mp3float") in after.streams
+    offset = after.times[0] - before.times[0]
+    for old, new in zip(before.times, after.times, strict=True):
+        assert abs(new - old - offset) <= Fraction(1, 90000)
+    said = [n for n in report.notes if "shifted by" in n]
+    assert said or offset <= Fraction(1, 1000), (offset, report.notes)
+
+
+def test_joined_recordings(upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path) -> None:
+    """Two recordings one after the other: the clock jumps back in the middle, nothing is lost."""
+    single = make_video("a.ts", audio=True, pts=range(0, 50 * 512, 512))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(single.read_bytes() * 2)
+    report = upscaler.upscale_file(joined, tmp_path / "out.mkv")
+    facts = video_facts(tmp_path / "out.mkv")
+    assert report.frames == 100
+    assert facts.times == sorted(set(facts.times))
+    assert float(facts.times[-1] - facts.times[0]) == pytest.approx(99 / 25, abs=0.1)
+    assert facts.packets["audio"] == 2 * video_facts(single).packets["audio"]
+    assert any("times go backwards" in note for note in report.notes)
+
+
+def test_chapters_are_carried(upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path) -> None:
+    source = tmp_path / "chapters.mkv"
+    with av.open(str(make_video())) as reader, av.open(str(source), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        mark = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000)}
+        writer.set_chapters([{**mark, "metadata": {"title": "First"}}])
+        for packet in reader.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                writer.mux(packet)
+    upscaler.upscale_file(source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as written:
+        (chapter,) = written.chapters()
+    assert chapter["metadata"]["title"] == "First"
+    assert chapter["end"] * chapter["time_base"] == Fraction(1, 5)
+
+
+def test_a_name_with_a_colon(upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path) -> None:
+    source = make_video().rename(tmp_path / "clip-10:30.mp4")
+    upscaler.upscale_file(source, tmp_path / "12:30.mp4")
+    assert len(video_facts(tmp_path / "12:30.mp4").times) == 8
+
+
+def test_interlaced_is_said(upscaler: Upscaler, data: Path, tmp_path: Path) -> None:
+    with FileSource(data / "clips/robust/interlaced_dv_pal_720x576.mov") as source:
+        assert any("interlaced" in note and "bwdif" in note for note in source.notes)
+
+
+def test_hidden_alpha_and_damage_are_said(data: Path) -> None:
+    with FileSource(data / "clips/robust/transparent_vp9.webm") as source:
+        assert "the alpha channel is left out" in source.notes
+    with FileSource(data / "clips/robust/flip_mp4_80bits.mp4") as source:
+        assert sum(isinstance(item, SourceFrame) for item in source) == 30
+        assert 0 < source.damaged_frames < 30
 
 
 def test_ten_bits_are_reduced_and_said(
@@ -219,25 +303,67 @@ class TestBadOutput:
             )
         assert not [p for p in tmp_path.iterdir() if "out" in p.name]
 
-    def test_full_disk(
+    @pytest.mark.parametrize(
+        ("encoder", "container", "message"),
+        [
+            ("libx264rgb", "mkv", "expected one that takes yuv420p"),
+            ("png", "mov", "expected one that takes yuv420p"),
+            ("libx265", "webm", "cannot hold video of encoder 'libx265'"),
+            ("mjpeg", "mkv", "refuses 128x96 yuv420p for '.mkv' with time base 1/12800"),
+        ],
+    )
+    def test_encoders_that_do_not_fit(
         self,
         upscaler: Upscaler,
         make_video: VideoMaker,
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        encoder: str,
+        container: str,
+        message: str,
     ) -> None:
-        """The encoder's write fails in the middle: a clear error, and nothing is left."""
-        source = make_video()
-        write = FileSink.write
+        with pytest.raises(ConfigError, match=message):
+            upscaler.upscale_file(
+                make_video(),
+                tmp_path / f"out.{container}",
+                options=EncodeOptions(encoder=encoder),
+            )
+        assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
-        def fail(sink: FileSink, rgb: np.ndarray, pts: int) -> None:
-            if pts >= 1536:
-                sink._guard(lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
-            write(sink, rgb, pts)
+    def test_preset_nonsense_and_crf_out_of_range(
+        self, upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
+    ) -> None:
+        for options, message in (
+            (EncodeOptions(preset="nonsense"), "refuses .* preset nonsense"),
+            (EncodeOptions(crf=63), "'libx264' takes 0 to 51"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                upscaler.upscale_file(make_video(), tmp_path / "out.mp4", options=options)
 
-        monkeypatch.setattr(FileSink, "write", fail)
-        with pytest.raises(OutputNotWritableError, match="No space left"):
-            upscaler.upscale_file(source, tmp_path / "out.mp4")
+    def test_somebody_else_makes_the_output_meanwhile(
+        self, upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "out.mp4"
+
+        def interfere(done: int, expected: int) -> None:
+            output.write_text("theirs")
+
+        with pytest.raises(OutputExistsError, match="made by somebody else meanwhile"):
+            upscaler.upscale_file(make_video(), output, progress=interfere)
+        assert output.read_text() == "theirs"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+    def test_full_disk(self, upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path) -> None:
+        """A real write failure in the middle (a file size limit): an error, and nothing left."""
+        source = make_video(pts=tuple(range(0, 60 * 512, 512)), size=(64, 48))
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+        try:
+            with pytest.raises(OutputNotWritableError, match="writing .* failed: .*nothing was"):
+                upscaler.upscale_file(source, tmp_path / "out.mkv")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, ignored)
         assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
         assert not [t for t in threading.enumerate() if t.name.startswith("adcvsr-")]
 

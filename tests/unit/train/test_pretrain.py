@@ -11,7 +11,12 @@ import torch
 
 from adcvsr.clips import write_png
 from adcvsr.config import PRESETS
-from adcvsr.errors import CheckpointError, ConfigError, TrainingDivergedError
+from adcvsr.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputExistsError,
+    TrainingDivergedError,
+)
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.synthetic import draw_clip
 from adcvsr.train.data import PairPool, PoolOptions
@@ -120,6 +125,14 @@ def test_not_a_number_stops_and_keeps_the_last_state(
     with pytest.raises(TrainingDivergedError, match="loss is nan at step 5"):
         run(images, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "trainer.pt").read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(images: Path, tmp_path: Path) -> None:
+    path, _ = run(images, tmp_path / "run", max_steps=2)
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="pass --resume to continue it"):
+        run(images, tmp_path / "run", max_steps=3)
+    assert path.read_bytes() == before
 
 
 def test_nothing_to_resume_and_another_network(images: Path, tmp_path: Path) -> None:
