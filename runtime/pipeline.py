@@ -10,7 +10,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -197,10 +196,13 @@ def _join_whatever_comes(threads: list[threading.Thread]) -> None:
     Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
     is common: the first one takes up to a frame to act.
     """
-    while any(thread.is_alive() for thread in threads):
-        with suppress(KeyboardInterrupt):
+    while True:
+        try:
             for thread in threads:
-                thread.join(POLL_SECONDS)
+                thread.join()
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 def _timed(items: Iterator[Item], times: StageTimes) -> Iterator[Item]:

@@ -152,6 +152,7 @@ class FileSink:
         self._overwrite = options.overwrite
         self._part = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
         try:
+            self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
             self._container = av.open(media_url(self._part), "w")
         except (av.FFmpegError, OSError) as error:
             raise OutputNotWritableError(

@@ -68,9 +68,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
+    for number in _interrupts():
+        signal.signal(number, _interrupt)
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
@@ -91,6 +90,18 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM and a closed terminal end like Ctrl-C: stages stop, partial files are removed."""
+def _interrupts() -> list[signal.Signals]:
+    """Ctrl-C, a polite kill, and a closed terminal, as far as this system has them."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End in order: stages stop, partial files are removed.
+
+    Further signals are ignored meanwhile: an interrupted clean-up would leave files behind or crash
+    a running stage, and the first signal takes up to a frame to act.
+    """
+    for each in _interrupts():
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
