@@ -12,9 +12,8 @@ from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
 from .session import Frame, Session
 
-
 DYNAMIC_BLOCKS = "4"
-"""ONNX Runtime's dynamic block size; 4 is the value its documentation tries first."""
+"""ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
 
 
 class OrtCpuSession(Session):
