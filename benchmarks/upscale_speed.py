@@ -27,7 +27,7 @@ from adcvsr.runtime.source import FileSource, SourceFrame
 from adcvsr.synthetic import draw_clip
 
 WARM_UP_FRAMES = 5
-ENCODED_FRAMES = 120
+ENCODED_FRAMES = 400
 """Pictures held in memory to time the encoder alone: 2.8 MB each at 1280x720."""
 
 
