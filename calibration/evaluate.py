@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_image
 from ..config import SCALE
 from ..errors import InputNotFoundError, UnreadableVideoError
-from ..metrics import psnr_y, resize_bicubic, ssim_y
+from ..metrics import limit_size, psnr_y, resize_bicubic, ssim_y
 from ..runtime.session import Session
 
 BORDER_PX = 4
@@ -124,17 +124,10 @@ def _truth(file: Path, max_frames: int, max_side_px: int) -> Iterable[Levels]:
     if file.suffix.lower() in IMAGE_SUFFIXES:
         frames: Iterable[Levels] = [read_image(file)]
     else:
-        frames = (_limit(image, max_side_px) for image in islice(read_clip(file), max_frames))
+        frames = (limit_size(image, max_side_px) for image in islice(read_clip(file), max_frames))
     for image in frames:
         height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])
         yield image[:height, :width]
-
-
-def _limit(image: Levels, max_side_px: int) -> Levels:
-    ratio = max_side_px / max(image.shape[:2])
-    if ratio >= 1:
-        return image
-    return resize_bicubic(image, round(image.shape[0] * ratio), round(image.shape[1] * ratio))
 
 
 def _score(session: Session, name: str, truth: Iterable[Levels]) -> Score:

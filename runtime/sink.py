@@ -155,6 +155,8 @@ class FileSink:
             self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
             self._container = av.open(media_url(self._part), "w")
         except (av.FFmpegError, OSError) as error:
+            with suppress(OSError):
+                self._part.unlink(missing_ok=True)
             raise OutputNotWritableError(
                 f"cannot write in '{path.parent}': {ffmpeg_reason(error)}"
             ) from error

@@ -20,6 +20,7 @@ from .pipeline import Pipeline, PipelineResult
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
 from .source import FileSource
+from .stage_threads import StageThreads
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ class Upscaler:
                 f"bundle '{self.bundle.name}' is untrained: its output is no picture; "
                 "it is for speed and build work (allow_untrained=True runs it all the same)"
             )
-        self._result = PipelineResult()
+        self._threads = StageThreads()
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, threads=threads
         )
-        with self._result.stages["infer"].threads.claim():
+        with self._threads.claim():
             self.session.__enter__()
 
     def __call__(self, frame: Frame) -> Frame:
@@ -156,7 +157,7 @@ class Upscaler:
         options = options or EncodeOptions()
         source, output = Path(source), Path(output)
         result = PipelineResult()
-        result.stages["infer"].threads = self._result.stages["infer"].threads.restarted()
+        result.stages["infer"].threads = self._threads.restarted()
         with result.stages["decode"].threads.claim():
             reader = FileSource(source)
         notes: list[str] = []

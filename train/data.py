@@ -20,7 +20,7 @@ from torch import Tensor
 from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, media_url, read_clip, read_image
 from ..config import SCALE
 from ..errors import TrainingDataError
-from ..metrics import resize_bicubic
+from ..metrics import limit_size, resize_bicubic
 from .degradation import Degradation, degrade
 
 CROP_MULTIPLE = 8
@@ -196,7 +196,7 @@ class PairPool:
         starts = np.linspace(0, max(total - options.frames, 0), wanted).astype(int)
         keep = {int(s) + offset for s in starts for offset in range(options.frames)}
         frames = {
-            index: _limit_size(image, options.max_side_px)
+            index: _truth_of(image, options.max_side_px)
             for index, image in enumerate(read_clip(path))
             if index in keep
         }
@@ -236,11 +236,9 @@ def _files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[Path]:
     return found
 
 
-def _limit_size(image: npt.NDArray[np.uint8], max_side_px: int) -> npt.NDArray[np.uint8]:
+def _truth_of(image: npt.NDArray[np.uint8], max_side_px: int) -> npt.NDArray[np.uint8]:
     """Reduce an image to the longest side allowed and cut it to the crop multiple."""
-    ratio = min(max_side_px / max(image.shape[:2]), 1.0)
-    if ratio < 1:
-        image = resize_bicubic(image, round(image.shape[0] * ratio), round(image.shape[1] * ratio))
+    image = limit_size(image, max_side_px)
     return image[: _cut(image.shape[0]), : _cut(image.shape[1])]
 
 

@@ -5,6 +5,6 @@ psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
 """
 
 from .fidelity import luma, psnr, psnr_y, ssim, ssim_y
-from .resample import resize_bicubic
+from .resample import limit_size, resize_bicubic
 
-__all__ = ["luma", "psnr", "psnr_y", "resize_bicubic", "ssim", "ssim_y"]
+__all__ = ["limit_size", "luma", "psnr", "psnr_y", "resize_bicubic", "ssim", "ssim_y"]

@@ -34,6 +34,17 @@ def resize_bicubic(image: npt.NDArray[np.uint8], height: int, width: int) -> npt
     return levels
 
 
+def limit_size(image: npt.NDArray[np.uint8], max_side_px: int) -> npt.NDArray[np.uint8]:
+    """Reduce an image (H, W, C) to the longest side allowed; a smaller one is returned itself.
+
+    Reducing camera footage removes much of its lens and codec blur, which makes it a better truth.
+    """
+    ratio = max_side_px / max(image.shape[:2])
+    if ratio >= 1:
+        return image
+    return resize_bicubic(image, round(image.shape[0] * ratio), round(image.shape[1] * ratio))
+
+
 def resize_matrix(source: int, target: int) -> npt.NDArray[np.float32]:
     """Weights (target, source) of a 1D resize; each row sums to 1."""
     ratio = source / target

@@ -65,11 +65,9 @@ class AdcVsr(nn.Module):
             height: Input height in pixels, a multiple of `config.size_multiple`.
             width: Input width, likewise.
         """
-        if not self.config.causal:
-            return {}
         return {
-            conv.state_name: (conv.state_channels, height // conv.divisor, width // conv.divisor)
-            for _, conv in self._temporal_convs()
+            name: (channels, height // divisor, width // divisor)
+            for name, (channels, divisor) in self.state_divisors().items()
         }
 
     def state_divisors(self) -> dict[str, tuple[int, int]]:
