@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Kind = Literal["stated", "derived", "measured", "unverified"]
 """How far a figure can be trusted: stated in the source; computed from figures the source states
@@ -32,10 +32,10 @@ TENSORRT_MIN_SM, BF16_MIN_SM, FP8_MIN_SM, FP4_MIN_SM = 75, 80, 89, 100
 
 
 @dataclass(frozen=True)
-class Fact(Generic[T]):
+class Fact(Generic[T_co]):
     """One figure of the table with where it comes from."""
 
-    value: T
+    value: T_co
     """The figure; the field that holds it says the unit."""
 
     kind: Kind
@@ -214,6 +214,10 @@ SOURCES: dict[str, tuple[str, str]] = {
         "https://resources.nvidia.com/en-us-tensor-core/gtc22-whitepaper-hopper",
     ),
     "jetpack": ("JetPack archive", "https://developer.nvidia.com/embedded/jetpack-archive"),
+    "nvpmodel": (
+        "Jetson Linux's nvpmodel configuration of the module (a public copy)",
+        "https://github.com/LineageOS/android_device_nvidia_concord/tree/lineage-23.0/nvpmodel",
+    ),
     "orin": (
         "NVIDIA Jetson Orin, technical specifications",
         f"{_NV}/autonomous-machines/embedded-systems/jetson-orin/",

@@ -84,23 +84,19 @@ def _geforce_tops(sm: int, sms: int, ghz: float) -> dict[str, Fact[float]]:
     }
 
 
-_ORIN_SOFTWARE = {
-    "jetpack": Fact(("6.0", "6.1", "6.2", "7.2"), "stated", "jetpack", "with their point releases"),
-    "tensorrt": Fact(
-        ("10.3 (JetPack 6.1, 6.2)", "10.16 (JetPack 7.2, 7.2.1)", "11.4 (JetPack 7.2.2)"),
-        "stated",
-        "tensorrt-jetson",
-        "JetPack 6 never gets 11; its Python is 3.10",
-    ),
-}
-_THOR_SOFTWARE = {
-    "jetpack": Fact(("7.0", "7.1", "7.2"), "stated", "jetpack", "with their point releases"),
-    "tensorrt": Fact(
-        ("10.13 (JetPack 7.0, 7.1)", "10.16 (JetPack 7.2, 7.2.1)", "11.4 (JetPack 7.2.2)"),
-        "stated",
-        "tensorrt-jetson",
-    ),
-}
+_ORIN_JETPACK = Fact(("6.0", "6.1", "6.2", "7.2"), "stated", "jetpack", "and their point releases")
+_ORIN_TENSORRT = Fact(
+    ("10.3 (JetPack 6.1, 6.2)", "10.16 (JetPack 7.2, 7.2.1)", "11.4 (JetPack 7.2.2)"),
+    "stated",
+    "tensorrt-jetson",
+    "JetPack 6 never gets 11; its Python is 3.10",
+)
+_THOR_JETPACK = Fact(("7.0", "7.1", "7.2"), "stated", "jetpack", "and their point releases")
+_THOR_TENSORRT = Fact(
+    ("10.13 (JetPack 7.0, 7.1)", "10.16 (JetPack 7.2, 7.2.1)", "11.4 (JetPack 7.2.2)"),
+    "stated",
+    "tensorrt-jetson",
+)
 _ORIN_DECODES = Fact(("h264", "hevc"), "stated", "gstreamer", "through GStreamer, not PyAV")
 _ORIN_ENCODES = Fact(("h264", "hevc"), "stated", "orin", "through GStreamer, not PyAV")
 _NO_ENCODER: Fact[tuple[str, ...]] = Fact((), "stated", "orin-nano-encode", "encode on the CPU")
@@ -152,7 +148,8 @@ _ALL = (
         encodes=_NO_ENCODER,
         power_modes=Fact(("MAXN_SUPER", "25W", "15W", "7W"), "stated", "orin-power"),
         note="15W has the GPU at 612 instead of 1020 MHz: 10 FP16 and 20 INT8 TOPS, 68 GB/s",
-        **_ORIN_SOFTWARE,
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="orin-nano-4gb",
@@ -165,8 +162,9 @@ _ALL = (
         dense_tops=_orin_tops(4, 1.02) | _tops("derived", "orin", "half of 34 sparse", int8=17),
         decodes=_ORIN_DECODES,
         encodes=_NO_ENCODER,
-        power_modes=Fact(("MAXN_SUPER", "25W", "10W", "7W"), "unverified", "orin-power"),
-        **_ORIN_SOFTWARE,
+        power_modes=Fact(("MAXN_SUPER", "25W", "10W"), "stated", "nvpmodel"),
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="orin-nx",
@@ -182,7 +180,8 @@ _ALL = (
         dla=Dla(engines=2, int8_tops=Fact(40, "derived", "orin", "157 sparse less the GPU's 77")),
         power_modes=Fact(("MAXN_SUPER", "40W", "25W", "15W", "10W"), "stated", "orin-power"),
         note="without the Super modes the GPU stops at 918 MHz, the module at 25W",
-        **_ORIN_SOFTWARE,
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="orin-nx-8gb",
@@ -196,8 +195,9 @@ _ALL = (
         decodes=_ORIN_DECODES,
         encodes=_ORIN_ENCODES,
         dla=Dla(engines=1, int8_tops=Fact(20, "derived", "orin", "117 sparse less the GPU's 77")),
-        power_modes=Fact(("MAXN_SUPER", "40W", "20W", "15W", "10W"), "unverified", "orin-power"),
-        **_ORIN_SOFTWARE,
+        power_modes=Fact(("MAXN_SUPER", "40W", "20W", "15W", "10W"), "stated", "nvpmodel"),
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="agx-orin",
@@ -215,7 +215,8 @@ _ALL = (
         dla=Dla(engines=2, int8_tops=Fact(52.5, "derived", "agx-orin", _DLA_NOTE)),
         power_modes=Fact(("MAXN", "50W", "30W", "15W"), "stated", "orin-power"),
         note="p3701-0000 is the first developer kit, with 32 GB",
-        **_ORIN_SOFTWARE,
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="agx-orin-32gb",
@@ -236,7 +237,8 @@ _ALL = (
             ),
         ),
         power_modes=Fact(("MAXN", "40W", "30W", "15W"), "stated", "orin-power"),
-        **_ORIN_SOFTWARE,
+        tensorrt=_ORIN_TENSORRT,
+        jetpack=_ORIN_JETPACK,
     ),
     Target(
         name="thor",
@@ -254,7 +256,8 @@ _ALL = (
         encodes=Fact(_H26X, "stated", "thor"),
         power_modes=Fact(("MAXN", "120W", "90W", "70W"), "stated", "thor-power"),
         note="90W and 70W switch four of ten GPU clusters off and need a reboot",
-        **_THOR_SOFTWARE,
+        tensorrt=_THOR_TENSORRT,
+        jetpack=_THOR_JETPACK,
     ),
     Target(
         name="thor-t4000",
@@ -270,7 +273,8 @@ _ALL = (
         decodes=Fact(_H26X, "stated", "thor"),
         encodes=Fact(_H26X, "stated", "thor"),
         power_modes=Fact(("MAXN", "70W"), "stated", "thor-power"),
-        **_THOR_SOFTWARE,
+        tensorrt=_THOR_TENSORRT,
+        jetpack=_THOR_JETPACK,
     ),
     _geforce(
         "rtx-20",
