@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import __version__
 from .doctor_children import Children, Outcome
-from .doctor_findings import GROUPS, Finding, Report
+from .doctor_findings import GROUPS, Finding, Report, Verdict
 from .doctor_gpu import gpu_findings, merge_gpus
 from .doctor_host import Host
 from .doctor_ort import ort_findings, package_folder, providers_to_try
@@ -47,7 +47,7 @@ def examine(host: Host | None = None, *, wait_s: float = WAIT_S) -> Report:
         try:
             findings.extend(probe())
         except Exception as error:  # one broken probe must not cost the others
-            value = f"this probe failed: {type(error).__name__}: {error}"
+            value = f"this probe failed: {type(error).__name__}: {' '.join(str(error).split())}"
             findings.append(Finding(group, name, "unknown", value))
 
     with Children() as children:
@@ -55,16 +55,24 @@ def examine(host: Host | None = None, *, wait_s: float = WAIT_S) -> Report:
         look("platform", "system", lambda: platform_findings(host))
         look("python", "Python", lambda: python_findings(host))
         outcomes = children.collect(began + wait_s)
-    gpus = merge_gpus(outcomes.get("cuda"), outcomes.get("nvml"))
-    recognised = recognise(host, gpus)
-    _interpret(host, outcomes, gpus, recognised[0], look)
-    verdict = give_verdict(host, gpus, findings, recognised)
+    verdict = Verdict(None, "the verdict failed, its line says how", ())
+
+    def judge() -> list[Finding]:
+        nonlocal verdict
+        gpus = merge_gpus(outcomes.get("cuda"), outcomes.get("nvml"))
+        recognised = recognise(host, gpus, outcomes.get("cuda"))
+        _interpret(host, outcomes, gpus, recognised[0], look)
+        verdict = give_verdict(host, gpus, findings, recognised)
+        return []
+
+    look("platform", "verdict", judge)
     ordered = sorted(findings, key=lambda each: GROUPS.index(each.group))
     return Report(__version__, round(time.monotonic() - began, 3), verdict, tuple(ordered))
 
 
 def _start(children: Children) -> list[Finding]:
-    """Start every child whose package is there; the slow ones first."""
+    """Start every child whose package is there: the driver decides most, the rest by slowness."""
+    children.start("cuda")
     if package_folder("onnxruntime") is not None:
         children.start("onnxruntime")
         for provider in providers_to_try():
@@ -73,7 +81,6 @@ def _start(children: Children) -> list[Finding]:
         children.start("tensorrt", module)
     if package_folder("av") is not None:
         children.start("video")
-    children.start("cuda")
     if importlib.machinery.PathFinder.find_spec("pynvml") is not None:
         children.start("nvml")
     children.start("adcvsr")

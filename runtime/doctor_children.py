@@ -3,7 +3,7 @@
 A child prints one JSON object a line as it goes, so what it found before it died is kept. A crash
 or a deadline is a result like any other.
 
-    with Children(host) as children:
+    with Children() as children:
         children.start("cuda")
         outcomes = children.collect(deadline)
 """

@@ -20,6 +20,9 @@ from .doctor_host import Host
 DRIVER_LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 """Names of the CUDA driver's library."""
 
+NO_GPU_CODES = (34, 100)
+"""Answers of `cuInit` that settle the question: a stub without driver, a driver without GPU."""
+
 CUDA_ERRORS = {
     34: "the CUDA library is a stub: no driver is installed",
     35: "the driver is older than the CUDA library asks for",
@@ -34,7 +37,6 @@ CUDA_ERRORS = {
 """What `cuInit` answers when it does not work."""
 
 _ATTRIBUTES = {
-    "clock_khz": 13,
     "multiprocessors": 16,
     "integrated": 18,
     "sm_major": 75,
@@ -118,9 +120,7 @@ def _state(nvml: Any, index: int) -> dict[str, Any]:
         "max_clock_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM),
         "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
         "power_limit_w": lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000,
-        "power_default_w": lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) / 1000,
         "celsius": lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
-        "persistence": lambda: bool(nvml.nvmlDeviceGetPersistenceMode(handle)),
         "throttling": lambda: _throttling(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
     }
     found = {}
@@ -162,6 +162,17 @@ def merge_gpus(cuda: Outcome | None, nvml: Outcome | None) -> list[dict[str, Any
     return merged
 
 
+def driver_failure(cuda: Outcome | None) -> str:
+    """What kept the driver from telling which GPUs there are; empty where that is settled."""
+    if cuda is None or cuda.get("gpus") is not None:
+        return ""
+    if cuda.get("error") == "no CUDA driver" or cuda.get("code") in NO_GPU_CODES:
+        return ""
+    if cuda.late:
+        return "the CUDA driver did not answer in time; --wait 30 gives it longer"
+    return f"the CUDA driver failed: {cuda.reason}"
+
+
 def gpu_findings(
     host: Host, gpus: list[dict[str, Any]], cuda: Outcome | None, nvml: Outcome | None
 ) -> list[Finding]:
@@ -190,11 +201,11 @@ def _gpu_finding(index: int, gpu: dict[str, Any]) -> Finding:
 
 
 def _no_gpu(host: Host, cuda: Outcome | None) -> Finding:
-    reason = cuda.reason if cuda else "not looked for"
     if cuda and cuda.late:
-        return Finding("gpu", "GPU", "unknown", "the CUDA driver did not answer in time")
+        return Finding("gpu", "GPU", "unknown", driver_failure(cuda))
     if not host.is_jetson and cuda and cuda.get("error") == "no CUDA driver":
         return Finding("gpu", "GPU", "info", "no NVIDIA driver here; the CPU backend runs")
+    reason = driver_failure(cuda) or (cuda.reason if cuda else "not looked for")
     return Finding("gpu", "GPU", "missing", reason, install_driver(host))
 
 

@@ -52,7 +52,7 @@ def package_findings(host: Host, outcome: Outcome | None) -> list[Finding]:
 
 
 def _runtime(outcome: Outcome | None) -> Finding:
-    fix = "pip install --force-reinstall adcvsr 'numpy>=1.26' 'av>=17'"
+    fix = "pip install --force-reinstall 'numpy>=1.26' 'av>=17'"
     if outcome is None or outcome.late:
         return Finding("packages", "adcvsr", "unknown", "was still loading when the time was over")
     if backends := outcome.get("backends"):
@@ -110,7 +110,7 @@ def _base(requirements: list[Requirement]) -> list[Finding]:
     wrong = [state for each in requirements if not each.extra and (state := _state(each))]
     if not wrong:
         return []
-    fix = "pip install --upgrade adcvsr"
+    fix = "pip install adcvsr"
     return [Finding("packages", "requirements", "missing", ", ".join(wrong), fix)]
 
 

@@ -197,7 +197,8 @@ def _card(index: int, gpu: dict[str, Any]) -> list[Finding]:
     if "clock_mhz" in gpu:
         parts.append(f"{gpu['clock_mhz']} of {gpu.get('max_clock_mhz', '?')} MHz")
     if "power_limit_w" in gpu:
-        parts.append(f"{gpu.get('power_w', 0):.0f} of {gpu['power_limit_w']:.0f} W")
+        used = f"{gpu['power_w']:.0f} of " if "power_w" in gpu else "limit "
+        parts.append(f"{used}{gpu['power_limit_w']:.0f} W")
     if "celsius" in gpu:
         parts.append(f"{gpu['celsius']} C")
     names = ("clock_mhz", "power_w", "power_limit_w", "celsius")

@@ -29,6 +29,8 @@ def report_lines(report: Report, paint: Paint) -> Iterator[str]:
             yield from _finding_lines(each, paint)
     yield ""
     yield f"{_count(report)} in {report.seconds:.1f} s"
+    if any(each.mark == "unknown" for each in report.findings):
+        yield "unknown: run it again, now that the files are in memory, or with --wait 30"
 
 
 def _backend_lines(backend: BackendVerdict, paint: Paint) -> Iterator[str]:

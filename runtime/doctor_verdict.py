@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..targets import BACKENDS, PRECISIONS, TARGETS, sm_text, why_not
+from .doctor_children import Outcome
 from .doctor_findings import BackendVerdict, Finding, Verdict
 from .doctor_fixes import install_onnxruntime, install_onnxruntime_gpu
+from .doctor_gpu import driver_failure
 from .doctor_host import Host
 from .doctor_ort import CPU, CUDA
 from .doctor_tensorrt import MODULES
@@ -17,7 +19,9 @@ CLASS_OF_SM = {75: "rtx-20", 86: "rtx-30", 89: "rtx-40", 120: "rtx-50", 90: "h10
 """Target whose limits hold for a GPU the table has no board for."""
 
 
-def recognise(host: Host, gpus: Sequence[dict[str, Any]]) -> tuple[str | None, str]:
+def recognise(
+    host: Host, gpus: Sequence[dict[str, Any]], cuda: Outcome | None = None
+) -> tuple[str | None, str]:
     """Name the target this machine is, and say how that is known.
 
     A Jetson is known by its module's part number, a card by its name, any other GPU by its compute
@@ -27,8 +31,11 @@ def recognise(host: Host, gpus: Sequence[dict[str, Any]]) -> tuple[str | None, s
         for target in TARGETS.values():
             if host.module in target.modules:
                 return target.name, f"module {host.module}"
+    if not gpus and host.is_jetson:
+        return None, "a Jetson this table does not know"
     if not gpus:
-        return (None, "a Jetson this table does not know") if host.is_jetson else ("cpu", "no GPU")
+        failure = driver_failure(cuda)
+        return (None, failure) if failure else ("cpu", "no GPU")
     name, sm = str(gpus[0].get("name", "")), gpus[0].get("sm")
     board = re.sub(r"^(NVIDIA|GeForce|Tesla|\s)+", "", name)
     for target in TARGETS.values():
@@ -51,24 +58,21 @@ def give_verdict(
     if sm is None and host.is_jetson and target[0]:  # the driver did not answer; the board did
         sm = TARGETS[target[0]].sm
     here = next((f.data.get("backends") for f in findings if f.name == "adcvsr"), None)
-    verdicts = tuple(_judge(host, name, sm, bool(gpus), findings, here) for name in BACKENDS)
-    return Verdict(*target, verdicts)
+    no_gpu = None if gpus else next((f for f in findings if f.name == "GPU"), None)
 
+    def judge(name: str) -> BackendVerdict:
+        available = None if here is None else name in here
+        refused = why_not(sm, name, "fp32")
+        if refused and (sm is not None or target[0] is not None):
+            return BackendVerdict(name, "no", (), available, refused)
+        precisions = tuple(p for p in PRECISIONS if why_not(sm, name, p) is None)
+        # Where no GPU answers, the reason for that decides about the backends that want one.
+        finding = (no_gpu if name != "ort-cpu" else None) or _evidence(name, findings)
+        runs, why = _proof(name, finding)
+        fix = "" if runs != "no" else (finding.fix if finding else "") or _fix(host, name)
+        return BackendVerdict(name, runs, precisions, available, why, fix)
 
-def _judge(
-    host: Host, name: str, sm: int | None, gpu: bool, findings: list[Finding], here: Any
-) -> BackendVerdict:
-    available = None if here is None else name in here
-    precisions = tuple(p for p in PRECISIONS if why_not(sm, name, p) is None)
-    refused = why_not(sm, name, "fp32")
-    if refused:
-        return BackendVerdict(name, "no", (), available, refused)
-    finding = _evidence(name, findings)
-    if name != "ort-cpu" and not gpu:  # a Jetson by its board, without an answer of its driver
-        finding = next((f for f in findings if f.name == "GPU"), finding)
-    runs, why = _proof(name, finding)
-    fix = "" if runs != "no" else (finding.fix if finding else "") or _fix(host, name)
-    return BackendVerdict(name, runs, precisions, available, why, fix)
+    return Verdict(*target, tuple(judge(name) for name in BACKENDS))
 
 
 def _evidence(name: str, findings: list[Finding]) -> Finding | None:

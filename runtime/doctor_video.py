@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +19,7 @@ from .doctor_gpu import DRIVER_LIBRARIES, Emit
 from .doctor_host import Host
 
 ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
-"""NVENC encoders of FFmpeg; the first is tried."""
+"""NVENC encoders of FFmpeg; the first, which every NVENC has, is tried."""
 
 GSTREAMER_PLUGINS = {
     "nvvideo4linux2": "hardware video decoding and, where the board has an encoder, encoding",
@@ -41,12 +42,11 @@ def probe_video(emit: Emit) -> None:
     emit(hwaccels=hwdevices_available())
     if not _has_driver():
         return
-    for name in ENCODERS[:1]:
-        emit(**_attempt("nvenc", lambda name=name: _encode(av, name)))
+    emit(**_attempt("nvenc", lambda: _encode(av, ENCODERS[0])))
     emit(**_attempt("nvdec", lambda: _decode(av)))
 
 
-def _attempt(key: str, action: Any) -> dict[str, Any]:
+def _attempt(key: str, action: Callable[[], object]) -> dict[str, Any]:
     """True under the key when the action works, or the reason."""
     try:
         action()
@@ -115,10 +115,11 @@ def _pyav(outcome: Outcome | None) -> Finding:
     if outcome is None:
         return Finding("video", "PyAV", "missing", "not installed", "pip install 'av>=17'")
     if version := outcome.get("version"):
-        ffmpeg = outcome.get("ffmpeg")
-        return Finding(
-            "video", "PyAV", "ok", f"{version}, FFmpeg {ffmpeg}", data={"version": version}
-        )
+        data = {key: outcome.get(key) for key in ("version", "ffmpeg", "encoders", "hwaccels")}
+        value = f"{version}, FFmpeg {data['ffmpeg']}"
+        if listed := [*(data["encoders"] or ()), *(data["hwaccels"] or ())]:
+            value += f"; built with {', '.join(listed)}"
+        return Finding("video", "PyAV", "ok", value, data=data)
     if outcome.late:
         return Finding("video", "PyAV", "unknown", "was still loading when the time was over")
     fix = NUMPY_1 if outcome.wants_numpy_1 else fix

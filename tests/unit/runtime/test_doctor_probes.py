@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import textwrap
 import time
@@ -11,14 +12,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 
-from adcvsr.runtime import doctor_child, doctor_gpu, doctor_ort, doctor_packages, doctor_tensorrt
+from adcvsr.runtime import (
+    doctor,
+    doctor_child,
+    doctor_gpu,
+    doctor_ort,
+    doctor_packages,
+    doctor_power,
+    doctor_tensorrt,
+    doctor_video,
+)
 from adcvsr.runtime.doctor_children import Children, Outcome
 from adcvsr.runtime.doctor_host import Host
+from adcvsr.runtime.doctor_text import report_lines
 from adcvsr.runtime.doctor_verdict import give_verdict, recognise
 from board_files import write_files
 
@@ -30,7 +42,7 @@ class FakeCuda:
 
     def __init__(self, answer: int = 0) -> None:
         self.answer = answer
-        self.attributes = {13: 2520000, 16: 128, 18: 0, 75: 8, 76: 9}
+        self.attributes = {16: 128, 18: 0, 75: 8, 76: 9}
 
     def cuInit(self, flags: int) -> int:  # noqa: N802 - the driver's names
         return self.answer
@@ -55,13 +67,10 @@ class FakeCuda:
 
 
 def fake_nvml() -> types.ModuleType:
-    """pynvml as it answers for an RTX 4090 that is too hot; one question is not supported."""
+    """pynvml as it answers for an RTX 4090 that is too hot."""
     nvml: Any = types.ModuleType("pynvml")
     nvml.NVMLError = type("NVMLError", (Exception,), {})
     nvml.NVML_CLOCK_SM, nvml.NVML_TEMPERATURE_GPU = 1, 0
-
-    def unsupported(handle: object) -> None:
-        raise nvml.NVMLError("Not Supported")
 
     memory = types.SimpleNamespace(total=25_757_220_864, free=24_000_000_000)
     answers: dict[str, Any] = {
@@ -76,9 +85,7 @@ def fake_nvml() -> types.ModuleType:
         "nvmlDeviceGetMaxClockInfo": lambda handle, kind: 3105,
         "nvmlDeviceGetPowerUsage": lambda handle: 300_000,
         "nvmlDeviceGetEnforcedPowerLimit": lambda handle: 450_000,
-        "nvmlDeviceGetPowerManagementDefaultLimit": unsupported,
         "nvmlDeviceGetTemperature": lambda handle, kind: 91,
-        "nvmlDeviceGetPersistenceMode": lambda handle: 1,
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: 0x21,
     }
     for name, answer in answers.items():
@@ -106,7 +113,6 @@ def test_rtx_4090_by_cuda_and_nvml(card: tuple[Outcome, Outcome]) -> None:
     assert gpu["multiprocessors"] == 128
     assert gpu["memory_bytes"] == 25_386_352_640  # CUDA's figure: what a program can have
     assert gpu["throttling"] == ["too hot (software limit)"]
-    assert "power_default_w" not in gpu
     findings = doctor_gpu.gpu_findings(HOST, gpus, *card)
     assert findings[0].value == "NVIDIA GeForce RTX 4090, SM 8.9, has FP8, 25.4 GB, 24.0 GB free"
     assert findings[1].value == "580.65.06 for CUDA up to 12.4"
@@ -114,11 +120,22 @@ def test_rtx_4090_by_cuda_and_nvml(card: tuple[Outcome, Outcome]) -> None:
 
 
 def test_a_hot_card_is_a_warning(card: tuple[Outcome, Outcome]) -> None:
-    from adcvsr.runtime.doctor_power import power_findings
-
-    (finding,) = power_findings(HOST, doctor_gpu.merge_gpus(*card))
+    (finding,) = doctor_power.power_findings(HOST, doctor_gpu.merge_gpus(*card))
     assert finding.mark == "warning"
     assert finding.value.startswith("1800 of 3105 MHz, 300 of 450 W, 91 C; slowed: too hot")
+
+
+def test_what_nvml_does_not_answer_is_left_out(
+    card: tuple[Outcome, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(handle: object) -> None:
+        raise sys.modules["pynvml"].NVMLError("Not Supported")
+
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlDeviceGetPowerUsage", unsupported)
+    gpus = doctor_gpu.merge_gpus(card[0], outcome_of(doctor_gpu.probe_nvml))
+    (finding,) = doctor_power.power_findings(HOST, gpus)
+    assert "limit 450 W" in finding.value
+    assert "power_w" not in finding.data
 
 
 def test_nvml_alone_shows_the_card_and_says_cuda_does_not(card: tuple[Outcome, Outcome]) -> None:
@@ -249,6 +266,79 @@ def test_verdict_of_a_card_whose_tensorrt_runs(card: tuple[Outcome, Outcome]) ->
     assert states["tensorrt"] == ("yes", ("fp32", "tf32", "fp16", "bf16", "int8", "fp8"))
     assert states["tensorrt-rtx"] == ("unknown", ("fp32", "tf32", "fp16", "bf16", "fp8"))
     assert states["ort-cuda"][0] == "no"
+
+
+@pytest.mark.parametrize(
+    ("ended", "lines", "runs", "words"),
+    [
+        ("did not finish in time", (), "unknown", "--wait 30"),
+        ("crashed with SIGSEGV", (), "no", "crashed with SIGSEGV"),
+        ("", ({"error": "driver and CUDA library differ", "code": 803},), "no", "differ"),
+    ],
+)
+def test_a_driver_without_an_answer_is_not_taken_for_no_gpu(
+    ended: str, lines: tuple[dict[str, Any], ...], runs: str, words: str
+) -> None:
+    cuda = Outcome(lines, ended, "finish" in ended, "")
+    target, note = recognised = recognise(HOST, [], cuda)
+    assert target is None
+    assert words in note
+    findings = doctor_gpu.gpu_findings(HOST, [], cuda, None)
+    findings += doctor_tensorrt.tensorrt_findings(HOST, {}, False, None)
+    verdict = give_verdict(HOST, [], findings, recognised)
+    for backend in verdict.backends[:3]:
+        assert backend.runs == runs
+        assert words in backend.why
+    assert verdict.backends[2].fix == ("" if runs == "unknown" else findings[0].fix)
+
+
+@pytest.mark.parametrize("line", [{"error": "no CUDA driver"}, {"error": "none", "code": 100}])
+def test_a_driver_that_says_none_settles_it(line: dict[str, Any]) -> None:
+    cuda = Outcome((line,), "", False, "")
+    assert recognise(HOST, [], cuda) == ("cpu", "no GPU")
+    verdict = give_verdict(HOST, [], [], ("cpu", "no GPU"))
+    assert {each.why for each in verdict.backends[:3]} == {"needs an NVIDIA GPU"}
+
+
+def test_a_verdict_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(doctor, "give_verdict", broken)
+    report = doctor.examine(HOST, wait_s=0.0)
+    assert "--wait 30" in list(report_lines(report, lambda text, colour: text))[-1]
+    assert report.verdict.target is None
+    (finding,) = [each for each in report.findings if each.name == "verdict"]
+    assert finding.value == "this probe failed: RuntimeError: two lines"
+
+
+def test_the_clip_for_the_codecs_is_a_clip() -> None:
+    """What NVENC and NVDEC are tried with works with x264, so a failure is the GPU's."""
+    clip = doctor_video._encode(av, "libx264")
+    with av.open(io.BytesIO(clip)) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 8
+    assert (frames[0].width, frames[0].height) == doctor_video.SIZE
+    assert abs(frames[3].to_ndarray(format="gray8").mean() - 128) < 20  # RGB range or not
+
+
+def test_codecs_without_a_gpu_are_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise OSError("first line\nsecond line")
+
+    answer = doctor_video._attempt("nvdec", fails)
+    assert answer == {"nvdec": False, "nvdec_reason": "OSError: first line"}
+    monkeypatch.setattr(doctor_video, "DRIVER_LIBRARIES", ("libnothing.so.1",))
+    outcome = outcome_of(doctor_video.probe_video)
+    pyav, nvenc, nvdec = doctor_video.video_findings(HOST, outcome, "cpu", False)
+    assert pyav.data["version"] == av.__version__
+    assert "cuda" in pyav.data["hwaccels"]
+    assert {nvenc.value, nvdec.value} == {"no GPU to try it on"}
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_decodes() -> None:
+    assert doctor_video._attempt("nvdec", lambda: doctor_video._decode(av)) == {"nvdec": True}
 
 
 @pytest.fixture
