@@ -249,7 +249,8 @@ _ALL = (
         modules=("p3834-0008",),
         memory_gb=Fact(128, "stated", "thor"),
         bandwidth_gb_s=Fact(273, "stated", "thor"),
-        dense_tops=_tops("stated", "thor", fp4=1035, fp8=517, int8=517)
+        dense_tops=_tops("stated", "thor", fp4=1035, fp8=517)
+        | _tops("derived", "thor", "half of 1035 sparse", int8=517)
         | _tops("derived", "thor", "half of 517 sparse", fp16=258.5, bf16=258.5)
         | _tops("derived", "thor", "2560 cores at 1.575 GHz", fp32=8.1),
         decodes=Fact(_H26X, "stated", "thor"),
@@ -267,7 +268,8 @@ _ALL = (
         modules=("p3834-0000",),
         memory_gb=Fact(64, "stated", "t4000"),
         bandwidth_gb_s=Fact(273, "stated", "t4000"),
-        dense_tops=_tops("stated", "thor", fp4=600, fp8=300, int8=300)
+        dense_tops=_tops("stated", "thor", fp4=600, fp8=300)
+        | _tops("derived", "thor", "half of 600 sparse", int8=300)
         | _tops("derived", "thor", "half of 300 sparse", fp16=150, bf16=150)
         | _tops("derived", "thor-power", "1536 cores at 1.53 GHz", fp32=4.7),
         decodes=Fact(_H26X, "stated", "thor"),
@@ -390,8 +392,8 @@ _ALL = (
         kind="cpu",
         sm=None,
         memory_gb=None,
-        bandwidth_gb_s=Fact(8.6, "measured", "own", "largest of 8 copies of 256 MiB, both ways"),
-        dense_tops=_tops("measured", "own", "2048x2048 float32 product in numpy", fp32=0.06),
+        bandwidth_gb_s=Fact(26.9, "measured", "own", "copies of 256 MiB by two threads"),
+        dense_tops=_tops("measured", "own", "512x512 product in numpy, two threads", fp32=0.26),
         note="an example, not a class: measure your own",
     ),
 )
