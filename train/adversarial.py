@@ -3,7 +3,7 @@
 A step of the student against the discriminators as they are, then a step of the discriminators on
 the student's clips and four kinds of real ones (arXiv 2603.00458, section 3.2 and algorithm 1).
 
-    adcvsr train adversarial --config paper-adversarial --start-from runs/d/checkpoint.safetensors ...
+    adcvsr train adversarial --config paper-adversarial --start-from runs/d/checkpoint.safetensors
 """
 
 from __future__ import annotations
@@ -186,13 +186,16 @@ def _show(
 
     The encoder sees one frame at a time, so features are rearranged like frames, not made anew.
     """
-    clips = [to_signed(clip, run.device) for clip in real.clips]
-    frames = arrange(*clips, real.orders)
-    if encoder is None:
-        return {"student": fake} | {kind: (clip, None) for kind, clip in frames.items()}
-    with run.accelerator.autocast():
-        features = arrange(*(encoder(clip).float() for clip in clips), real.orders)
-    return {"student": fake} | {kind: (frames[kind], features[kind]) for kind in frames}
+    video, still, crops = (to_signed(clip, run.device) for clip in real.clips)
+    shown: dict[SampleKind, Shown] = {"student": fake}
+    for kind, frames in arrange(video, still, crops, real.orders).items():
+        shown[kind] = frames, None
+    if encoder is not None:
+        with run.accelerator.autocast():
+            encoded = encoder(video), encoder(still), encoder(crops)
+            for kind, features in arrange(*encoded, real.orders).items():
+                shown[kind] = shown[kind][0], features
+    return shown
 
 
 def _build_discriminators(

@@ -70,7 +70,8 @@ class Block(nn.Module):
         """Map (N, C, H, W) to (N, C, H, W)."""
         y = self.norm(self.conv_dw(x).permute(0, 2, 3, 1))
         y = self.mlp(y) * self.gamma
-        return x + y.permute(0, 3, 1, 2)
+        out: Tensor = x + y.permute(0, 3, 1, 2)
+        return out
 
 
 class Stage(nn.Module):

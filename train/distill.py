@@ -3,7 +3,7 @@
 `L = 0.1 * (L1 + DISTS) + 1.0 * L1 of features` (arXiv 2603.00458, equations 1 to 3 without the
 adversarial terms). One linear loop; see pretrain.py.
 
-    adcvsr train distill --config paper-distill --start-from imported.safetensors --teacher ... -o runs/d
+    adcvsr train distill --config paper-distill --start-from imported.safetensors ... -o runs/d
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ the half decoder (arXiv 2603.00458, section 3.1).
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, missing_package
 from ..model import AdcVsr
 from ..model.checkpoint import check_tensors
-from ..model.decoder import MidBlock
+from ..model.decoder import MidBlock, VaeDecoder
 from ..model.foreign import read_decoder_entry
 
 
@@ -46,14 +47,16 @@ class Student(nn.Module):
         if not self.features:
             return self.network(low)[0], None
         kept: list[Tensor] = []
-        handle = self.network.decoder.mid_block.register_forward_hook(
+        decoder = self.network.decoder
+        assert isinstance(decoder, VaeDecoder)
+        handle = decoder.mid_block.register_forward_hook(
             lambda module, inputs, output: kept.append(output)
         )
         try:
             frames, _ = self.network(low)
         finally:
             handle.remove()
-        return frames, kept[0].unflatten(0, low.shape[:2])
+        return frames, kept[0].view(*low.shape[:2], *kept[0].shape[1:])
 
 
 class FeatureEncoder(nn.Module):
@@ -77,7 +80,7 @@ class FeatureEncoder(nn.Module):
         # The mean, unscaled: AdcSR samples nothing and skips the latent's scaling factor.
         latent = self.vae.encode(clip.flatten(0, 1)).latent_dist.mean
         features = self.mid_block(self.conv_in(self.vae.post_quant_conv(latent)))
-        out: Tensor = features.unflatten(0, clip.shape[:2])
+        out: Tensor = features.view(*clip.shape[:2], *features.shape[1:])
         return out
 
 
@@ -99,11 +102,11 @@ def read_feature_encoder(vae: Path, half_decoder: Path) -> FeatureEncoder:
             "layout, or its vae folder"
         )
     try:
-        from diffusers import AutoencoderKL
+        diffusers: Any = importlib.import_module("diffusers")  # untyped
     except ImportError as error:
         raise missing_package("diffusers", "train", "encoding features") from error
     try:
-        encoder = AutoencoderKL.from_pretrained(folder, local_files_only=True)
+        encoder = diffusers.AutoencoderKL.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"'{folder}' is not a readable VAE: {first}") from error

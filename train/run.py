@@ -150,7 +150,8 @@ class Run:
     @property
     def samples_per_step(self) -> int:
         """Clips that make one step, over all processes."""
-        return self.settings.batch * self.settings.accumulate * self.accelerator.num_processes
+        processes: int = self.accelerator.num_processes
+        return self.settings.batch * self.settings.accumulate * processes
 
     def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
         """Batches from the step the run is at, this process's share of them."""
@@ -201,8 +202,9 @@ class Run:
         """Around a forward and backward pass; in a step's last one processes share gradients."""
         # Not accelerator.no_sync: it does nothing for the one process that torchrun started, whose
         # module shares gradients all the same.
-        nothing: Callable[[], Any] = contextlib.nullcontext
-        return (nothing if now else getattr(module, "no_sync", nothing))()
+        alone = None if now else getattr(module, "no_sync", None)
+        context: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        return context if alone is None else alone()
 
     def backward(self, loss: Tensor, terms: Mapping[str, Tensor], *, name: str) -> None:
         """Add a pass's gradients to the step's; what it sums up and its terms are logged."""
@@ -250,6 +252,7 @@ class Run:
                 f"{waited:.0%} of the time went into waiting for data; more workers than "
                 f"{self.settings.workers} in the recipe may help"
             )
+        self.accelerator.wait_for_everyone()  # the first process has written
         self.accelerator.end_training()
         return self.output / CHECKPOINT_FILE
 

@@ -94,7 +94,8 @@ def draw_strip(low: Tensor, output: Tensor, target: Tensor) -> npt.NDArray[np.ui
     bicubic = F.interpolate(low[shown], scale_factor=SCALE, mode="bicubic")
     columns = torch.cat([bicubic, output[shown], target[shown]], 3)
     side = min(STRIP_SIDE_PX, output.shape[2])
-    columns = columns.unflatten(3, (3, -1))[:, :, :side, :, :side].flatten(3)
+    count, colours, height, width = columns.shape
+    columns = columns.view(count, colours, height, 3, width // 3)[:, :, :side, :, :side].flatten(3)
     rows = torch.cat(list(columns), 1).permute(1, 2, 0)  # (H, W, 3)
     levels: npt.NDArray[np.uint8] = ((rows.clamp(-1, 1) + 1) * 127.5 + 0.5).byte().cpu().numpy()
     return levels

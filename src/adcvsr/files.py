@@ -32,7 +32,9 @@ def replace_file(
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # a full network disk may say so only here
         os.replace(part, path)
-    except (OSError, *also) as error:
+    except Exception as error:
+        if not isinstance(error, (OSError, *also)):
+            raise
         raise OutputNotWritableError(_reason(path, error)) from error
     finally:
         part.unlink(missing_ok=True)
