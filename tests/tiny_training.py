@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adcvsr.config import PRESETS, AdcVsrConfig
-from adcvsr.train.data import PoolOptions
 from adcvsr.train.degradation import Degradation
+from adcvsr.train.pairs import DataOptions
 
 LIGHT = AdcVsrConfig.from_dict({**PRESETS["nano"].to_dict(), "name": "light", "down_blocks": (1,)})
 """A causal pixel-shuffle student."""
@@ -35,7 +35,7 @@ TINY_VAE = AdcVsrConfig(
 )
 """The published network's shape: not causal, concatenated skips, attention, VAE decoder."""
 
-POOL = PoolOptions(frames=3, patch_px=8, pan_px=2, segments_per_clip=2)
+DATA = DataOptions(frames=3, patch_px=8, pan_px=2, segments_per_clip=2)
 CLEAN = Degradation(clean_share=1.0)
 
 

@@ -29,13 +29,13 @@ from .discriminators import (
 from .distill import LossWeights, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
 from .losses import discriminator_loss, generator_loss
-from .pairs import PairLoader, open_pairs
+from .pairs import ClipPairs, PairLoader
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage, TrainedPart
 from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
 from .settings import AdversarialSettings
 from .start import open_start
-from .teaching import Teacher, target_of, to_signed
+from .teaching import OpenTeacher, target_of, to_signed
 
 LAST_KIND: SampleKind = "crops"
 """Gradients are exchanged between processes with this one, which has a label for both heads."""
@@ -61,7 +61,7 @@ def adversarial(
     *,
     clips: Sequence[Path],
     images: Sequence[Path],
-    teacher: Teacher | None,
+    teacher: OpenTeacher,
     weights: AdversarialWeights,
     start: Path,
     resume: bool = False,
@@ -75,7 +75,7 @@ def adversarial(
         output: Folder of the run.
         clips: Folders of videos; at least one, for there must be real motion.
         images: Folders of images; without any, pictures are frames of the videos.
-        teacher: Who to become like; None for the truth.
+        teacher: Makes who to become like, on the device of the run.
         weights: Of the frozen networks.
         start: Stage 1's checkpoint; its UNet is the feature discriminator's backbone too.
         resume: Continue the run in `output`.
@@ -97,16 +97,19 @@ def adversarial(
             "the adversarial stage needs videos (--clips): from images alone the discriminators "
             "would never see real motion"
         )
-    with Run(
-        "adversarial",
-        settings,
-        output,
-        resume=resume,
-        report=report,
-        progress=progress,
-        sources={"start": start, **vars(weights)},
-        facts={"teacher": "truth" if teacher is None else teacher.identity},
-    ) as run:
+    with (
+        Run(
+            "adversarial",
+            settings,
+            output,
+            resume=resume,
+            report=report,
+            progress=progress,
+            sources={"start": start, **vars(weights)},
+        ) as run,
+        teacher(run.device) as taught_by,
+    ):
+        run.note(teacher=taught_by.identity)
         begun = open_start(settings, start)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
         judges = _build_discriminators(settings, begun.network, weights)
@@ -125,19 +128,11 @@ def adversarial(
             "discriminator_optimizer": judges_optimizer,
         }
         run.restore(begun.network, average, parts, begun.provenance)
-        pairs = open_pairs(
-            clips,
-            images,
-            settings.pool,
-            settings.degradation,
-            seed=settings.seed,
-            samples_per_epoch=run.samples_per_step * settings.steps_per_epoch,
-            report=run.report,
-        )
+        pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
         reals = _open_reals(settings, run, clips, images)
         sample = next(PairLoader(pairs, batch=1))
-        run.begin(sample, target_of(sample, teacher, run.device))
+        run.begin(sample, target_of(sample, taught_by, run.device))
         weigh_by = weights_of(settings) | {
             "fool_pixel": settings.pixel_weight * settings.adversarial_weight,
             "fool_feature": settings.feature_weight * settings.adversarial_weight,
@@ -151,7 +146,7 @@ def adversarial(
             for part in range(settings.accumulate):
                 with run.waiting():
                     batch = next(loader)
-                target = target_of(batch, teacher, run.device)
+                target = target_of(batch, taught_by, run.device)
                 with run.sharing(student, now=part == last), judges.held():
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
@@ -230,29 +225,16 @@ def _open_reals(
     """Real clips and pictures, undegraded, by other draws than the student's batches."""
     if not images:
         run.report("no images: still and unrelated pictures are frames of the videos")
-    samples_per_epoch = run.samples_per_step * settings.steps_per_epoch
-    clean = Degradation(clean_share=1.0)
-    videos = open_pairs(
-        clips,
-        [],
-        settings.pool,
-        clean,
-        seed=settings.seed + VIDEO_SEED,
-        samples_per_epoch=samples_per_epoch,
-        report=run.report,
-    )
-    pictures = open_pairs(
-        [] if images else clips,
-        images,
-        dataclasses.replace(settings.pool, frames=1),
-        clean,
-        seed=settings.seed + PICTURE_SEED,
-        samples_per_epoch=samples_per_epoch * (settings.pool.frames + 1),
-        report=run.report,
-    )
+    clean, frames = Degradation(clean_share=1.0), settings.data.frames
+    seed = settings.seed + VIDEO_SEED
+    videos = ClipPairs(clips, [], settings.data, clean, seed=seed, report=run.report)
+    single = dataclasses.replace(settings.data, frames=1)
+    seed = settings.seed + PICTURE_SEED
+    folders = [] if images else clips
+    pictures = ClipPairs(folders, images, single, clean, seed=seed, report=run.report)
     return RealClips(
         run.load(videos, batch=settings.batch),
-        run.load(pictures, batch=settings.batch * (settings.pool.frames + 1)),
+        run.load(pictures, batch=settings.batch * (frames + 1)),
         seed=settings.seed,
         first=settings.batch * run.accelerator.process_index,
         stride=settings.batch * run.accelerator.num_processes,

@@ -20,12 +20,12 @@ from ..errors import ConfigError
 from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
 from .losses import l1
-from .pairs import PairLoader, open_pairs
+from .pairs import PairLoader
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage
 from .settings import DistillSettings
 from .start import open_start
-from .teaching import Teacher, target_of, to_signed
+from .teaching import OpenTeacher, target_of, to_signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def distill(
     *,
     clips: Sequence[Path],
     images: Sequence[Path],
-    teacher: Teacher | None,
+    teacher: OpenTeacher,
     weights: LossWeights,
     start: Path | None = None,
     resume: bool = False,
@@ -62,7 +62,7 @@ def distill(
         output: Folder of the run.
         clips: Folders of videos.
         images: Folders of images.
-        teacher: Who to become like; None for the truth.
+        teacher: Makes who to become like, on the device of the run.
         weights: Of the losses' frozen networks.
         start: The checkpoint to start from; None for a new network.
         resume: Continue the run in `output`.
@@ -79,16 +79,19 @@ def distill(
         CheckpointError: Weights cannot be read, or resuming fails.
         OutputNotWritableError: The disk is full; the last saved state stays.
     """
-    with Run(
-        "distill",
-        settings,
-        output,
-        resume=resume,
-        report=report,
-        progress=progress,
-        sources={"start": start, **vars(weights)},
-        facts={"teacher": "truth" if teacher is None else teacher.identity},
-    ) as run:
+    with (
+        Run(
+            "distill",
+            settings,
+            output,
+            resume=resume,
+            report=report,
+            progress=progress,
+            sources={"start": start, **vars(weights)},
+        ) as run,
+        teacher(run.device) as taught_by,
+    ):
+        run.note(teacher=taught_by.identity)
         begun = open_start(settings, start)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
@@ -96,18 +99,10 @@ def distill(
         optimizer = torch.optim.Adam(bare.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS)
         student, optimizer = run.accelerator.prepare(bare, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
-        pairs = open_pairs(
-            clips,
-            images,
-            settings.pool,
-            settings.degradation,
-            seed=settings.seed,
-            samples_per_epoch=run.samples_per_step * settings.steps_per_epoch,
-            report=run.report,
-        )
+        pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
         sample = next(PairLoader(pairs, batch=1))
-        run.begin(sample, target_of(sample, teacher, run.device))
+        run.begin(sample, target_of(sample, taught_by, run.device))
 
         weigh_by, last = weights_of(settings), settings.accumulate - 1
         while run.continues():
@@ -115,7 +110,7 @@ def distill(
             for part in range(settings.accumulate):
                 with run.waiting():
                     batch = next(loader)
-                target = target_of(batch, teacher, run.device)
+                target = target_of(batch, taught_by, run.device)
                 with run.sharing(student, now=part == last):
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():

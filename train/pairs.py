@@ -1,7 +1,8 @@
 """Batches for the stages: an endless stream that any step of any process can be read from.
 
-loader = PairLoader(pairs, batch=8, start_step=state.step)
-batch = next(loader)  # low (N, T, 3, h, w), high (N, T, 3, 4h, 4w)
+pairs = ClipPairs([clips], [images], DataOptions(), Degradation(), seed=0, report=print)
+for batch in PairLoader(pairs, batch=8, start_step=state.step):
+    ...
 """
 
 from __future__ import annotations
@@ -13,57 +14,64 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .data import PairPool, PoolOptions
+from .data import PairPool
+from .data import PoolOptions as DataOptions
 from .degradation import Degradation
+
+__all__ = ["ClipPairs", "DataOptions", "PairBatch", "PairLoader"]
+
+CROPS_PER_CLIP = 1000
+"""Samples an epoch cuts from every degraded clip."""
 
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Clips of one step and process."""
+    """The samples of one step on one process."""
 
     low: Tensor
-    """(N, T, 3, h, w) uint8, the student's input."""
+    """(N, T, 3, h, w) uint8 RGB, the student's input."""
 
     high: Tensor
-    """(N, T, 3, 4h, 4w) uint8, the truth."""
+    """(N, T, 3, 4h, 4w) uint8 RGB, the truth."""
 
     keys: tuple[str, ...]
-    """One name a clip, of its global sample."""
+    """Each clip's name."""
 
     teacher: Tensor | None = None
-    """(N, T, 3, 4h, 4w) uint8, the teacher's output where it was cached."""
+    """(N, T, 3, 4h, 4w) uint8 RGB, the teacher's output where it was cached."""
 
 
-@dataclass
-class Pairs:
-    """The pool, drawn anew every so many samples."""
+class ClipPairs:
+    """The samples of a pool in memory; see PairPool for the arguments."""
 
-    pool: PairPool
-    samples_per_epoch: int
-    epoch: int = -1
+    def __init__(
+        self,
+        clips: Sequence[Path],
+        images: Sequence[Path],
+        options: DataOptions,
+        degradation: Degradation,
+        *,
+        seed: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self._pool = PairPool(clips, images, options, degradation, seed=seed, report=report)
+        self._epoch = -1
+
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+        return len(self._pool) * CROPS_PER_CLIP
+
+    def summary(self) -> str:
+        """Say in a line what there is to train on."""
+        return f"{len(self._pool)} clips and images in memory ({self._pool.bytes / 2**30:.2f} GiB)"
 
     def sample(self, index: int) -> tuple[Tensor, Tensor]:
         """The global sample of that index: low (1, T, 3, h, w) and high (1, T, 3, 4h, 4w)."""
-        epoch = index // self.samples_per_epoch
-        if epoch != self.epoch:
-            self.pool.draw_epoch(epoch)
-            self.epoch = epoch
-        return self.pool.batch(index, 1)
-
-
-def open_pairs(
-    clips: Sequence[Path],
-    images: Sequence[Path],
-    options: PoolOptions,
-    degradation: Degradation,
-    *,
-    seed: int,
-    samples_per_epoch: int,
-    report: Callable[[str], None],
-) -> Pairs:
-    """Read the folders into memory; see PairPool."""
-    pool = PairPool(clips, images, options, degradation, seed=seed, report=report)
-    return Pairs(pool, samples_per_epoch)
+        epoch = index // len(self)
+        if epoch != self._epoch:
+            self._pool.draw_epoch(epoch)
+            self._epoch = epoch
+        return self._pool.batch(index, 1)
 
 
 class PairLoader:
@@ -80,7 +88,7 @@ class PairLoader:
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: ClipPairs,
         *,
         batch: int,
         start_step: int = 0,
@@ -88,8 +96,7 @@ class PairLoader:
         process_index: int = 0,
         num_processes: int = 1,
     ) -> None:
-        self.pairs, self.batch = pairs, batch
-        self.step = start_step
+        self.pairs, self.batch, self.step = pairs, batch, start_step
         self.process_index, self.num_processes = process_index, num_processes
 
     def __iter__(self) -> Iterator[PairBatch]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from .losses import PIXEL_LOSSES, frame_difference
-from .pairs import PairLoader, open_pairs
+from .pairs import PairLoader
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage
 from .settings import PretrainSettings
@@ -71,15 +71,7 @@ def pretrain(
         network, optimizer = run.accelerator.prepare(begun.network, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
         forward = torch.compile(network) if settings.compile else network
-        pairs = open_pairs(
-            clips,
-            images,
-            settings.pool,
-            settings.degradation,
-            seed=settings.seed,
-            samples_per_epoch=run.samples_per_step * settings.steps_per_epoch,
-            report=run.report,
-        )
+        pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
         last = settings.accumulate - 1
         pixel_loss = PIXEL_LOSSES[settings.loss]

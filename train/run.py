@@ -27,7 +27,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError, TrainingDivergedError
 from ..model import AdcVsr, save_checkpoint
-from .pairs import PairBatch, PairLoader, Pairs
+from .pairs import ClipPairs, PairBatch, PairLoader
 from .run_log import RunLog, draw_strip
 from .run_state import (
     CHECKPOINT_FILE,
+    STATE_FILE,
     MovingAverage,
     RunState,
     Stateful,
@@ -74,7 +75,6 @@ class Run:
         report: Called with lines to show.
         progress: Called after every step.
         sources: Weights the run depends on, by name; None for those it does without.
-        facts: More plain values for the recipe, such as the teacher's identity.
 
     Raises:
         OutputExistsError: `output` holds a run and this one does not resume it.
@@ -92,7 +92,6 @@ class Run:
         report: Callable[[str], None],
         progress: Progress,
         sources: Mapping[str, Path | None],
-        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings, self.output, self.resume = settings, output, resume
         self.accelerator = _accelerator(settings)
@@ -103,7 +102,7 @@ class Run:
         self.state = RunState()
         prepare_run_folder(output, resume=resume)
         files = {name: path for name, path in sources.items() if path is not None}
-        self.recipe = _recipe(stage, settings, files) | dict(facts or {})
+        self.recipe = _recipe(stage, settings, files)
         torch.manual_seed(settings.seed)
         self._terms: dict[str, Any] = {}  # tensors
         self._values: dict[str, float] = {}
@@ -118,6 +117,10 @@ class Run:
         """Close the log; the last saved state stays."""
         if self._log is not None:
             self._log.close(self.state.step)
+
+    def note(self, **facts: str) -> None:
+        """Add to the recipe what is known only now, such as the teacher's identity."""
+        self.recipe |= facts
 
     def restore(
         self,
@@ -147,13 +150,20 @@ class Run:
             self.report(f"resumed at step {self.state.step:,}")
             self._compare(before)
 
-    @property
-    def samples_per_step(self) -> int:
-        """Clips that make one step, over all processes."""
-        processes: int = self.accelerator.num_processes
-        return self.settings.batch * self.settings.accumulate * processes
+    def open_pairs(self, clips: Sequence[Path], images: Sequence[Path]) -> ClipPairs:
+        """The recipe's samples of the folders.
 
-    def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
+        Raises:
+            TrainingDataError: No usable training data.
+        """
+        recipe = self.settings
+        pairs = ClipPairs(
+            clips, images, recipe.data, recipe.degradation, seed=recipe.seed, report=self.report
+        )
+        self.report(pairs.summary())
+        return pairs
+
+    def load(self, pairs: ClipPairs, *, batch: int) -> PairLoader:
         """Batches from the step the run is at, this process's share of them."""
         return PairLoader(
             pairs,
@@ -270,10 +280,13 @@ class Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            raise TrainingDivergedError(
-                f"{name} is {value} at step {self.state.step:,}; the state saved before it is in "
-                f"'{self.output}'. Lower learning_rate ({self.settings.learning_rate}) and resume"
+            kept = (
+                f"the state saved before it is in '{self.output}'. Lower learning_rate "
+                f"({self.settings.learning_rate}) and resume"
+                if (self.output / STATE_FILE).exists()
+                else f"nothing was saved yet. Lower learning_rate ({self.settings.learning_rate})"
             )
+            raise TrainingDivergedError(f"{name} is {value} at step {self.state.step:,}; {kept}")
 
     def _save(self) -> None:
         self._saved_at = self.state.seconds

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 from ..config import AdcVsrConfig, nearest, preset
 from ..errors import ConfigError, missing_package
-from .data import PoolOptions
 from .degradation import Degradation
+from .pairs import DataOptions
 from .samples import LEAST_SHUFFLED
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -30,8 +30,8 @@ class StageSettings:
     """The student, a preset's name in the file; None takes the one of the checkpoint it starts
     from."""
 
-    pool: PoolOptions = field(default_factory=PoolOptions)
-    """What the data pool holds."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """What training clips are cut from the folders."""
 
     degradation: Degradation = field(default_factory=Degradation)
     """How the input is made from the truth."""
@@ -45,9 +45,6 @@ class StageSettings:
 
     workers: int = 0
     """Processes that prepare batches beside the training process; 0 for none."""
-
-    steps_per_epoch: int = 2000
-    """Steps until every clip is degraded anew."""
 
     max_steps: int = 100_000
     """The schedule's length in steps, unless minutes run out first."""
@@ -86,7 +83,7 @@ class StageSettings:
         Raises:
             ConfigError: A value is out of range or not one of the choices.
         """
-        positive = ("batch", "accumulate", "steps_per_epoch", "max_steps", "checkpoint_minutes")
+        positive = ("batch", "accumulate", "max_steps", "checkpoint_minutes")
         for name in (*positive, "gradient_clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}, expected more than 0")
@@ -124,10 +121,10 @@ class PretrainSettings(StageSettings):
         """Check the numbers; see StageSettings."""
         super().__post_init__()
         self._not_negative("frame_difference_weight")
-        if self.frame_difference_weight and self.pool.frames < 2:
+        if self.frame_difference_weight and self.data.frames < 2:
             raise ConfigError(
-                f"frame_difference_weight={self.frame_difference_weight} with pool.frames="
-                f"{self.pool.frames}, expected 2 or more frames"
+                f"frame_difference_weight={self.frame_difference_weight} with data.frames="
+                f"{self.data.frames}, expected 2 or more frames"
             )
 
 
@@ -197,9 +194,9 @@ class AdversarialSettings(DistillSettings):
                 "feature_backbone='student' with feature_weight=0: the discriminator would have no "
                 'part in the loss; set feature_backbone = "none"'
             )
-        if self.pool.frames < LEAST_SHUFFLED:
+        if self.data.frames < LEAST_SHUFFLED:
             raise ConfigError(
-                f"pool.frames={self.pool.frames}, expected {LEAST_SHUFFLED} or more: shuffled "
+                f"data.frames={self.data.frames}, expected {LEAST_SHUFFLED} or more: shuffled "
                 "frames are one of the discriminators' sample kinds"
             )
 
@@ -232,7 +229,7 @@ def read_settings(source: str | Path, kind: type[S]) -> S:
         values["network"] = AdcVsrConfig.from_dict(network)
     elif network is not None:
         raise ConfigError(f"'{path}': network={network!r}, expected a preset's name or a table")
-    values["pool"] = _table(PoolOptions, values.get("pool", {}), f"'{path}' [pool]")
+    values["data"] = _table(DataOptions, values.get("data", {}), f"'{path}' [data]")
     values["degradation"] = _table(
         Degradation, values.get("degradation", {}), f"'{path}' [degradation]"
     )

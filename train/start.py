@@ -52,9 +52,9 @@ def open_start(settings: StageSettings, checkpoint: Path | None) -> Start:
             "checkpoint to start from (--start-from)"
         )
     multiple = start.network.config.size_multiple
-    if settings.pool.patch_px % multiple:
+    if settings.data.patch_px % multiple:
         raise ConfigError(
-            f"pool.patch_px={settings.pool.patch_px}, expected a multiple of {multiple} for "
+            f"data.patch_px={settings.data.patch_px}, expected a multiple of {multiple} for "
             f"'{start.network.config.name}'"
         )
     return start

@@ -1,10 +1,13 @@
 """What the student is to become like: a teacher's clips, cached ones, or the truth itself.
 
-target = target_of(batch, teacher, device)  # (N, T, 3, 4h, 4w) in [-1, 1]
+with open_teacher("truth", device) as teacher:
+    target = target_of(batch, teacher, device)  # (N, T, 3, 4h, 4w) in [-1, 1]
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -14,42 +17,58 @@ from ..errors import ConfigError
 from .pairs import PairBatch
 
 
-class Teacher(Protocol):
-    """Upscales low-resolution clips; runs without gradient."""
+class Teacher(AbstractContextManager["Teacher"], Protocol):
+    """Upscales low-resolution clips without gradient; holds memory within its `with` block."""
 
-    identity: str
-    """Names the teacher and its weights, in checkpoints and messages."""
+    @property
+    def identity(self) -> str:
+        """Names the teacher and its weights, in checkpoints and messages."""
 
-    def teach(self, low: Tensor) -> Tensor:
-        """Map (N, T, 3, h, w) in [0, 1] to (N, T, 3, 4h, 4w) in [0, 1]."""
-
-
-def target_of(batch: PairBatch, teacher: Teacher | None, device: torch.device) -> Tensor:
-    """The clips to come near to: cached ones first, then the teacher's, without one the truth.
-
-    Returns:
-        (N, T, 3, 4h, 4w) float32 in [-1, 1].
-    """
-    if batch.teacher is not None:
-        return to_signed(batch.teacher, device)
-    if teacher is None:
-        return to_signed(batch.high, device)
-    low = batch.low.to(device).float() / 255
-    with torch.no_grad():
-        return teacher.teach(low).float() * 2 - 1
+    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
+        """Map (N, T, 3, h, w) in [0, 1] to (N, T, 3, 4h, 4w) in [0, 1]; the truth gives `high`."""
 
 
-def to_signed(clip: Tensor, device: torch.device) -> Tensor:
-    """Bring uint8 to float32 in [-1, 1] on the device."""
-    return clip.to(device, non_blocking=True).float() / 127.5 - 1
+OpenTeacher = Callable[[torch.device], Teacher]
+"""Makes the teacher on the device a stage runs on."""
 
 
-def open_teacher(name: str) -> Teacher | None:
-    """The teacher of that name; None for `truth`.
+class GroundTruth(AbstractContextManager["GroundTruth"]):
+    """The truth as a teacher."""
+
+    identity = "truth"
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to give back."""
+
+    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
+        """Give `high`."""
+        assert high is not None
+        return high
+
+
+def open_teacher(name: str, device: torch.device) -> Teacher:
+    """The teacher of that name.
 
     Raises:
         ConfigError: There is no such teacher.
     """
     if name != "truth":
         raise ConfigError(f"no teacher '{name}'; there is: truth")
-    return None
+    return GroundTruth()
+
+
+def target_of(batch: PairBatch, teacher: Teacher, device: torch.device) -> Tensor:
+    """The clips to come near to: cached ones where the batch has them, else the teacher's.
+
+    Returns:
+        (N, T, 3, 4h, 4w) float32 in [-1, 1].
+    """
+    if batch.teacher is not None:
+        return to_signed(batch.teacher, device)
+    low, high = (clip.to(device).float() / 255 for clip in (batch.low, batch.high))
+    return teacher.teach(low, high) * 2 - 1
+
+
+def to_signed(clip: Tensor, device: torch.device) -> Tensor:
+    """Bring uint8 to float32 in [-1, 1] on the device."""
+    return clip.to(device, non_blocking=True).float() / 127.5 - 1

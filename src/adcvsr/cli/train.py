@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
     if "teacher" in options:
         from ..train.teaching import open_teacher
 
-        options["teacher"] = open_teacher(options["teacher"])
+        options["teacher"] = partial(open_teacher, options["teacher"])
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
     shown = training_progress(label) if first else contextlib.nullcontext(lambda *_: None)
     with shown as progress:

@@ -210,7 +210,7 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     images.mkdir()
     write_png(images / "a.png", draw_clip(1, 192, 256)[0])
     config = tmp_path / "tiny.toml"
-    config.write_text('network = "nano"\nbatch = 2\n[pool]\nframes = 2\npatch_px = 8\n')
+    config.write_text('network = "nano"\nbatch = 2\n[data]\nframes = 2\npatch_px = 8\n')
     stage_1 = tmp_path / "stage_1.toml"
     stage_1.write_text(f"feature_weight = 0.0\n{config.read_text()}")
     run = tmp_path / "run"

@@ -34,14 +34,13 @@ from adcvsr.train.settings import (
     StageSettings,
     read_settings,
 )
-from tiny_training import CLEAN, LIGHT, POOL, Folders, Watch
+from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
 SETTINGS = PretrainSettings(
     network=LIGHT,
-    pool=dataclasses.replace(POOL, frames=2),
+    data=dataclasses.replace(DATA, frames=2),
     degradation=CLEAN,
     batch=4,
-    steps_per_epoch=7,
     max_steps=20,
     warmup_steps=2,
     checkpoint_minutes=1e-9,
@@ -95,7 +94,7 @@ def test_the_loss_falls(folders: Folders, tmp_path: Path) -> None:
     trained, _ = load_checkpoint(path)
     start = AdcVsr(LIGHT)
     start.start_as_interpolation()
-    pool = PairPool([], [folders.images], SETTINGS.pool, CLEAN, seed=0, report=lambda line: None)
+    pool = PairPool([], [folders.images], SETTINGS.data, CLEAN, seed=0, report=lambda line: None)
     pool.draw_epoch(0)
     low, high = (clip.float() / 127.5 - 1 for clip in pool.batch(0, 64))
     with torch.no_grad():
@@ -104,7 +103,7 @@ def test_the_loss_falls(folders: Folders, tmp_path: Path) -> None:
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(folders: Folders, tmp_path: Path) -> None:
-    """Stopped after step 11's checkpoint, in the second pool epoch, then resumed."""
+    """Stopped after step 11's checkpoint, then resumed."""
     watches = Watch(), Watch(stop_after=11), Watch()
     whole = run(folders, tmp_path / "whole", watch=watches[0])
     run(folders, tmp_path / "parts", watch=watches[1])
@@ -189,10 +188,10 @@ def test_starts_from_a_checkpoint(
 
 
 def test_crops_that_do_not_fit(folders: Folders, tmp_path: Path) -> None:
-    pool = dataclasses.replace(SETTINGS.pool, patch_px=24)
+    data = dataclasses.replace(SETTINGS.data, patch_px=24)
     wanted = "patch_px=24, expected a multiple of 16 for 'paper'"
     with torch.device("meta"), pytest.raises(ConfigError, match=wanted):
-        run(folders, tmp_path / "run", network=PRESETS["paper"], pool=pool)
+        run(folders, tmp_path / "run", network=PRESETS["paper"], data=data)
 
 
 def test_bf16(folders: Folders, tmp_path: Path, fresh_accelerate: None) -> None:
@@ -311,7 +310,7 @@ class TestSettings:
         paper = read_settings("paper-adversarial", AdversarialSettings)
         assert (paper.learning_rate, paper.discriminator_learning_rate) == (1e-5, 1e-7)
         assert (paper.pixel_weight, paper.feature_weight, paper.adversarial_weight) == (0.1, 1, 1)
-        assert (paper.pool.frames, paper.pool.patch_px) == (25, 128)
+        assert (paper.data.frames, paper.data.patch_px) == (25, 128)
         distilled = read_settings("paper-distill", DistillSettings)
         assert (distilled.learning_rate, distilled.max_steps) == (1e-4, 200_000)
         light = read_settings("nano-adversarial", AdversarialSettings)
@@ -321,7 +320,7 @@ class TestSettings:
         ("text", "message"),
         [
             ('network = "nano"\nbacth = 3', "unknown key 'bacth', did you mean 'batch'"),
-            ('network = "nano"\n[pool]\nframe = 3', "did you mean 'frames'"),
+            ('network = "nano"\n[data]\nframe = 3', "did you mean 'frames'"),
             ('network = "nanno"', "did you mean 'nano'"),
             ("network = 3", "network=3, expected a preset's name or a table"),
             ('network = "nano"\nbatch = 0', "batch=0, expected more than 0"),
@@ -331,7 +330,7 @@ class TestSettings:
             ('loss = "l3"', "loss='l3', expected one of charbonnier, l1, mse"),
             ('schedule = "linear"', "expected one of cosine, halve, constant"),
             ('stage = "distill"', "is a recipe for 'distill', expected one for 'pretrain'"),
-            ("frame_difference_weight = 1\n[pool]\nframes = 1", "expected 2 or more frames"),
+            ("frame_difference_weight = 1\n[data]\nframes = 1", "expected 2 or more frames"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path: Path, text: str, message: str) -> None:
@@ -345,7 +344,7 @@ class TestSettings:
         [
             ("pixel_weight = 0", "pixel_weight=0, expected more"),
             ("feature_weight = 0", "feature_backbone='student' with feature_weight=0"),
-            ("[pool]\nframes = 2", "pool.frames=2, expected 3 or more"),
+            ("[data]\nframes = 2", "data.frames=2, expected 3 or more"),
             ('pixel_backbone = "vgg"', "expected one of convnext, small"),
             ("dists_weight = -1", "dists_weight=-1, expected 0 or more"),
         ],

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,16 @@ from adcvsr.model import load_checkpoint
 from adcvsr.train.adversarial import AdversarialWeights, adversarial
 from adcvsr.train.distill import LossWeights, distill
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
-from tiny_training import CLEAN, LIGHT, POOL, TINY_VAE, Folders, Watch
+from adcvsr.train.teaching import GroundTruth, open_teacher
+from tiny_training import CLEAN, DATA, LIGHT, TINY_VAE, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]
 
 COMMON: dict[str, Any] = {
-    "pool": POOL,
+    "data": DATA,
     "degradation": CLEAN,
     "batch": 2,
     "warmup_steps": 0,
-    "steps_per_epoch": 3,
     "ema_decay": 0.0,
 }
 PUBLISHED = AdversarialSettings(**COMMON, max_steps=4)
@@ -51,12 +52,15 @@ LIGHT_STAGE_2 = AdversarialSettings(
 NO_WEIGHTS = AdversarialWeights(dists=None)
 
 
-class Sharpened:
+TRUTH = partial(open_teacher, "truth")
+
+
+class Sharpened(GroundTruth):
     """A teacher: bicubic x4 with its contrast raised, which a student can become like."""
 
     identity = "sharpened"
 
-    def teach(self, low: Tensor) -> Tensor:
+    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
         assert 0 <= float(low.min()) <= float(low.max()) <= 1
         high = F.interpolate(low.flatten(0, 1), scale_factor=4, mode="bicubic")
         return (0.5 + 1.2 * (high - 0.5)).clamp(0, 1).unflatten(0, low.shape[:2])
@@ -80,7 +84,7 @@ def run_adversarial(
             output,
             clips=[folders.clips],
             images=[folders.images],
-            teacher=None,
+            teacher=TRUTH,
             weights=weights,
             start=start,
             resume=resume,
@@ -113,7 +117,7 @@ def test_the_published_stages(
         tmp_path / "first",
         clips=[folders.clips],
         images=[folders.images],
-        teacher=Sharpened(),
+        teacher=lambda device: Sharpened(),
         weights=weights,
         start=save_student(TINY_VAE),
         report=watch.report,
@@ -177,7 +181,7 @@ def test_a_light_student_learns_against_a_small_discriminator(
 def test_resumed_equals_uninterrupted(
     folders: Folders, tmp_path: Path, save_student: SaveStudent
 ) -> None:
-    """Weights, both optimisers, discriminators, real samples: in the second epoch, accumulated."""
+    """Weights, both optimisers, discriminators, real samples; with accumulated gradients."""
     start, watches = save_student(LIGHT), (Watch(), Watch(stop_after=3), Watch())
     common: dict[str, Any] = {"batch": 1, "accumulate": 2, "max_steps": 5}
     whole = run_adversarial(folders, tmp_path / "a", start, watch=watches[0], **common)
@@ -212,7 +216,7 @@ feature_backbone = "none"
 discriminator_learning_rate = 1e-4
 checkpoint_minutes = 0.002
 
-[pool]
+[data]
 frames = 3
 patch_px = 8
 pan_px = 2
@@ -333,7 +337,7 @@ class TestRefusals:
                 tmp_path / "a",
                 clips=[],
                 images=[folders.images],
-                teacher=None,
+                teacher=TRUTH,
                 weights=AdversarialWeights(dists=None),
                 start=save_student(LIGHT),
                 report=print,
