@@ -216,7 +216,7 @@ def _build_discriminators(
         if settings.feature_backbone == "student"
         else None
     )
-    return Discriminators(PixelDiscriminator(backbone, backbone.widths), feature)
+    return Discriminators(PixelDiscriminator(backbone), feature)
 
 
 def _open_reals(

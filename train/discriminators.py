@@ -20,12 +20,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..model.temporal import StateFlow, TemporalConv
 from ..model.unet import UNet
+from .convnext import ConvNeXt
 
 TAIL_CHANNELS, DETAIL_CHANNELS, CONSISTENCY_CHANNELS = 256, 192, 64
 """As published; 192 to 64 is how much detail and consistency count."""
 
-SMALL_WIDTHS = (32, 64, 128)
-"""Channels of the small backbone, each at half the size of the one before."""
+SMALL_WIDTHS, SMALL_TAIL_CHANNELS = (32, 64, 128), 64
+"""Channels of the small backbone, each at half the size of the one before, and of its tail: an
+eighth of the work, so that a CPU can train against it. The heads stay as they are."""
 
 SLOPE = 0.2
 """Of the leaky rectifiers, the common choice for discriminators."""
@@ -49,15 +51,16 @@ class Tail(nn.Module):
 
     Args:
         channels: C of each map of the backbone, finest first.
+        width: C of the three convolutions.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
-        self.first = nn.ModuleList(nn.Conv2d(c, TAIL_CHANNELS, 3, padding=1) for c in channels)
-        self.temporal = TemporalConv(TAIL_CHANNELS, kernel=3, causal=False, site="tail", divisor=1)
-        self.last = nn.Conv2d(TAIL_CHANNELS, TAIL_CHANNELS, 3, padding=1)
-        self.detail = nn.Conv2d(TAIL_CHANNELS, DETAIL_CHANNELS, 1)
-        self.consistency = nn.Conv2d(TAIL_CHANNELS, CONSISTENCY_CHANNELS, 1)
+        self.first = nn.ModuleList(nn.Conv2d(c, width, 3, padding=1) for c in channels)
+        self.temporal = TemporalConv(width, kernel=3, causal=False, site="tail", divisor=1)
+        self.last = nn.Conv2d(width, width, 3, padding=1)
+        self.detail = nn.Conv2d(width, DETAIL_CHANNELS, 1)
+        self.consistency = nn.Conv2d(width, CONSISTENCY_CHANNELS, 1)
 
     def forward(self, maps: Sequence[Tensor], frames: int) -> Verdict:
         """Judge the maps (N*T, C, h, w) of clips of T frames."""
@@ -80,6 +83,7 @@ class SmallBackbone(nn.Module):
     """
 
     widths = SMALL_WIDTHS[-1:]
+    """As ConvNeXt's: C of the maps it gives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,15 +104,14 @@ class PixelDiscriminator(nn.Module):
     """Judges frames.
 
     Args:
-        backbone: Gives maps of (N, 3, H, W) in [-1, 1], their channels in `widths`; a frozen one
-            stays frozen.
-        widths: C of its maps.
+        backbone: Gives maps of (N, 3, H, W) in [-1, 1]; a frozen one stays frozen.
     """
 
-    def __init__(self, backbone: nn.Module, widths: Sequence[int]) -> None:
+    def __init__(self, backbone: ConvNeXt | SmallBackbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tail = Tail(widths)
+        small = isinstance(backbone, SmallBackbone)
+        self.tail = Tail(backbone.widths, SMALL_TAIL_CHANNELS if small else TAIL_CHANNELS)
 
     def forward(self, clip: Tensor) -> Verdict:
         """Judge clips (N, T, 3, H, W) in [-1, 1]."""
@@ -130,7 +133,7 @@ class FeatureDiscriminator(nn.Module):
         super().__init__()
         self.backbone = copy.deepcopy(unet).requires_grad_(False)
         self.backbone.conv_in = nn.Conv2d(channels, unet.conv_in.out_channels, 3, padding=1)
-        self.tail = Tail([unet.conv_out.out_channels])
+        self.tail = Tail([unet.conv_out.out_channels], TAIL_CHANNELS)
 
     def forward(self, features: Tensor) -> Verdict:
         """Judge features (N, T, C, h, w)."""

@@ -31,9 +31,7 @@ def student() -> AdcVsr:
 @pytest.fixture
 def judges(student: AdcVsr, convnext_file: Path) -> Discriminators:
     trunk = read_convnext(convnext_file)
-    return Discriminators(
-        PixelDiscriminator(trunk, trunk.widths), FeatureDiscriminator(student.unet, 16)
-    )
+    return Discriminators(PixelDiscriminator(trunk), FeatureDiscriminator(student.unet, 16))
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def test_two_heads_of_maps(judges: Discriminators, shown: tuple[Tensor, Tensor])
 
 def test_without_a_feature_domain(shown: tuple[Tensor, Tensor]) -> None:
     backbone = SmallBackbone()
-    judges = Discriminators(PixelDiscriminator(backbone, backbone.widths), None)
+    judges = Discriminators(PixelDiscriminator(backbone), None)
     assert list(judges(shown[0], None)) == ["pixel"]
     assert judges(shown[0], None)["pixel"].detail.shape == (2, 3, 192, 4, 6)
     generator_loss(judges(shown[0], None)["pixel"]).backward()
@@ -136,7 +134,7 @@ def test_frozen_weights_stay_out_of_checkpoints(judges: Discriminators, student:
 
 def test_small_backbone_saves_its_spectral_norm() -> None:
     backbone = SmallBackbone()
-    judges = Discriminators(PixelDiscriminator(backbone, backbone.widths), None)
+    judges = Discriminators(PixelDiscriminator(backbone), None)
     names = TrainedPart(judges, judges.trained).state_dict()
     assert names.keys() == judges.state_dict().keys()
     assert any(name.endswith("_u") for name in names)
