@@ -30,6 +30,7 @@ from .distill import LossWeights, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
 from .losses import discriminator_loss, generator_loss
 from .pairs import ClipPairs, PairLoader
+from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage, TrainedPart
 from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
@@ -119,6 +120,9 @@ def adversarial(
         judges_optimizer = torch.optim.Adam(
             judges.trained.values(), lr=settings.discriminator_learning_rate, betas=ADAM_BETAS
         )
+        if settings.recompute:
+            recompute_activations(bare)
+            recompute_activations(judges)
         student, optimizer, shared_judges, judges_optimizer = run.accelerator.prepare(
             bare, optimizer, judges, judges_optimizer
         )

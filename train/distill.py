@@ -21,6 +21,7 @@ from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
 from .losses import l1
 from .pairs import PairLoader
+from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage
 from .settings import DistillSettings
@@ -97,6 +98,8 @@ def distill(
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
         bare = Student(begun.network, features=encoder is not None)
         optimizer = torch.optim.Adam(bare.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS)
+        if settings.recompute:
+            recompute_activations(bare)
         student, optimizer = run.accelerator.prepare(bare, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
         pairs = run.open_pairs(clips, images)

@@ -14,6 +14,7 @@ import torch
 
 from .losses import PIXEL_LOSSES, frame_difference
 from .pairs import PairLoader
+from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_state import MovingAverage
 from .settings import PretrainSettings
@@ -68,6 +69,8 @@ def pretrain(
         optimizer = torch.optim.Adam(
             begun.network.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS
         )
+        if settings.recompute:
+            recompute_activations(begun.network)
         network, optimizer = run.accelerator.prepare(begun.network, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
         forward = torch.compile(network) if settings.compile else network

@@ -71,6 +71,10 @@ class StageSettings:
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Accelerate's mixed precision; fp16 needs a GPU, on a CPU bf16 was slower than float32."""
 
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: more time, less
+    memory, the same gradients."""
+
     seed: int = 0
     """Decides initial weights, degradations and crops."""
 
