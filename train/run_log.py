@@ -6,6 +6,7 @@ The latest strip also lies in the run's folder as `sample.png`, for which no vie
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ class RunLog:
     Args:
         folder: The run's.
         step: Steps done; what an interrupted leg logged after it is replaced.
-        report: Told when there is no TensorBoard.
+        report: Told when there is no TensorBoard, or its file cannot be written any more.
     """
 
     def __init__(self, folder: Path, *, step: int, report: Callable[[str], None]) -> None:
         self.folder = folder
+        self.report = report
         self.sums: dict[str, float] = {}
         self.count = 0
         self.writer = _writer(folder / LOG_FOLDER, step, report)
@@ -51,32 +53,44 @@ class RunLog:
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
         if step % LOG_STEPS == 0:
-            self._write(step)
+            self._write_means(step)
 
     def strip(self, picture: npt.NDArray[np.uint8], step: int) -> None:
-        """Show a strip (H, W, 3)."""
+        """Show a strip (H, W, 3).
+
+        Raises:
+            OutputNotWritableError: The disk is full.
+        """
         replace_file(
             self.folder / SAMPLE_FILE,
             lambda part: write_png(part, picture),
             also=(av.FFmpegError,),
         )
-        if self.writer is not None:
-            self.writer.add_image("sample", picture, step, dataformats="HWC")
-            self.writer.flush()
+        self._write(methodcaller("add_image", "sample", picture, step, dataformats="HWC"))
 
     def close(self, step: int) -> None:
         """Write what is left."""
         if self.count:
-            self._write(step)
-        if self.writer is not None:
-            self.writer.close()
+            self._write_means(step)
+        self._write(methodcaller("close"))
+        self.writer = None
 
-    def _write(self, step: int) -> None:
-        if self.writer is not None:
-            for name, total in self.sums.items():
-                self.writer.add_scalar(name, total / self.count, step)
-            self.writer.flush()
+    def _write_means(self, step: int) -> None:
+        for name, total in self.sums.items():
+            mean = total / self.count
+            self._write(methodcaller("add_scalar", name, mean, step))
         self.sums, self.count = {}, 0
+        self._write(methodcaller("flush"))
+
+    def _write(self, write: Callable[[Any], None]) -> None:
+        """Use the writer; curves are not worth a run, so one that fails is given up with a line."""
+        if self.writer is None:
+            return
+        try:
+            write(self.writer)
+        except OSError as error:
+            self.writer = None
+            self.report(f"no more curves are written: {error.strerror or error}")
 
 
 def draw_strip(low: Tensor, output: Tensor, target: Tensor) -> npt.NDArray[np.uint8]:
