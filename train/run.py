@@ -25,18 +25,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, TrainingDivergedError
+from ..errors import CheckpointError, TrainingDivergedError
 from ..model import AdcVsr, save_checkpoint
+from .devices import open_accelerator
 from .pairs import ClipPairs, PairBatch, PairLoader
 from .run_log import RunLog, draw_strip
 from .run_state import (
@@ -94,7 +93,7 @@ class Run:
         sources: Mapping[str, Path | None],
     ) -> None:
         self.settings, self.output, self.resume = settings, output, resume
-        self.accelerator = _accelerator(settings)
+        self.accelerator = open_accelerator(settings.precision)
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.report = report if self.is_main else _be_silent
@@ -328,32 +327,6 @@ class Run:
         for name, value in self.recipe.items():
             if name in before and before[name] != value:
                 self.report(f"resumed with {name}={value}, was {before[name]}")
-
-
-def _accelerator(settings: StageSettings) -> Accelerator:
-    """Build the accelerator, and refuse what it would change without a word.
-
-    Raises:
-        ConfigError: The precision, or the number of processes, would be another.
-    """
-    try:
-        # Accelerate joins CPU processes only when told that there is nothing else.
-        cpu = not torch.accelerator.is_available()
-        accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
-    except ValueError as error:
-        raise ConfigError(f"precision='{settings.precision}' cannot be used: {error}") from error
-    if settings.precision != "no" and not accelerator.native_amp:
-        raise ConfigError(
-            f"precision='{settings.precision}' cannot be used on '{accelerator.device}'; set "
-            'precision = "bf16" or "no"'
-        )
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != started:
-        raise ConfigError(
-            f"{started} processes were started, {accelerator.num_processes} found each other; "
-            "start them with torchrun"
-        )
-    return accelerator
 
 
 def _recipe(stage: str, settings: StageSettings, sources: Mapping[str, Path]) -> dict[str, Any]:

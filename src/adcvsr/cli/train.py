@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from ._progress import training_progress
-
-FOLDER = click.Path(path_type=Path)
+from ._train_options import FOLDER, loss_options, run_options, start_option
 
 
 @click.group()
@@ -25,48 +24,6 @@ def command() -> None:
     Ctrl-C loses at most the minutes since the last one. Several GPUs: torchrun --nproc-per-node 8
     -m adcvsr train ...
     """
-
-
-def run_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add what every stage takes."""
-    for option in reversed(
-        (
-            click.option(
-                "--config", required=True, metavar="NAME|FILE", help="A recipe's name or TOML file."
-            ),
-            click.option("--clips", multiple=True, type=FOLDER, help="Folder of videos; repeats."),
-            click.option("--images", multiple=True, type=FOLDER, help="Folder of images; repeats."),
-            click.option("-o", "--output", required=True, type=FOLDER, help="Folder of the run."),
-            click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),
-            click.option("--max-steps", type=click.IntRange(1), help="Schedule in steps."),
-            click.option("--resume", is_flag=True, help="Continue the run in --output."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def loss_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add what stages 1 and 2 take."""
-    for option in reversed(
-        (
-            click.option("--teacher", required=True, metavar="truth", help="Who to become like."),
-            click.option(
-                "--dists",
-                required=True,
-                metavar="PATH|none",
-                help="Weights of DISTS: a folder with VGG16's and its own; none leaves it out.",
-            ),
-            click.option("--vae", type=FOLDER, help="Stable Diffusion 2.1 (diffusers) or its vae."),
-            click.option("--half-decoder", type=FOLDER, help="halfDecoder.ckpt, with --vae."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-# Not `--start`: torchrun takes that for the beginning of its own --start-method.
-start_option = click.option("--start-from", "start", type=FOLDER, help="Checkpoint to start from.")
 
 
 @command.command()
