@@ -106,10 +106,18 @@ def read_feature_encoder(vae: Path, half_decoder: Path) -> FeatureEncoder:
     except ImportError as error:
         raise missing_package("diffusers", "train", "encoding features") from error
     try:
-        encoder = diffusers.AutoencoderKL.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+        encoder, found = diffusers.AutoencoderKL.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+    except Exception as error:  # diffusers and safetensors raise several kinds of their own
+        first = (str(error).strip() or repr(error)).splitlines()[0]
         raise CheckpointError(f"'{folder}' is not a readable VAE: {first}") from error
+    # diffusers fills what a file lacks with random numbers and goes on.
+    if found["missing_keys"]:
+        raise CheckpointError(
+            f"'{folder}' lacks {len(found['missing_keys'])} of the VAE's tensors, the first is "
+            f"{min(found['missing_keys'])}; download it again"
+        )
     conv_in, mid_block = _decoder_entry(half_decoder)
     if encoder.config["latent_channels"] != conv_in.in_channels:
         raise CheckpointError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from adcvsr.errors import CheckpointError
 from adcvsr.model import AdcVsr
@@ -66,7 +68,16 @@ def test_parts_that_are_missing(vae_folder: Path, half_decoder: Path, tmp_path: 
     torch.save(whole, tmp_path / "b.ckpt")
     with pytest.raises(CheckpointError, match="takes 8 latent channels, .* gives 4"):
         read_feature_encoder(vae_folder, tmp_path / "b.ckpt")
-    (tmp_path / "vae").mkdir()
-    (tmp_path / "vae" / "config.json").write_text("{}")
+
+
+def test_an_incomplete_vae(vae_folder: Path, half_decoder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vae"
+    shutil.copytree(vae_folder / "vae", folder)
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    save_file({k: v for k, v in tensors.items() if "quant_conv.bias" not in k}, weights)
+    with pytest.raises(CheckpointError, match=r"lacks 2 of .* the first is post_quant_conv.bias"):
+        read_feature_encoder(tmp_path, half_decoder)
+    weights.unlink()
     with pytest.raises(CheckpointError, match="not a readable VAE"):
         read_feature_encoder(tmp_path, half_decoder)
