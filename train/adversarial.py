@@ -29,9 +29,10 @@ from .discriminators import (
 from .distill import LossWeights, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
 from .losses import discriminator_loss, generator_loss
-from .pairs import ClipPairs, PairLoader
+from .pairs import ClipPairs
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
+from .run_log import choose_sample
 from .run_state import MovingAverage, TrainedPart
 from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
 from .settings import AdversarialSettings
@@ -135,7 +136,7 @@ def adversarial(
         pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
         reals = _open_reals(settings, run, clips, images)
-        sample = next(PairLoader(pairs, batch=1))
+        sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))
         weigh_by = weights_of(settings) | {
             "fool_pixel": settings.pixel_weight * settings.adversarial_weight,

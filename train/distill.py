@@ -20,9 +20,9 @@ from ..errors import ConfigError
 from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
 from .losses import l1
-from .pairs import PairLoader
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
+from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import DistillSettings
 from .start import open_start
@@ -104,7 +104,7 @@ def distill(
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
         pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
-        sample = next(PairLoader(pairs, batch=1))
+        sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))
 
         weigh_by, last = weights_of(settings), settings.accumulate - 1

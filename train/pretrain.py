@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from .losses import PIXEL_LOSSES, frame_difference
-from .pairs import PairLoader
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
+from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import PretrainSettings
 from .start import open_start
@@ -78,7 +78,7 @@ def pretrain(
         loader = run.load(pairs, batch=settings.batch)
         last = settings.accumulate - 1
         pixel_loss = PIXEL_LOSSES[settings.loss]
-        sample = next(PairLoader(pairs, batch=1))
+        sample = choose_sample(pairs)
         run.begin(sample, to_signed(sample.high, run.device))
 
         while run.continues():

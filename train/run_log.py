@@ -20,12 +20,16 @@ from torch import Tensor
 from ..clips import write_png
 from ..config import SCALE
 from ..files import replace_file
+from .pairs import ClipPairs, PairBatch, PairLoader
 
 LOG_FOLDER = "tensorboard"
 SAMPLE_FILE = "sample.png"
 
 LOG_STEPS = 25
 """Steps whose mean makes a point of a curve: single steps are noise, and a long run has many."""
+
+SAMPLE_CHOICE = 8
+"""Samples the shown one is chosen from."""
 
 STRIP_FRAMES, STRIP_SIDE_PX = 3, 256
 """Frames shown in a strip, and their largest side."""
@@ -91,6 +95,15 @@ class RunLog:
         except OSError as error:
             self.writer = None
             self.report(f"no more curves are written: {error.strerror or error}")
+
+
+def choose_sample(pairs: ClipPairs) -> PairBatch:
+    """Of the first samples the one with most detail, (1, T, 3, ...): plain sky shows no progress."""
+    batch = next(PairLoader(pairs, batch=SAMPLE_CHOICE))
+    detail = batch.high.float().diff(dim=-1).abs().mean((1, 2, 3, 4))
+    best = slice(int(detail.argmax()), int(detail.argmax()) + 1)
+    teacher = None if batch.teacher is None else batch.teacher[best]
+    return PairBatch(batch.low[best], batch.high[best], batch.keys[best], teacher)
 
 
 def draw_strip(low: Tensor, output: Tensor, target: Tensor) -> npt.NDArray[np.uint8]:
