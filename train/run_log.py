@@ -98,7 +98,7 @@ class RunLog:
 
 
 def choose_sample(pairs: ClipPairs) -> PairBatch:
-    """Of the first samples the one with most detail, (1, T, 3, ...): plain sky shows no progress."""
+    """The first samples' most detailed one, (1, T, 3, ...): plain sky shows no progress."""
     batch = next(PairLoader(pairs, batch=SAMPLE_CHOICE))
     detail = batch.high.float().diff(dim=-1).abs().mean((1, 2, 3, 4))
     best = slice(int(detail.argmax()), int(detail.argmax()) + 1)
