@@ -8,6 +8,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- CheckpointError          a checkpoint that cannot be read or does not fit its config
     |-- BundleError              a bundle that is damaged, too new or inconsistent
     |   `-- BundleNotFoundError  no bundle of that name or at that path
+    |-- GraphError               an ONNX graph that cannot be read or reasoned about
     |-- MissingPackageError      an optional package is not installed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- InputNotFoundError       the input file is not there
@@ -41,6 +42,10 @@ class BundleError(AdcVsrError, ValueError):
 
 class BundleNotFoundError(BundleError, FileNotFoundError):
     """No bundle of that name is installed and no bundle lies at that path."""
+
+
+class GraphError(AdcVsrError, ValueError):
+    """An ONNX graph has a node or tensor that cannot be inferred; the message names it."""
 
 
 class MissingPackageError(AdcVsrError, ImportError):
