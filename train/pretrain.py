@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import TrainingDivergedError
 from ..model import AdcVsr, save_checkpoint
-from .data import PairPool
+from .data import ClipPairs, PairLoader
 from .run_state import (
     CHECKPOINT_FILE,
     MovingAverage,
@@ -85,12 +85,17 @@ def pretrain(
         state = load_state(output, network, optimizer, average, accelerator.device)
         report(f"resumed at step {state.step:,}")
 
-    pool = PairPool(
-        clips, images, settings.pool, settings.degradation, seed=settings.seed, report=report
+    pairs = ClipPairs(
+        clips, images, settings.data, settings.degradation, seed=settings.seed, report=report
     )
-    report(
-        f"{len(pool)} clips and images in memory ({pool.bytes / 2**30:.2f} GiB); "
-        f"device {accelerator.device}"
+    report(f"{pairs.summary()}; device {accelerator.device}")
+    loader = PairLoader(
+        pairs,
+        batch=settings.batch,
+        start_step=state.step,
+        workers=settings.workers,
+        process_index=accelerator.process_index,
+        num_processes=accelerator.num_processes,
     )
 
     def save() -> None:
@@ -101,18 +106,14 @@ def pretrain(
                 output / CHECKPOINT_FILE, network, provenance=provenance, tensors=average.tensors
             )
 
-    epoch, saved_at, began = -1, state.seconds, time.monotonic() - state.seconds
+    saved_at, began = state.seconds, time.monotonic() - state.seconds
     while (done := _share_done(settings, state)) < 1:
-        if state.step // settings.steps_per_epoch != epoch:
-            epoch = state.step // settings.steps_per_epoch
-            pool.draw_epoch(epoch)
         rate = _learning_rate(settings, state.step, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        draw = state.step * accelerator.num_processes + accelerator.process_index
-        low, high = pool.batch(draw, settings.batch)
-        output_clip, _ = step_network(_to_signed(low, accelerator.device))
-        loss = charbonnier(output_clip, _to_signed(high, accelerator.device))
+        batch = next(loader)
+        output_clip, _ = step_network(_to_signed(batch.low, accelerator.device))
+        loss = charbonnier(output_clip, _to_signed(batch.high, accelerator.device))
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(network.parameters(), settings.gradient_clip)

@@ -11,8 +11,10 @@ from typing import Any, Literal, TypeVar, cast
 
 from ..config import AdcVsrConfig, nearest, preset
 from ..errors import ConfigError, missing_package
-from .data import PoolOptions
+from .data import DataOptions
 from .degradation import Degradation
+from .degradation_presets import read_degradation
+from .tables import fill_table
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
@@ -27,17 +29,17 @@ class PretrainSettings:
     network: AdcVsrConfig
     """The student, a preset's name in the file."""
 
-    pool: PoolOptions = field(default_factory=PoolOptions)
-    """What the data pool holds."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """What training clips are cut from the folders."""
 
     degradation: Degradation = field(default_factory=Degradation)
-    """How the input is made from the truth."""
+    """How the input is made from the truth; clean bicubic where the file says nothing."""
 
     batch: int = 8
     """N, crops a step (and a process)."""
 
-    steps_per_epoch: int = 2000
-    """Steps until every clip is degraded anew."""
+    workers: int = 0
+    """Processes that prepare batches beside the training process; 0 for none."""
 
     max_steps: int = 100_000
     """The schedule's length in steps, unless minutes run out first."""
@@ -75,10 +77,10 @@ class PretrainSettings:
         Raises:
             ConfigError: A value is out of range.
         """
-        for name in ("batch", "steps_per_epoch", "max_steps", "checkpoint_minutes"):
+        for name in ("batch", "max_steps", "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}, expected more than 0")
-        for name in ("max_minutes", "learning_rate", "warmup_steps"):
+        for name in ("workers", "max_minutes", "learning_rate", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)}, expected 0 or more")
         if not 0 <= self.ema_decay < 1:
@@ -95,13 +97,7 @@ def read_settings(source: str | Path) -> PretrainSettings:
         ConfigError: No such file, not TOML, an unknown key (the nearest valid one is named) or a
             value out of range.
     """
-    path = Path(source)
-    if not path.suffix:
-        path = CONFIG_FOLDER / f"{source}.toml"
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
-        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
-    values = _read_toml(path)
+    path, values = _read_config(source)
     network = values.pop("network", None)
     if isinstance(network, str):
         values["network"] = preset(network)
@@ -109,11 +105,51 @@ def read_settings(source: str | Path) -> PretrainSettings:
         values["network"] = AdcVsrConfig.from_dict(network)
     else:
         raise ConfigError(f"'{path}': 'network' is missing; a preset's name or a table")
-    values["pool"] = _table(PoolOptions, values.get("pool", {}), f"'{path}' [pool]")
-    values["degradation"] = _table(
-        Degradation, values.get("degradation", {}), f"'{path}' [degradation]"
-    )
+    values |= _data_tables(path, values)
     return _table(PretrainSettings, values, f"'{path}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The part of a training config that decides its samples, whatever the stage."""
+
+    data: DataOptions
+    """What training clips are cut from the folders."""
+
+    degradation: Degradation
+    """How the input is made from the truth."""
+
+    seed: int = 0
+    """Decides every draw."""
+
+
+def read_data_settings(source: str | Path) -> DataSettings:
+    """Read only what decides a training config's samples.
+
+    Args:
+        source: A TOML file, or the name of one shipped with the package.
+
+    Raises:
+        ConfigError: As `read_settings`, of the tables read.
+    """
+    path, values = _read_config(source)
+    return DataSettings(**_data_tables(path, values), seed=int(values.get("seed", 0)))
+
+
+def _data_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    degradation = read_degradation(values.get("degradation", {}), f"'{path}' [degradation]")
+    data = fill_table(DataOptions(), values.get("data", {}), f"'{path}' [data]")
+    return {"data": data, "degradation": degradation}
+
+
+def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = Path(source)
+    if not path.suffix:
+        path = CONFIG_FOLDER / f"{source}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
+        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
+    return path, _read_toml(path)
 
 
 def _table(kind: type[T], values: Mapping[str, Any], where: str) -> T:
