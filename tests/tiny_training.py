@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adcvsr.config import PRESETS, AdcVsrConfig
+from adcvsr.train.data import DataOptions
 from adcvsr.train.degradation import Degradation
-from adcvsr.train.pairs import DataOptions
 
 LIGHT = AdcVsrConfig.from_dict({**PRESETS["nano"].to_dict(), "name": "light", "down_blocks": (1,)})
 """A causal pixel-shuffle student."""

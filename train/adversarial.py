@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import ConfigError, TrainingDataError
 from ..model import AdcVsr
 from .convnext import ConvNeXt, read_convnext
+from .data import ClipPairs
 from .degradation import Degradation
 from .discriminators import (
     Discriminators,
@@ -29,7 +30,6 @@ from .discriminators import (
 from .distill import LossWeights, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
 from .losses import discriminator_loss, generator_loss
-from .pairs import ClipPairs
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample

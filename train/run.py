@@ -35,8 +35,8 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, TrainingDivergedError
 from ..model import AdcVsr, save_checkpoint
+from .data import ClipPairs, PairBatch, PairLoader
 from .devices import open_accelerator
-from .pairs import ClipPairs, PairBatch, PairLoader
 from .run_log import RunLog, draw_strip
 from .run_state import (
     CHECKPOINT_FILE,

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..clips import write_png
 from ..config import SCALE
 from ..files import replace_file
-from .pairs import ClipPairs, PairBatch, PairLoader
+from .data import ClipPairs, PairBatch, PairLoader
 
 LOG_FOLDER = "tensorboard"
 SAMPLE_FILE = "sample.png"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .pairs import PairBatch
+from .data import PairBatch
 
 SampleKind = Literal["student", "video", "shuffled", "still", "crops"]
 

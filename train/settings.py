@@ -11,9 +11,11 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 from ..config import AdcVsrConfig, nearest, preset
 from ..errors import ConfigError, missing_package
+from .data import DataOptions
 from .degradation import Degradation
-from .pairs import DataOptions
+from .degradation_presets import read_degradation
 from .samples import LEAST_SHUFFLED
+from .tables import fill_table
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
@@ -34,7 +36,7 @@ class StageSettings:
     """What training clips are cut from the folders."""
 
     degradation: Degradation = field(default_factory=Degradation)
-    """How the input is made from the truth."""
+    """How the input is made from the truth; clean bicubic where the file says nothing."""
 
     batch: int = 8
     """N, clips a forward pass and process."""
@@ -216,13 +218,7 @@ def read_settings(source: str | Path, kind: type[S]) -> S:
         ConfigError: No such file, not TOML, of another stage, an unknown key (the nearest valid one
             is named) or a value out of range.
     """
-    path = Path(source)
-    if not path.suffix:
-        path = CONFIG_FOLDER / f"{source}.toml"
-    if not path.is_file():
-        shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
-        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
-    values = _read_toml(path)
+    path, values = _read_config(source)
     stage = values.pop("stage", STAGES[kind])
     if stage != STAGES[kind]:
         raise ConfigError(f"'{path}' is a recipe for '{stage}', expected one for '{STAGES[kind]}'")
@@ -233,10 +229,7 @@ def read_settings(source: str | Path, kind: type[S]) -> S:
         values["network"] = AdcVsrConfig.from_dict(network)
     elif network is not None:
         raise ConfigError(f"'{path}': network={network!r}, expected a preset's name or a table")
-    values["data"] = _table(DataOptions, values.get("data", {}), f"'{path}' [data]")
-    values["degradation"] = _table(
-        Degradation, values.get("degradation", {}), f"'{path}' [degradation]"
-    )
+    values |= _data_tables(path, values)
     return _table(kind, values, f"'{path}'")
 
 
@@ -246,6 +239,49 @@ STAGES: dict[type[StageSettings], str] = {
     AdversarialSettings: "adversarial",
 }
 """The stages' names, in their order: each may start from the checkpoint of the one before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The part of a training config that decides its samples, whatever the stage."""
+
+    data: DataOptions
+    """What training clips are cut from the folders."""
+
+    degradation: Degradation
+    """How the input is made from the truth."""
+
+    seed: int = 0
+    """Decides every draw."""
+
+
+def read_data_settings(source: str | Path) -> DataSettings:
+    """Read only what decides a training config's samples.
+
+    Args:
+        source: A TOML file, or the name of one shipped with the package.
+
+    Raises:
+        ConfigError: As `read_settings`, of the tables read.
+    """
+    path, values = _read_config(source)
+    return DataSettings(**_data_tables(path, values), seed=int(values.get("seed", 0)))
+
+
+def _data_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    degradation = read_degradation(values.get("degradation", {}), f"'{path}' [degradation]")
+    data = fill_table(DataOptions(), values.get("data", {}), f"'{path}' [data]")
+    return {"data": data, "degradation": degradation}
+
+
+def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
+    path = Path(source)
+    if not path.suffix:
+        path = CONFIG_FOLDER / f"{source}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
+        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
+    return path, _read_toml(path)
 
 
 def _table(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .pairs import PairBatch
+from .data import PairBatch
 
 
 class Teacher(AbstractContextManager["Teacher"], Protocol):

@@ -14,6 +14,7 @@ import click
 
 from ._progress import training_progress
 from ._train_options import FOLDER, loss_options, run_options, start_option
+from ._train_show_data import show_data
 
 
 @click.group()
@@ -112,3 +113,6 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
 
 def _path(value: str) -> Path | None:
     return None if value == "none" else Path(value)
+
+
+command.add_command(show_data)

@@ -22,7 +22,7 @@ from adcvsr.errors import (
     TrainingDivergedError,
 )
 from adcvsr.model import AdcVsr, load_checkpoint
-from adcvsr.train.data import PairPool
+from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.losses import PIXEL_LOSSES, charbonnier
 from adcvsr.train.pretrain import pretrain
 from adcvsr.train.run_state import RunState
@@ -94,9 +94,9 @@ def test_the_loss_falls(folders: Folders, tmp_path: Path) -> None:
     trained, _ = load_checkpoint(path)
     start = AdcVsr(LIGHT)
     start.start_as_interpolation()
-    pool = PairPool([], [folders.images], SETTINGS.data, CLEAN, seed=0, report=lambda line: None)
-    pool.draw_epoch(0)
-    low, high = (clip.float() / 127.5 - 1 for clip in pool.batch(0, 64))
+    pairs = ClipPairs([], [folders.images], SETTINGS.data, CLEAN, seed=0, report=lambda line: None)
+    batch = next(PairLoader(pairs, batch=64))
+    low, high = (clip.float() / 127.5 - 1 for clip in (batch.low, batch.high))
     with torch.no_grad():
         before, after = (float(charbonnier(net(low)[0], high)) for net in (start, trained))
     assert after < 0.93 * before

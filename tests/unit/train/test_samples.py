@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from adcvsr.train.adversarial import LAST_KIND
-from adcvsr.train.pairs import PairBatch
+from adcvsr.train.data import PairBatch
 from adcvsr.train.samples import LABELS, RealClips, arrange, shuffled_order
 
 
