@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ._progress import training_progress
+from ._train_cache import cache_teacher
 
 
 @click.group()
@@ -73,3 +74,6 @@ def pretrain(
             progress=progress,
         )
     click.echo(f"{path}")
+
+
+command.add_command(cache_teacher)
