@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -74,6 +75,7 @@ class CachedPairs:
         if not self._entries:
             raise TeacherCacheError(f"the cache in '{folder}' holds no finished sample")
         self.frames, self.patch_px, self.flips, self.seed = frames, patch_px, flips, seed
+        self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._check_crops()
 
     @property
@@ -91,19 +93,29 @@ class CachedPairs:
         return len(self._entries)
 
     def pair(self, epoch: int, index: int) -> CachedPair:
-        """Read a sample; a function of seed, epoch and index alone.
+        """Read a sample; a function of seed, epoch and index alone, each epoch in its own order.
+
+        Args:
+            epoch: From 0.
+            index: 0 to `len(self)` - 1.
 
         Raises:
             TeacherCacheError: Its file is missing or was changed.
         """
-        entry = self._entries[index]
-        rng = np.random.default_rng((self.seed, epoch, index))
+        entry = self._entries[self._place(epoch, index)]
+        rng = np.random.default_rng((self.seed, epoch, 1 + index))
         stored = entry.kept[1] - entry.kept[0]
         frames = self.frames or stored
         start = int(rng.integers(0, stored - frames + 1))
         clips = self._store.read(entry, start=start, stop=start + frames)
         low, high, taught = _cut(clips if len(clips) == 3 else [*clips, clips[1]], self, rng)
         return CachedPair(low, high, taught, entry.key)
+
+    def _place(self, epoch: int, index: int) -> int:
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng((self.seed, epoch, 0))
+            self._order = (epoch, rng.permutation(len(self._entries)))
+        return int(self._order[1][index])
 
     def _check_crops(self) -> None:
         for entry in self._entries:

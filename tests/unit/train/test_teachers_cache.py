@@ -128,13 +128,14 @@ class TestFill:
         cached = CachedPairs(tmp_path, teacher="doubling")
         assert len(cached) == 4
         assert cached.missing == 0
+        sources = {pair.key: pair for pair in (pairs.pair(*divmod(i, 3)) for i in range(4))}
         for index in range(4):
             low, high, teacher, key = dataclasses.astuple(cached.pair(7, index))
-            source = pairs.pair(*divmod(index, 3))
+            source = sources.pop(key)
             assert np.array_equal(low, source.low)
             assert np.array_equal(high, source.high)
             assert np.array_equal(teacher, 255 - source.low.repeat(4, 2).repeat(4, 3))
-            assert key == source.key
+        assert not sources
 
     def test_the_truth_is_stored_once(self, tmp_path: Path, pairs: DrawnPairs) -> None:
         fill(tmp_path, pairs, GroundTruth(), samples=1)
@@ -171,32 +172,33 @@ class TestFill:
         assert after == before
         CachedPairs(tmp_path)
 
-    @pytest.mark.parametrize("call", [4, 5], ids=["before the rename", "in the manifest"])
+    @pytest.mark.parametrize(
+        ("name", "call", "kept"), [("replace", 3, 1), ("fsync", 5, 2)], ids=["file", "manifest"]
+    )
     def test_killed_then_resumed_equals_uninterrupted(
-        self, tmp_path: Path, pairs: DrawnPairs, call: int
+        self, tmp_path: Path, pairs: DrawnPairs, name: str, call: int, kept: int
     ) -> None:
-        """SIGKILL from within, while the second sample's file or its line is being written."""
+        """SIGKILL from within, before the second sample's rename or after its line was written."""
         script = f"""
             import os, signal, sys
-            sys.path.insert(0, {str(TESTS)!r})
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            sys.path += [{str(TESTS)!r}, {str(Path(__file__).parent)!r}]
             from pathlib import Path
             import test_teachers_cache as tests
-            sync, calls = os.fsync, []
-            def fsync(file):
-                calls.append(file)
+            done, calls = os.{name}, []
+            def die_at_last(*arguments):
+                calls.append(arguments)
                 if len(calls) == {call}:
                     os.kill(os.getpid(), signal.SIGKILL)
-                sync(file)
-            os.fsync = fsync
+                done(*arguments)
+            os.{name} = die_at_last
             tests.fill(Path({str(tmp_path / "parts")!r}), tests.DrawnPairs(3))
         """
-        done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
-        assert done.returncode == -signal.SIGKILL
+        died = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+        assert died.returncode == -signal.SIGKILL
         store = CacheFolder(tmp_path / "parts")
-        assert len(store.entries) == call - 3
+        assert len(store.entries) == kept
         store.check()
-        assert fill(tmp_path / "parts", pairs)[0].startswith(f"{7 - call} samples to do")
+        assert fill(tmp_path / "parts", pairs)[0].startswith(f"{4 - kept} samples to do")
         fill(tmp_path / "whole", pairs)
         assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
@@ -271,9 +273,11 @@ class TestMismatch:
         content[-500] ^= 1
         file.write_bytes(content)
         cached = CachedPairs(tmp_path)
-        cached.pair(0, 1)
         with pytest.raises(TeacherCacheError, match="was damaged or changed"):
-            cached.pair(0, 0)
+            [cached.pair(0, index) for index in range(4)]
+        store = CacheFolder(tmp_path)
+        for index in (1, 2, 3):
+            store.read(store.entries[index])
 
     def test_no_cache_and_an_empty_one(self, tmp_path: Path) -> None:
         with pytest.raises(TeacherCacheError, match="no teacher cache in"):
@@ -319,8 +323,16 @@ class TestCachedPairs:
             places.add(pair.low.numpy().tobytes())
         assert len(places) == 12
 
-    def test_the_seed_decides_the_crops(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+    def test_epochs_have_orders_of_their_own(self, tmp_path: Path, pairs: DrawnPairs) -> None:
         fill(tmp_path, pairs)
+        cached = CachedPairs(tmp_path)
+        orders = [tuple(cached.pair(epoch, i).key for i in range(4)) for epoch in (0, 1, 2, 3, 0)]
+        assert orders[0] == orders[4]
+        assert len(set(orders)) > 2
+        assert len({frozenset(order) for order in orders}) == 1
+
+    def test_the_seed_decides_the_crops(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+        fill(tmp_path, pairs, samples=1)
         one, two = (CachedPairs(tmp_path, patch_px=4, seed=seed).pair(0, 0) for seed in (0, 1))
         assert not torch.equal(one.low, two.low)
 
