@@ -85,20 +85,29 @@ class Teacher(ABC):
 
     Args:
         device: Where to run; clips are moved there, outputs back to where their clips were.
+
+    Raises:
+        ConfigError: There is no such device.
     """
 
+    identity: str
+    """Kind, weights and settings, all that decides the outputs; `kind:name=value,...`."""
+
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+        self.device = _check_device(device)
         self._open = False
 
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """Kind, weights and settings, all that decides the outputs; `kind:name=value,...`."""
-
     def __enter__(self) -> Teacher:
-        """Load the weights."""
-        self._load()
+        """Load the weights.
+
+        Raises:
+            CheckpointError: They are damaged.
+            MemoryError: They do not fit the device.
+        """
+        try:
+            self._load()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"the weights of {self.identity} do not fit {self.device}") from error
         self._open = True
         return self
 
@@ -125,6 +134,7 @@ class Teacher(ABC):
 
         Raises:
             ConfigError: `low` has another shape or kind.
+            MemoryError: The clips are too large for the device.
             RuntimeError: Outside the `with` block.
         """
         if not self._open:
@@ -134,7 +144,13 @@ class Teacher(ABC):
                 f"a teacher was given {list(low.shape)} of {low.dtype}, expected "
                 "(N, T, 3, h, w) floats in [0, 1]"
             )
-        out = self._teach(low.to(self.device, torch.float32), high)
+        try:
+            out = self._teach(low.to(self.device, torch.float32), high)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{self.device} ran out of memory on clips of {list(low.shape)}; use smaller or "
+                "shorter clips, for 'dove' also tiling or offload"
+            ) from error
         n, frames, _, height, width = low.shape
         assert out.shape == (n, frames, 3, SCALE * height, SCALE * width)
         return out.to(low.device, torch.float32).clamp(0, 1)
@@ -177,12 +193,7 @@ class StudentTeacher(Teacher):
         self.dtype = getattr(torch, dtype)
         self._network, _ = load_checkpoint(checkpoint)
         name, weights = self._network.config.name, hash_files([checkpoint])
-        self._identity = f"student:name={name},weights={weights},dtype={dtype}"
-
-    @property
-    def identity(self) -> str:
-        """The network's name, its file's hash and the precision."""
-        return self._identity
+        self.identity = f"student:name={name},weights={weights},dtype={dtype}"
 
     def _load(self) -> None:
         self._network.to(self.device)
@@ -221,6 +232,16 @@ def open_teacher(settings: TeacherSettings, device: torch.device | str = "cpu") 
     from .teachers_dove import DoveTeacher
 
     return DoveTeacher(settings, device)
+
+
+def _check_device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"no device '{name}'; expected cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"no device '{name}': this torch {torch.__version__} sees no CUDA GPU")
+    return device
 
 
 def pad_edges(clips: Tensor, multiple: int) -> Tensor:

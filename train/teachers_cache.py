@@ -85,7 +85,9 @@ def fill_cache(
         report(f"all {samples} samples are there")
         return
     check_pairs(store, pairs)
-    check_space(store, pairs, todo, with_teacher=teacher.identity != "truth", report=report)
+    left = len(samples_to_do(store, samples))
+    streams = 2 if teacher.identity == "truth" else 3
+    check_space(store, pairs, todo, left=left, streams=streams, report=report)
     with teacher:
         for done, (index, pair) in enumerate(read_ahead(pairs, todo), start=1):
             store.add(index, _taught(pair, teacher))
@@ -133,10 +135,19 @@ def check_space(
     pairs: PairSource,
     todo: Sequence[int],
     *,
-    with_teacher: bool,
+    left: int,
+    streams: int = 3,
     report: Callable[[str], None],
 ) -> None:
     """Tell how large the samples will be, from a few encoded in memory, and see that they fit.
+
+    Args:
+        store: The cache.
+        pairs: Where the clips come from.
+        todo: Places of this process's samples.
+        left: Samples still to come in all shares together; all must fit.
+        streams: Clips a sample holds.
+        report: Called with a line.
 
     Raises:
         OutputNotWritableError: They would not fit on the disk.
@@ -146,16 +157,16 @@ def check_space(
     for index in probes:
         low, high = clips_of(_pair_at(pairs, index))
         # The truth stands in for the teacher's clip, which is as large and as sharp.
-        sizes.append(len(encode_sample([low, high, high] if with_teacher else [low, high])))
+        sizes.append(len(encode_sample([low, high, high][:streams])))
     each = sum(sizes) / len(sizes)
     free = shutil.disk_usage(store.folder).free
     report(
-        f"{len(todo)} samples to do, about {_size(each)} each, {_size(each * len(todo))} in all; "
+        f"{len(todo)} samples to do, about {_size(each)} each, {_size(each * left)} in all; "
         f"{_size(free)} free at '{store.folder}'"
     )
-    if each * len(todo) > free:
+    if each * left > free:
         raise OutputNotWritableError(
-            f"{len(todo)} samples need about {_size(each * len(todo))}, '{store.folder}' has "
+            f"{left} samples need about {_size(each * left)}, '{store.folder}' has "
             f"{_size(free)} free: about {int(free / each)} would fit (--samples)"
         )
 

@@ -47,7 +47,8 @@ class CachedPairs:
         folder: The cache.
         teacher: Whose outputs are wanted: an identity, or a kind such as `dove`; empty for any.
         frames: T of random windows in time; 0 for whole clips.
-        patch_px: Side of random crops of the low clips; 0 for whole frames.
+        patch_px: Side of random crops of the low clips; 0 for whole frames, which batch only where
+            all have one size.
         flips: Mirror and reverse at random, transpose where square, all three clips alike.
         seed: With epoch and index decides every draw.
 
@@ -143,11 +144,7 @@ class CachedOutputs(Teacher):
         self._store = CacheFolder(folder)
         self._store.check()
         self._by_key = {entry.key: entry for entry in self._store.entries.values()}
-
-    @property
-    def identity(self) -> str:
-        """Identity of the teacher that filled it."""
-        return self._store.teacher
+        self.identity = self._store.teacher
 
     def _teach(self, low: Tensor, high: Tensor | None) -> Tensor:
         levels = low.mul(255).round().byte().cpu().numpy()

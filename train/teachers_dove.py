@@ -63,18 +63,14 @@ class DoveTeacher(Teacher):
         self.dtype: torch.dtype = getattr(torch, settings.dtype or "bfloat16")
         self._source = _check_source(settings)
         self._embedding_path = _find_embedding(settings)
-        self._identity = self._identify()
+        self.identity = self._identify()
         self._vae: Any = None
         self._transformer: Any = None
         self._scheduler: Any = None
         self._prompt: Any = None
 
-    @property
-    def identity(self) -> str:
-        """Hash or revision of the weights, hash of the prompt, precision, seed and tiling."""
-        return self._identity
-
     def _identify(self) -> str:
+        """Hash or revision of the weights, hash of the prompt, precision, seed and tiling."""
         folder = Path(self.settings.weights)
         if folder.is_dir():
             parts = ("scheduler", "transformer", "vae")

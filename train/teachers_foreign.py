@@ -82,7 +82,7 @@ def export_inputs(
     todo = [i for i in range(samples) if i not in store.entries and not _is_out(store, i, folder)]
     if todo:
         check_pairs(store, pairs)
-        check_space(store, pairs, todo, with_teacher=True, report=report)
+        check_space(store, pairs, todo, left=len(todo), report=report)
     for done, (index, pair) in enumerate(read_ahead(pairs, todo), start=1):
         low, high = clips_of(pair)
         _check_input(low, kind)

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
 
-from ..clips import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    ffmpeg_reason,
-    media_url,
-    read_clip,
-    read_image,
-)
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, media_url, read_image
+from ..colour import MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
 from ..errors import TeacherCacheError
 from .teachers_sample import Clip
 
@@ -66,7 +62,7 @@ def read_result(path: Path, *, expected: tuple[int, ...], first: int) -> tuple[C
         if path.is_dir():
             images, lossy = [read_image(p) for p in _numbered(path, first, expected[0])], False
         else:
-            images, lossy = list(read_clip(path)), not _is_rgb(path)
+            images, lossy = _read_video(path)
     except (av.FFmpegError, ValueError) as error:
         raise ResultError(f"cannot be read: {ffmpeg_reason(error)}") from error
     found = (len(images), *images[0].shape[:2]) if images else (0, 0, 0)
@@ -94,6 +90,19 @@ def _numbered(folder: Path, first: int, count: int) -> list[Path]:
     return [numbers[n] for n in sorted(numbers)]
 
 
-def _is_rgb(path: Path) -> bool:
+def _read_video(path: Path) -> tuple[list[npt.NDArray[np.uint8]], bool]:
+    """Read a video's frames, (H, W, 3), and tell whether their colour is subsampled."""
+    images, lossy = [], False
+    reformatter = VideoReformatter()
     with av.open(media_url(path), metadata_errors="replace") as container:
-        return bool(container.streams.video[0].codec_context.format.is_rgb)
+        if not container.streams.video:
+            raise ValueError("no video stream")
+        for frame in container.decode(video=0):
+            if not is_rgb(frame):
+                lossy = True
+                # ffmpeg turns RGB into BT.601 of any size and does not say so; broadcast practice,
+                # which holds elsewhere, would read large untagged frames as BT.709.
+                if frame.colorspace == MATRIX_UNSPECIFIED:
+                    frame.colorspace = MATRIX_BT601
+            images.append(rgb_from_frame(frame, reformatter))
+    return images, lossy

@@ -18,7 +18,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -181,7 +181,7 @@ class CacheFolder:
         line = json.dumps(dataclasses.asdict(entry)) + "\n"
         try:
             with path.open("ab+") as file:
-                _drop_unfinished_line(file)
+                _cut_unfinished_line(file)
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -301,11 +301,14 @@ def _read_lines(folder: Path, kind: str) -> dict[int, Entry]:
     return dict(sorted(entries.items()))
 
 
-def _drop_unfinished_line(file: Any) -> None:
+def _cut_unfinished_line(file: BinaryIO) -> None:
     """Cut off what a killed process left behind the last line's end."""
-    file.seek(0)
-    content = file.read()
-    file.truncate(content.rfind(b"\n") + 1)
+    if not file.tell():
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,9 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command("cache-teacher")
-@click.option("--teacher", required=True, type=click.Choice([*OWN, *FOREIGN]), help="Whose.")
+@click.option(
+    "--teacher", required=True, type=click.Choice([*OWN, *FOREIGN]), help="Whose outputs."
+)
 @click.option(
     "--weights", default="", metavar="PATH|HUB_ID", help="dove: folder or hub id; student: file."
 )
@@ -114,8 +116,8 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         offload=options["offload"],
     )
     device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
-    pairs, recipe, samples = _open_pairs(options)
     taught = open_teacher(settings, device)
+    pairs, recipe, samples = _open_pairs(options)
     first, parts = options["share"]
     store = open_cache(
         output,

@@ -120,6 +120,23 @@ def test_settings_that_make_no_sense(settings: dict[str, str], message: str) -> 
         TeacherSettings(**settings)  # type: ignore[arg-type]
 
 
+def test_no_such_device() -> None:
+    with pytest.raises(ConfigError, match="no device 'gpu'; expected cpu"):
+        GroundTruth("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no device 'cuda': this torch .* sees no CUDA"):
+            GroundTruth("cuda")
+
+
+def test_out_of_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def teach(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+
+    monkeypatch.setattr(GroundTruth, "_teach", teach)
+    with GroundTruth() as teacher, pytest.raises(MemoryError, match="smaller or shorter clips"):
+        teacher.teach(torch.rand(1, 2, 3, 4, 4))
+
+
 def test_no_such_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         open_teacher(TeacherSettings(kind="student", weights=str(tmp_path / "none")))

@@ -177,6 +177,25 @@ def test_lossy_video_is_taken_and_said(tmp_path: Path) -> None:
     assert "1 of them came as lossy video with subsampled colour" in lines[1]
 
 
+def test_untagged_video_is_what_ffmpeg_makes_of_rgb(tmp_path: Path) -> None:
+    """BT.601 even at 720 lines, where untagged video is BT.709 by broadcast practice."""
+    export(tmp_path, DrawnPairs(1, frames=2, size=(180, 8)), "other")
+    ((key, frames),) = inputs(tmp_path).items()
+    (tmp_path / "results").mkdir()
+    with av.open(str(tmp_path / "results" / f"{key}.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"qp": "4"})
+        stream.height, stream.width, stream.pix_fmt = 720, 32, "yuv420p"
+        for image in frames.repeat(4, 1).repeat(4, 2):
+            flat = np.full_like(image, (200, 30, 40))
+            frame = av.VideoFrame.from_ndarray(flat, format="rgb24").reformat(format="yuv420p")
+            frame.colorspace = 2
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    take(tmp_path, "other")
+    teacher = CachedPairs(tmp_path / "cache").pair(0, 0).teacher
+    assert (teacher.float() - torch.tensor([200, 30, 40]).view(3, 1, 1)).abs().max() < 5
+
+
 def test_results_may_come_in_parts(tmp_path: Path) -> None:
     pairs = DrawnPairs(3)
     export(tmp_path, pairs, "other")
