@@ -64,6 +64,7 @@ def adversarial(
     clips: Sequence[Path],
     images: Sequence[Path],
     teacher: OpenTeacher,
+    cache: Path | None = None,
     weights: AdversarialWeights,
     start: Path,
     resume: bool = False,
@@ -78,6 +79,7 @@ def adversarial(
         clips: Folders of videos; at least one, for there must be real motion.
         images: Folders of images; without any, pictures are frames of the videos.
         teacher: Makes who to become like, on the device of the run.
+        cache: That teacher's cache, whose clips are trained on instead of those of the folders.
         weights: Of the frozen networks.
         start: Stage 1's checkpoint; its UNet is the feature discriminator's backbone too.
         resume: Continue the run in `output`.
@@ -133,7 +135,7 @@ def adversarial(
             "discriminator_optimizer": judges_optimizer,
         }
         run.restore(begun.network, average, parts, begun.provenance)
-        pairs = run.open_pairs(clips, images)
+        pairs = run.open_pairs(clips, images, cache)
         loader = run.load(pairs, batch=settings.batch)
         reals = _open_reals(settings, run, clips, images)
         sample = choose_sample(pairs)

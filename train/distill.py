@@ -50,6 +50,7 @@ def distill(
     clips: Sequence[Path],
     images: Sequence[Path],
     teacher: OpenTeacher,
+    cache: Path | None = None,
     weights: LossWeights,
     start: Path | None = None,
     resume: bool = False,
@@ -64,6 +65,7 @@ def distill(
         clips: Folders of videos.
         images: Folders of images.
         teacher: Makes who to become like, on the device of the run.
+        cache: That teacher's cache, whose clips are trained on instead of those of the folders.
         weights: Of the losses' frozen networks.
         start: The checkpoint to start from; None for a new network.
         resume: Continue the run in `output`.
@@ -102,7 +104,7 @@ def distill(
             recompute_activations(bare)
         student, optimizer = run.accelerator.prepare(bare, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
-        pairs = run.open_pairs(clips, images)
+        pairs = run.open_pairs(clips, images, cache)
         loader = run.load(pairs, batch=settings.batch)
         sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))

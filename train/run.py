@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, TrainingDivergedError
 from ..model import AdcVsr, save_checkpoint
-from .data import ClipPairs, PairBatch, PairLoader
+from .data import ClipPairs, PairBatch, PairLoader, Pairs
 from .devices import open_accelerator
 from .run_log import RunLog, draw_strip
 from .run_state import (
@@ -51,6 +51,7 @@ from .run_state import (
 from .schedule import rate_factor, share_done
 from .settings import StageSettings
 from .start import digest
+from .teachers_cached import CachedPairs
 from .teaching import to_signed
 
 ADAM_BETAS = (0.9, 0.99)
@@ -149,20 +150,30 @@ class Run:
             self.report(f"resumed at step {self.state.step:,}")
             self._compare(before)
 
-    def open_pairs(self, clips: Sequence[Path], images: Sequence[Path]) -> ClipPairs:
-        """The recipe's samples of the folders.
+    def open_pairs(
+        self, clips: Sequence[Path], images: Sequence[Path], cache: Path | None = None
+    ) -> Pairs:
+        """The recipe's samples of the folders, or of a teacher's cache.
 
         Raises:
             TrainingDataError: No usable training data.
+            TeacherCacheError: No cache, or a damaged one.
         """
         recipe = self.settings
+        if cache is not None:
+            size = recipe.data.frames, recipe.data.patch_px
+            cached = CachedPairs(
+                cache, frames=size[0], patch_px=size[1], flips=True, seed=recipe.seed
+            )
+            self.report(f"{len(cached):,} cached clips of the teacher {cached.teacher}")
+            return cached
         pairs = ClipPairs(
             clips, images, recipe.data, recipe.degradation, seed=recipe.seed, report=self.report
         )
         self.report(pairs.summary())
         return pairs
 
-    def load(self, pairs: ClipPairs, *, batch: int) -> PairLoader:
+    def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
         """Batches from the step the run is at, this process's share of them."""
         return PairLoader(
             pairs,

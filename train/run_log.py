@@ -20,7 +20,7 @@ from torch import Tensor
 from ..clips import write_png
 from ..config import SCALE
 from ..files import replace_file
-from .data import ClipPairs, PairBatch, PairLoader
+from .data import PairBatch, PairLoader, Pairs
 
 LOG_FOLDER = "tensorboard"
 SAMPLE_FILE = "sample.png"
@@ -97,7 +97,7 @@ class RunLog:
             self.report(f"no more curves are written: {error.strerror or error}")
 
 
-def choose_sample(pairs: ClipPairs) -> PairBatch:
+def choose_sample(pairs: Pairs) -> PairBatch:
     """The first samples' most detailed one, (1, T, 3, ...): plain sky shows no progress."""
     batch = next(PairLoader(pairs, batch=SAMPLE_CHOICE))
     detail = batch.high.float().diff(dim=-1).abs().mean((1, 2, 3, 4))

@@ -1,60 +1,20 @@
 """What the student is to become like: a teacher's clips, cached ones, or the truth itself.
 
-with open_teacher("truth", device) as teacher:
-    target = target_of(batch, teacher, device)  # (N, T, 3, 4h, 4w) in [-1, 1]
+target = target_of(batch, teacher, device)  # (N, T, 3, 4h, 4w) in [-1, 1]
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
 from .data import PairBatch
-
-
-class Teacher(AbstractContextManager["Teacher"], Protocol):
-    """Upscales low-resolution clips without gradient; holds memory within its `with` block."""
-
-    @property
-    def identity(self) -> str:
-        """Names the teacher and its weights, in checkpoints and messages."""
-
-    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
-        """Map (N, T, 3, h, w) in [0, 1] to (N, T, 3, 4h, 4w) in [0, 1]; the truth gives `high`."""
-
+from .teachers import Teacher
 
 OpenTeacher = Callable[[torch.device], Teacher]
 """Makes the teacher on the device a stage runs on."""
-
-
-class GroundTruth(AbstractContextManager["GroundTruth"]):
-    """The truth as a teacher."""
-
-    identity = "truth"
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing to give back."""
-
-    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
-        """Give `high`."""
-        assert high is not None
-        return high
-
-
-def open_teacher(name: str, device: torch.device) -> Teacher:
-    """The teacher of that name.
-
-    Raises:
-        ConfigError: There is no such teacher.
-    """
-    if name != "truth":
-        raise ConfigError(f"no teacher '{name}'; there is: truth")
-    return GroundTruth()
 
 
 def target_of(batch: PairBatch, teacher: Teacher, device: torch.device) -> Tensor:

@@ -9,6 +9,18 @@ import click
 
 FOLDER = click.Path(path_type=Path)
 
+TEACHER_FIELDS = {
+    "teacher": "kind",
+    "teacher_weights": "weights",
+    "revision": "revision",
+    "prompt_embedding": "prompt_embedding",
+    "dtype": "dtype",
+    "teacher_seed": "seed",
+    "tiling": "tiling",
+    "offload": "offload",
+}
+"""Options of the teacher, and what the teacher's settings call them."""
+
 
 def run_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add what every stage takes."""
@@ -33,7 +45,32 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add what stages 1 and 2 take."""
     for option in reversed(
         (
-            click.option("--teacher", required=True, metavar="truth", help="Who to become like."),
+            click.option(
+                "--teacher",
+                required=True,
+                type=click.Choice(["truth", "student", "dove", "cache"]),
+                help="Who to become like.",
+            ),
+            click.option(
+                "--weights",
+                "teacher_weights",
+                default="",
+                metavar="PATH|HUB_ID",
+                help="dove: folder or hub id; student: checkpoint; cache: its folder.",
+            ),
+            click.option("--revision", default="", help="dove: commit of a hub id."),
+            click.option(
+                "--prompt-embedding", default="", metavar="FILE", help="dove: the empty prompt."
+            ),
+            click.option(
+                "--dtype",
+                type=click.Choice(["", "float32", "bfloat16", "float16"]),
+                default="",
+                help="The teacher's precision [default: dove bfloat16, student float32].",
+            ),
+            click.option("--teacher-seed", default=0, help="dove: of the VAE's noise."),
+            click.option("--tiling", is_flag=True, help="dove: VAE in tiles, for large frames."),
+            click.option("--offload", is_flag=True, help="dove: weights in main memory; slow."),
             click.option(
                 "--dists",
                 required=True,

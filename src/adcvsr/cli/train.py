@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from ._progress import training_progress
-from ._train_options import FOLDER, loss_options, run_options, start_option
+from ._train_cache import cache_teacher
+from ._train_options import FOLDER, TEACHER_FIELDS, loss_options, run_options, start_option
 from ._train_show_data import show_data
 
 
@@ -94,9 +95,12 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         **{name: value for name, value in lengths.items() if value is not None},
     )
     if "teacher" in options:
-        from ..train.teaching import open_teacher
+        from ..train.teachers import TeacherSettings, open_teacher
 
-        options["teacher"] = partial(open_teacher, options["teacher"])
+        given = {name: options.pop(option) for option, name in TEACHER_FIELDS.items()}
+        teacher = TeacherSettings(**given)
+        options["teacher"] = partial(open_teacher, teacher)
+        options["cache"] = Path(teacher.weights) if teacher.kind == "cache" else None
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
     shown = training_progress(label) if first else contextlib.nullcontext(lambda *_: None)
     with shown as progress:
@@ -116,3 +120,4 @@ def _path(value: str) -> Path | None:
 
 
 command.add_command(show_data)
+command.add_command(cache_teacher)

@@ -26,7 +26,9 @@ from adcvsr.train.adversarial import AdversarialWeights, adversarial
 from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.distill import LossWeights, distill
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
-from adcvsr.train.teaching import GroundTruth, open_teacher
+from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
+from adcvsr.train.teachers_cache import fill_cache
+from adcvsr.train.teachers_store import open_cache
 from tiny_training import CLEAN, DATA, LIGHT, TINY_VAE, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]
@@ -53,15 +55,15 @@ LIGHT_STAGE_2 = AdversarialSettings(
 NO_WEIGHTS = AdversarialWeights(dists=None)
 
 
-TRUTH = partial(open_teacher, "truth")
+TRUTH = partial(open_teacher, TeacherSettings(kind="truth"))
 
 
-class Sharpened(GroundTruth):
+class Sharpened(Teacher):
     """A teacher: bicubic x4 with its contrast raised, which a student can become like."""
 
     identity = "sharpened"
 
-    def teach(self, low: Tensor, high: Tensor | None = None) -> Tensor:
+    def _teach(self, low: Tensor, high: Tensor | None) -> Tensor:
         assert 0 <= float(low.min()) <= float(low.max()) <= 1
         high = F.interpolate(low.flatten(0, 1), scale_factor=4, mode="bicubic")
         return (0.5 + 1.2 * (high - 0.5)).clamp(0, 1).unflatten(0, low.shape[:2])
@@ -305,6 +307,39 @@ def test_two_processes_equal_one_with_twice_the_batch(
     one, two = (tmp_path / name / "checkpoint.safetensors" for name in "12")
     # A step of Adam moves a weight by up to the rate, 1e-3, whatever the gradient's size.
     assert_same_weights(one, two, rtol=0, atol=2e-5)
+
+
+def test_distilled_from_a_larger_student_and_from_its_cache(
+    folders: Folders, tmp_path: Path, save_student: SaveStudent
+) -> None:
+    """A larger student as the teacher, live and from its cache: both name it."""
+    teacher = TeacherSettings(kind="student", weights=str(save_student(TINY_VAE)))
+    store = open_cache(
+        tmp_path / "cache", teacher=open_teacher(teacher).identity, recipe={}, samples=4
+    )
+    crops = ClipPairs([folders.clips], [], DATA, CLEAN, seed=0, report=print)
+    taught = open_teacher(teacher)
+    fill_cache(store, crops, taught, samples=4, report=print, progress=lambda *_: None)
+    cached = TeacherSettings(kind="cache", weights=str(tmp_path / "cache"))
+    settings = DistillSettings(**COMMON, network=LIGHT, feature_weight=0.0, max_steps=2)
+    paths = {}
+    for name, wanted in (("live", teacher), ("cached", cached)):
+        watch = Watch()
+        paths[name] = distill(
+            settings,
+            tmp_path / name,
+            clips=[folders.clips],
+            images=[],
+            teacher=partial(open_teacher, wanted),
+            cache=tmp_path / "cache" if name == "cached" else None,
+            weights=LossWeights(dists=None),
+            report=watch.report,
+            progress=watch.progress,
+        )
+        recipe = load_checkpoint(paths[name])[1]["recipe"]
+        assert recipe["teacher"].startswith("student:name=tiny-vae,weights=")
+        assert len(watch.losses) == 2
+    assert "4 cached clips of the teacher student" in "\n".join(watch.lines)
 
 
 class TestRefusals:
