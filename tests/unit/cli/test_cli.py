@@ -238,7 +238,7 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
     done = adcvsr("train", "pretrain", "--config", config, "-o", tmp_path / "run2")
     assert done.returncode == 1
-    assert "no usable video or image" in done.stderr
+    assert "no data folder given" in done.stderr
 
 
 def test_backend_names_are_the_backends() -> None:
