@@ -18,6 +18,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- OutputNotWritableError   the output cannot be written
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
+    |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
     `-- ParityError              an exported graph does not match the network
 """
 
@@ -82,6 +83,10 @@ class TrainingDataError(AdcVsrError, ValueError):
 
 class TrainingDivergedError(AdcVsrError, ArithmeticError):
     """The training loss became NaN or infinite; the last good checkpoint was kept."""
+
+
+class TeacherCacheError(AdcVsrError, ValueError):
+    """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
 
 
 class ParityError(AdcVsrError, AssertionError):

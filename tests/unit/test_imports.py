@@ -39,7 +39,12 @@ def test_public_names() -> None:
         _ = adcvsr.nonsense
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS], ("train", "pretrain")])
+STAGES = ("pretrain", "distill", "adversarial", "cache-teacher", "show-data")
+
+
+@pytest.mark.parametrize(
+    "command", [(), *[(name,) for name in COMMANDS], *[("train", stage) for stage in STAGES]]
+)
 def test_help_needs_no_heavy_package(command: tuple[str, ...]) -> None:
     """Every --help works where the heavy packages cannot even be imported."""
     out = run_python(f"""
