@@ -9,6 +9,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- BundleError              a bundle that is damaged, too new or inconsistent
     |   `-- BundleNotFoundError  no bundle of that name or at that path
     |-- MissingPackageError      an optional package is not installed
+    |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
@@ -45,6 +46,10 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
 
 class MissingPackageError(AdcVsrError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
+
+
+class MissingProgramError(AdcVsrError, OSError):
+    """An external program is needed and not there, lacks a part, or failed."""
 
 
 class BackendUnavailableError(AdcVsrError, RuntimeError):
