@@ -123,7 +123,12 @@ class Evaluation:
 
     def rows(self) -> list[str]:
         """Methods, and the truth where a measure has a value for it."""
-        extra = {key for clip in self.clips for key in clip.figures} - set(self.methods)
+        extra = {
+            key
+            for clip in self.clips
+            for key, figures in clip.figures.items()
+            if key not in self.methods and any(value is not None for value in figures.values())
+        }
         return [*self.methods, *sorted(extra)]
 
     def _values(self, method: str, metric: Metric) -> list[float]:

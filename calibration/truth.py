@@ -163,6 +163,7 @@ def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
     for image in _steady(_frames(file, options.frames)):
         if not is_image(file):
             image = limit_size(image, options.max_side_px)  # noqa: PLW2901
+        _check_size(image)
         height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])
         yield image[:height, :width]
 
@@ -174,7 +175,6 @@ def _made_pairs(
 
     def watched() -> Iterator[Levels]:
         for image in truth:
-            _check_size(image)
             waiting.append(image)
             yield image
 

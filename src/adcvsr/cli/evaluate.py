@@ -17,6 +17,28 @@ if TYPE_CHECKING:
 DEGRADATIONS = ("bicubic",)
 """Names `_degradation` knows; held here so that --help imports none of them."""
 
+STDOUT = "-"
+
+
+def _check_json(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """A bare --json before PATHS would take the first of them for its file."""
+    if value is not None and value != STDOUT and not value.endswith(".json"):
+        raise click.BadParameter(
+            f"expected a file ending in .json, got '{value}'; for stdout put --json last or write "
+            "--json=-"
+        )
+    return value
+
+
+def _check_png(
+    context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    if value is not None and value.suffix.lower() != ".png":
+        raise click.BadParameter(f"expected a file ending in .png, got '{value}'")
+    return value
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -57,9 +79,7 @@ DEGRADATIONS = ("bicubic",)
 @click.option(
     "--degradation",
     type=click.Choice(DEGRADATIONS),
-    default="bicubic",
-    show_default=True,
-    help="How low-resolution inputs are made of the truth.",
+    help="How low-resolution inputs are made of the truth [default: bicubic].",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what a degradation draws.")
 @click.option(
@@ -76,6 +96,7 @@ DEGRADATIONS = ("bicubic",)
     "strip_path",
     metavar="FILE.png",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=_check_png,
     help="Write a picture of each file's worst crop beside the truth.",
 )
 @click.option(
@@ -83,7 +104,9 @@ DEGRADATIONS = ("bicubic",)
     "json_path",
     metavar="[FILE.json]",
     is_flag=False,
-    flag_value="-",
+    flag_value=STDOUT,
+    callback=_check_json,
+    is_eager=True,  # before PATHS are missed
     help="Write everything as JSON, to stdout without a name.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files of --strip and --json.")
@@ -95,7 +118,7 @@ def command(
     names: str,
     frames: int,
     reset_every_frame: bool,
-    degradation: str,
+    degradation: str | None,
     seed: int,
     low_folder: Path | None,
     ffmpeg: str | None,
@@ -113,9 +136,10 @@ def command(
     from ..metrics import usable_metrics
     from ._scores import clip_line, print_report
 
-    json_file = _json_file(json_path)
-    if strip_path is not None and strip_path.suffix.lower() != ".png":
-        raise click.UsageError(f"--strip takes a file ending in .png, got '{strip_path}'")
+    if low_folder is not None and degradation is not None:
+        raise click.UsageError("--lr gives the inputs, --degradation makes them: choose one")
+    degradation = degradation or DEGRADATIONS[0]
+    json_file = Path(json_path) if json_path not in (None, STDOUT) else None
     check_new((strip_path, json_file), overwrite=overwrite)
     request = Request(
         files=find_truth(paths),
@@ -139,7 +163,7 @@ def command(
         report = run_request(request, note=_note, progress=progress, done=done)
     if json_file is not None:
         write_json(json_file, report.to_json())
-    if json_path == "-":
+    if json_path == STDOUT:
         click.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
     else:
         print_report(report)
@@ -147,18 +171,6 @@ def command(
 
 def _note(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _json_file(json_path: str | None) -> Path | None:
-    """The file of --json; a bare --json before PATHS would take the first of them for it."""
-    if json_path is None or json_path == "-":
-        return None
-    if not json_path.endswith(".json"):
-        raise click.UsageError(
-            f"--json takes a file ending in .json, got '{json_path}'; for stdout put --json last "
-            "or write --json=-"
-        )
-    return Path(json_path)
 
 
 def _degradation(name: str) -> Degrade:

@@ -109,29 +109,33 @@ def _similarity(total: Plane, difference: Plane) -> tuple[float, float]:
     """Mean SSIM, and mean of its contrast and structure term alone.
 
     With s = x + y and d = x - y the definition needs four filtered planes instead of five:
-    2xy = (s² - d²) / 2 and x² + y² = (s² + d²) / 2, for means as for variances. The variance of s
-    is taken about the picture's mean, where float32 loses nothing that matters.
+    2xy = (s² - d²) / 2 and x² + y² = (s² + d²) / 2, for means as for variances.
     """
-    centre = total.mean()
-    centred = total - centre
-    mean_s, mean_d = _blur(centred), _blur(difference)
-    # Means of squares become variances, then squares of the true means.
-    square_s, square_d = np.square(mean_s), np.square(mean_d)
-    var_s, var_d = _blur(np.square(centred)), _blur(np.square(difference))
-    var_s -= square_s
-    var_d -= square_d
+    mean_s, var_s = _moments(total)
+    mean_d, var_d = _moments(difference)
     contrast = _ratio(var_s, var_d, SSIM_C2)
-    mean_s += centre
-    score = _ratio(np.square(mean_s), square_d, SSIM_C1)
+    score = _ratio(np.square(mean_s), np.square(mean_d), SSIM_C1)
     score *= contrast
     return float(score.mean(dtype=np.float64)), float(contrast.mean(dtype=np.float64))
 
 
+def _moments(plane: Plane) -> tuple[Plane, Plane]:
+    """Windows' means and variances, taken about the plane's mean: float32 is enough then."""
+    centre = plane.mean()
+    centred = plane - centre
+    mean = _blur(centred)
+    variance = _blur(np.square(centred))
+    variance -= np.square(mean)
+    mean += centre
+    return mean, variance
+
+
 def _ratio(s: Plane, d: Plane, constant: float) -> Plane:
-    """(2xy + c) / (x² + y² + c) in terms of s and d."""
-    twice = s + np.float32(2 * constant)
-    ratio: Plane = (twice - d) / (twice + d)
-    return ratio
+    """(2xy + c) / (x² + y² + c) in terms of s and d, as 1 - what is lost: exact where little is."""
+    lost: Plane = d / (s + d + np.float32(2 * constant))
+    lost *= np.float32(-2)
+    lost += np.float32(1)
+    return lost
 
 
 def _blur(plane: Plane) -> Plane:
