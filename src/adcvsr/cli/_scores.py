@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ..calibration.scores import ClipScores, Evaluation
     from ..metrics import Metric
 
-PIPE_WIDTH = 200
-"""Columns where the output is no terminal: nothing is cut off in a file."""
+
+UNBOUNDED = 10_000
+"""Columns that no table needs."""
 
 
 def print_report(report: Report) -> None:
@@ -24,10 +25,14 @@ def print_report(report: Report) -> None:
     from rich.console import Console
 
     result = report.evaluation
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    console.print(_table(result, arrows=console.encoding.startswith("utf")))
+    console = Console(markup=False, highlight=False, emoji=False)  # file names are no markup
+    terminal, arrows = console.width, console.encoding.startswith("utf")
+    for table in (_figures(result, arrows=arrows), _gains(result)):
+        # Figures are never cut off: a file has room, a terminal too narrow wraps the lines.
+        needed = Console(width=UNBOUNDED, markup=False).measure(table)
+        least = max(terminal, needed.minimum)
+        console.width = least if console.is_terminal else needed.maximum
+        console.print(table)
     for line in _absences(result):
         click.echo(line)
     if any(metric.name == "warp" for metric in result.metrics):
@@ -41,54 +46,53 @@ def clip_line(clip: ClipScores, metric: Metric) -> str:
     return f"{clip.file.name}: {metric.title} {figures}"
 
 
-def _table(result: Evaluation, *, arrows: bool) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    table.add_column("frames", justify="right")
-    table.add_column("method", no_wrap=True)
-    for metric in result.metrics:
-        table.add_column(_heading(metric, arrows=arrows), justify="right")
+def _figures(result: Evaluation, *, arrows: bool) -> Table:
+    """One section a file, then the means."""
+    up, down = "↑↓" if arrows else ("higher", "lower")
+    directions = [up if metric.higher_is_better else down for metric in result.metrics]
+    headings = [
+        f"{metric.title}\n{metric.unit} {direction}".replace(" \n", "\n").strip()
+        for metric, direction in zip(result.metrics, directions, strict=True)
+    ]
+    table = _table("", headings)
     for clip in result.clips:
         rows = [name for name in result.rows() if name in clip.figures]
-        for index, name in enumerate(rows):
-            first = (clip.file.name, str(clip.frames)) if not index else ("", "")
+        table.add_row(f"{clip.file.name} ({clip.frames})")
+        for name in rows:
             figures = (_number(clip.value(name, m.name), m) for m in result.metrics)
-            table.add_row(*first, name, *figures, end_section=name == rows[-1])
-    _add_means(table, result)
-    _add_gains(table, result)
+            table.add_row(f"  {name}", *figures, end_section=name == rows[-1])
+    frames = sum(clip.frames for clip in result.clips)
+    table.add_row(f"mean of {len(result.clips)} ({frames} frames)")
+    for name in result.rows():
+        means = (_number(result.mean(name, metric), metric) for metric in result.metrics)
+        table.add_row(f"  {name}", *means, style="bold")
     return table
 
 
-def _heading(metric: Metric, *, arrows: bool) -> str:
-    """Title over unit and the direction of better."""
-    up, down = "↑↓" if arrows else ("higher", "lower")
-    return f"{metric.title}\n{metric.unit} {up if metric.higher_is_better else down}"
-
-
-def _add_means(table: Table, result: Evaluation) -> None:
-    frames = str(sum(clip.frames for clip in result.clips))
-    rows = result.rows()
-    for index, name in enumerate(rows):
-        first = (f"mean of {len(result.clips)}", frames) if not index else ("", "")
-        means = (_number(result.mean(name, metric), metric) for metric in result.metrics)
-        table.add_row(*first, name, *means, style="bold", end_section=name == rows[-1])
-
-
-def _add_gains(table: Table, result: Evaluation) -> None:
+def _gains(result: Evaluation) -> Table:
     """What is better than the first method: mean gain, and on how many files."""
     baseline = result.methods[0]
-    for index, name in enumerate(result.methods[1:]):
+    table = _table(f"better than {baseline} by (on files)", [m.title for m in result.metrics])
+    for name in result.methods[1:]:
         cells = []
         for metric in result.metrics:
             found = result.compare(name, baseline, metric)
-            cells.append(
-                f"{found.gain:+.{metric.digits}f} {found.better}/{found.files}" if found else "-"
-            )
-        first = (f"better than {baseline} by, on", "") if not index else ("", "")
-        table.add_row(*first, name, *cells)
+            gain = f"{found.gain:+.{metric.digits}f}" if found else "-"
+            cells.append(f"{gain}\n({found.better}/{found.files})" if found else gain)
+        table.add_row(name, *cells)
+    return table
+
+
+def _table(first: str, headings: Sequence[str]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(first, overflow="fold", min_width=16, vertical="bottom")
+    for heading in (heading.replace("frame diff.", "frame\ndiff.") for heading in headings):
+        least = max(map(len, heading.split("\n")))
+        table.add_column(heading, justify="right", no_wrap=True, min_width=least)
+    return table
 
 
 def _absences(result: Evaluation) -> Iterator[str]:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.cli._scores import PIPE_WIDTH
+from adcvsr.calibration.report import Report, Request
+from adcvsr.calibration.scores import ClipScores, Evaluation
+from adcvsr.cli._scores import print_report
 from adcvsr.cli.evaluate import DEGRADATIONS, _degradation
 from adcvsr.clips import read_image, write_clip, write_png
-from adcvsr.metrics import METRICS
+from adcvsr.metrics import METRICS, usable_metrics
 from adcvsr.synthetic import draw_clip
 
 
@@ -74,16 +76,42 @@ def test_table_and_log_lines(media: Path) -> None:
     done = evaluate(media, "--metrics", "psnr,frame_diff")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert max(map(len, lines)) <= PIPE_WIDTH
-    assert any("PSNR-Y" in line and "frame diff." in line for line in lines)
-    for start in ("image.png", "moving.mp4", "mean of 2", "better than bicubic by, on"):
-        assert any(line.strip().startswith(start) for line in lines), start
+    for start in ("image.png (1)", "moving.mp4 (3)", "mean of 2 (4 frames)"):
+        assert any(line.strip() == start for line in lines), start
+    assert any("PSNR-Y" in line and "better than bicubic by" in line for line in lines)
     assert "no frame diff. for image.png: an image has no motion" in lines
     assert "image.png: PSNR-Y bicubic " in done.stderr
-    assert "↑" in done.stdout
+    assert "dB ↑" in done.stdout
     plain = evaluate(media / "image.png", PYTHONIOENCODING="ascii")
     assert plain.returncode == 0, plain.stderr
-    assert "higher" in plain.stdout
+    assert "dB higher" in plain.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 300])
+def test_no_figure_is_cut_off(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On any terminal; file names may be folded."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    metrics = list(METRICS.values())
+    figures = {
+        method: {metric.name: 10 * index + value for index, metric in enumerate(metrics)}
+        for method, value in (("bicubic", 1.25), ("a bundle of a long name", 2.5))
+    }
+    clip = ClipScores(
+        Path("a_clip[b]_with_a_rather_long_name.mp4"), 12, (960, 540), dict(figures), {}
+    )
+    request = Request(files=[], models=[], metrics=usable_metrics("psnr"))
+    print_report(Report(request, [], Evaluation(list(figures), metrics, [clip])))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "[b]" in out
+    for index, metric in enumerate(metrics):
+        assert f"{10 * index + 2.5:.{metric.digits}f}" in out
+        sign = 1.25 if metric.higher_is_better else -1.25
+        assert f"{sign:+.{metric.digits}f}" in out
 
 
 def test_files_are_written_and_not_overwritten(media: Path, tmp_path: Path) -> None:
