@@ -144,6 +144,8 @@ class _ClipRun:
     def _scores(self, frames: int) -> ClipScores:
         figures = {name: meter.means() for name, meter in self.meters.items()}
         for metric in self.metrics.metrics:
-            if metric.temporal and frames == 1:
-                self.reasons.setdefault(metric.name, "one frame, no motion to measure")
+            if metric.temporal and all(f.get(metric.name) is None for f in figures.values()):
+                hidden = "no pixel is visible in two frames"
+                reason = "one frame, no motion to measure" if frames == 1 else hidden
+                self.reasons.setdefault(metric.name, reason)
         return ClipScores(self.file, frames, self.size, figures, self.reasons)

@@ -46,6 +46,18 @@ Pair = tuple[Levels, Levels]
 """A frame of the truth (4h, 4w, 3) and its low-resolution twin (h, w, 3)."""
 
 
+def whole_clip(degrade: Callable[[Levels, np.random.Generator], Levels]) -> Degrade:
+    """Adapt a degradation of whole clips, (T, H, W, 3) to (T, H/4, W/4, 3), as training has them.
+
+    It holds all frames of a clip: at most `TruthOptions.frames`.
+    """
+
+    def stream(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
+        yield from degrade(np.stack(list(frames)), rng)
+
+    return stream
+
+
 def reduce_bicubic(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
     """Clean x1/4 by antialiased bicubic, the field's common protocol; draws nothing."""
     for image in frames:
@@ -60,7 +72,7 @@ class TruthOptions:
     """Most frames of a clip."""
 
     max_side_px: int = 960
-    """Clips with a longer side are reduced to it: removes camera and codec blur from the truth."""
+    """Videos with a longer side are reduced to it: removes camera and codec blur from the truth."""
 
     degradation: str = "bicubic"
     """Name of what makes the low-resolution input, for the report."""
@@ -86,8 +98,13 @@ class TruthOptions:
         }
 
 
-def find_truth(paths: Sequence[Path]) -> list[Path]:
+def find_truth(paths: Sequence[Path], *, sequences: bool = False) -> list[Path]:
     """Images and videos among the paths, those in folders included.
+
+    Args:
+        paths: Files and folders.
+        sequences: A folder that holds images is itself one clip, its frames in order of their
+            names.
 
     Raises:
         InputNotFoundError: A path does not exist, or there is nothing to evaluate on.
@@ -95,7 +112,9 @@ def find_truth(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += find_media(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            found = find_media(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            clips = (file.parent if sequences and is_image(file) else file for file in found)
+            files += dict.fromkeys(clips)
         elif path.is_file():
             files.append(path)
         else:
@@ -110,6 +129,8 @@ def count_frames(file: Path, limit: int) -> int:
     """Frames to expect of a file, for progress: what its header says, at most `limit`."""
     if is_image(file):
         return 1
+    if file.is_dir():
+        return min(len(_images(file)), limit)
     try:
         with av.open(media_url(file), metadata_errors="replace") as container:
             return min(container.streams.video[0].frames or limit, limit)
@@ -138,30 +159,43 @@ def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
 def find_low(file: Path, folder: Path) -> Path:
     """The low-resolution twin of a file of truth: `NAME` or `NAMEx4`, any image or video ending.
 
+    The twin of an image sequence is a folder.
+
     Raises:
         ValueError: There is none, or more than one.
     """
-    names = {file.stem, f"{file.stem}x{SCALE}"}
-    found = [p for p in find_media(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES) if p.stem in names]
+    if file.is_dir():
+        name, found = file.name, sorted(p for p in folder.rglob("*") if p.is_dir())
+        found = [p for p in found if p.name in {name, f"{name}x{SCALE}"}]
+    else:
+        name, found = file.stem, find_media(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        found = [p for p in found if p.stem in {name, f"{name}x{SCALE}"}]
     if len(found) != 1:
         listed = ", ".join(f"'{path}'" for path in found) or "nothing"
-        raise ValueError(f"expected one file named {file.stem} in '{folder}', found {listed}")
+        raise ValueError(f"expected one input named {name} in '{folder}', found {listed}")
     return found[0]
 
 
 def is_image(file: Path) -> bool:
     """Whether a file is read as a single picture, by its ending."""
-    return file.suffix.lower() in IMAGE_SUFFIXES
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_image(path))
 
 
 def _frames(file: Path, limit: int) -> Iterator[Levels]:
+    if file.is_dir():
+        return (read_image(path) for path in _images(file)[:limit])
     return iter([read_image(file)]) if is_image(file) else islice(read_clip(file), limit)
 
 
 def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
-    """Frames of the truth, reduced if they are a large clip's, cut to the multiple."""
+    """Frames of the truth, reduced if they are a large video's, cut to the multiple."""
+    video = file.is_file() and not is_image(file)
     for image in _steady(_frames(file, options.frames)):
-        if not is_image(file):
+        if video:
             image = limit_size(image, options.max_side_px)  # noqa: PLW2901
         _check_size(image)
         height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])

@@ -72,6 +72,9 @@ def _check_png(
     "--frames", type=click.IntRange(1), default=50, show_default=True, help="Frames of each clip."
 )
 @click.option(
+    "--sequences", is_flag=True, help="A folder of images is one clip, a frame each, by name."
+)
+@click.option(
     "--reset-every-frame",
     is_flag=True,
     help="Measure every bundle also with its state reset on each frame.",
@@ -117,6 +120,7 @@ def command(
     variants: tuple[str, ...],
     names: str,
     frames: int,
+    sequences: bool,
     reset_every_frame: bool,
     degradation: str | None,
     seed: int,
@@ -142,7 +146,7 @@ def command(
     json_file = Path(json_path) if json_path not in (None, STDOUT) else None
     check_new((strip_path, json_file), overwrite=overwrite)
     request = Request(
-        files=find_truth(paths),
+        files=find_truth(paths, sequences=sequences),
         models=models,
         metrics=usable_metrics(names, ffmpeg),
         truth=TruthOptions(
@@ -174,7 +178,7 @@ def _note(line: str) -> None:
 
 
 def _degradation(name: str) -> Degrade:
-    """Find what makes the inputs. Training's presets are imported here: calibration may not."""
+    """Find what makes the inputs; what training has is imported here, calibration may not."""
     from ..calibration.truth import reduce_bicubic
 
     return {"bicubic": reduce_bicubic}[name]

@@ -16,6 +16,7 @@ from adcvsr.calibration.truth import (
     find_low,
     find_truth,
     read_pairs,
+    whole_clip,
 )
 from adcvsr.clips import read_clip, read_image, write_clip, write_png
 from adcvsr.errors import InputNotFoundError, UnreadableVideoError
@@ -149,11 +150,46 @@ def test_given_inputs_that_do_not_fit(
 def test_the_twin_must_be_one(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", draw_clip(1, 24, 24)[0])
     assert find_low(Path("elsewhere/a.mp4"), tmp_path) == tmp_path / "a.png"
-    with pytest.raises(ValueError, match=r"one file named b in '.*', found nothing"):
+    with pytest.raises(ValueError, match=r"one input named b in '.*', found nothing"):
         find_low(Path("b.png"), tmp_path)
     write_png(tmp_path / "ax4.png", draw_clip(1, 24, 24)[0])
     with pytest.raises(ValueError, match=r"found '.*a\.png', '.*ax4\.png'"):
         find_low(Path("a.png"), tmp_path)
+
+
+def test_a_folder_of_images_can_be_a_clip(tmp_path: Path) -> None:
+    frames = draw_clip(3, 100, 124)
+    for folder, step in (("truth/street", 1), ("low/streetx4", 4)):
+        (tmp_path / folder).mkdir(parents=True)
+        for index, image in enumerate(frames):
+            small = resize_bicubic(image, 100 // step, 124 // step)
+            write_png(tmp_path / folder / f"{index:04}.png", small)
+    clip = tmp_path / "truth/street"
+    assert find_truth([tmp_path / "truth"], sequences=True) == [clip]
+    assert len(find_truth([tmp_path / "truth"])) == 3
+    assert count_frames(clip, 50) == 3
+    assert count_frames(clip, 2) == 2
+    made = list(read_pairs(clip, TruthOptions(frames=2, max_side_px=64)))
+    assert len(made) == 2
+    assert (made[1][0] == frames[1][:96, :120]).all(), "cut, not reduced"
+    given_pairs = list(read_pairs(clip, TruthOptions(low_folder=tmp_path / "low")))
+    for (truth, low), image in zip(given_pairs, frames, strict=True):
+        assert (truth == image).all()
+        assert (low == resize_bicubic(image, 25, 31)).all()
+
+
+def test_a_degradation_of_whole_clips_can_be_used(clip: Path) -> None:
+    """Training's kind: it sees all frames at once."""
+    shapes: list[tuple[int, ...]] = []
+
+    def degrade(frames: Levels, rng: np.random.Generator) -> Levels:
+        shapes.append(frames.shape)
+        return np.stack([resize_bicubic(image, 12, 16) for image in frames])[:, :, ::-1]
+
+    pairs = list(read_pairs(clip, TruthOptions(frames=5, degrade=whole_clip(degrade))))
+    assert shapes == [(5, 48, 64, 3)]
+    assert len(pairs) == 5
+    assert (pairs[4][1][:, ::-1] == resize_bicubic(pairs[4][0], 12, 16)).all()
 
 
 def test_truth_that_cannot_be_used(tmp_path: Path) -> None:

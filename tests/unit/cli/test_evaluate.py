@@ -146,7 +146,18 @@ def test_given_low_resolution_inputs(media: Path, tmp_path: Path) -> None:
     assert report["mean"]["bicubic"] != made["mean"]["bicubic"], "drawn, not reduced"
     done = evaluate(media / "moving.mp4", "--lr", low)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "expected one file named moving in" in done.stderr
+    assert "expected one input named moving in" in done.stderr
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
+    (tmp_path / "walk").mkdir()
+    for index, image in enumerate(draw_clip(2, 48, 64)):
+        write_png(tmp_path / "walk" / f"{index}.png", image)
+    done = evaluate(tmp_path, "--sequences", "--metrics", "psnr,frame_diff", "--json")
+    assert done.returncode == 0, done.stderr
+    (clip,) = json.loads(done.stdout)["clips"]
+    assert (clip["name"], clip["frames"]) == ("walk", 2)
+    assert clip["scores"]["nano"]["frame_diff"] > 0
 
 
 @pytest.mark.parametrize(

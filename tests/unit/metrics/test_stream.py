@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -99,3 +102,14 @@ def test_motion_is_measured_once_for_all_outputs(
             meter.add(image, moment)
     assert len(calls) == len(truth) - 1
     assert meters[0].means() == meters[2].means()
+
+
+def test_the_example_of_the_docs_runs(clip: tuple[list[Levels], list[Levels]]) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    output, truth = clip
+    names = {"output": output[0], "truth": truth[0], "frames": zip(truth, output, strict=True)}
+    exec(code, names)
+    meter = names["meter"]
+    assert isinstance(meter, StreamMeter)
+    assert len(meter.values["warp"]) == 2
