@@ -189,22 +189,6 @@ def test_demo_touches_nothing_that_is_there(tmp_path: Path) -> None:
     assert adcvsr("demo", "-o", mine / "sub").returncode == 1
 
 
-def test_evaluate(tmp_path: Path) -> None:
-    write_png(tmp_path / "a.png", draw_clip(1, 96, 128)[0])
-    done = adcvsr("evaluate", tmp_path / "a.png", "--json")
-    assert done.returncode == 0, done.stderr
-    (score,) = json.loads(done.stdout)["scores"]
-    assert score["frames"] == 1
-    assert score["psnr_y"] > score["psnr_y_bicubic"] > 15
-    assert 0 < score["ssim_y_bicubic"] < score["ssim_y"] < 1
-    assert "PSNR-Y" in adcvsr("evaluate", tmp_path / "a.png").stdout
-    (tmp_path / "b.png").write_text("no picture")
-    assert "cannot evaluate on" in adcvsr("evaluate", tmp_path / "b.png").stderr
-    (tmp_path / "empty").mkdir()
-    assert "no image or video in" in adcvsr("evaluate", tmp_path / "empty").stderr
-    assert "no file or folder" in adcvsr("evaluate", tmp_path / "none").stderr
-
-
 def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
