@@ -200,6 +200,8 @@ def recode(
     if bits_per_frame is not None:
         context.options.pop("b", None)
         context.bit_rate = max(int(bits_per_frame), 1)
+        # FFmpeg's default of 4 Mbit lets mpeg4 ignore the rate for the length of such a clip.
+        context.bit_rate_tolerance = context.bit_rate
     decoded = _decode(context, _encode(context, padded, encoder), encoder)
     if len(decoded) != len(clip):
         raise RuntimeError(f"{name} gave {len(decoded)} frames of {len(clip)}")

@@ -19,17 +19,14 @@ from adcvsr.errors import (
 )
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.synthetic import draw_clip
-from adcvsr.train.data import PairPool, PoolOptions
-from adcvsr.train.degradation import Degradation
+from adcvsr.train.data import ClipPairs, DataOptions, PairLoader
 from adcvsr.train.pretrain import _learning_rate, charbonnier, pretrain
 from adcvsr.train.settings import PretrainSettings, read_settings
 
 SETTINGS = PretrainSettings(
     network=dataclasses.replace(PRESETS["nano"], down_blocks=(1,)),
-    pool=PoolOptions(frames=2, patch_px=8, pan_px=2),
-    degradation=Degradation(clean_share=1.0),
+    data=DataOptions(frames=2, patch_px=8, pan_px=2, crops_per_clip=14),
     batch=4,
-    steps_per_epoch=7,
     max_steps=20,
     warmup_steps=2,
     checkpoint_minutes=1e-9,
@@ -78,18 +75,16 @@ def test_the_loss_falls(images: Path, tmp_path: Path) -> None:
     trained, _ = load_checkpoint(path)
     start = AdcVsr(SETTINGS.network)
     start.start_as_interpolation()
-    pool = PairPool(
-        [], [images], SETTINGS.pool, SETTINGS.degradation, seed=0, report=lambda line: None
-    )
-    pool.draw_epoch(0)
-    low, high = (clip.float() / 127.5 - 1 for clip in pool.batch(0, 64))
+    pairs = ClipPairs([], [images], SETTINGS.data, SETTINGS.degradation, seed=0, report=print)
+    batch = next(PairLoader(pairs, batch=64))
+    low, high = (clip.float() / 127.5 - 1 for clip in (batch.low, batch.high))
     with torch.no_grad():
         before, after = (float(charbonnier(net(low)[0], high)) for net in (start, trained))
     assert after < 0.93 * before
 
 
 def test_resumed_equals_uninterrupted_bit_for_bit(images: Path, tmp_path: Path) -> None:
-    """Stopped after step 11's checkpoint, in the second pool epoch, then resumed."""
+    """Stopped after step 11's checkpoint, in the middle of the second epoch, then resumed."""
     whole, losses = run(images, tmp_path / "whole")
     _, first = run(images, tmp_path / "parts", stop_at=11)
     parts, second = run(images, tmp_path / "parts", resume=True)
@@ -159,7 +154,7 @@ class TestSettings:
         ("text", "message"),
         [
             ('network = "nano"\nbacth = 3', "unknown key 'bacth', did you mean 'batch'"),
-            ('network = "nano"\n[pool]\nframe = 3', "did you mean 'frames'"),
+            ('network = "nano"\n[data]\nframe = 3', "did you mean 'frames'"),
             ('network = "nanno"', "did you mean 'nano'"),
             ("batch = 3", "'network' is missing"),
             ('network = "nano"\nbatch = 0', "batch=0, expected more than 0"),
