@@ -21,7 +21,8 @@ import numpy as np
 import onnx
 
 from .. import __version__
-from ..bundle import MANIFEST, SCHEMA_VERSION, Bundle
+from ..bundle import MANIFEST, Bundle
+from ..bundle_schema import SCHEMA_VERSION
 from ..config import SCALE
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..model import AdcVsr, load_checkpoint
@@ -125,7 +126,9 @@ def _manifest(
         "scale": SCALE,
         "trained": True,
         "size_multiple": config.size_multiple,
+        "colour_match": {"mode": "none"},
         "interface": {
+            "kind": "stream",
             "input": _picture(INPUT_NAME, 1),
             "output": _picture(OUTPUT_NAME, SCALE),
             "state": [

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle, Variant
+from ..bundle import Bundle
+from ..bundle_schema import Variant
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
 from .session import Frame, Session

@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..bundle import Bundle, Variant
+from ..bundle import Bundle
+from ..bundle_schema import Variant
 from ..config import SCALE
 
 Frame = npt.NDArray[np.uint8]

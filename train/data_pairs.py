@@ -137,7 +137,7 @@ class ClipPairs:
         held = self._held.get(place.lane)
         if held is None or held.name != (epoch, place.clip):
             with _one_thread():
-                held = self._degrade(epoch, place.clip)
+                held = self.whole(epoch, place.clip)
             self._held[place.lane] = held
         return held
 
@@ -165,7 +165,8 @@ class ClipPairs:
             key=(self._seed, epoch),
         )
 
-    def _degrade(self, epoch: int, clip: int) -> DegradedClip:
+    def whole(self, epoch: int, clip: int) -> DegradedClip:
+        """Make an epoch's degraded clip of that number anew."""
         rng = np.random.default_rng((self._seed, epoch, clip, 0))
         source, high = self.sources.read(self.sources.choose(epoch, clip), rng)
         low = degrade(high, self.degradation, rng)

@@ -15,17 +15,24 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .bundle_schema import (
+    COLOUR_MATCHES,
+    SCHEMA_VERSION,
+    STATE_DTYPES,
+    ColourMatch,
+    StateSpec,
+    TensorSpec,
+    Variant,
+    Window,
+    read_tensor,
+    read_variant,
+    upgrade_manifest,
+)
 from .config import SCALE, AdcVsrConfig, nearest
 from .errors import AdcVsrError, BundleError, BundleNotFoundError
-
-SCHEMA_VERSION = 1
-"""Manifest schema this version reads and writes."""
-
-STATE_DTYPES = ("float32", "float16")
 
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT_BYTES = 4 << 20
@@ -39,44 +46,6 @@ PACKAGED = Path(__file__).parent / "models"
 
 SEARCH_VARIABLE = "ADCVSR_MODELS"
 """Environment variable: further folders of bundles, separated like PATH, searched first."""
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """One carried state tensor of a stream graph, (1, C, H/div, W/div)."""
-
-    name: str
-    """Graph input."""
-
-    next_name: str
-    """Graph output that becomes this input for the next frame."""
-
-    channels: int
-    """C."""
-
-    divisor: int
-    """Input height (padded to `size_multiple`) over the tensor's height."""
-
-    def shape(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Shape for an input of the given padded size."""
-        return (1, self.channels, height // self.divisor, width // self.divisor)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One precision of the network for one kind of runtime."""
-
-    id: str
-    """`<precision>-<runtime>`, such as `fp32-onnx`."""
-
-    file: str
-    """The ONNX file's name in the bundle."""
-
-    state_dtype: str
-    """`float32` or `float16`."""
-
-    facts: dict[str, Any]
-    """Everything else the manifest says of it: opset, parity figures."""
 
 
 class Bundle:
@@ -118,27 +87,38 @@ class Bundle:
         self.input_name = str(interface["input"]["name"])
         self.output_name = str(interface["output"]["name"])
         self.state = tuple(
-            StateSpec(
-                name=entry["name"],
-                next_name=entry["next"],
-                channels=int(entry["shape"][1]),
-                divisor=int(entry["shape"][2]["div"]),
-            )
-            for entry in interface["state"]
+            StateSpec(**read_tensor(entry), next_name=entry["next"]) for entry in interface["state"]
         )
-        self.variants = {
-            key: Variant(key, entry["file"], entry["state_dtype"], dict(entry))
-            for key, entry in manifest["variants"].items()
-        }
-        if self.size_multiple < 1 or any(s.divisor < 1 or s.channels < 1 for s in self.state):
-            raise ValueError("sizes, channels and divisors must be 1 or more")
-        for variant in self.variants.values():
-            if variant.state_dtype not in STATE_DTYPES:
-                raise ValueError(f"state_dtype '{variant.state_dtype}'")
+        self.kind = str(interface["kind"])
+        self.features: TensorSpec | None = None
+        self.window: Window | None = None
+        if self.kind == "clip":
+            self.features = TensorSpec(**read_tensor(interface["features"]))
+            self.window = Window(**{k: int(v) for k, v in manifest["window"].items()})
+        self.colour_match = ColourMatch(**manifest["colour_match"])
+        self.variants = {key: read_variant(key, e) for key, e in manifest["variants"].items()}
+        self._check_values()
         self.bytes = 0
         for name, entry in manifest["files"].items():
             _check_member_name(self.path, name)
             self.bytes += int(entry["bytes"])
+
+    def _check_values(self) -> None:
+        tensors = [*self.state, *([self.features] if self.features else [])]
+        if self.size_multiple < 1 or any(t.divisor < 1 or t.channels < 1 for t in tensors):
+            raise ValueError("sizes, channels and divisors must be 1 or more")
+        if self.kind not in ("stream", "clip"):
+            raise ValueError(f"kind '{self.kind}'")
+        if self.window and not 0 <= self.window.overlap < self.window.frames:
+            raise ValueError(f"window {self.window}")
+        match = self.colour_match
+        if match.mode not in COLOUR_MATCHES or not match.half_life_frames > 0:
+            raise ValueError(f"colour_match {match}")
+        for variant in self.variants.values():
+            if variant.state_dtype not in STATE_DTYPES:
+                raise ValueError(f"state_dtype '{variant.state_dtype}'")
+            if (variant.decoder_file is not None) != (self.kind == "clip"):
+                raise ValueError(f"variant '{variant.id}' does not fit kind '{self.kind}'")
 
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
@@ -197,7 +177,10 @@ class Bundle:
                 f"'{self.path}' has bundle schema {schema}, this adcvsr reads up to "
                 f"{SCHEMA_VERSION}; upgrade adcvsr"
             )
-        return dict(manifest)
+        try:
+            return upgrade_manifest(dict(manifest))
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
 
     def _read_member(self, name: str, *, limit: int) -> bytes:
         """Read a file of the directory or zip, at most `limit` bytes of it."""

@@ -80,6 +80,18 @@ def test_longer_and_missing_file(bundle_copy: Path) -> None:
         Bundle(bundle_copy).verify_files()
 
 
+def test_schema_1_is_upgraded(bundle_copy: Path) -> None:
+    manifest = json.loads((bundle_copy / MANIFEST).read_text())
+    del manifest["colour_match"], manifest["interface"]["kind"]
+    (bundle_copy / MANIFEST).write_text(json.dumps({**manifest, "schema": 1}))
+    bundle = Bundle(bundle_copy)
+    assert bundle.kind == "stream"
+    assert bundle.colour_match.mode == "none"
+    change_manifest(bundle_copy, schema=0)
+    with pytest.raises(BundleError, match="not a bundle manifest"):
+        Bundle(bundle_copy)
+
+
 def test_newer_schema(bundle_copy: Path) -> None:
     change_manifest(bundle_copy, schema=99)
     with pytest.raises(BundleError, match="schema 99.*upgrade adcvsr"):
@@ -118,6 +130,7 @@ def test_empty_file_and_plain_directory(tmp_path: Path) -> None:
     "change",
     [
         {"size_multiple": 0},
+        {"colour_match": {"mode": "vivid"}},
         {"files": {"a": {}}},
         {"variants": {"fp32-onnx": {"file": "a", "state_dtype": "float8"}}},
         {"interface": {}},
