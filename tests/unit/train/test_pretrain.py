@@ -86,7 +86,7 @@ def test_the_loss_falls(folders: Folders, tmp_path: Path) -> None:
     path = run(
         folders,
         tmp_path / "run",
-        max_steps=150,
+        max_steps=80,
         learning_rate=3e-3,
         ema_decay=0.9,
         checkpoint_minutes=5.0,
