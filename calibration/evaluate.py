@@ -7,7 +7,8 @@ pixels left out. Images start from zero state; clips run in order with carried s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_
 from ..config import SCALE
 from ..errors import InputNotFoundError, UnreadableVideoError
 from ..metrics import limit_size, psnr_y, resize_bicubic, ssim_y
-from ..runtime.session import Session
+from ..runtime.processor import FrameProcessor
 
 BORDER_PX = 4
 TRUTH_MULTIPLE = 8
@@ -52,7 +53,7 @@ class Score:
 
 
 def evaluate(
-    session: Session,
+    processor: FrameProcessor,
     files: Sequence[Path],
     *,
     max_frames: int = 50,
@@ -62,7 +63,7 @@ def evaluate(
     """Score files one by one.
 
     Args:
-        session: Opened.
+        processor: Of an opened session.
         files: Images and videos; a video gives its first `max_frames` frames.
         max_frames: Frames of each video.
         max_side_px: Videos with a longer side are reduced to it first, which removes camera and
@@ -78,7 +79,7 @@ def evaluate(
     scores = []
     for file in files:
         try:
-            score = _score(session, file.name, _truth(file, max_frames, max_side_px))
+            score = _score(processor, file.name, _truth(file, max_frames, max_side_px))
         except (av.FFmpegError, ValueError, OSError) as error:
             raise UnreadableVideoError(f"cannot evaluate on '{file}': {error}") from error
         scores.append(score)
@@ -130,15 +131,22 @@ def _truth(file: Path, max_frames: int, max_side_px: int) -> Iterable[Levels]:
         yield image[:height, :width]
 
 
-def _score(session: Session, name: str, truth: Iterable[Levels]) -> Score:
-    session.reset()
+def _score(processor: FrameProcessor, name: str, truth: Iterable[Levels]) -> Score:
+    waiting: deque[tuple[Levels, Levels]] = deque()  # truth and input, until upscaled
+
+    def low_frames() -> Iterator[Levels]:
+        for image in truth:
+            height, width = image.shape[:2]
+            if min(height, width) < LEAST_SIDE_PX:
+                raise ValueError(f"{width}x{height} pixels, needs at least {LEAST_SIDE_PX} a side")
+            low = resize_bicubic(image, height // SCALE, width // SCALE)
+            waiting.append((image, low))
+            yield low
+
     rows = []
-    for image in truth:
-        height, width = image.shape[:2]
-        if min(height, width) < LEAST_SIDE_PX:
-            raise ValueError(f"{width}x{height} pixels, needs at least {LEAST_SIDE_PX} a side")
-        low = resize_bicubic(image, height // SCALE, width // SCALE)
-        upscaled, bicubic = session.infer(low), resize_bicubic(low, height, width)
+    for upscaled in processor.clip(low_frames()):
+        image, low = waiting.popleft()
+        bicubic = resize_bicubic(low, *image.shape[:2])
         rows.append(
             [
                 metric(picture, image, BORDER_PX)

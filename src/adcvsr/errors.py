@@ -9,6 +9,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- BundleError              a bundle that is damaged, too new or inconsistent
     |   `-- BundleNotFoundError  no bundle of that name or at that path
     |-- MissingPackageError      an optional package is not installed
+    |-- ClipNetworkError         single frames for a network that needs the frames around them
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
@@ -45,6 +46,10 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
 
 class MissingPackageError(AdcVsrError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
+
+
+class ClipNetworkError(AdcVsrError, TypeError):
+    """A network that is not causal was given frames one by one; it needs those around them."""
 
 
 class BackendUnavailableError(AdcVsrError, RuntimeError):

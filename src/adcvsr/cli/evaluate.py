@@ -39,12 +39,12 @@ def command(
     """
     from ..bundle import open_bundle
     from ..calibration.evaluate import evaluate, find_truth, mean_score
-    from ..runtime.backends import create_session
+    from ..runtime.backends import create_processor, create_session
 
     files = find_truth(paths)
     show = None if as_json else _row
     with create_session(open_bundle(model), backend=backend, variant=variant) as session:
-        scores = evaluate(session, files, max_frames=frames, progress=show)
+        scores = evaluate(create_processor(session), files, max_frames=frames, progress=show)
     mean = mean_score(scores)
     if as_json:
         rows = [_finite(score) for score in scores]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, json_option, model_option, variant_option
 from ._progress import frame_progress
 
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 @model_option
 @backend_option
 @variant_option
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    metavar="PX",
+    help="Give the network at most PX x PX input pixels at once, to save memory.",
+)
+@click.option(
+    "--colour-match",
+    type=click.Choice(COLOUR_MATCHES),
+    help="Match mean and contrast to the input [default: as the bundle says].",
+)
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -34,6 +46,8 @@ def command(
     model: str,
     backend: str,
     variant: str | None,
+    tile: int | None,
+    colour_match: str | None,
     encoder: str | None,
     preset: str | None,
     crf: int | None,
@@ -57,6 +71,8 @@ def command(
             model,
             backend=backend,
             variant=variant,
+            tile=tile,
+            colour_match=colour_match,
             threads=threads,
             allow_untrained=allow_untrained,
         ) as upscaler,
