@@ -52,6 +52,33 @@ def test_upscale_json_is_all_of_stdout(make_video: VideoMaker, tmp_path: Path) -
         assert stage["cpu_seconds"] > 0
 
 
+def test_tiles_and_colour_match_are_said(make_video: VideoMaker, tmp_path: Path) -> None:
+    source = make_video(size=(72, 40))
+    options = ("--tile", 48, "--colour-match", "ema")
+    done = adcvsr("upscale", source, tmp_path / "out.mp4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "note: exact tiles: 2 of 48x40 pixels sharing 20" in done.stderr
+    assert "note: colours are matched to the input, averaged with a half-life" in done.stderr
+    done = adcvsr("upscale", source, tmp_path / "out.mp4", "--tile", 20)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tiles of 20 pixels; this network sees 10 pixels")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_clip_network_on_the_command_line(
+    clip_bundle: Path, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    done = adcvsr("upscale", make_video(), tmp_path / "out.mp4", "--model", clip_bundle, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] == 8
+    assert report["windows"]["count"] == 2
+    assert report["tiles"] is report["colour_match"] is None
+    done = adcvsr("evaluate", make_video("big.mp4", size=(128, 96)), "--model", clip_bundle)
+    assert done.returncode == 0, done.stderr
+    assert "big.mp4" in done.stdout
+
+
 def test_errors_are_one_line_and_exit_1(make_video: VideoMaker, tmp_path: Path) -> None:
     source = make_video()
     existing = tmp_path / "there.mp4"

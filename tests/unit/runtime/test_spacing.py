@@ -89,15 +89,15 @@ def test_a_canvas_gives_the_picture_back(
 
 
 def test_blended_tiles_make_a_ramp() -> None:
-    layout = Tiling(16, 1, None).layout(8, 28)
-    assert [p.start for p in layout.columns] == [0, 12]
+    layout = Tiling(32, 1, None).layout(8, 60)
+    assert [p.start for p in layout.columns] == [0, 28]
     canvas = Canvas(layout)
     for level, (row, column) in zip((0, 170), layout, strict=True):
-        canvas.put(row, column, np.full((32, 64, 3), level, np.uint8))
+        canvas.put(row, column, np.full((32, 128, 3), level, np.uint8))
     row = canvas.picture[5, :, 1].astype(int)
-    assert np.array_equal(row[48:64], np.arange(1, 17) * 10)  # 4 pixels of input, 16 of output
-    assert not row[:48].any()
-    assert np.all(row[64:] == 170)
+    assert np.array_equal(row[112:128], np.arange(1, 17) * 10)  # 4 pixels of input, 16 of output
+    assert not row[:112].any()
+    assert np.all(row[128:] == 170)
 
 
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(1, 300), st.data())
@@ -110,6 +110,6 @@ def test_crossfade_rounds_to_nearest(old: int, new: int, of: int, data: st.DataO
 def test_too_small_tiles() -> None:
     with pytest.raises(ConfigError, match=r"sees 10 pixels around.*at least 22 pixels"):
         Tiling(21, 2, 10)
-    with pytest.raises(ConfigError, match=r"sees its whole input.*at least 64 pixels"):
+    with pytest.raises(ConfigError, match=r"sees its whole input.*at least 128 pixels"):
         Tiling(32, 16, None)
     assert Tiling(23, 2, 10).layout(40, 20).count == 10
