@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Two test processes share two processors: more threads in each would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path

@@ -178,6 +178,42 @@ PRESETS: dict[str, AdcVsrConfig] = {
         activation="relu",
         temporal_sites=("down_blocks.0.resnets.0",),
     ),
+    # Two levels: half of the work at half resolution, where wide convolutions fill tensor cores and
+    # a pixel of state costs a quarter. No norms and no attention, so that INT8 keeps its scale and
+    # tiles are exact (docs/presets.md has the costs).
+    "small": AdcVsrConfig(
+        name="small",
+        unshuffle=1,
+        widths=(32, 64),
+        down_blocks=(4, 4),
+        mid_blocks=0,
+        up_blocks=(4, 0),
+        skip="add",
+        norm="none",
+        activation="relu",
+        temporal_sites=(
+            "down_blocks.0.resnets.1",
+            "down_blocks.1.resnets.1",
+            "down_blocks.1.resnets.3",
+        ),
+    ),
+    "base": AdcVsrConfig(
+        name="base",
+        unshuffle=1,
+        widths=(64, 128),
+        down_blocks=(4, 6),
+        mid_blocks=0,
+        up_blocks=(4, 0),
+        skip="add",
+        norm="none",
+        activation="relu",
+        temporal_sites=(
+            "down_blocks.0.resnets.1",
+            "down_blocks.1.resnets.1",
+            "down_blocks.1.resnets.3",
+            "down_blocks.1.resnets.5",
+        ),
+    ),
     # The published network: 456,073,683 parameters and 38 temporal blocks, 572.9 M together.
     "paper": AdcVsrConfig(
         name="paper",

@@ -8,8 +8,10 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- CheckpointError          a checkpoint that cannot be read or does not fit its config
     |-- BundleError              a bundle that is damaged, too new or inconsistent
     |   `-- BundleNotFoundError  no bundle of that name or at that path
+    |-- GraphError               an ONNX graph that cannot be read or reasoned about
     |-- MissingPackageError      an optional package is not installed
     |-- ClipNetworkError         single frames for a network that needs the frames around them
+    |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
@@ -18,6 +20,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- OutputNotWritableError   the output cannot be written
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
+    |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
     `-- ParityError              an exported graph does not match the network
 """
 
@@ -44,12 +47,20 @@ class BundleNotFoundError(BundleError, FileNotFoundError):
     """No bundle of that name is installed and no bundle lies at that path."""
 
 
+class GraphError(AdcVsrError, ValueError):
+    """An ONNX graph has a node or tensor that cannot be inferred; the message names it."""
+
+
 class MissingPackageError(AdcVsrError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
 class ClipNetworkError(AdcVsrError, TypeError):
     """A network that is not causal was given frames one by one; it needs those around them."""
+
+
+class MissingProgramError(AdcVsrError, OSError):
+    """An external program is needed and not there, lacks a part, or failed."""
 
 
 class BackendUnavailableError(AdcVsrError, RuntimeError):
@@ -82,6 +93,10 @@ class TrainingDataError(AdcVsrError, ValueError):
 
 class TrainingDivergedError(AdcVsrError, ArithmeticError):
     """The training loss became NaN or infinite; the last good checkpoint was kept."""
+
+
+class TeacherCacheError(AdcVsrError, ValueError):
+    """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
 
 
 class ParityError(AdcVsrError, AssertionError):

@@ -22,6 +22,12 @@ def test_size_multiple() -> None:
     assert PRESETS["paper"].size_multiple == 16  # unshuffle 2 times three halvings
 
 
+@pytest.mark.parametrize("name", ["small", "base"])
+def test_widths_suit_tensor_cores(name: str) -> None:
+    """INT8 tensor cores work on 32 channels at a time and pad others."""
+    assert all(width % 32 == 0 for width in PRESETS[name].widths)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

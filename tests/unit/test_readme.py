@@ -33,7 +33,7 @@ def shell_commands() -> list[tuple[str, str]]:
 def test_the_two_commands_are_there() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert "pip install '.[cpu]' && adcvsr upscale INPUT.mp4 OUTPUT.mp4\n" in readme
-    assert "pip install -e '.[dev]' -c constraints.txt && pytest\n" in readme
+    assert "pip install -e '.[dev]' -c constraints.txt && pytest -n 2\n" in readme
 
 
 @pytest.mark.parametrize(("page", "line"), shell_commands())

@@ -47,7 +47,12 @@ TINY_ADD = AdcVsrConfig(
     temporal_kernel=2,
     temporal_convs=2,
 )
-CAUSAL = {"nano": PRESETS["nano"], "tiny": TINY_UNET, "tiny-add": TINY_ADD}
+CAUSAL = {
+    "nano": PRESETS["nano"],
+    "small": PRESETS["small"],
+    "tiny": TINY_UNET,
+    "tiny-add": TINY_ADD,
+}
 
 
 def random_network(config: AdcVsrConfig) -> AdcVsr:
@@ -56,7 +61,7 @@ def random_network(config: AdcVsrConfig) -> AdcVsr:
     network = AdcVsr(config).eval()
     for name, parameter in network.named_parameters():
         if "temporal" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=0.6 * parameter.shape[0] ** -0.5)
     return network
 
 
