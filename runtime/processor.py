@@ -114,6 +114,8 @@ class StreamProcessor(FrameProcessor):
 class ColourMatchedProcessor(FrameProcessor):
     """Matches the colours of another processor's finished frames to their inputs.
 
+    An error while a frame is upscaled ends the stream; the next frame starts a new one.
+
     Args:
         inner: What upscales.
         mode: How to match, not `none`.
@@ -129,7 +131,11 @@ class ColourMatchedProcessor(FrameProcessor):
         """See `FrameProcessor`."""
         check_frame(frame)
         self._wanted.append(statistics(frame))
-        yield from self._match(self.inner.push(frame))
+        try:
+            yield from self._match(self.inner.push(frame))
+        except BaseException:
+            self.reset()  # inputs and pictures would no longer belong together
+            raise
 
     def finish(self) -> Iterator[Frame]:
         """See `FrameProcessor`."""

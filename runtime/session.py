@@ -67,6 +67,7 @@ class Session(ABC):
     ) -> None:
         """Free everything."""
         self._active = False
+        self._shape = None
         self._close()
 
     def tile_facts(self) -> dict[str, Any] | None:
@@ -98,9 +99,9 @@ class Session(ABC):
 
     def _lay_out(self, shape: tuple[int, ...]) -> TileLayout:
         """Place the tiles of frames of another shape (..., H, W) than before."""
+        self._shape = None  # until there are buffers for it
         multiple = self.bundle.size_multiple
         height, width = (-(-side // multiple) * multiple for side in shape[-2:])
-        self._shape = shape
         self.layout = self.tiling.layout(height, width)
         return self.layout
 
@@ -131,6 +132,7 @@ class StreamSession(Session):
         if frame.shape[:2] != self._shape:
             layout = self._lay_out(frame.shape[:2])
             self._resize(layout.height, layout.width, layout.count)
+            self._shape = frame.shape[:2]
             self._reset()
         assert self.layout is not None
         padded = pad_to_multiple(frame, self.bundle.size_multiple)
@@ -205,6 +207,7 @@ class ClipSession(Session):
         if shape != self._shape:
             layout = self._lay_out(shape)
             self._resize(layout.height, layout.width, len(window))
+            self._shape = shape
         multiple = self.bundle.size_multiple
         clip = np.stack([pad_to_multiple(frame, multiple) for frame in window])  # (T, H, W, 3)
         for picture in self._pictures(clip, range(first, last)):

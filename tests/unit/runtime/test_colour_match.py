@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from adcvsr.errors import ConfigError
 from adcvsr.runtime.colour_match import ColourMatcher, statistics
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
+from changed_manifest import with_manifest
 from video_facts import VideoMaker
 
 Levels = npt.NDArray[np.uint8]
@@ -63,6 +63,24 @@ def test_frame_is_the_published_formula(rng: np.random.Generator) -> None:
     assert np.abs(found - expected.clip(0, 255))[inside].max() < 1.5  # half of it final rounding
     clamped = (expected + 0.5).clip(0, 255.5).astype(np.uint8)
     assert np.abs(found.astype(int) - clamped)[inside].max() <= 1
+
+
+def test_the_golden_vectors_of_the_public_script(data: Path) -> None:
+    """A tenth of their `sr` is outside black and white, so it is shrunk: the match undoes that."""
+    vectors = data.parent / "golden" / "adcsr_64x64.npz"
+    if not vectors.is_file():
+        pytest.skip(f"no golden vectors at '{vectors}'")
+    with np.load(vectors) as golden:
+        low, high, expected = (
+            golden[name][0].transpose(1, 2, 0).astype(np.float64) * 127.5 + 127.5
+            for name in ("lr", "sr", "sr_matched")
+        )
+    np.testing.assert_allclose(published(low, high), expected, atol=0.2)  # float16
+    shrunk = 0.3 * (high - 127.5) + 127.5
+    found = matched("frame", *((x + 0.5).astype(np.uint8) for x in (low, shrunk)))
+    gain = (_std(low, axis=(0, 1)) / _std(shrunk, axis=(0, 1))).max()
+    # Half a level of rounding before the gain and half after it; the statistics are rounded, too.
+    assert np.abs(found - expected.clip(0, 255)).max() < 0.5 * gain + 0.5 + 0.1
 
 
 def test_what_is_equal_stays(rng: np.random.Generator) -> None:
@@ -130,21 +148,12 @@ def test_ema_weights_and_reset() -> None:
     assert np.all(matched("ema", lows[2], high, matcher) == 200)
 
 
-def with_colour_match(bundle: Path, folder: Path, **mode: object) -> Path:
-    """The bundle with another colour match."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["colour_match"] = mode
-    folder.mkdir()
-    for name in manifest["files"]:
-        (folder / name).symlink_to(bundle / name)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
 @pytest.mark.parametrize("mode", ["frame", "ema"])
 def test_the_same_tiled_or_not(clip_bundle: Path, tmp_path: Path, mode: str) -> None:
     """Matched after windows are blended and tiles put together, with the bundle's own setting."""
-    path = with_colour_match(clip_bundle, tmp_path / "m", mode=mode, half_life_frames=4)
+    path = with_manifest(
+        clip_bundle, tmp_path / "m", colour_match={"mode": mode, "half_life_frames": 4}
+    )
     clip = draw_clip(12, 71, 75)
     with Upscaler(path, colour_match="none") as upscaler:
         plain = list(upscaler.upscale_clip(clip))
@@ -158,7 +167,7 @@ def test_the_same_tiled_or_not(clip_bundle: Path, tmp_path: Path, mode: str) -> 
 
 
 def test_a_stream_is_matched_too(tiny_bundle: Path, make_video: VideoMaker, tmp_path: Path) -> None:
-    path = with_colour_match(tiny_bundle, tmp_path / "m", mode="frame")
+    path = with_manifest(tiny_bundle, tmp_path / "m", colour_match={"mode": "frame"})
     clip = draw_clip(3, 40, 48)
     with Upscaler(path) as upscaler, Upscaler(tiny_bundle) as plain:
         for frame in clip:
@@ -174,6 +183,28 @@ def test_a_stream_is_matched_too(tiny_bundle: Path, make_video: VideoMaker, tmp_
         found = list(read_clip(tmp_path / "out.mp4"))
         assert len(found) == 8
         assert plain.upscale_file(make_video(), tmp_path / "b.mp4").colour_match is None
+
+
+def test_an_error_ends_the_stream(clip_bundle: Path, tmp_path: Path) -> None:
+    """The input whose picture never came must not be taken for that of the next one."""
+    path = with_manifest(clip_bundle, tmp_path / "m", colour_match={"mode": "frame"})
+    clip = draw_clip(8, 24, 32)
+    with Upscaler(path) as upscaler:
+        expected = list(upscaler.upscale_clip(255 - clip))
+        processor, session = upscaler._processor, upscaler.session
+        encode, session._encode = session._encode, _fail
+        for frame in clip[:7]:
+            assert not list(processor.push(frame))
+        with pytest.raises(MemoryError):
+            list(processor.push(clip[7]))
+        session._encode = encode
+        again = [p for frame in 255 - clip for p in processor.push(frame)]
+        again += processor.finish()
+    assert np.array_equal(np.stack(again), np.stack(expected))
+
+
+def _fail(clip: Levels) -> None:
+    raise MemoryError
 
 
 def test_unknown_colour_match() -> None:

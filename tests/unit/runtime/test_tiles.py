@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.bundle_schema import Window
+from adcvsr.clips import read_clip
 from adcvsr.errors import ConfigError
 from adcvsr.runtime.backends import BACKENDS, create_session
 from adcvsr.runtime.upscaler import Upscaler
@@ -87,6 +89,24 @@ def test_nano_in_tiles() -> None:
         "exact": True,
         "work": 2.28,
     }
+
+
+def test_nano_in_tiles_on_a_camera_clip(data: Path) -> None:
+    """Bit for bit: each pixel's sums are the same wherever its tile begins, and so is its past."""
+    clip = list(islice(read_clip(data / "clips/demo/nasa_13013_320x180.mp4"), 3))
+    with Upscaler("nano") as whole, Upscaler("nano", tile=128) as tiled:
+        for frame in clip:
+            assert np.array_equal(tiled(frame), whole(frame))
+        assert tiled.session.layout.count == 6
+
+
+def test_tiles_that_share_one_state_would_show(tiny_bundle: Path) -> None:
+    """Or the tests of carried state could not fail."""
+    clip = draw_clip(3, 40, 70)
+    with Upscaler(tiny_bundle) as whole, Upscaler(tiny_bundle, tile=32) as tiled:
+        inner = tiled.session._infer
+        tiled.session._infer = lambda frame, slot: inner(frame, 0)
+        assert max(distance(tiled(frame), whole(frame)) for frame in clip) > 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

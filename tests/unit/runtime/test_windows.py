@@ -17,9 +17,10 @@ from adcvsr.clips import read_clip, write_clip
 from adcvsr.errors import BundleError, ClipNetworkError
 from adcvsr.runtime.backends import BACKENDS, create_session
 from adcvsr.runtime.session import ClipSession
-from adcvsr.runtime.sink import EncodeOptions
+from adcvsr.runtime.sink import EncodeOptions, FileSink
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
+from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 
 torch = pytest.importorskip("torch", reason="making a clip bundle needs torch")
@@ -36,13 +37,8 @@ def with_window(clip_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The clip bundle with another window."""
 
     def make(frames: int, overlap: int) -> Path:
-        folder = tmp_path_factory.mktemp("window")
-        manifest = json.loads((clip_bundle / "manifest.json").read_text())
-        manifest["window"] = {"frames": frames, "overlap": overlap}
-        for name in manifest["files"]:
-            (folder / name).symlink_to(clip_bundle / name)
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-        return folder
+        folder = tmp_path_factory.mktemp("window") / "clip"
+        return with_manifest(clip_bundle, folder, window={"frames": frames, "overlap": overlap})
 
     return make
 
@@ -133,6 +129,24 @@ def test_equal_windows_whatever_follows(with_window: WithWindow, clip: Levels) -
         long = list(upscaler.upscale_clip(clip))
         short = list(upscaler.upscale_clip(clip[:20]))
     assert distance(np.stack(long[:15]), np.stack(short[:15])) == 0
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 64])
+def test_however_the_video_is_read(with_window: WithWindow, clip: Levels, ahead: int) -> None:
+    """In chunks by a reader that runs ahead, or pushed one by one: the same, bit for bit."""
+
+    def chunks() -> Iterator[Levels]:
+        for start in range(0, len(clip), ahead):
+            yield from [frame.copy() for frame in clip[start : start + ahead]]
+
+    with Upscaler(with_window(7, 2)) as upscaler:
+        expected = np.stack(list(upscaler.upscale_clip(clip)))
+        assert np.array_equal(np.stack(list(upscaler.upscale_clip(chunks()))), expected)
+        processor = upscaler._processor
+        pushed = [picture for frame in chunks() for picture in processor.push(frame)]
+        assert len(pushed) < len(clip)
+        pushed += processor.finish()
+    assert np.array_equal(np.stack(pushed), expected)
 
 
 def test_memory_is_bounded_by_the_window(with_window: WithWindow) -> None:
@@ -229,6 +243,31 @@ class TestFiles:
         facts = {"count": 3, "frames": 5, "overlap": 1, "exact": False, "reach": 2}
         assert report.to_json()["windows"] == facts
         assert any("3 windows of 5 frames sharing 1, crossfaded" in n for n in report.notes)
+
+    @pytest.mark.parametrize("waiting", [1, 4])
+    def test_queues_change_nothing(
+        self,
+        with_window: WithWindow,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        waiting: int,
+    ) -> None:
+        """However many frames wait between reading, network and writing."""
+        source = tmp_path / "in.mkv"
+        write_clip(source, draw_clip(12, 24, 32), rate=Fraction(25))
+        monkeypatch.setattr("adcvsr.runtime.pipeline.QUEUE_LENGTH", waiting)
+        written: list[Levels] = []
+        write = FileSink.write
+
+        def record(sink: FileSink, rgb: Levels, pts: int) -> None:
+            written.append(rgb.copy())
+            write(sink, rgb, pts)
+
+        monkeypatch.setattr(FileSink, "write", record)
+        with Upscaler(with_window(5, 1)) as upscaler:
+            upscaler.upscale_file(source, tmp_path / "out.mkv")
+            expected = list(upscaler.upscale_clip(read_clip(source)))
+        assert np.array_equal(np.stack(written), np.stack(expected))
 
     def test_a_short_video_is_one_window(
         self, with_window: WithWindow, make_video: VideoMaker, tmp_path: Path
