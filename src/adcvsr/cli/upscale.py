@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     "--tile",
     type=click.IntRange(1),
     metavar="PX",
-    help="Give the network at most PX x PX input pixels at once, to save memory.",
+    help="Give the network at most PX x PX input pixels at once, to save memory: exact for networks "
+    "without norms and attention, blended for others.",
 )
 @click.option(
     "--colour-match",
     type=click.Choice(COLOUR_MATCHES),
-    help="Match mean and contrast to the input [default: as the bundle says].",
+    help="Match mean and contrast to the input: not, each frame by itself, or averaged over the "
+    "stream so that brightness does not pump [default: as the bundle says].",
 )
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
@@ -61,6 +63,9 @@ def command(
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over. OUTPUT appears only when it is complete; its ending (mp4, mkv, mov, webm, avi, ts)
     chooses the container.
+
+    A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
+    windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
     from ..runtime.sink import EncodeOptions
     from ..runtime.upscaler import Upscaler
