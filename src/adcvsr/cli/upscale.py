@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     "--tile",
     type=click.IntRange(1),
     metavar="PX",
-    help="Give the network at most PX x PX input pixels at once, to save memory: exact for networks "
-    "without norms and attention, blended for others.",
+    help="Give the network at most PX x PX input pixels at once, to save memory: exact for "
+    "networks without norms and attention, blended for others.",
 )
 @click.option(
     "--colour-match",
