@@ -38,6 +38,15 @@ def require_weights() -> None:
     _require(WEIGHT_PACKAGES, "export", "'adcvsr import'")
 
 
+def require_degradations() -> None:
+    """Check the package that the degradations of training compute with.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    _require(("torch",), "train", "a degradation other than bicubic")
+
+
 def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:
