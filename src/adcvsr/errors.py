@@ -20,6 +20,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- OutputNotWritableError   the output cannot be written
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
+    |-- BenchError               results of a benchmark that cannot be read or compared
     |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
     `-- ParityError              an exported graph does not match the network
 """
@@ -97,6 +98,10 @@ class TrainingDivergedError(AdcVsrError, ArithmeticError):
 
 class TeacherCacheError(AdcVsrError, ValueError):
     """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
+
+
+class BenchError(AdcVsrError, ValueError):
+    """A benchmark's result cannot be read, or two measured different things."""
 
 
 class ParityError(AdcVsrError, AssertionError):

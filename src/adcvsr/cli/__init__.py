@@ -18,6 +18,7 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "bench": "Measure how fast a bundle's variants run here.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",

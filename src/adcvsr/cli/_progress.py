@@ -46,6 +46,21 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextmanager
+def share_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how much is done of something that is not frames, and the time left."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, expected: bar.update(task, completed=done, total=expected)
+
+
+@contextmanager
 def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None]]:
     """Show steps, loss and the time left on a terminal; a line a minute elsewhere."""
     if not sys.stderr.isatty():
