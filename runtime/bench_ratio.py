@@ -18,7 +18,7 @@ from typing import Protocol
 LEAST_ROUNDS = 8
 """Rounds that are run even where the duration is over: fewer give no interval."""
 
-SETTLE_BELOW_SECONDS = 0.2
+SETTLE_BELOW_SECONDS = 0.02
 """Frames faster than this get one frame at a block's start that is not counted: it finds the other
 variant's data in the caches."""
 

@@ -1,4 +1,4 @@
-"""`adcvsr bench BUNDLE` and `adcvsr bench compare A.json B.json`: how fast, and when to believe it."""
+"""`adcvsr bench BUNDLE`, `adcvsr bench compare A.json B.json`: speed, and the truth about it."""
 
 from __future__ import annotations
 
