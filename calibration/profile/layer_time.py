@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ import onnx
 from ...bundle import Bundle
 from ...clips import Levels
 from ...runtime.backends import create_session
+from ...runtime.bench_ratio import percentile
 from ...runtime.session import Profile, Session, StreamSession
 from .graph import layers_of, owners, plain_name
 
@@ -55,8 +55,8 @@ def measure_layer_times(
         step: Called after every frame.
 
     Returns:
-        Median milliseconds a frame by layer, and of `ELSEWHERE`; None where the backend writes no
-        profile.
+        Milliseconds a frame by layer, and of `ELSEWHERE`: the lower quartile over frames, which
+        other work on the machine moves least. None where the backend writes no profile.
     """
     session = create_session(bundle, backend=backend, variant=variant, threads=threads)
     if not isinstance(session, StreamSession):
@@ -85,7 +85,7 @@ def layer_times(runs: Sequence[Mapping[str, float]], model: onnx.ModelProto) -> 
             found[place(name)] += milliseconds
         sums.append(dict(found))
     names = [*(layer.name for layer in layers_of(model)), ELSEWHERE]
-    return {name: statistics.median(each.get(name, 0.0) for each in sums) for name in names}
+    return {name: percentile([each.get(name, 0.0) for each in sums], 25) for name in names}
 
 
 class Placement:

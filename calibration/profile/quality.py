@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...clips import Levels
-from ...metrics import Metric, StreamMeter, TruthStream, luma
+from ...metrics import Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.backends import create_processor
 from ...runtime.session import Session
@@ -92,43 +93,48 @@ class ClipQuality:
 
 
 def measure_clip(
-    clip: Clip, sessions: Sequence[Session], metrics: Sequence[Metric], step: Step
+    clip: Clip, sessions: Sequence[Session], metrics: UsableMetrics, step: Step
 ) -> ClipQuality:
     """Run every variant over a clip.
 
     Args:
         clip: Its frames.
         sessions: Opened; the first is the reference.
-        metrics: What to measure beside the error in levels; none that needs a process.
+        metrics: What to measure beside the error in levels.
         step: Called after every frame.
     """
     result = ClipQuality(clip)
     names = [session.variant.id for session in sessions]
-    possible = _possible(clip, metrics, result.reasons)
-    meters = {name: StreamMeter(possible) for name in names[1:]}
-    truth_meters = {name: StreamMeter(possible) for name in names} if clip.truth else {}
+    possible = _possible(clip, metrics.metrics, result.reasons)
     reference, truth = TruthStream(BORDER_PX), TruthStream(BORDER_PX)
     runs = [_timed_run(session, clip.frames, result, step) for session in sessions]
-    with ThreadPoolExecutor(2) as pool:
-        for index, pictures in enumerate(zip(*runs, strict=True)):
-            moment = reference.step(pictures[0])
-            _ = moment.truth.full_luma
-            jobs = [
-                pool.submit(meters[name].add, picture, moment)
-                for name, picture in zip(names[1:], pictures[1:], strict=True)
-            ]
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+
+        def meter() -> StreamMeter:
+            vmaf = None
+            if metrics.ffmpeg and any(metric.name == "vmaf" for metric in possible):
+                height, width = (4 * side - 2 * BORDER_PX for side in clip.frames[0].shape[:2])
+                vmaf = stack.enter_context(VmafProcess(metrics.ffmpeg, height, width))
+            return StreamMeter(possible, vmaf)
+
+        meters = {name: meter() for name in names[1:]}
+        truth_meters = {name: meter() for name in names} if clip.truth else {}
+        for index, each in enumerate(zip(*runs, strict=True)):
+            pictures = dict(zip(names, each, strict=True))
+            moment = reference.step(pictures[names[0]])
+            _ = moment.truth.full_luma  # shared by all, computed once
+            jobs = [pool.submit(m.add, pictures[name], moment) for name, m in meters.items()]
             if clip.truth:
                 seen = truth.step(clip.truth[index])
                 _ = seen.truth.full_luma
                 jobs += [
-                    pool.submit(truth_meters[name].add, picture, seen)
-                    for name, picture in zip(names, pictures, strict=True)
+                    pool.submit(m.add, pictures[name], seen) for name, m in truth_meters.items()
                 ]
-            _keep(result, index, dict(zip(names, pictures, strict=True)))
+            _keep(result, index, pictures)
             for job in jobs:
                 job.result()
-    result.to_reference = {name: meter.means() for name, meter in meters.items()}
-    result.to_truth = {name: meter.means() for name, meter in truth_meters.items()}
+        result.to_reference = {name: m.means() for name, m in meters.items()}
+        result.to_truth = {name: m.means() for name, m in truth_meters.items()}
     return result
 
 

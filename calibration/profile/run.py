@@ -101,8 +101,7 @@ def run_profile(
         counter.expected = len(names) * (frames + TIMED_FRAMES) + 2 * others * LAYER_FRAMES
         counter.expected += frames_needed(request.drift_frames, len(names)) if others else 0
         stage(f"{', '.join(names)} over {len(clips)} clips, {frames} frames")
-        metrics = [m for m in request.metrics.metrics if m.name != "vmaf"]
-        measured = [measure_clip(clip, sessions, metrics, counter.step) for clip in clips]
+        measured = [measure_clip(clip, sessions, request.metrics, counter.step) for clip in clips]
         stage("drift, cold start, scene cut")
         over_time = measure_over_time(
             clips, sessions, request.drift_frames, counter.step, keep
