@@ -294,7 +294,9 @@ def _ranges(
             continue
         factor = gains.get(each.tensor)
         values = np.concatenate([_scaled(e[each.tensor], factor).ravel() for e in exact])
-        half = 0.51 * (each.high - each.low) / (2**each.bits - 1)  # what still rounds into the range
+        half = (
+            0.51 * (each.high - each.low) / (2**each.bits - 1)
+        )  # what still rounds into the range
         beyond = (values < each.low - half) | (values > each.high + half)
         found.append(
             ActivationRange(

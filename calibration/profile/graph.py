@@ -68,7 +68,9 @@ def owners(model: onnx.ModelProto) -> dict[str, str]:
             rank[node.name] = index
             name = node.name
         else:
-            name = max((owner.get(each, "") for each in node.input), key=lambda n: rank[n], default="")
+            name = max(
+                (owner.get(each, "") for each in node.input), key=lambda n: rank[n], default=""
+            )
         owner.update(dict.fromkeys(node.output, name))
     return owner
 

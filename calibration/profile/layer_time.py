@@ -21,6 +21,7 @@ from ...clips import Levels
 from ...runtime.backends import create_session
 from ...runtime.bench_ratio import percentile
 from ...runtime.session import Profile, Session, StreamSession
+from ...runtime.trace import Trace
 from .graph import layers_of, owners, plain_name
 
 ELSEWHERE = "(input, output and what belongs to no layer)"
@@ -43,6 +44,7 @@ def measure_layer_times(
     backend: str = "auto",
     threads: int = 0,
     step: Callable[[], None] = lambda: None,
+    trace: Trace | None = None,
 ) -> Times | None:
     """Profile one variant.
 
@@ -53,6 +55,7 @@ def measure_layer_times(
         backend: What runs it.
         threads: Of a CPU backend.
         step: Called after every frame.
+        trace: Gets the layers, too.
 
     Returns:
         Milliseconds a frame by layer, and of `ELSEWHERE`: the lower quartile over frames, which
@@ -65,6 +68,8 @@ def measure_layer_times(
         _run(session, frames, Path(folder) / "layers", step)
         if not session.profiles:
             return None
+        if trace is not None:
+            trace.merge(session)
         runs = read_runs(session.profiles[0])
     model = onnx.load_model_from_string(bundle.read(bundle.variants[variant].file))
     return layer_times(runs[WARM_UP_FRAMES:] or runs, model)

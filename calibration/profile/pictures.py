@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...clips import Levels
+from ...config import SCALE
 from ...metrics import limit_size
 from ..strip import CROP_PX, worst_crop
 from .quality import ClipQuality
@@ -61,13 +62,11 @@ def draw_pictures(clip: ClipQuality, reference: str, variant: str) -> ClipPictur
     worst = clip.worst[variant]
     exact, own = worst.pictures[reference], worst.pictures[variant]
     _, top, left = worst_crop(own, exact)
-    shown = {reference: exact, variant: own}
+    enlarged = worst.pictures["input"].repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    shown = {"input": enlarged, reference: exact, variant: own}
     if "truth" in worst.pictures:
         shown["truth"] = worst.pictures["truth"]
     crops = {name: png_uri(_crop(image, top, left)) for name, image in shown.items()}
-    small = worst.pictures["input"]
-    enlarged = small.repeat(4, axis=0).repeat(4, axis=1)
-    crops["input"] = png_uri(_crop(enlarged, top, left))
     slices, row = _slices(clip, reference, variant)
     return ClipPictures(
         frame=worst.frame,

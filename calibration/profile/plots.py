@@ -104,7 +104,11 @@ def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) ->
             return label + bar * (value - first) / span
 
         short = name if len(name) <= 40 else f"…{name[-39:]}"
-        note = f"{100 * clipped:.2g} % cut off" if clipped else f"{_used(low, high, seen_low, seen_high):.0%} used"
+        note = (
+            f"{100 * clipped:.2g} % cut off"
+            if clipped
+            else f"{_used(low, high, seen_low, seen_high):.0%} used"
+        )
         parts.append(
             f'<text x="{label - 6}" y="{top + 12}" text-anchor="end">{escape(short)}'
             f"<title>{escape(name)}</title></text>"

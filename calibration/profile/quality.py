@@ -7,7 +7,7 @@ a variant is furthest from the reference.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from ...metrics import Metric, StreamMeter, TruthStream, UsableMetrics, VmafProc
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.backends import create_processor
 from ...runtime.session import Session
+from ...runtime.trace import Trace
 from ..evaluate import BORDER_PX
 from .request import Clip
 
@@ -93,7 +94,11 @@ class ClipQuality:
 
 
 def measure_clip(
-    clip: Clip, sessions: Sequence[Session], metrics: UsableMetrics, step: Step
+    clip: Clip,
+    sessions: Sequence[Session],
+    metrics: UsableMetrics,
+    step: Step,
+    trace: Trace | None = None,
 ) -> ClipQuality:
     """Run every variant over a clip.
 
@@ -102,12 +107,13 @@ def measure_clip(
         sessions: Opened; the first is the reference.
         metrics: What to measure beside the error in levels.
         step: Called after every frame.
+        trace: Collects every variant's frames.
     """
     result = ClipQuality(clip)
     names = [session.variant.id for session in sessions]
     possible = _possible(clip, metrics.metrics, result.reasons)
     reference, truth = TruthStream(BORDER_PX), TruthStream(BORDER_PX)
-    runs = [_timed_run(session, clip.frames, result, step) for session in sessions]
+    runs = [_timed_run(session, clip, result, step, trace) for session in sessions]
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
 
         def meter() -> StreamMeter:
@@ -146,16 +152,22 @@ def _possible(clip: Clip, metrics: Sequence[Metric], reasons: dict[str, str]) ->
     return [metric for metric in metrics if metric.name not in reasons]
 
 
-def _timed_run(session: Session, frames: Sequence[Levels], result: ClipQuality, step: Step) -> Any:
+def _timed_run(
+    session: Session, clip: Clip, result: ClipQuality, step: Step, trace: Trace | None
+) -> Iterator[Levels]:
     """Pictures of one variant in order; time between asking and getting is the frame's."""
-    times = result.frame_ms.setdefault(session.variant.id, [])
-    pictures = create_processor(session).clip(frames)
+    name = session.variant.id
+    times = result.frame_ms.setdefault(name, [])
+    pictures = create_processor(session).clip(clip.frames)
     while True:
-        began = time.perf_counter()
+        began = time.monotonic()
         picture = next(pictures, None)
         if picture is None:
             return
-        times.append(1000 * (time.perf_counter() - began))
+        ended = time.monotonic()
+        times.append(1000 * (ended - began))
+        if trace is not None:
+            trace.span(name, "frame", began, ended, clip=clip.name, frame=len(times) - 1)
         step()
         yield picture
 

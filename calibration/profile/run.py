@@ -17,6 +17,7 @@ from ...metrics.quantization import flicker
 from ...runtime.backends import create_session
 from ...runtime.bench import BenchOptions, run_bench
 from ...runtime.session import Session
+from ...runtime.trace import Trace
 from ...runtime.variant_pick import pick_variants
 from .over_time import frames_needed, measure_over_time
 from .quality import ClipQuality, measure_clip
@@ -71,6 +72,7 @@ def run_profile(
     note: Note = lambda line: None,
     progress: Callable[[int, int], None] | None = None,
     stage: Note = lambda line: None,
+    trace: Trace | None = None,
 ) -> Profile:
     """Measure every variant.
 
@@ -79,6 +81,7 @@ def run_profile(
         note: Called with a line for what is left out; the page has it, too.
         progress: Called with frames done and expected.
         stage: Called with a line when a part begins.
+        trace: Collects what ran when: every variant's frames, and its layers where they are timed.
 
     Raises:
         InputNotFoundError, UnreadableVideoError: No clip can be used.
@@ -101,13 +104,13 @@ def run_profile(
         counter.expected = len(names) * (frames + TIMED_FRAMES) + 2 * others * LAYER_FRAMES
         counter.expected += frames_needed(request.drift_frames, len(names)) if others else 0
         stage(f"{', '.join(names)} over {len(clips)} clips, {frames} frames")
-        measured = [measure_clip(clip, sessions, request.metrics, counter.step) for clip in clips]
+        measured = [
+            measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
+        ]
         stage("drift, cold start, scene cut")
-        over_time = measure_over_time(
-            clips, sessions, request.drift_frames, counter.step, keep
-        )
+        over_time = measure_over_time(clips, sessions, request.drift_frames, counter.step, keep)
     stage("layers")
-    layers = _layers(request, names, clips[0], counter.step, keep)
+    layers = _layers(request, names, clips[0], counter.step, keep, trace)
     stage("speed")
     bench = run_bench(
         request.bundle,
@@ -135,9 +138,7 @@ def _facts(
 ) -> dict[str, Any]:
     basis = _basis(bench)
     table = [_row(name, names[0], measured, over_time, bench, basis) for name in names]
-    judgements = [
-        judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]
-    ]
+    judgements = [judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]]
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -241,9 +242,7 @@ def _row(
     return row
 
 
-def _truth_loss(
-    name: str, reference: str, measured: Sequence[ClipQuality]
-) -> float | None:
+def _truth_loss(name: str, reference: str, measured: Sequence[ClipQuality]) -> float | None:
     lost = [
         exact - own
         for each in measured
@@ -258,9 +257,7 @@ def _means(each: Sequence[dict[str, float | None] | None]) -> dict[str, float | 
     """Mean of every measure over the clips that have it; no infinities, JSON has none."""
     means: dict[str, float | None] = {}
     for key in {key for figures in each if figures for key in figures}:
-        values = [
-            min(value, MOST_DB) for f in each if f and (value := f.get(key)) is not None
-        ]
+        values = [min(value, MOST_DB) for f in each if f and (value := f.get(key)) is not None]
         means[key] = sum(values) / len(values) if values else None
     return means
 
@@ -281,6 +278,7 @@ def _layers(
     clip: Clip,
     step: Callable[[], None],
     note: Note,
+    trace: Trace | None,
 ) -> dict[str, Any] | None:
     """Damage and time of every layer; None with a line where that cannot be told."""
     if request.bundle.kind != "stream":
@@ -303,6 +301,7 @@ def _layers(
             backend=request.backend,
             threads=request.threads,
             step=step,
+            trace=trace,
         )
         for name in names
     }
@@ -311,9 +310,7 @@ def _layers(
     found: dict[str, Any] = {}
     for name in names[1:]:
         try:
-            damage = measure_damage(
-                request.bundle, names[0], name, frames[:LAYER_FRAMES], step
-            )
+            damage = measure_damage(request.bundle, names[0], name, frames[:LAYER_FRAMES], step)
         except Exception as error:  # ONNX Runtime's own untyped exceptions, as for fp8 on a CPU
             note(f"no layers of '{name}': ONNX Runtime cannot run its graph apart ({error})")
             continue

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "models": "List the bundles at hand.",
+    "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",

@@ -11,6 +11,7 @@ import click
 from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, json_option, model_option, variant_option
 from ._progress import frame_progress
+from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from ..runtime.upscaler import UpscaleReport
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
+@trace_option
 @json_option
 def command(
     source: Path,
@@ -56,6 +58,7 @@ def command(
     threads: int,
     overwrite: bool,
     allow_untrained: bool,
+    trace_path: Path | None,
     as_json: bool,
 ) -> None:
     """Upscale the video INPUT four times into OUTPUT.
@@ -72,6 +75,7 @@ def command(
 
     options = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
     with (
+        open_trace(trace_path, overwrite=overwrite) as trace,
         Upscaler(
             model,
             backend=backend,
@@ -80,6 +84,7 @@ def command(
             colour_match=colour_match,
             threads=threads,
             allow_untrained=allow_untrained,
+            trace=trace,
         ) as upscaler,
         frame_progress(source.name) as progress,
     ):
