@@ -68,9 +68,8 @@ def owners(model: onnx.ModelProto) -> dict[str, str]:
             rank[node.name] = index
             name = node.name
         else:
-            name = max(
-                (owner.get(each, "") for each in node.input), key=lambda n: rank[n], default=""
-            )
+            sources = [owner.get(each, "") for each in node.input]
+            name = max(sources, key=rank.__getitem__, default="")
         owner.update(dict.fromkeys(node.output, name))
     return owner
 
@@ -148,7 +147,7 @@ class QuantizedTensor:
 
 
 def quantized_activations(model: onnx.ModelProto) -> list[QuantizedTensor]:
-    """Activations a graph rounds, with what their scales can hold; scales that vary are left out."""
+    """Activations a graph rounds, and what their scales hold; varying scales are left out."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     found = []
     for node in model.graph.node:

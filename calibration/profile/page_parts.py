@@ -19,6 +19,8 @@ MOST_LAYERS = 60
 
 MOST_RANGES = 40
 
+ABSENT = "-"
+
 SERIES_COLOURS = 6
 """Of the page; further variants use them again."""
 
@@ -81,7 +83,7 @@ def table_part(facts: Facts) -> str:
             [_number(r["drift"] and r["drift"]["slope_per_1000"], 4) for r in rows],
         ),
     ]
-    columns = [(head, cells) for head, cells in columns if any(cell != "–" for cell in cells)]
+    columns = [(head, cells) for head, cells in columns if any(cell != ABSENT for cell in cells)]
     # A row a figure and a column a variant: four variants fit a phone, twenty figures do not.
     heads = ["", *(r["variant"] for r in rows)]
     lines = [[head, *cells] for head, cells in columns]
@@ -153,8 +155,9 @@ def _layer_table(rows: Sequence[Facts], bad: bool) -> str:
     lines = []
     for index, row in enumerate(rows[:MOST_LAYERS]):
         share = (row["noise_to_signal"] or 0) / most
+        mark = " class=worst" if bad and not index else ""
         lines.append(
-            f'<tr{" class=worst" if bad and not index else ""}><td class="name">{escape(row["layer"])}</td>'
+            f'<tr{mark}><td class="name">{escape(row["layer"])}</td>'
             f"<td>{escape(row['op_type'])}</td>"
             f"<td>{_number(row['isolated_db'], 1)}</td><td>{_number(row['accumulated_db'], 1)}</td>"
             f"<td>{_number(row['reference_ms'], 3)}</td><td>{_number(row['variant_ms'], 3)}</td>"
@@ -257,16 +260,16 @@ def plots_part(facts: Facts) -> str:
         )
     ]
     if others:
-        for clip in facts["clips"]:
-            drawn.append(
-                _plot(
-                    f"Error over frames, {clip['name']}",
-                    {name: list(enumerate(values)) for name, values in clip["rms"].items()},
-                    colours,
-                    "frame",
-                    "RMS levels",
-                )
+        drawn += [
+            _plot(
+                f"Error over frames, {clip['name']}",
+                {name: list(enumerate(values)) for name, values in clip["rms"].items()},
+                colours,
+                "frame",
+                "RMS levels",
             )
+            for clip in facts["clips"]
+        ]
         drawn.append(_long_run(facts, colours))
         drawn.append(_events(facts, colours))
         drawn.append(
@@ -447,11 +450,12 @@ def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return ABSENT if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None) -> str | None:

@@ -71,7 +71,7 @@ def line_plot(
     ys = [py for points in shown.values() for _, py in points]
     if log:
         ys = [value for value in ys if value > 0] or [1e-6, 1.0]
-        y_axis = Axis(min(ys), max(max(ys), min(ys) * 10), log=True)
+        y_axis = Axis(min(ys), max(*ys, min(ys) * 10), log=True)
     else:
         low = 0.0 if zero else min(ys)
         y_axis = Axis(low, max(ys) * 1.05 if max(ys) > low else low + 1)
@@ -104,11 +104,9 @@ def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) ->
             return label + bar * (value - first) / span
 
         short = name if len(name) <= 40 else f"…{name[-39:]}"
-        note = (
-            f"{100 * clipped:.2g} % cut off"
-            if clipped
-            else f"{_used(low, high, seen_low, seen_high):.0%} used"
-        )
+        note = f"{_used(low, high, seen_low, seen_high):.0%} used"
+        if clipped:
+            note = f"{100 * clipped:.2g} % cut off"
         parts.append(
             f'<text x="{label - 6}" y="{top + 12}" text-anchor="end">{escape(short)}'
             f"<title>{escape(name)}</title></text>"
@@ -146,10 +144,8 @@ def _frame(inside: str, x_axis: Axis, y_axis: Axis, x: str, y: str) -> str:
             f'<text x="{LEFT - 5}" y="{top + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         )
     for tick in x_axis.ticks():
-        left = _x(x_axis, tick)
-        parts.append(
-            f'<text x="{left:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{tick:.4g}</text>'
-        )
+        left, below = _x(x_axis, tick), HEIGHT - BOTTOM + 15
+        parts.append(f'<text x="{left:.1f}" y="{below}" text-anchor="middle">{tick:.4g}</text>')
     middle = (TOP + HEIGHT - BOTTOM) / 2
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y)} over {escape(x)}">'

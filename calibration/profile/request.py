@@ -133,7 +133,5 @@ def read_clips(request: ProfileRequest, note: Callable[[str], None]) -> list[Cli
     sizes = {clip.size for clip in clips}
     if len(sizes) > 1:
         listed = ", ".join(f"{w}x{h}" for w, h in sorted(sizes))
-        note(
-            f"clips of different sizes ({listed}): figures are means over clips, speed is at the first's"
-        )
+        note(f"clips of different sizes ({listed}): speed is that at the first's")
     return clips

@@ -219,6 +219,7 @@ def _row(
         "p99_ms": speed["latency_ms"]["p99"],
         "cpu_ms": speed["cpu_ms"]["mean"],
         "time_ratio": ratio["median"] if ratio else None,
+        "time_ratio_high": ratio["high"] if ratio else None,
         "model_bytes": speed["model_bytes"],
         "memory_bytes": (speed["start"] or {}).get("memory_bytes"),
         "to_reference": _means([each.to_reference.get(name) for each in measured]),

@@ -41,7 +41,10 @@ class Judgement:
     """What does."""
 
     time_ratio: float | None
-    """Its time over the reference's; None where that is not settled."""
+    """Its time over the reference's; None where that was not measured."""
+
+    ratio_high: float | None
+    """Upper end of that ratio's interval: it is certainly faster where this is below 1."""
 
     first_fault: str | None = None
     """The layer that does most damage, where the pictures are bad."""
@@ -72,7 +75,12 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
     if row["drifts"]:
         faults.append(f"its error grows by {row['drift_growth']:.0%} over the long run")
     return Judgement(
-        row["variant"], not faults, faults, row["time_ratio"], worst_layer if faults else None
+        row["variant"],
+        not faults,
+        faults,
+        row["time_ratio"],
+        row["time_ratio_high"],
+        worst_layer if faults else None,
     )
 
 
@@ -94,7 +102,10 @@ def verdict(
     worth = [
         each
         for each in judgements
-        if each.good and each.time_ratio is not None and each.time_ratio < 1 - limits.least_gain
+        if each.good
+        and each.time_ratio is not None
+        and each.time_ratio < 1 - limits.least_gain
+        and (each.ratio_high or 0) < 1
     ]
     best = min(worth, key=lambda each: each.time_ratio or 1.0, default=None)
     if not judgements:
@@ -127,7 +138,10 @@ def _why_not(each: Judgement, clock: str) -> str:
         return f"No to {each.variant}: {', '.join(each.faults)}{layer}."
     if each.time_ratio is None:
         return f"{each.variant} looks right, but its time was not measured."
-    return f"{each.variant} looks right and takes {each.time_ratio:.0%} of the {clock}."
+    unsure = ""
+    if each.ratio_high is not None and each.ratio_high >= 1:
+        unsure = f", not certainly less (up to {each.ratio_high:.0%}; give --duration more)"
+    return f"{each.variant} looks right and takes {each.time_ratio:.0%} of the {clock}{unsure}."
 
 
 def _below(value: float | None, limit: float) -> bool:

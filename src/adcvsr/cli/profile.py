@@ -1,4 +1,4 @@
-"""`adcvsr profile BUNDLE --clips CLIPS...`: what a narrower precision costs and gives, on a page."""
+"""`adcvsr profile BUNDLE --clips CLIPS...`: what a narrower precision costs."""
 
 from __future__ import annotations
 
