@@ -4,8 +4,8 @@
     for batch in PairLoader(pairs, batch=8, workers=2):
         ...
 
-Parts: `data_options` what clips are like, `data_sources` files and clips from them (`data_decode`,
-`data_cuts`), `data_pairs` samples, `data_order` their order, `data_loader` batches.
+Parts: `data_options` what clips are like, `data_sources` files and clips from them (`data_decode`),
+`data_pairs` samples, `data_order` their order, `data_loader` batches.
 """
 
 from .data_loader import PairBatch, PairLoader, Pairs, SharedPairs
