@@ -1,6 +1,6 @@
 """Making a calibration set from videos.
 
-    build_set([Path("clips")], Path("set"), open_bundle("nano"), SetOptions(), report=print)
+build_set([Path("clips")], Path("set"), open_bundle("nano"), SetOptions(), report=print)
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from ..errors import (
     OutputNotWritableError,
 )
 from ..runtime.source import FileSource
+from ..synthetic import draw_clip
 from .calibration_set import (
     FRAMES,
     MANIFEST,
@@ -83,6 +84,10 @@ class SetOptions:
 
     max_frames: int = 300
     """Frames looked at in each clip."""
+
+    drawn: bool = True
+    """Add one run of drawn graphics: hard edges and full contrast as in titles and screens, which
+    footage hardly has and which clip badly without (docs/quantization.md)."""
 
     overwrite: bool = False
     """Replace an existing set."""
@@ -138,6 +143,9 @@ def build_set(
     runs = _read_runs(chosen, options)
     runs += _joined_runs(runs, options.runs // CUT_SHARE - _cuts(runs), report)
     require_content([run.frames for run in runs], "the calibration set")
+    if options.drawn:
+        frames = draw_clip(options.length, options.height, options.width)
+        runs.append(StoredRun(frames, None, {"drawn": True, "frames": len(frames), "cut": None}))
     manifest = {
         "calibration_schema": SET_SCHEMA,
         "network": network_facts(bundle),
@@ -267,9 +275,7 @@ def _corner(index: int, shape: tuple[int, ...], options: SetOptions) -> tuple[in
     return top, left
 
 
-def _run_facts(
-    run: Run, index: int, shape: tuple[int, ...], options: SetOptions
-) -> dict[str, Any]:
+def _run_facts(run: Run, index: int, shape: tuple[int, ...], options: SetOptions) -> dict[str, Any]:
     top, left = _corner(index, shape, options)
     luminance, motion, noise = (round(value, 2) for value in run.traits)
     return {

@@ -142,7 +142,7 @@ def open_set(path: Path) -> CalibrationSet:
                 "the set again"
             )
         runs = tuple(_runs(path, data, manifest["runs"]))
-        manifest["network"]["config_sha256"]  # noqa: B018 - its absence is damage
+        manifest["network"]["config_sha256"]
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, CalibrationError):
             raise

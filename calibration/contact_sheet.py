@@ -51,6 +51,8 @@ def _title(index: int, run: StoredRun) -> str:
     facts = run.facts
     if "joined" in facts:
         return f"{index}: {' | '.join(facts['joined'])}, joined at {run.cut}"
+    if "drawn" in facts:
+        return f"{index}: drawn graphics"
     traits = ", ".join(f"{name} {value:g}" for name, value in facts["traits"].items())
     cut = "" if run.cut is None else f", cut at {run.cut}"
     return f"{index}: {facts['clip']} from {facts['first_frame']}{cut}, {traits}"

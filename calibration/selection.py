@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ LEAST_CONTRAST = 2.0
 lens. Ranges measured on it would be those of the noise."""
 
 CUT_SHARE = 4
-"""One run in so many goes across a cut, where there are cuts; where there are none, as many are made
-by joining scenes."""
+"""One run in so many goes across a cut, where there are cuts; where there are none, as many are
+made by joining scenes."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _steady_runs(survey: ClipSurvey, length: int) -> list[Run]:
     borders = [0, *survey.cuts, len(survey.frames)]
     starts = [
         start
-        for begin, end in zip(borders, borders[1:], strict=False)
+        for begin, end in pairwise(borders)
         for start in range(begin, end - length + 1, length)
     ]
     return _visible([_run(survey, start, length, None) for start in starts])

@@ -45,7 +45,7 @@ class FrameTraits:
     cut."""
 
     noise: float
-    """Standard deviation of noise in flat areas, levels (Immerkaer 1996, on the flattest blocks)."""
+    """Standard deviation of noise in flat areas, levels (Immerkaer 1996, flattest blocks)."""
 
     contrast: float
     """Standard deviation of luma, levels."""

@@ -32,6 +32,9 @@ DRAWN_FRAMES = 25
 HEIGHT, WIDTH = 64, 96
 """Of the drawn clip, made multiples of the network's."""
 
+FP16_ROUNDS = (1, 31)
+"""ONNX Runtime from which QuantizeLinear rounds float16."""
+
 MOST_DB = 100.0
 """PSNR of equal pictures, for figures that must be finite."""
 
@@ -92,6 +95,28 @@ def compare_variants(
     )
 
 
+def why_not_judged(precision: str, high_precision: str, ort_version: str) -> str | None:
+    """Say why ONNX Runtime on this machine cannot tell a variant's figures, or None when it can.
+
+    Args:
+        precision: `int8` or `fp8`.
+        high_precision: Type of the rest of the graph.
+        ort_version: ONNX Runtime's.
+    """
+    if precision == "fp8":
+        return (
+            "ONNX Runtime's CPU kernels do not compute in fp8 as a GPU does, and refuse some fp8 "
+            "graphs; run 'adcvsr verify' on the target"
+        )
+    version = tuple(int(part) for part in ort_version.split(".")[:2])
+    if high_precision == "float16" and version < FP16_ROUNDS:
+        return (
+            f"ONNX Runtime {ort_version} truncates where float16 is quantized (26 dB instead of 36 "
+            "on one graph); 1.31 and later round; upgrade it, or run 'adcvsr verify' on the target"
+        )
+    return None
+
+
 def require_within(report: GateReport, gate: Gate, variant: str) -> None:
     """Hold figures against limits.
 
@@ -119,7 +144,7 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
 def to_json(report: GateReport, gate: Gate) -> dict[str, Any]:
     """Figures and the limits they were held to, for the manifest."""
     limits = {"least_psnr_db": gate.psnr_db, "most_drift_db": gate.drift_db}
-    return {**asdict(report), **limits, "against": REFERENCE}
+    return {"judged": True, **asdict(report), **limits, "against": REFERENCE}
 
 
 def long_clip(bundle: Bundle, frames: int) -> Iterator[Levels]:

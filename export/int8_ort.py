@@ -22,7 +22,7 @@ from ..errors import QuantizationError
 from .equalise import equalise
 from .graph_edit import GraphEdit, sort_nodes
 from .integer_ends import INPUT_ZERO_POINT, EndTensors, drop_float_ends, fold_ends
-from .observe import channel_ranges, observe, tensor_ranges
+from .observe import channel_ranges, least_error_ranges, observe, tie_ranges, widest_ranges
 from .recipe import Recipe
 from .weight_rounding import can_compensate, input_moments, round_weight, weight_scales
 
@@ -68,7 +68,10 @@ def quantize_int8_ort(
         equalise(edit, state, ranges)
     model = edit.finish()
     feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
-    measured = tensor_ranges(channel_ranges(model, tensors, feeds), state)
+    measured = widest_ranges(channel_ranges(model, tensors, feeds))
+    if recipe.activations.calibration == "mse":
+        measured = least_error_ranges(model, measured, feeds)
+    measured = tie_ranges(measured, state)
     edit = GraphEdit(model)
     overrides = _round_weights(edit, recipe, feeds)
     overrides |= _end_overrides(ends)
@@ -85,9 +88,7 @@ def quantized_tensors(edit: GraphEdit, recipe: Recipe) -> list[str]:
     """Tensors that get Q/DQ nodes: what the recipe's nodes read and write, weights left out."""
     activations = recipe.activations
     nodes = [
-        node
-        for node in edit.of_type(*activations.op_types)
-        if not activations.keeps(node.name)
+        node for node in edit.of_type(*activations.op_types) if not activations.keeps(node.name)
     ]
     data = 1  # sizes and the like are further inputs, except where an addition has two
     names = [

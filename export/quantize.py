@@ -1,6 +1,6 @@
 """Adding a quantized variant to a bundle: made by a recipe, counted, compared, then committed.
 
-    quantize_bundle(Path("nano"), recipe_for("int8", "cpu"), open_set(Path("set")), report=print)
+quantize_bundle(Path("nano"), recipe_for("int8", "cpu"), open_set(Path("set")), report=print)
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
-from .gate import compare_variants, require_within, to_json
+from .gate import compare_variants, require_within, to_json, why_not_judged
 from .int8_ort import quantize_int8_ort
+from .modelopt_quantize import quantize_modelopt
 from .recipe import Expectation, Recipe
 from .variants import require_new, stage_variant
 
 Report = Callable[[str], None]
+
+QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe], onnx.ModelProto]] = {
+    "onnxruntime": quantize_int8_ort,
+    "modelopt": quantize_modelopt,
+}
+"""By a recipe's tool."""
 
 MOST_NAMES = 6
 """Nodes an error names; the rest are counted."""
@@ -60,7 +67,7 @@ def quantize_bundle(
     bundle = Bundle(path)
     require_new(bundle, recipe.variant, overwrite=overwrite)
     calibration.require_fit(bundle)
-    model = quantize_int8_ort(bundle, calibration, recipe)
+    model = QUANTIZERS[recipe.tool](bundle, calibration, recipe)
     census = take_census(model, graph_sizes(bundle, calibration))
     report(census_line(recipe, census))
     require_expected(recipe, census)
@@ -70,16 +77,29 @@ def quantize_bundle(
         stage.write(text, recipe.text.encode())
         entry = variant_entry(model, graph, text, recipe, calibration, census)
         staged = stage.put(recipe.variant, entry, [graph, text])
-        distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
-        report(
-            f"parity: {distances.psnr_db:.1f} dB to fp32-onnx over {distances.frames} frames, "
-            f"{distances.calibration_psnr_db:.1f} dB on the calibration set, drift "
-            f"{distances.drift_db:+.2f} dB, at most {distances.max_level_error} levels"
-        )
-        require_within(distances, recipe.gate, recipe.variant)
-        entry["parity"] = to_json(distances, recipe.gate)
+        entry["parity"] = _prove(staged, recipe, calibration, report)
         stage.put(recipe.variant, entry, [graph, text])
         return stage.commit()
+
+
+def _prove(
+    staged: Bundle, recipe: Recipe, calibration: CalibrationSet, report: Report
+) -> dict[str, Any]:
+    """Compare with FP32 where that can be done here; what the manifest says of it."""
+    ort_version = tool_versions("onnxruntime")["onnxruntime"]
+    reason = why_not_judged(recipe.precision, recipe.high_precision, ort_version)
+    if reason is not None:
+        report(f"parity: not judged here, the variant is unproven: {reason}")
+        limits = {"least_psnr_db": recipe.gate.psnr_db, "most_drift_db": recipe.gate.drift_db}
+        return {"judged": False, "reason": reason, **limits}
+    distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
+    report(
+        f"parity: {distances.psnr_db:.1f} dB to fp32-onnx over {distances.frames} frames, "
+        f"{distances.calibration_psnr_db:.1f} dB on the calibration set, drift "
+        f"{distances.drift_db:+.2f} dB, at most {distances.max_level_error} levels"
+    )
+    require_within(distances, recipe.gate, recipe.variant)
+    return to_json(distances, recipe.gate)
 
 
 def variant_entry(
@@ -95,7 +115,7 @@ def variant_entry(
         "file": graph,
         "recipe": {"name": recipe.name, "file": text},
         "opset": next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
-        "state_dtype": "float32",
+        "state_dtype": recipe.high_precision,
         "nodes": len(model.graph.node),
         "census": census.to_json(),
         "calibration": {
@@ -149,5 +169,5 @@ def tool_versions(tool: str) -> dict[str, str]:
     """Versions of what makes the graph, for the manifest."""
     from importlib.metadata import version
 
-    packages = {"onnxruntime": ("onnx", "onnxruntime"), "modelopt": ("onnx", "nvidia-modelopt")}
-    return {package: version(package) for package in packages[tool]}
+    packages = ("onnx", "onnxruntime", *(["nvidia-modelopt"] if tool == "modelopt" else []))
+    return {package: version(package) for package in packages}

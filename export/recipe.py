@@ -15,6 +15,7 @@ from typing import Any
 
 from ..config import nearest
 from ..errors import ConfigError, InputNotFoundError, missing_package
+from ..targets import target, why_not
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -23,6 +24,9 @@ FORMAT = 1
 TOOLS = ("onnxruntime", "modelopt")
 ROUNDINGS = ("compensated", "nearest")
 PRECISIONS = ("int8", "fp8")
+
+FAMILIES = {87: "orin"}
+"""Recipe family by SM; all other GPUs are `rtx`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,8 @@ class Activations:
     """Bring the channels of a tensor to one range first (`onnxruntime` only)."""
 
     calibration: str = "max"
-    """`max`, or `entropy`, which clips highlights (`modelopt` only)."""
+    """How ranges are chosen. `max`: they hold every value. `mse` (`onnxruntime` only): the least
+    squared error, rare extremes cut off. `entropy` (`modelopt` only) clips highlights."""
 
     def keeps(self, name: str) -> bool:
         """Whether a node is left alone."""
@@ -120,23 +125,23 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def recipe_for(precision: str, target: str) -> Recipe:
+def recipe_for(precision: str, target_name: str) -> Recipe:
     """Choose a packaged recipe.
 
     Args:
         precision: `int8` or `fp8`.
-        target: `cpu`, or a device's or family's name.
+        target_name: A name of `adcvsr targets`; `cpu` is one of them.
 
     Raises:
-        ConfigError: No recipe of this precision for the target.
+        ConfigError: There is no such target, or it does not run the precision; the reason is given.
     """
-    name = f"{precision}-{target}"
-    if name not in recipe_names():
-        raise ConfigError(
-            f"no recipe for --precision {precision} --target {target}; there is: "
-            f"{', '.join(recipe_names())}"
-        )
-    return read_recipe(FOLDER / f"{name}.toml")
+    device = target(target_name)
+    family = FAMILIES.get(device.sm or 0, "rtx") if device.sm else "cpu"
+    backend = "tensorrt" if device.sm else "ort-cpu"
+    reason = why_not(device.sm, backend, precision)
+    if reason is not None:
+        raise ConfigError(f"no {precision} on {target_name} ({device.device}): {reason}")
+    return read_recipe(FOLDER / f"{precision}-{family}.toml")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -185,7 +190,7 @@ def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:
     _require_known("tool", recipe.tool, TOOLS)
     _require_known("rounding", recipe.weights.rounding, ROUNDINGS)
     _require_known("precision", recipe.precision, PRECISIONS)
-    _require_known("calibration", recipe.activations.calibration, ("max", "entropy"))
+    _require_known("calibration", recipe.activations.calibration, ("max", "mse", "entropy"))
     _require_known("high_precision", recipe.high_precision, ("float32", "float16"))
     return recipe
 

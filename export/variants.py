@@ -1,10 +1,10 @@
 """Adding a variant to a bundle: other variants untouched, the bundle whole at every moment.
 
-    with stage_variant(path) as stage:
-        (stage.folder / "int8-ort.onnx").write_bytes(graph)
-        stage.put("int8-ort", entry, ["int8-ort.onnx"])
-        ...  # the stage is a bundle of its own: replay it, prove it
-        stage.commit()
+with stage_variant(path) as stage:
+    (stage.folder / "int8-ort.onnx").write_bytes(graph)
+    stage.put("int8-ort", entry, ["int8-ort.onnx"])
+    ...  # the stage is a bundle of its own: replay it, prove it
+    stage.commit()
 """
 
 from __future__ import annotations

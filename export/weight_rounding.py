@@ -45,7 +45,9 @@ def can_compensate(node: onnx.NodeProto, weight: Floats) -> bool:
     )
 
 
-def input_moments(node: onnx.NodeProto, weight: Floats, inputs: Iterable[Floats]) -> npt.NDArray[np.float64]:
+def input_moments(
+    node: onnx.NodeProto, weight: Floats, inputs: Iterable[Floats]
+) -> npt.NDArray[np.float64]:
     """Mean outer product of what each output pixel is computed from.
 
     Args:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ..bundle import Bundle
 from ..errors import BackendUnavailableError
 from .session import Session
+from .variant_choice import VariantChoice, choose_variant
 
 BACKENDS = ("ort-cpu",)
 """Backends of this version, best first."""
 
-DEFAULT_VARIANT = {"ort-cpu": "fp32-onnx"}
-"""Variant each backend runs when none is asked for."""
+VARIANTS = {"ort-cpu": ("fp32-onnx", "int8-ort")}
+"""Variants each backend can run, the most precise first; see `choose_variant`."""
 
 
 def create_session(
@@ -21,7 +22,8 @@ def create_session(
     Args:
         bundle: An opened bundle.
         backend: One of `BACKENDS`, or `auto` for the best present.
-        variant: A variant's id; None takes the backend's default.
+        variant: A variant's id; None takes the one that is faster on this machine, and the
+            session's `variant_reason` says why.
         threads: Threads of a CPU backend; 0 for all processors.
 
     Raises:
@@ -34,9 +36,18 @@ def create_session(
         raise BackendUnavailableError(
             f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
         )
-    from .ort_session import OrtCpuSession, import_onnxruntime
+    from .ort_session import OrtCpuSession, import_onnxruntime, usable_processors
 
-    import_onnxruntime()
-    return OrtCpuSession(
-        bundle, bundle.variant(variant or DEFAULT_VARIANT[chosen]), threads=threads
-    )
+    engine = f"{chosen} {import_onnxruntime().__version__}"
+    choice = VariantChoice(variant or "", "")
+    if variant is None:
+        choice = choose_variant(
+            bundle,
+            VARIANTS[chosen],
+            engine=engine,
+            threads=threads or usable_processors(),
+            open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+        )
+    session = OrtCpuSession(bundle, bundle.variant(choice.variant), threads=threads)
+    session.variant_reason = choice.reason
+    return session

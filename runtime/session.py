@@ -35,6 +35,8 @@ class Session(ABC):
     def __init__(self, bundle: Bundle, variant: Variant) -> None:
         self.bundle = bundle
         self.variant = variant
+        self.variant_reason = ""
+        """Why this variant, where it was chosen among several."""
         self._size: tuple[int, int] | None = None
         self._active = False
 

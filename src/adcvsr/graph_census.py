@@ -128,9 +128,7 @@ def take_census(model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) ->
 Producers = Mapping[str, "onnx.NodeProto"]
 
 
-def _precision(
-    node: onnx.NodeProto, types: Mapping[str, TensorType], producers: Producers
-) -> str:
+def _precision(node: onnx.NodeProto, types: Mapping[str, TensorType], producers: Producers) -> str:
     data, weight = (_stored(name, types, producers) for name in node.input[:2])
     if data == weight:
         return data

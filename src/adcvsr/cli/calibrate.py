@@ -13,9 +13,7 @@ from ._progress import frame_progress
 SIZE = re.compile(r"(\d+)x(\d+)")
 
 
-def _parse_size(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[int, int]:
+def _parse_size(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
     match = SIZE.fullmatch(value)
     if match is None:
         raise click.BadParameter(f"expected WIDTHxHEIGHT such as 128x64, got '{value}'")
@@ -53,6 +51,12 @@ def _parse_size(
     help="Divide the clips' sides by N first: 4 makes inputs of full-resolution footage.",
 )
 @click.option("--frames", default=300, show_default=True, help="Frames looked at in each clip.")
+@click.option(
+    "--drawn/--no-drawn",
+    default=True,
+    show_default=True,
+    help="Add a run of drawn graphics: titles and screens clip badly without.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace SET if it exists.")
 def command(
     clips: tuple[Path, ...],
@@ -63,6 +67,7 @@ def command(
     size: tuple[int, int],
     reduce: int,
     frames: int,
+    drawn: bool,
     overwrite: bool,
 ) -> None:
     """Choose the frames a network is quantized by, from CLIPS: videos like those it will meet.
@@ -80,6 +85,7 @@ def command(
         height=size[1],
         reduce=reduce,
         max_frames=frames,
+        drawn=drawn,
         overwrite=overwrite,
     )
     with frame_progress("clips") as progress:
