@@ -8,7 +8,7 @@ state takes part, as what was written is what is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,12 @@ CHANNELWISE = frozenset({"Add", "Relu", "Resize", "MaxPool", "AveragePool", "Ide
 LARGEST_FACTOR = 1000.0
 """A channel narrower than the widest by more is nearly dead; its noise is not blown up."""
 
-Ranges = Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+POSITIVE_ONLY = frozenset({"Relu", "MaxPool"})
+"""Of these, the operators that let only positive factors through."""
+
+Floats = npt.NDArray[np.float32]
+Range = tuple[Floats, Floats]
+Ranges = Mapping[str, Range]
 """By tensor: lowest and highest value of each channel."""
 
 
@@ -38,23 +43,35 @@ def equalise(edit: GraphEdit, state: Mapping[str, str], ranges: Ranges) -> dict[
         Factor of each channel by tensor, for the tensors that were scaled.
     """
     classes = _channel_classes(edit, state)
+    positive = {name for node in edit.of_type(*POSITIVE_ONLY) for name in node.output}
     factors: dict[str, Floats] = {}
     for tensors in classes:
         measured = [ranges[tensor] for tensor in tensors if tensor in ranges]
         if not measured:
             continue
-        spans = [np.maximum(-low, high) for low, high in measured]
-        span = np.max(spans, axis=0)
-        if not span.max() > 0:
-            continue
-        factor = span.max() / np.maximum(span, span.max() / LARGEST_FACTOR)
-        factors |= dict.fromkeys(tensors, factor.astype(np.float32))
+        factor = _factor(measured, signed=not positive & set(tensors))
+        if factor is not None:
+            factors |= dict.fromkeys(tensors, factor)
     for node in edit.of_type("Conv"):
         _scale(edit, node, factors)
     return factors
 
 
-Floats = npt.NDArray[np.float32]
+def _factor(measured: Sequence[Range], *, signed: bool) -> Floats | None:
+    """Factor of each channel of a group; None where it is zero throughout.
+
+    Where signs may change, each channel's longer side becomes the positive one: the shorter sides
+    lie on one side then, which a zero point makes use of.
+    """
+    low = np.min([low for low, _ in measured], axis=0)
+    high = np.max([high for _, high in measured], axis=0)
+    span = np.maximum(-low, high)
+    if not span.max() > 0:
+        return None
+    factor = span.max() / np.maximum(span, span.max() / LARGEST_FACTOR)
+    sign = np.where(-low > high, -1, 1) if signed else 1
+    scaled: Floats = (factor * sign).astype(np.float32)
+    return scaled
 
 
 def _scale(edit: GraphEdit, node: onnx.NodeProto, factors: Mapping[str, Floats]) -> None:
@@ -91,7 +108,7 @@ def _channel_classes(edit: GraphEdit, state: Mapping[str, str]) -> list[list[str
             for name in [*data[: None if node.op_type == "Add" else 1], node.output[0]]:
                 ties.join(data[0], name)
             fixed |= set() if node.op_type == "Add" else set(data[1:])
-        else:
+        elif node.op_type != "Shape":
             fixed |= {*data, *node.output}
     return [group for group in ties.groups() if not fixed & set(group)]
 
