@@ -32,7 +32,7 @@ from adcvsr.export.equalise import equalise
 from adcvsr.export.gate import why_not_judged
 from adcvsr.export.graph_edit import GraphEdit
 from adcvsr.export.integer_ends import fold_ends
-from adcvsr.export.observe import channel_ranges, observe, least_error_ranges, tie_ranges
+from adcvsr.export.observe import channel_ranges, least_error_ranges, observe, tie_ranges
 from adcvsr.export.quantize import quantize_bundle
 from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
@@ -98,7 +98,7 @@ def test_the_command_adds_a_proven_variant(
     assert abs(entry["parity"]["drift_db"]) < 0.5
     assert entry["calibration"]["digest"] == calibration.digest
     assert entry["census"] == {
-        "int8": {"nodes": 17, "convolutions": 1.0, "multiply_adds": 1.0, "weights": 1.0}
+        "int8": {"nodes": 14, "convolutions": 1.0, "multiply_adds": 1.0, "weights": 1.0}
     }
     assert bundle.read(entry["recipe"]["file"]) == recipe.read_bytes()
     # The variant that was there is as it was.
@@ -126,7 +126,7 @@ def test_no_float_at_full_resolution(
         str(bundle_path / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
     )
     kinds = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert kinds.count("QLinearConv") == 17
+    assert kinds.count("QLinearConv") == 14
     assert "Conv" not in kinds
     assert "Add" not in kinds
 
@@ -165,7 +165,8 @@ def test_what_is_not_proven_is_not_written(
     with pytest.raises(QuantizationError, match=r"expects 100.0%; not in it: unet.down_blocks.1"):
         quantize(bundle_path, kept, calibration)
     graph = bundle_path / "fp32-onnx.onnx"
-    graph.write_bytes(graph.read_bytes() + b"\0")
+    raw = graph.read_bytes()
+    graph.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(BundleError, match="changed after"):
         quantize(bundle_path, write_recipe(tmp_path), calibration)
     after = digests(bundle_path)
@@ -231,8 +232,7 @@ def test_equalised_and_folded_graphs_are_the_same_function(
         widest = np.maximum(-low, high)
         assert widest.min() > 0.3 * widest.max()
     # Without rounding and limits, which are uint8's: all but the border is half a level lower.
-    convolution = "conv2d_17"
-    assert convolution == ends.picture_out
+    convolution = ends.picture_out
     original = calibration_feeds(bundle, calibration)
     pairs = zip(
         observe(model, [convolution], original[:6]),
