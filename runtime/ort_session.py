@@ -44,14 +44,15 @@ class OrtCpuSession(Session):
         # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
         options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
         options.log_severity_level = 3  # errors; warnings are about graph clean-up
-        graph = self.bundle.read(self.variant.file)
-        try:
-            self._runtime = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own untyped exceptions
-            raise BackendUnavailableError(
-                f"ONNX Runtime {ort.__version__} cannot load variant '{self.variant.id}' of "
-                f"'{self.bundle.name}': {error}"
-            ) from error
+        providers = ["CPUExecutionProvider"]
+        with self.bundle.graph(self.variant, self.variant.file) as graph:
+            try:
+                self._runtime = ort.InferenceSession(graph, options, providers=providers)
+            except Exception as error:  # onnxruntime raises its own untyped exceptions
+                raise BackendUnavailableError(
+                    f"ONNX Runtime {ort.__version__} cannot load variant '{self.variant.id}' of "
+                    f"'{self.bundle.name}': {error}"
+                ) from error
         self._check_interface()
         self._binding = self._runtime.io_binding()
 
