@@ -1,4 +1,4 @@
-"""Measuring bundles on real pictures: evaluation against ground truth.
+"""Measuring bundles on real pictures: evaluation against known truth.
 
-adcvsr evaluate nano --images FOLDER --clips FOLDER
+adcvsr evaluate FOLDER --model nano
 """

@@ -1,152 +1,151 @@
-"""How much better than bicubic a bundle is, on images and clips with known truth.
+"""How good bundles are on images and clips with known truth, beside bicubic and Lanczos.
 
-Protocol: the truth is cut to a multiple of 8 and reduced x1/4 by antialiased bicubic (a = -0.5,
-uint8); the bundle and plain bicubic bring it back; PSNR and SSIM on BT.601 luma, a border of 4
-pixels left out. Images start from zero state; clips run in order with carried state.
+Protocol: the truth is cut to a multiple of 8 and reduced x1/4 by a degradation; every method brings
+it back; a border of 4 pixels is left out of every measure (docs/metrics.md). Images start from zero
+state; clips run in order with carried state. Frames are streamed: memory does not grow with a clip.
+
+    with open_methods(["nano"]) as bundles:
+        evaluation = evaluate([*baselines(), *bundles], find_truth([folder]), usable_metrics("all"))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
-import av
-import numpy as np
-import numpy.typing as npt
-
-from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media, read_clip, read_image
-from ..config import SCALE
-from ..errors import InputNotFoundError, UnreadableVideoError
-from ..metrics import limit_size, psnr_y, resize_bicubic, ssim_y
-from ..runtime.session import Session
+from ..metrics import StreamMeter, TruthStream, UsableMetrics, VmafProcess
+from ..metrics.stream import Moment
+from .methods import Method
+from .scores import ClipScores, Evaluation
+from .strip import Strip
+from .truth import Levels, TruthOptions, count_frames, is_image, read_pairs
 
 BORDER_PX = 4
-TRUTH_MULTIPLE = 8
-LEAST_SIDE_PX = 24
-"""SSIM's window and the border must fit."""
+"""Left out on each side: there every method lacks context."""
 
-Levels = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Score:
-    """Figures of one image or clip (means over its frames), or of a whole set."""
-
-    name: str
-    frames: int
-    psnr_y: float
-    """dB, the bundle."""
-    psnr_y_bicubic: float
-    """dB, plain bicubic."""
-    ssim_y: float
-    """The bundle."""
-    ssim_y_bicubic: float
-    """Plain bicubic."""
-
-    @property
-    def gain_db(self) -> float:
-        """PSNR-Y of the bundle over bicubic's."""
-        return self.psnr_y - self.psnr_y_bicubic
+TRUTH = "truth"
+"""Row of the truth itself, where a measure means something for it: the floor of `warp`."""
 
 
 def evaluate(
-    session: Session,
+    methods: Sequence[Method],
     files: Sequence[Path],
+    metrics: UsableMetrics,
     *,
-    max_frames: int = 50,
-    max_side_px: int = 960,
-    progress: Callable[[Score], None] | None = None,
-) -> list[Score]:
-    """Score files one by one.
+    options: TruthOptions | None = None,
+    strip: Strip | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    done: Callable[[ClipScores], None] | None = None,
+) -> Evaluation:
+    """Measure every method on every file.
 
     Args:
-        session: Opened.
-        files: Images and videos; a video gives its first `max_frames` frames.
-        max_frames: Frames of each video.
-        max_side_px: Videos with a longer side are reduced to it first, which removes camera and
-            codec blur from the truth.
-        progress: Called with each score as it is known.
+        methods: Bundles and baselines, opened.
+        files: Images and videos, as `find_truth` lists them.
+        metrics: What to measure.
+        options: How truth is read and reduced.
+        strip: Shown every frame, to find the worst crops.
+        progress: Called with frames done and expected.
+        done: Called with the figures of each file as they are known.
 
     Returns:
-        One score a file, in order.
+        One `ClipScores` a file, in order.
 
     Raises:
-        UnreadableVideoError: A file cannot be read as image or video.
+        UnreadableVideoError: A file cannot be read as image or video, or is too small.
     """
-    scores = []
-    for file in files:
-        try:
-            score = _score(session, file.name, _truth(file, max_frames, max_side_px))
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise UnreadableVideoError(f"cannot evaluate on '{file}': {error}") from error
-        scores.append(score)
+    options = options or TruthOptions()
+    expected = sum(count_frames(file, options.frames) for file in files)
+    counted = 0
+
+    def step() -> None:
+        nonlocal counted
+        counted += 1
         if progress is not None:
-            progress(score)
-    return scores
+            progress(counted, expected)
+
+    result = Evaluation([method.name for method in methods], metrics.metrics)
+    for file in files:
+        run = _ClipRun(file, methods, metrics, strip)
+        result.clips.append(run.measure(options, step))
+        if done is not None:
+            done(result.clips[-1])
+    return result
 
 
-def find_truth(paths: Sequence[Path]) -> list[Path]:
-    """Images and videos among the paths, those in folders included.
+class _ClipRun:
+    """One file on its way through all methods, frame by frame."""
 
-    Raises:
-        InputNotFoundError: A path does not exist, or there is nothing to evaluate on.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += find_media(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputNotFoundError(f"no file or folder '{path}'")
-    if not files:
-        folders = ", ".join(f"'{path}'" for path in paths)
-        raise InputNotFoundError(f"no image or video in {folders}")
-    return files
+    def __init__(
+        self,
+        file: Path,
+        methods: Sequence[Method],
+        metrics: UsableMetrics,
+        strip: Strip | None,
+    ) -> None:
+        self.file, self.methods, self.metrics, self.strip = file, methods, metrics, strip
+        self.meters: dict[str, StreamMeter] = {}
+        self.reasons: dict[str, str] = {}
+        self.size = (0, 0)
 
+    def measure(self, options: TruthOptions, step: Callable[[], None]) -> ClipScores:
+        """Run the file and return its figures."""
+        for method in self.methods:
+            method.reset()
+        truth, frames = TruthStream(BORDER_PX), 0
+        with ExitStack() as stack, ThreadPoolExecutor(len(self.methods)) as pool:
+            for image, low in read_pairs(self.file, options):
+                moment = truth.step(image)
+                if not frames:
+                    self._start(image, stack)
+                outputs = {method.name: method.upscale(low) for method in self.methods}
+                self._add(image, outputs, moment, pool)
+                if self.strip is not None:
+                    self.strip.show(self.file, frames, low, outputs, image)
+                frames += 1
+                step()
+            return self._scores(frames)
 
-def mean_score(scores: Sequence[Score], name: str = "mean") -> Score:
-    """Mean over files, each counting the same."""
-    return Score(
-        name,
-        sum(s.frames for s in scores),
-        *(
-            float(np.mean([getattr(s, field) for s in scores]))
-            for field in ("psnr_y", "psnr_y_bicubic", "ssim_y", "ssim_y_bicubic")
-        ),
-    )
+    def _start(self, image: Levels, stack: ExitStack) -> None:
+        """Make the meters, now that the size is known, and note what cannot be measured."""
+        self.size = (image.shape[1], image.shape[0])
+        height, width = (side - 2 * BORDER_PX for side in image.shape[:2])
+        for metric in self.metrics.metrics:
+            if metric.temporal and is_image(self.file):
+                self.reasons[metric.name] = "an image has no motion"
+            elif min(height, width) < metric.least_px:
+                self.reasons[metric.name] = (
+                    f"{width}x{height} pixels without the border, needs {metric.least_px} a side"
+                )
+        possible = {m.name: m for m in self.metrics.metrics if m.name not in self.reasons}
+        for method in self.methods:
+            vmaf = None
+            if "vmaf" in possible and self.metrics.ffmpeg is not None:
+                vmaf = stack.enter_context(VmafProcess(self.metrics.ffmpeg, height, width))
+            self.meters[method.name] = StreamMeter(possible.values(), vmaf)
+        if "warp" in possible:
+            self.meters[TRUTH] = StreamMeter([possible["warp"]])
 
+    def _add(
+        self, image: Levels, outputs: dict[str, Levels], moment: Moment, pool: ThreadPoolExecutor
+    ) -> None:
+        """Measure all methods at once; what they share is computed first, once."""
+        if TRUTH in self.meters:
+            self.meters[TRUTH].add(image, moment)
+        _ = moment.truth.full_luma
+        jobs = [
+            pool.submit(self.meters[name].add, output, moment) for name, output in outputs.items()
+        ]
+        for job in jobs:
+            job.result()
 
-def _truth(file: Path, max_frames: int, max_side_px: int) -> Iterable[Levels]:
-    """Frames of the truth, cut to the multiple."""
-    if file.suffix.lower() in IMAGE_SUFFIXES:
-        frames: Iterable[Levels] = [read_image(file)]
-    else:
-        frames = (limit_size(image, max_side_px) for image in islice(read_clip(file), max_frames))
-    for image in frames:
-        height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])
-        yield image[:height, :width]
-
-
-def _score(session: Session, name: str, truth: Iterable[Levels]) -> Score:
-    session.reset()
-    rows = []
-    for image in truth:
-        height, width = image.shape[:2]
-        if min(height, width) < LEAST_SIDE_PX:
-            raise ValueError(f"{width}x{height} pixels, needs at least {LEAST_SIDE_PX} a side")
-        low = resize_bicubic(image, height // SCALE, width // SCALE)
-        upscaled, bicubic = session.infer(low), resize_bicubic(low, height, width)
-        rows.append(
-            [
-                metric(picture, image, BORDER_PX)
-                for metric in (psnr_y, ssim_y)
-                for picture in (upscaled, bicubic)
-            ]
-        )
-    if not rows:
-        raise ValueError("no frames")
-    ours_psnr, bicubic_psnr, ours_ssim, bicubic_ssim = np.mean(rows, axis=0).tolist()
-    return Score(name, len(rows), ours_psnr, bicubic_psnr, ours_ssim, bicubic_ssim)
+    def _scores(self, frames: int) -> ClipScores:
+        figures = {name: meter.means() for name, meter in self.meters.items()}
+        for metric in self.metrics.metrics:
+            if metric.temporal and all(f.get(metric.name) is None for f in figures.values()):
+                hidden = "no pixel is visible in two frames"
+                reason = "one frame, no motion to measure" if frames == 1 else hidden
+                self.reasons.setdefault(metric.name, reason)
+        return ClipScores(self.file, frames, self.size, figures, self.reasons)

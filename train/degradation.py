@@ -1,128 +1,165 @@
-"""From high-resolution clips to what a camera would have given: blur, x1/4, noise, compression.
+"""From high-resolution clips to what a camera or a website would have given.
 
-A light pipeline for pretraining. Every range is a config value; a share of clips stays clean, so
-that one network serves both clean and slightly degraded input.
+The order is RealBasicVSR's: two rounds of blur, resize, noise and JPEG, then, in a drawn order, a
+video codec and the reduction to a quarter with a last sinc filter. A camera's sensor and sharpening
+come between the reduction and the codec. Every range is a value of `Degradation`.
+
+    low = degrade(clip, PRESETS["camera"], rng)
 """
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..clips import read_clip, write_clip
 from ..config import SCALE
-from ..errors import ConfigError
+from .degradation_blur import Blur, blur_frames
+from .degradation_codec import (
+    VideoCodec,
+    compress_frames,
+    levels_from_planes,
+    planes_from_levels,
+)
+from .degradation_draw import check_share, check_weights, draw_kind
+from .degradation_jpeg import Jpeg, jpeg_frames
+from .degradation_noise import Noise, add_noise
+from .degradation_resize import FILTERS, Resize, resize_frames, resize_planes
+from .degradation_sensor import Sensor, Sharpen, sense_frames, sharpen_frames
+
+Levels = npt.NDArray[np.uint8]
+
+CLEAN_FILTER = "antialiased"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of blur, resize, noise and JPEG, each of which may be left out."""
+
+    blur: Blur | None = None
+    """Before everything else."""
+
+    resize: Resize | None = None
+    """Up or down, by a factor that drifts."""
+
+    noise: Noise | None = None
+    """New in every frame."""
+
+    jpeg: Jpeg | None = None
+    """Each frame by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """How far training input departs from clean bicubic x1/4.
+    """How low-resolution clips are made; stages that are None are left out, and all are by default.
 
-    Ranges are (low, high), drawn uniformly, one draw a clip.
+    So `Degradation()` is the field's clean bicubic reduction.
     """
 
-    clean_share: float = 0.5
-    """Share of clips with no degradation but the x1/4 reduction, in [0, 1]."""
+    clean_share: float = 0.0
+    """Share of clips that only get the clean reduction, whatever else is set, in [0, 1]."""
 
-    blur_sigma_px: tuple[float, float] = (0.0, 1.6)
-    """Gaussian blur before the reduction, in high-resolution pixels; 0 is none."""
+    first: Round | None = None
+    """First round, at the truth's resolution."""
 
-    noise_sigma: tuple[float, float] = (0.0, 4.0)
-    """Gaussian sensor noise after the reduction, in levels of 255; 0 is none."""
+    second: Round | None = None
+    """Second round, at the size the first one left."""
 
-    crf: tuple[int, int] = (16, 30)
-    """H.264 constant rate factor of the low-resolution clip; higher is worse."""
+    reduction: Mapping[str, float] = field(default_factory=lambda: {CLEAN_FILTER: 1.0})
+    """Weights of the filters that bring the clip to a quarter of its truth."""
+
+    sinc: Blur | None = None
+    """Filter after the reduction."""
+
+    sensor: Sensor | None = None
+    """A camera's noise, after the reduction."""
+
+    sharpen: Sharpen | None = None
+    """A camera's sharpening, after the sensor."""
+
+    codec: VideoCodec | None = None
+    """Video compression."""
+
+    codec_last_share: float = 1.0
+    """Share of clips compressed after the reduction, as in a camera; the others before it, as when
+    a video is made smaller. RealBasicVSR shuffles the two: 0.5."""
 
     def __post_init__(self) -> None:
-        """Check the ranges.
+        """Check the values.
 
         Raises:
-            ConfigError: A share outside [0, 1] or a range upside down.
+            ConfigError: One makes no sense.
         """
-        if not 0 <= self.clean_share <= 1:
-            raise ConfigError(f"clean_share={self.clean_share}, expected a share in [0, 1]")
-        for name in ("blur_sigma_px", "noise_sigma", "crf"):
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ConfigError(f"{name}=({low}, {high}), expected 0 <= low <= high")
+        check_share("clean_share", self.clean_share)
+        check_share("codec_last_share", self.codec_last_share)
+        check_weights("reduction", self.reduction, FILTERS)
 
 
-def degrade(
-    clip: npt.NDArray[np.uint8], degradation: Degradation, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def degrade(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:
     """Make the low-resolution input of a clip.
 
     Args:
-        clip: (T, H, W, 3) uint8 RGB; H and W multiples of 8 (H.264's 4:2:0 after the reduction).
+        clip: (T, H, W, 3) uint8 RGB; H and W multiples of 4.
         degradation: The ranges.
         rng: Decides everything drawn; equal states give equal results.
 
     Returns:
+        (T, H/4, W/4, 3) uint8 RGB, aligned with the clip: no stage shifts the picture.
+    """
+    if rng.random() < degradation.clean_share:
+        return reduce_clip(clip)
+    frames, height, width = planes_from_levels(clip), *clip.shape[1:3]
+    for stage in (degradation.first, degradation.second):
+        if stage:
+            frames = _run_round(frames, stage, rng)
+    codec, codec_last = degradation.codec, rng.random() < degradation.codec_last_share
+    if codec and not codec_last:
+        frames = compress_frames(frames, codec, rng, truth_px=height * width)
+    method = draw_kind(rng, degradation.reduction)
+    size = (height // SCALE, width // SCALE)
+    frames = [resize_planes(frame, size, method) for frame in frames]
+    frames = _run_camera(frames, degradation, rng)
+    if codec and codec_last:
+        frames = compress_frames(frames, codec, rng, truth_px=height * width)
+    return levels_from_planes(frames)
+
+
+def reduce_clip(clip: Levels) -> Levels:
+    """Reduce a clip x1/4 by antialiased bicubic, the field's clean input.
+
+    Args:
+        clip: (T, H, W, 3) uint8 RGB; H and W multiples of 4.
+
+    Returns:
         (T, H/4, W/4, 3) uint8 RGB.
     """
-    clean = rng.random() < degradation.clean_share
-    blur = 0.0 if clean else rng.uniform(*degradation.blur_sigma_px)
-    low = reduce_clip(clip, blur_sigma_px=blur)
-    if clean:
-        return low
-    noise = rng.uniform(*degradation.noise_sigma)
-    if noise:
-        noisy = low + rng.normal(0.0, noise, low.shape).astype(np.float32)
-        low = (noisy + 0.5).clip(0, 255).astype(np.uint8)
-    return compress(low, crf=int(rng.integers(degradation.crf[0], degradation.crf[1] + 1)))
+    size = (clip.shape[1] // SCALE, clip.shape[2] // SCALE)
+    planes = planes_from_levels(clip)
+    return levels_from_planes([resize_planes(frame, size, CLEAN_FILTER) for frame in planes])
 
 
-def reduce_clip(
-    clip: npt.NDArray[np.uint8], *, blur_sigma_px: float = 0.0
-) -> npt.NDArray[np.uint8]:
-    """Reduce a clip x1/4 by antialiased bicubic, after an optional Gaussian blur.
-
-    Args:
-        clip: (T, H, W, 3) uint8, H and W multiples of 4.
-        blur_sigma_px: In high-resolution pixels.
-
-    Returns:
-        (T, H/4, W/4, 3) uint8.
-    """
-    frames = []
-    for image in clip:
-        planes = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        if blur_sigma_px > 0.1:
-            planes = _gaussian_blur(planes, blur_sigma_px)
-        size = (image.shape[0] // SCALE, image.shape[1] // SCALE)
-        small = F.interpolate(planes, size=size, mode="bicubic", antialias=True)
-        frames.append((small[0].permute(1, 2, 0) + 0.5).clamp(0, 255).byte().numpy())
-    return np.stack(frames)
+def _run_round(frames: list[Tensor], stage: Round, rng: np.random.Generator) -> list[Tensor]:
+    if stage.blur:
+        frames = blur_frames(frames, stage.blur, rng)
+    if stage.resize:
+        frames = resize_frames(frames, stage.resize, rng)
+    if stage.noise:
+        frames = add_noise(frames, stage.noise, rng)
+    if stage.jpeg:
+        frames = jpeg_frames(frames, stage.jpeg, rng)
+    return frames
 
 
-def _gaussian_blur(planes: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian on (1, C, H, W), edges replicated."""
-    radius = int(np.ceil(3 * sigma))
-    x = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    kernel = torch.exp(-(x**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).repeat(3, 1)
-    padded = F.pad(planes, (radius,) * 4, mode="replicate")
-    across = F.conv2d(padded, kernel[:, None, None, :], groups=3)
-    return F.conv2d(across, kernel[:, None, :, None], groups=3)
-
-
-def compress(clip: npt.NDArray[np.uint8], *, crf: int) -> npt.NDArray[np.uint8]:
-    """Encode a clip with H.264 in memory and decode it again.
-
-    Args:
-        clip: (T, H, W, 3) uint8 RGB, H and W even.
-        crf: Constant rate factor.
-
-    Returns:
-        The decoded clip, same shape.
-    """
-    buffer = io.BytesIO()
-    write_clip(buffer, clip, crf=crf)
-    buffer.seek(0)
-    return np.stack(list(read_clip(buffer)))
+def _run_camera(
+    frames: list[Tensor], degradation: Degradation, rng: np.random.Generator
+) -> list[Tensor]:
+    if degradation.sinc:
+        frames = blur_frames(frames, degradation.sinc, rng)
+    if degradation.sensor:
+        frames = sense_frames(frames, degradation.sensor, rng)
+    if degradation.sharpen:
+        frames = sharpen_frames(frames, degradation.sharpen, rng)
+    return frames

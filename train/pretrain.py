@@ -7,38 +7,19 @@ One linear loop on Accelerate: CPU, one GPU, or several with `accelerate launch`
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor
 
-from ..errors import TrainingDivergedError
-from ..model import AdcVsr, save_checkpoint
-from .data import PairPool
-from .run_state import (
-    CHECKPOINT_FILE,
-    MovingAverage,
-    RunState,
-    load_state,
-    prepare_run_folder,
-    save_state,
-)
+from .losses import PIXEL_LOSSES, frame_difference
+from .recompute import recompute_activations
+from .run import ADAM_BETAS, Progress, Run
+from .run_log import choose_sample
+from .run_state import MovingAverage
 from .settings import PretrainSettings
-
-ADAM_BETAS = (0.9, 0.99)
-"""A shorter memory of squared gradients than the default suits short schedules."""
-
-FINAL_RATE = 0.01
-"""Learning rate at the schedule's end, as a share of its peak."""
-
-Progress = Callable[[RunState, float, float], None]
-"""Called after every step with the state, the loss and the share of the schedule done."""
+from .start import open_start
+from .teaching import to_signed
 
 
 def pretrain(
@@ -47,7 +28,8 @@ def pretrain(
     *,
     clips: Sequence[Path],
     images: Sequence[Path],
-    resume: bool,
+    start: Path | None = None,
+    resume: bool = False,
     report: Callable[[str], None],
     progress: Progress,
 ) -> Path:
@@ -58,6 +40,7 @@ def pretrain(
         output: Folder of the run; its checkpoint and state are replaced atomically.
         clips: Folders of videos.
         images: Folders of images.
+        start: A checkpoint to start from instead of an interpolation.
         resume: Continue the run in `output` instead of starting one.
         report: Called with lines to show.
         progress: Called after every step.
@@ -66,101 +49,52 @@ def pretrain(
         The checkpoint's path.
 
     Raises:
+        ConfigError: The recipe contradicts itself or the checkpoint.
         TrainingDataError: No usable training data.
-        TrainingDivergedError: The loss is not finite; the last saved state stays.
+        TrainingDivergedError: A loss or gradient is not finite; the last saved state stays.
         CheckpointError: Resuming and there is no state, or of another network.
+        OutputNotWritableError: The disk is full; the last saved state stays.
     """
-    accelerator = Accelerator(mixed_precision=settings.precision)
-    torch.manual_seed(settings.seed)
-    network = AdcVsr(settings.network)
-    network.start_as_interpolation()
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS)
-    prepared, optimizer = accelerator.prepare(network, optimizer)
-    network = accelerator.unwrap_model(prepared)
-    step_network = torch.compile(prepared) if settings.compile else prepared
-    average = MovingAverage(network, settings.ema_decay)
-    state = RunState()
-    prepare_run_folder(output, resume=resume)
-    if resume:
-        state = load_state(output, network, optimizer, average, accelerator.device)
-        report(f"resumed at step {state.step:,}")
+    with Run(
+        "pretrain",
+        settings,
+        output,
+        resume=resume,
+        report=report,
+        progress=progress,
+        sources={"start": start},
+    ) as run:
+        begun = open_start(settings, start)
+        average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
+        optimizer = torch.optim.Adam(
+            begun.network.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS
+        )
+        if settings.recompute:
+            recompute_activations(begun.network)
+        network, optimizer = run.accelerator.prepare(begun.network, optimizer)
+        run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
+        forward = torch.compile(network) if settings.compile else network
+        pairs = run.open_pairs(clips, images)
+        loader = run.load(pairs, batch=settings.batch)
+        last = settings.accumulate - 1
+        pixel_loss = PIXEL_LOSSES[settings.loss]
+        sample = choose_sample(pairs)
+        run.begin(sample, to_signed(sample.high, run.device))
 
-    pool = PairPool(
-        clips, images, settings.pool, settings.degradation, seed=settings.seed, report=report
-    )
-    report(
-        f"{len(pool)} clips and images in memory ({pool.bytes / 2**30:.2f} GiB); "
-        f"device {accelerator.device}"
-    )
-
-    def save() -> None:
-        if accelerator.is_main_process:
-            provenance = {"recipe": _recipe(settings), "steps": state.step}
-            save_state(output, network, optimizer, average, state)
-            save_checkpoint(
-                output / CHECKPOINT_FILE, network, provenance=provenance, tensors=average.tensors
-            )
-
-    epoch, saved_at, began = -1, state.seconds, time.monotonic() - state.seconds
-    while (done := _share_done(settings, state)) < 1:
-        if state.step // settings.steps_per_epoch != epoch:
-            epoch = state.step // settings.steps_per_epoch
-            pool.draw_epoch(epoch)
-        rate = _learning_rate(settings, state.step, done)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        draw = state.step * accelerator.num_processes + accelerator.process_index
-        low, high = pool.batch(draw, settings.batch)
-        output_clip, _ = step_network(_to_signed(low, accelerator.device))
-        loss = charbonnier(output_clip, _to_signed(high, accelerator.device))
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), settings.gradient_clip)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingDivergedError(
-                f"loss is {value} at step {state.step:,}; the state saved before it is in "
-                f"'{output}'. Lower learning_rate ({settings.learning_rate}) and resume"
-            )
-        optimizer.step()
-        average.update(network, state.step)
-        state.step += 1
-        state.seconds = time.monotonic() - began
-        progress(state, value, done)
-        if state.seconds - saved_at > settings.checkpoint_minutes * 60:
-            save()
-            saved_at = state.seconds
-    save()
-    return output / CHECKPOINT_FILE
-
-
-def charbonnier(output: Tensor, truth: Tensor, epsilon: float = 1e-3) -> Tensor:
-    """Mean of sqrt(error^2 + epsilon^2), an L1 that is smooth at zero (Charbonnier 1994)."""
-    return torch.sqrt((output.float() - truth) ** 2 + epsilon**2).mean()
-
-
-def _share_done(settings: PretrainSettings, state: RunState) -> float:
-    """Share of the schedule done, by steps or by minutes, whichever is further."""
-    by_steps = state.step / settings.max_steps
-    if not settings.max_minutes:
-        return by_steps
-    return max(by_steps, state.seconds / 60 / settings.max_minutes)
-
-
-def _learning_rate(settings: PretrainSettings, step: int, done: float) -> float:
-    """Linear warm-up, then cosine from the peak to `FINAL_RATE` of it."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
-    return settings.learning_rate * warm * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
-
-
-def _to_signed(clip: Tensor, device: torch.device) -> Tensor:
-    """Bring uint8 to float32 in [-1, 1] on the device."""
-    return clip.to(device).float() / 127.5 - 1
-
-
-def _recipe(settings: PretrainSettings) -> dict[str, Any]:
-    """The settings as JSON-ready values, without the network, which the checkpoint holds."""
-    recipe = {"stage": "pretrain", **asdict(settings)}
-    del recipe["network"]
-    return recipe
+        while run.continues():
+            run.set_rate(optimizer, settings.learning_rate)
+            for part in range(settings.accumulate):
+                with run.waiting():
+                    batch = next(loader)
+                low, truth = (to_signed(clip, run.device) for clip in (batch.low, batch.high))
+                with run.sharing(network, now=part == last):
+                    output_clip, _ = forward(low)
+                    terms = {"pixel": pixel_loss(output_clip, truth)}
+                    loss = terms["pixel"]
+                    if settings.frame_difference_weight:
+                        terms["frame_difference"] = frame_difference(output_clip, truth)
+                        loss = loss + settings.frame_difference_weight * terms["frame_difference"]
+                    run.backward(loss, terms, name="loss")
+            run.step(optimizer)
+            run.end_step()
+        return run.finish()

@@ -7,37 +7,46 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ..config import AdcVsrConfig, nearest, preset
 from ..errors import ConfigError, missing_package
-from .data import PoolOptions
+from .data import DataOptions
 from .degradation import Degradation
+from .degradation_presets import read_degradation
+from .samples import LEAST_SHUFFLED
+from .tables import fill_table
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
 
 T = TypeVar("T")
+S = TypeVar("S", bound="StageSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
-    """Everything that decides a pretraining run but its data folders and output."""
+class StageSettings:
+    """What every stage's recipe says; data folders, weights and output are not part of it."""
 
-    network: AdcVsrConfig
-    """The student, a preset's name in the file."""
+    network: AdcVsrConfig | None = None
+    """The student, a preset's name in the file; None takes the one of the checkpoint it starts
+    from."""
 
-    pool: PoolOptions = field(default_factory=PoolOptions)
-    """What the data pool holds."""
+    data: DataOptions = field(default_factory=DataOptions)
+    """What training clips are cut from the folders."""
 
     degradation: Degradation = field(default_factory=Degradation)
-    """How the input is made from the truth."""
+    """How the input is made from the truth; clean bicubic where the file says nothing."""
 
     batch: int = 8
-    """N, crops a step (and a process)."""
+    """N, clips a forward pass and process."""
 
-    steps_per_epoch: int = 2000
-    """Steps until every clip is degraded anew."""
+    accumulate: int = 1
+    """Forward passes whose gradients make one step; a step sees batch x accumulate x processes
+    clips."""
+
+    workers: int = 0
+    """Processes that prepare batches beside the training process; 0 for none."""
 
     max_steps: int = 100_000
     """The schedule's length in steps, unless minutes run out first."""
@@ -46,22 +55,27 @@ class PretrainSettings:
     """The schedule's length in minutes of training; 0 for no limit."""
 
     learning_rate: float = 1e-3
-    """Adam's peak rate (betas 0.9 and 0.99); cosine decay to 1 % of it over the schedule."""
+    """Adam's peak rate (betas 0.9 and 0.99)."""
+
+    schedule: Literal["cosine", "halve", "constant"] = "cosine"
+    """`cosine` falls to 1 % of the peak at the schedule's end; `halve` halves it at the middle, as
+    published; `constant` keeps it."""
 
     warmup_steps: int = 200
     """Steps of linear warm-up."""
 
     gradient_clip: float = 1.0
-    """Largest gradient norm."""
+    """Largest gradient norm of the student and of the discriminators, each."""
 
     ema_decay: float = 0.999
     """Decay a step of the weights' moving average, which is what is saved; 0 for none."""
 
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Accelerate's mixed precision; on a CPU bf16 was slower than float32."""
+    """Accelerate's mixed precision; fp16 needs a GPU, on a CPU bf16 was slower than float32."""
 
-    compile: bool = False
-    """Compile the network with torch.compile: faster steps, needs a C compiler on a CPU."""
+    recompute: bool = False
+    """Compute activations again in the backward pass instead of keeping them: more time, less
+    memory, the same gradients."""
 
     seed: int = 0
     """Decides initial weights, degradations and crops."""
@@ -73,47 +87,201 @@ class PretrainSettings:
         """Check the numbers.
 
         Raises:
-            ConfigError: A value is out of range.
+            ConfigError: A value is out of range or not one of the choices.
         """
-        for name in ("batch", "steps_per_epoch", "max_steps", "checkpoint_minutes"):
+        positive = ("batch", "accumulate", "max_steps", "checkpoint_minutes")
+        for name in (*positive, "gradient_clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}, expected more than 0")
-        for name in ("max_minutes", "learning_rate", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}, expected 0 or more")
+        for name in ("workers", "max_minutes", "learning_rate", "warmup_steps"):
+            self._not_negative(name)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay}, expected 0 or more and less than 1")
+        for name, kind in get_type_hints(type(self)).items():
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            if choices and getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)!r}, expected one of {', '.join(choices)}"
+                )
+
+    def _not_negative(self, name: str) -> None:
+        if getattr(self, name) < 0:
+            raise ConfigError(f"{name}={getattr(self, name)}, expected 0 or more")
 
 
-def read_settings(source: str | Path) -> PretrainSettings:
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(StageSettings):
+    """Pixel loss against the truth, from scratch or from a checkpoint."""
+
+    loss: Literal["charbonnier", "l1", "mse"] = "charbonnier"
+    """Pixel loss. `mse` is what PSNR measures, the others are less led by single large errors."""
+
+    frame_difference_weight: float = 0.0
+    """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
+    flicker; 0 for none."""
+
+    compile: bool = False
+    """Compile the network with torch.compile: faster steps, needs a C compiler on a CPU."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers; see StageSettings."""
+        super().__post_init__()
+        self._not_negative("frame_difference_weight")
+        if self.frame_difference_weight and self.data.frames < 2:
+            raise ConfigError(
+                f"frame_difference_weight={self.frame_difference_weight} with data.frames="
+                f"{self.data.frames}, expected 2 or more frames"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings(StageSettings):
+    """Stage 1 (arXiv 2603.00458, equations 1 to 3): be like the teacher, in pixels and features."""
+
+    learning_rate: float = 1e-4
+    """Adam's peak rate, as published."""
+
+    schedule: Literal["cosine", "halve", "constant"] = "halve"
+    """As published: halved after half of the steps."""
+
+    max_steps: int = 200_000
+    """As published."""
+
+    pixel_weight: float = 0.1
+    """lambda_pixel: weight of L1, DISTS and the pixel discriminator together."""
+
+    dists_weight: float = 1.0
+    """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
+
+    feature_weight: float = 1.0
+    """lambda_feature: weight of the L1 between mid-block features and of the feature discriminator
+    together. It needs a student with a VAE decoder; 0 for the others."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers; see StageSettings."""
+        super().__post_init__()
+        for name in ("pixel_weight", "dists_weight", "feature_weight"):
+            self._not_negative(name)
+        if not self.pixel_weight and not self.feature_weight:
+            raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialSettings(DistillSettings):
+    """Stage 2: stage 1's losses and two discriminators with two heads each (section 3.2)."""
+
+    learning_rate: float = 1e-5
+    """Adam's peak rate of the student, as published."""
+
+    discriminator_learning_rate: float = 1e-7
+    """Adam's rate of the discriminators, as published for frozen backbones; constant. The small
+    trainable backbone needs more, 1e-4."""
+
+    adversarial_weight: float = 1.0
+    """lambda_adv: weight of each discriminator beside the L1 of its domain."""
+
+    pixel_backbone: Literal["convnext", "small"] = "convnext"
+    """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt, whose weights must be
+    given, or a small convolutional network trained along."""
+
+    feature_backbone: Literal["student", "none"] = "student"
+    """What the feature discriminator sees with: a frozen copy of the starting student's UNet, or
+    `none` for no feature discriminator (students without a VAE decoder)."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers; see StageSettings."""
+        super().__post_init__()
+        for name in ("discriminator_learning_rate", "adversarial_weight"):
+            self._not_negative(name)
+        if not self.pixel_weight:
+            raise ConfigError("pixel_weight=0, expected more: the pixel discriminator needs it")
+        if self.feature_backbone == "student" and not self.feature_weight:
+            raise ConfigError(
+                "feature_backbone='student' with feature_weight=0: the discriminator would have no "
+                'part in the loss; set feature_backbone = "none"'
+            )
+        if self.data.frames < LEAST_SHUFFLED:
+            raise ConfigError(
+                f"data.frames={self.data.frames}, expected {LEAST_SHUFFLED} or more: shuffled "
+                "frames are one of the discriminators' sample kinds"
+            )
+
+
+def read_settings(source: str | Path, kind: type[S]) -> S:
     """Read a training config.
+
+    Args:
+        source: A TOML file, or the name of one shipped with the package.
+        kind: The stage's settings.
+
+    Raises:
+        ConfigError: No such file, not TOML, of another stage, an unknown key (the nearest valid one
+            is named) or a value out of range.
+    """
+    path, values = _read_config(source)
+    stage = values.pop("stage", STAGES[kind])
+    if stage != STAGES[kind]:
+        raise ConfigError(f"'{path}' is a recipe for '{stage}', expected one for '{STAGES[kind]}'")
+    network = values.get("network")
+    if isinstance(network, str):
+        values["network"] = preset(network)
+    elif isinstance(network, dict):
+        values["network"] = AdcVsrConfig.from_dict(network)
+    elif network is not None:
+        raise ConfigError(f"'{path}': network={network!r}, expected a preset's name or a table")
+    values |= _data_tables(path, values)
+    return _table(kind, values, f"'{path}'")
+
+
+STAGES: dict[type[StageSettings], str] = {
+    PretrainSettings: "pretrain",
+    DistillSettings: "distill",
+    AdversarialSettings: "adversarial",
+}
+"""The stages' names, in their order: each may start from the checkpoint of the one before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """The part of a training config that decides its samples, whatever the stage."""
+
+    data: DataOptions
+    """What training clips are cut from the folders."""
+
+    degradation: Degradation
+    """How the input is made from the truth."""
+
+    seed: int = 0
+    """Decides every draw."""
+
+
+def read_data_settings(source: str | Path) -> DataSettings:
+    """Read only what decides a training config's samples.
 
     Args:
         source: A TOML file, or the name of one shipped with the package.
 
     Raises:
-        ConfigError: No such file, not TOML, an unknown key (the nearest valid one is named) or a
-            value out of range.
+        ConfigError: As `read_settings`, of the tables read.
     """
+    path, values = _read_config(source)
+    return DataSettings(**_data_tables(path, values), seed=int(values.get("seed", 0)))
+
+
+def _data_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    degradation = read_degradation(values.get("degradation", {}), f"'{path}' [degradation]")
+    data = fill_table(DataOptions(), values.get("data", {}), f"'{path}' [data]")
+    return {"data": data, "degradation": degradation}
+
+
+def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
     path = Path(source)
     if not path.suffix:
         path = CONFIG_FOLDER / f"{source}.toml"
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
         raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
-    values = _read_toml(path)
-    network = values.pop("network", None)
-    if isinstance(network, str):
-        values["network"] = preset(network)
-    elif isinstance(network, dict):
-        values["network"] = AdcVsrConfig.from_dict(network)
-    else:
-        raise ConfigError(f"'{path}': 'network' is missing; a preset's name or a table")
-    values["pool"] = _table(PoolOptions, values.get("pool", {}), f"'{path}' [pool]")
-    values["degradation"] = _table(
-        Degradation, values.get("degradation", {}), f"'{path}' [degradation]"
-    )
-    return _table(PretrainSettings, values, f"'{path}'")
+    return path, _read_toml(path)
 
 
 def _table(kind: type[T], values: Mapping[str, Any], where: str) -> T:

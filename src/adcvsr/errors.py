@@ -10,6 +10,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |   `-- BundleNotFoundError  no bundle of that name or at that path
     |-- GraphError               an ONNX graph that cannot be read or reasoned about
     |-- MissingPackageError      an optional package is not installed
+    |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
@@ -18,6 +19,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- OutputNotWritableError   the output cannot be written
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
+    |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
     `-- ParityError              an exported graph does not match the network
 """
 
@@ -52,6 +54,10 @@ class MissingPackageError(AdcVsrError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
+class MissingProgramError(AdcVsrError, OSError):
+    """An external program is needed and not there, lacks a part, or failed."""
+
+
 class BackendUnavailableError(AdcVsrError, RuntimeError):
     """The requested backend, variant or precision cannot run on this machine."""
 
@@ -82,6 +88,10 @@ class TrainingDataError(AdcVsrError, ValueError):
 
 class TrainingDivergedError(AdcVsrError, ArithmeticError):
     """The training loss became NaN or infinite; the last good checkpoint was kept."""
+
+
+class TeacherCacheError(AdcVsrError, ValueError):
+    """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
 
 
 class ParityError(AdcVsrError, AssertionError):

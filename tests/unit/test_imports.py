@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import adcvsr
 from adcvsr.cli import COMMANDS
 
-HEAVY = ("torch", "onnx", "onnxruntime", "av", "numpy", "rich", "tensorrt", "tensorrt_rtx")
+HEAVY = ("torch", "onnx", "onnxruntime", "av", "numpy", "rich", "cv2", "tensorrt", "tensorrt_rtx")
 
 
 def run_python(code: str) -> str:
@@ -39,7 +40,12 @@ def test_public_names() -> None:
         _ = adcvsr.nonsense
 
 
-@pytest.mark.parametrize("command", [(), *[(name,) for name in COMMANDS], ("train", "pretrain")])
+STAGES = ("pretrain", "distill", "adversarial", "cache-teacher", "show-data")
+
+
+@pytest.mark.parametrize(
+    "command", [(), *[(name,) for name in COMMANDS], *[("train", stage) for stage in STAGES]]
+)
 def test_help_needs_no_heavy_package(command: tuple[str, ...]) -> None:
     """Every --help works where the heavy packages cannot even be imported."""
     out = run_python(f"""
@@ -66,6 +72,22 @@ def test_upscaling_never_imports_torch() -> None:
             print(upscaler(np.zeros((5, 7, 3), np.uint8)).shape)
     """)
     assert out.strip() == "(20, 28, 3)"
+
+
+def test_evaluating_needs_neither_torch_nor_opencv(tmp_path: Path) -> None:
+    """A board measures bundles with numpy alone; what needs OpenCV is left out with a line."""
+    out = run_python(f"""
+        import sys
+        sys.modules["torch"] = sys.modules["onnx"] = sys.modules["cv2"] = None
+        from pathlib import Path
+        from adcvsr.clips import write_png
+        from adcvsr.synthetic import draw_clip
+        write_png(Path({str(tmp_path / "a.png")!r}), draw_clip(1, 64, 64)[0])
+        from adcvsr.cli import cli
+        cli(["evaluate", {str(tmp_path)!r}, "--metrics", "all"], standalone_mode=False)
+    """)
+    assert "HaarPSI" in out
+    assert "warp" not in out
 
 
 def test_help_line_of_every_command() -> None:

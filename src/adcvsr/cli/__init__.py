@@ -19,10 +19,12 @@ from ..errors import AdcVsrError
 
 COMMANDS = {
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "models": "List the bundles at hand.",
+    "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
 }

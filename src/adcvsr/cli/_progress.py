@@ -95,13 +95,21 @@ class _LogLines:
 
     def __init__(self, label: str) -> None:
         self.label, self.smooth, self.next_at = label, _Smooth(), 0.0
+        self.first: tuple[float, float] | None = None
 
     def __call__(self, state: Any, loss: float, done: float) -> None:
         mean = self.smooth(loss)
+        self.first = self.first or (state.seconds, done)
         if state.seconds >= self.next_at:
             self.next_at = state.seconds + self.SECONDS
             sys.stderr.write(
                 f"{self.label}: step {state.step:,}, loss {mean:.5f}, {done:.1%} done, "
-                f"{state.seconds / 60:.1f} min\n"
+                f"{state.seconds / 60:.1f} min{self._left(state.seconds, done)}\n"
             )
             sys.stderr.flush()
+
+    def _left(self, seconds: float, done: float) -> str:
+        """Time to the schedule's end at the speed since this leg's first step."""
+        assert self.first is not None
+        passed, covered = seconds - self.first[0], done - self.first[1]
+        return f", {passed / covered * (1 - done) / 60:.0f} min left" if covered > 0 else ""

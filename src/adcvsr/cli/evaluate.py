@@ -1,69 +1,184 @@
-"""`adcvsr evaluate`: how much better than bicubic."""
+"""`adcvsr evaluate`: how close to the truth, and how steady."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ._options import backend_option, json_option, model_option, variant_option
+from ._options import backend_option
+from ._progress import frame_progress
 
 if TYPE_CHECKING:
-    from ..calibration.evaluate import Score
+    from ..calibration.truth import Degrade
+
+DEGRADATIONS = ("bicubic",)
+"""Names `_degradation` knows; held here so that --help imports none of them."""
+
+STDOUT = "-"
+
+
+def _check_json(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """A bare --json before PATHS would take the first of them for its file."""
+    if value is not None and value != STDOUT and not value.endswith(".json"):
+        raise click.BadParameter(
+            f"expected a file ending in .json, got '{value}'; for stdout put --json last or write "
+            "--json=-"
+        )
+    return value
+
+
+def _check_png(
+    context: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    if value is not None and value.suffix.lower() != ".png":
+        raise click.BadParameter(f"expected a file ending in .png, got '{value}'")
+    return value
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@model_option
+@click.option(
+    "--model",
+    "models",
+    metavar="NAME|BUNDLE",
+    multiple=True,
+    default=("nano",),
+    show_default=True,
+    help="A name from 'adcvsr models' or a bundle's path; may be repeated.",
+)
 @backend_option
-@variant_option
+@click.option(
+    "--variant",
+    "variants",
+    metavar="ID",
+    multiple=True,
+    help="Variant of every bundle; may be repeated [default: the backend's].",
+)
+@click.option(
+    "--metrics",
+    "names",
+    metavar="NAMES",
+    default="default",
+    show_default=True,
+    help="psnr, psnr_rgb, ssim, ms_ssim, haarpsi, gmsd, vmaf, frame_diff, warp, with commas; "
+    "'default' leaves out what is slow or needs more than numpy, 'all' takes what is at hand.",
+)
 @click.option(
     "--frames", type=click.IntRange(1), default=50, show_default=True, help="Frames of each clip."
 )
-@json_option
+@click.option(
+    "--sequences", is_flag=True, help="A folder of images is one clip, a frame each, by name."
+)
+@click.option(
+    "--reset-every-frame",
+    is_flag=True,
+    help="Measure every bundle also with its state reset on each frame.",
+)
+@click.option(
+    "--degradation",
+    type=click.Choice(DEGRADATIONS),
+    help="How low-resolution inputs are made of the truth [default: bicubic].",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of what a degradation draws.")
+@click.option(
+    "--lr",
+    "low_folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of given low-resolution inputs, named as the truth (or NAMEx4).",
+)
+@click.option(
+    "--ffmpeg", metavar="PROGRAM", help="An ffmpeg with libvmaf [default: $ADCVSR_FFMPEG]."
+)
+@click.option(
+    "--strip",
+    "strip_path",
+    metavar="FILE.png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_check_png,
+    help="Write a picture of each file's worst crop beside the truth.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="[FILE.json]",
+    is_flag=False,
+    flag_value=STDOUT,
+    callback=_check_json,
+    is_eager=True,  # before PATHS are missed
+    help="Write everything as JSON, to stdout without a name.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files of --strip and --json.")
 def command(
     paths: tuple[Path, ...],
-    model: str,
+    models: tuple[str, ...],
     backend: str,
-    variant: str | None,
+    variants: tuple[str, ...],
+    names: str,
     frames: int,
-    as_json: bool,
+    sequences: bool,
+    reset_every_frame: bool,
+    degradation: str | None,
+    seed: int,
+    low_folder: Path | None,
+    ffmpeg: str | None,
+    strip_path: Path | None,
+    json_path: str | None,
+    overwrite: bool,
 ) -> None:
-    """Measure a bundle against bicubic on PATHS: images, clips, or folders of them.
+    """Measure bundles against bicubic and Lanczos on PATHS: images, clips, or folders of them.
 
-    Each is reduced x1/4, brought back, and compared with the original on luma.
+    Each is reduced x1/4, brought back, and compared with the original. docs/metrics.md says what
+    each measure is and what it cannot tell.
     """
-    from ..bundle import open_bundle
-    from ..calibration.evaluate import evaluate, find_truth, mean_score
-    from ..runtime.backends import create_session
+    from ..calibration.report import Request, check_new, run_request, write_json
+    from ..calibration.truth import TruthOptions, find_truth
+    from ..metrics import usable_metrics
+    from ._scores import clip_line, print_report
 
-    files = find_truth(paths)
-    show = None if as_json else _row
-    with create_session(open_bundle(model), backend=backend, variant=variant) as session:
-        scores = evaluate(session, files, max_frames=frames, progress=show)
-    mean = mean_score(scores)
-    if as_json:
-        rows = [_finite(score) for score in scores]
-        click.echo(json.dumps({"scores": rows, "mean": _finite(mean)}, indent=1, allow_nan=False))
-    else:
-        _row(mean)
-
-
-def _finite(score: Score) -> dict[str, object]:
-    """JSON has no infinity: a PSNR without error is null."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in dataclasses.asdict(score).items()
-    }
-
-
-def _row(score: Score) -> None:
-    click.echo(
-        f"{score.name:40} {score.frames:4} frames  PSNR-Y {score.psnr_y:6.2f} dB "
-        f"(bicubic {score.psnr_y_bicubic:6.2f}, {score.gain_db:+.2f})  SSIM-Y {score.ssim_y:.4f} "
-        f"(bicubic {score.ssim_y_bicubic:.4f})"
+    if low_folder is not None and degradation is not None:
+        raise click.UsageError("--lr gives the inputs, --degradation makes them: choose one")
+    degradation = degradation or DEGRADATIONS[0]
+    json_file = Path(json_path) if json_path not in (None, STDOUT) else None
+    check_new((strip_path, json_file), overwrite=overwrite)
+    request = Request(
+        files=find_truth(paths, sequences=sequences),
+        models=models,
+        metrics=usable_metrics(names, ffmpeg),
+        truth=TruthOptions(
+            frames=frames,
+            degradation=degradation,
+            degrade=_degradation(degradation),
+            seed=seed,
+            low_folder=low_folder,
+        ),
+        backend=backend,
+        variants=variants,
+        reset_every_frame=reset_every_frame,
+        strip=strip_path,
     )
+    with frame_progress("evaluate") as progress:
+        # A terminal shows the bar; a log gets a line a file.
+        done = None if progress else lambda clip: _note(clip_line(clip, request.metrics.metrics[0]))
+        report = run_request(request, note=_note, progress=progress, done=done)
+    if json_file is not None:
+        write_json(json_file, report.to_json())
+    if json_path == STDOUT:
+        click.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
+    else:
+        print_report(report)
+
+
+def _note(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _degradation(name: str) -> Degrade:
+    """Find what makes the inputs; what training has is imported here, calibration may not."""
+    from ..calibration.truth import reduce_bicubic
+
+    return {"bicubic": reduce_bicubic}[name]

@@ -2,74 +2,122 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ._progress import training_progress
+from ._train_cache import cache_teacher
+from ._train_options import FOLDER, TEACHER_FIELDS, loss_options, run_options, start_option
+from ._train_show_data import show_data
 
 
 @click.group()
 def command() -> None:
-    """Train a student."""
+    """Train a student: pretrain, then distill, then adversarial.
+
+    A schedule ends by steps or by minutes, whichever comes first, and always with a checkpoint.
+    Ctrl-C loses at most the minutes since the last one. Several GPUs: torchrun --nproc-per-node 8
+    -m adcvsr train ...
+    """
 
 
 @command.command()
-@click.option(
-    "--config", required=True, metavar="NAME|FILE", help="A shipped recipe (nano) or a TOML file."
-)
-@click.option(
-    "--clips",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Folder of videos; may be repeated.",
-)
-@click.option(
-    "--images",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Folder of images; may be repeated.",
-)
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the run."
-)
-@click.option("--max-minutes", type=click.FloatRange(0), help="Schedule length in minutes.")
-@click.option("--max-steps", type=click.IntRange(1), help="Schedule length in steps.")
-@click.option("--resume", is_flag=True, help="Continue the run in --output.")
-def pretrain(
-    config: str,
-    clips: tuple[Path, ...],
-    images: tuple[Path, ...],
-    output: Path,
-    max_minutes: float | None,
-    max_steps: int | None,
-    resume: bool,
-) -> None:
-    """Train a student on clips and images by pixel loss, from scratch or from where it stopped.
-
-    The schedule ends by steps or by minutes, whichever comes first, and always with a checkpoint.
-    Ctrl-C loses at most the minutes since the last one.
-    """
+@run_options
+@start_option
+def pretrain(**options: Any) -> None:
+    """Train on clips and images by pixel loss, from an interpolation or a checkpoint."""
     from ._torch import require_train
 
     require_train()
-    from ..train.pretrain import pretrain as run
+    from ..train.pretrain import pretrain as stage
+    from ..train.settings import PretrainSettings
+
+    _run("pretrain", stage, PretrainSettings, options)
+
+
+@command.command()
+@run_options
+@start_option
+@loss_options
+def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: Any) -> None:
+    """Stage 1: become like a teacher in pixels and in features."""
+    from ._torch import require_train
+
+    require_train()
+    from ..train.distill import LossWeights
+    from ..train.distill import distill as stage
+    from ..train.settings import DistillSettings
+
+    options["weights"] = LossWeights(dists=_path(dists), vae=vae, half_decoder=half_decoder)
+    _run("distill", stage, DistillSettings, options)
+
+
+@command.command()
+@run_options
+@click.option("--start-from", "start", required=True, type=FOLDER, help="Stage 1's checkpoint.")
+@loss_options
+@click.option("--convnext", type=FOLDER, help="Weights of an OpenCLIP ConvNeXt.")
+def adversarial(
+    dists: str,
+    vae: Path | None,
+    half_decoder: Path | None,
+    convnext: Path | None,
+    **options: Any,
+) -> None:
+    """Stage 2: also fool two discriminators of detail and consistency."""
+    from ._torch import require_train
+
+    require_train()
+    from ..train.adversarial import AdversarialWeights
+    from ..train.adversarial import adversarial as stage
+    from ..train.settings import AdversarialSettings
+
+    options["weights"] = AdversarialWeights(
+        dists=_path(dists), vae=vae, half_decoder=half_decoder, convnext=convnext
+    )
+    _run("adversarial", stage, AdversarialSettings, options)
+
+
+def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[str, Any]) -> None:
+    """Read the recipe, run the stage; with several processes the first one speaks."""
     from ..train.settings import read_settings
 
-    settings = read_settings(config)
-    if max_minutes is not None:
-        settings = dataclasses.replace(settings, max_minutes=max_minutes)
-    if max_steps is not None:
-        settings = dataclasses.replace(settings, max_steps=max_steps)
-    with training_progress("pretrain") as progress:
-        path = run(
+    lengths = {name: options.pop(name) for name in ("max_minutes", "max_steps")}
+    settings = dataclasses.replace(
+        read_settings(options.pop("config"), kind),
+        **{name: value for name, value in lengths.items() if value is not None},
+    )
+    if "teacher" in options:
+        from ..train.teachers import TeacherSettings, open_teacher
+
+        given = {name: options.pop(option) for option, name in TEACHER_FIELDS.items()}
+        teacher = TeacherSettings(**given)
+        options["teacher"] = partial(open_teacher, teacher)
+        options["cache"] = Path(teacher.weights) if teacher.kind == "cache" else None
+    first = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
+    shown = training_progress(label) if first else contextlib.nullcontext(lambda *_: None)
+    with shown as progress:
+        path = stage(
             settings,
-            output,
-            clips=clips,
-            images=images,
-            resume=resume,
+            options.pop("output"),
             report=lambda line: click.echo(line, err=True),
             progress=progress,
+            **options,
         )
-    click.echo(f"{path}")
+    if first:
+        click.echo(f"{path}")
+
+
+def _path(value: str) -> Path | None:
+    return None if value == "none" else Path(value)
+
+
+command.add_command(show_data)
+command.add_command(cache_teacher)

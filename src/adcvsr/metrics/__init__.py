@@ -1,10 +1,56 @@
-"""Picture measures in numpy, for machines with and without torch.
+"""Measures of pictures and streams in numpy, for machines with and without torch.
 
-from adcvsr.metrics import psnr_y, ssim_y
-psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
+Definitions, sources and limits: docs/metrics.md.
+
+    from adcvsr.metrics import haarpsi_y, psnr_y
+    psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
 """
 
-from .fidelity import luma, psnr, psnr_y, ssim, ssim_y
-from .resample import limit_size, resize_bicubic
+from .catalogue import METRICS, Metric, UsableMetrics, choose_metrics, usable_metrics
+from .fidelity import ms_ssim, ms_ssim_y, psnr, psnr_y, ssim, ssim_y
+from .perceptual import gmsd, gmsd_y, haarpsi, haarpsi_y
+from .planes import full_range, luma
+from .resample import limit_size, resize_bicubic, resize_lanczos
+from .stream import StreamMeter, TruthStream
+from .temporal import (
+    Motion,
+    frame_difference_error,
+    half_size,
+    measure_motion,
+    require_opencv,
+    warping_error,
+)
+from .vmaf import VmafProcess, find_vmaf_ffmpeg
 
-__all__ = ["limit_size", "luma", "psnr", "psnr_y", "resize_bicubic", "ssim", "ssim_y"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Motion",
+    "StreamMeter",
+    "TruthStream",
+    "UsableMetrics",
+    "VmafProcess",
+    "choose_metrics",
+    "find_vmaf_ffmpeg",
+    "frame_difference_error",
+    "full_range",
+    "gmsd",
+    "gmsd_y",
+    "haarpsi",
+    "haarpsi_y",
+    "half_size",
+    "limit_size",
+    "luma",
+    "measure_motion",
+    "ms_ssim",
+    "ms_ssim_y",
+    "psnr",
+    "psnr_y",
+    "require_opencv",
+    "resize_bicubic",
+    "resize_lanczos",
+    "ssim",
+    "ssim_y",
+    "usable_metrics",
+    "warping_error",
+]

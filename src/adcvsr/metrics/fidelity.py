@@ -1,4 +1,4 @@
-"""PSNR and SSIM, on RGB or on luma as super-resolution papers report them."""
+"""PSNR, SSIM and MS-SSIM on planes, and on luma as super-resolution papers report them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from .planes import Image, Plane, cut_border, filter_valid, halve, luma, same_shape
 
 PEAK = 255.0
 SSIM_SIGMA = 1.5
@@ -17,19 +17,12 @@ SSIM_RADIUS = 5
 SSIM_C1 = (0.01 * PEAK) ** 2
 SSIM_C2 = (0.03 * PEAK) ** 2
 
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of the five scales, finest first (Wang, Simoncelli and Bovik 2003, section 3.2)."""
 
-def luma(image: Image) -> npt.NDArray[np.float64]:
-    """BT.601 limited-range luma of RGB, the Y of the super-resolution literature.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W) float64 in [16, 235], not rounded.
-    """
-    weights = np.array([65.481, 128.553, 24.966]) / 255.0
-    result: npt.NDArray[np.float64] = image.astype(np.float64) @ weights + 16.0
-    return result
+SSIM_LEAST_PX = 2 * SSIM_RADIUS + 1
+MS_SSIM_LEAST_PX = 2 * SSIM_RADIUS * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1
+"""Least side: the window must fit the coarsest scale."""
 
 
 def psnr(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> float:
@@ -43,8 +36,9 @@ def psnr(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     Raises:
         ValueError: The shapes differ.
     """
-    output, truth = _pair(output, truth, border)
-    error = float(np.mean((output - truth) ** 2))
+    same_shape(output, truth)
+    difference = cut_border(output, border).astype(np.float32) - cut_border(truth, border)
+    error = float(np.mean(np.square(difference), dtype=np.float64))
     return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
 
 
@@ -62,17 +56,10 @@ def ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
         border: Pixels left out on each side.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes differ, or a side is under `SSIM_LEAST_PX`.
     """
-    x, y = _pair(output, truth, border)
-    mean_x, mean_y = _blur(x), _blur(y)
-    var_x = _blur(x * x) - mean_x**2
-    var_y = _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
-    score = ((2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
-        (mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2)
-    )
-    return float(score.mean())
+    total, difference = _sum_and_difference(output, truth, border, SSIM_LEAST_PX)
+    return _similarity(total, difference)[0]
 
 
 def ssim_y(output: Image, truth: Image, border: int = 0) -> float:
@@ -80,21 +67,78 @@ def ssim_y(output: Image, truth: Image, border: int = 0) -> float:
     return ssim(luma(output), luma(truth), border)
 
 
-def _pair(
-    output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    if output.shape != truth.shape:
-        raise ValueError(f"shapes differ: {output.shape} against {truth.shape}")
-    inner = slice(border, -border or None)
-    return output[inner, inner].astype(np.float64), truth[inner, inner].astype(np.float64)
+def ms_ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> float:
+    """Multi-scale structural similarity of two planes (Wang, Simoncelli and Bovik 2003).
+
+    Five scales by means of 2x2 blocks; contrast and structure at every scale, luminance at the
+    coarsest. A scale whose mean is negative counts as 0, as in the common implementations.
+
+    Args:
+        output: (H, W) values in [0, 255]; at least 161x161 after the border.
+        truth: The same shape.
+        border: Pixels left out on each side.
+
+    Raises:
+        ValueError: The shapes differ, or a side is under `MS_SSIM_LEAST_PX`.
+    """
+    total, difference = _sum_and_difference(output, truth, border, MS_SSIM_LEAST_PX)
+    result = 1.0
+    for weight in MS_SSIM_WEIGHTS[:-1]:
+        result *= max(_similarity(total, difference)[1], 0.0) ** weight
+        total, difference = halve(total), halve(difference)
+    return float(result * max(_similarity(total, difference)[0], 0.0) ** MS_SSIM_WEIGHTS[-1])
 
 
-def _blur(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Gaussian window over valid positions, separable."""
-    offsets = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
-    kernel = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        windows = np.lib.stride_tricks.sliding_window_view(plane, len(kernel), axis=axis)
-        plane = windows @ kernel
-    return plane
+def ms_ssim_y(output: Image, truth: Image, border: int = 0) -> float:
+    """`ms_ssim` on luma of two (H, W, 3) uint8 RGB images."""
+    return ms_ssim(luma(output), luma(truth), border)
+
+
+def _sum_and_difference(
+    output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int, least_px: int
+) -> tuple[Plane, Plane]:
+    same_shape(output, truth)
+    x = cut_border(output, border).astype(np.float32)
+    y = cut_border(truth, border).astype(np.float32)
+    if min(x.shape) < least_px:
+        raise ValueError(f"{x.shape[1]}x{x.shape[0]} pixels, needs at least {least_px} a side")
+    return x + y, x - y
+
+
+def _similarity(total: Plane, difference: Plane) -> tuple[float, float]:
+    """Mean SSIM, and mean of its contrast and structure term alone.
+
+    With s = x + y and d = x - y the definition needs four filtered planes instead of five:
+    2xy = (s² - d²) / 2 and x² + y² = (s² + d²) / 2, for means as for variances.
+    """
+    mean_s, var_s = _moments(total)
+    mean_d, var_d = _moments(difference)
+    contrast = _ratio(var_s, var_d, SSIM_C2)
+    score = _ratio(np.square(mean_s), np.square(mean_d), SSIM_C1)
+    score *= contrast
+    return float(score.mean(dtype=np.float64)), float(contrast.mean(dtype=np.float64))
+
+
+def _moments(plane: Plane) -> tuple[Plane, Plane]:
+    """Windows' means and variances, taken about the plane's mean: float32 is enough then."""
+    centre = plane.mean()
+    centred = plane - centre
+    mean = _blur(centred)
+    variance = _blur(np.square(centred))
+    variance -= np.square(mean)
+    mean += centre
+    return mean, variance
+
+
+def _ratio(s: Plane, d: Plane, constant: float) -> Plane:
+    """(2xy + c) / (x² + y² + c) in terms of s and d, as 1 - what is lost: exact where little is."""
+    lost: Plane = d / (s + d + np.float32(2 * constant))
+    lost *= np.float32(-2)
+    lost += np.float32(1)
+    return lost
+
+
+def _blur(plane: Plane) -> Plane:
+    """Gaussian window over valid positions."""
+    kernel = np.exp(-(np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1) ** 2) / (2 * SSIM_SIGMA**2))
+    return filter_valid(plane, kernel / kernel.sum())

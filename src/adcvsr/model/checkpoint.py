@@ -6,7 +6,6 @@ Written atomically (beside the final name, then renamed), so a file that exists 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, missing_package
+from ..files import replace_file
 from .network import AdcVsr
 
 _METADATA_KEY = "adcvsr"
@@ -36,20 +36,22 @@ def save_checkpoint(
         network: Gives the config, and the weights unless `tensors` does.
         provenance: JSON-ready facts that travel on into bundles: training recipe, data, licences.
         tensors: Weights to write instead of the network's own, such as their moving average.
+
+    Raises:
+        OutputNotWritableError: The disk is full or not writable; an earlier checkpoint stays.
     """
     save_file = _safetensors("save_file")
-    path = Path(path)
     weights = {
         key: value.detach().cpu().contiguous()
         for key, value in (tensors or network.state_dict()).items()
     }
     header = {"config": network.config.to_dict(), "provenance": dict(provenance)}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        save_file(weights, part, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    metadata = {_METADATA_KEY: json.dumps(header, sort_keys=True)}
+    replace_file(
+        Path(path),
+        lambda part: save_file(weights, part, metadata=metadata),
+        also=(_safetensors("SafetensorError"),),
+    )
 
 
 def load_checkpoint(path: str | Path) -> tuple[AdcVsr, dict[str, Any]]:

@@ -210,6 +210,16 @@ def _decoder_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def read_decoder_entry(path: Path) -> dict[str, Tensor]:
+    """A half decoder's tensors up to its mid block, under diffusers names: what training compares.
+
+    Raises:
+        CheckpointError: The file cannot be read or holds no decoder.
+    """
+    parts = ("conv_in.", "mid_block.")
+    return {k: v for k, v in _decoder_tensors(path).items() if k.startswith(parts)}
+
+
 def _decoder_tail(path: Path) -> dict[str, Tensor]:
     """What follows the mid block, under our names."""
     parts = ("up_blocks.", "conv_norm_out.", "conv_out.")
@@ -224,7 +234,7 @@ def _decoder_middle(path: Path) -> dict[str, Tensor]:
     """The mid block, under our names."""
     return {
         f"decoder.{key}": value
-        for key, value in _decoder_tensors(path).items()
+        for key, value in read_decoder_entry(path).items()
         if key.startswith("mid_block.")
     }
 

@@ -189,34 +189,28 @@ def test_demo_touches_nothing_that_is_there(tmp_path: Path) -> None:
     assert adcvsr("demo", "-o", mine / "sub").returncode == 1
 
 
-def test_evaluate(tmp_path: Path) -> None:
-    write_png(tmp_path / "a.png", draw_clip(1, 96, 128)[0])
-    done = adcvsr("evaluate", tmp_path / "a.png", "--json")
-    assert done.returncode == 0, done.stderr
-    (score,) = json.loads(done.stdout)["scores"]
-    assert score["frames"] == 1
-    assert score["psnr_y"] > score["psnr_y_bicubic"] > 15
-    assert 0 < score["ssim_y_bicubic"] < score["ssim_y"] < 1
-    assert "PSNR-Y" in adcvsr("evaluate", tmp_path / "a.png").stdout
-    (tmp_path / "b.png").write_text("no picture")
-    assert "cannot evaluate on" in adcvsr("evaluate", tmp_path / "b.png").stderr
-    (tmp_path / "empty").mkdir()
-    assert "no image or video in" in adcvsr("evaluate", tmp_path / "empty").stderr
-    assert "no file or folder" in adcvsr("evaluate", tmp_path / "none").stderr
-
-
 def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     write_png(images / "a.png", draw_clip(1, 192, 256)[0])
     config = tmp_path / "tiny.toml"
-    config.write_text('network = "nano"\nbatch = 2\n[pool]\nframes = 2\npatch_px = 8\n')
+    config.write_text('network = "nano"\nbatch = 2\n[data]\nframes = 2\npatch_px = 8\n')
+    stage_1 = tmp_path / "stage_1.toml"
+    stage_1.write_text(f"feature_weight = 0.0\n{config.read_text()}")
     run = tmp_path / "run"
     done = adcvsr(
         "train", "pretrain", "--config", config, "--images", images, "-o", run, "--max-steps", 5
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(run / "checkpoint.safetensors")
+    first, run = run, tmp_path / "distilled"
+    done = adcvsr(
+        *("train", "distill", "--config", stage_1, "--images", images, "-o", run),
+        *("--start-from", first / "checkpoint.safetensors", "--teacher", "truth"),
+        *("--dists", "none", "--max-steps", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "without DISTS" in done.stderr
     card = tmp_path / "card.md"
     card.write_text("# Card\n")
     bundle = tmp_path / "bundle"
@@ -228,7 +222,7 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
     done = adcvsr("train", "pretrain", "--config", config, "-o", tmp_path / "run2")
     assert done.returncode == 1
-    assert "no usable video or image" in done.stderr
+    assert "no data folder given" in done.stderr
 
 
 def test_backend_names_are_the_backends() -> None:

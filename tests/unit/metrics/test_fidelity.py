@@ -1,4 +1,4 @@
-"""PSNR and SSIM on cases with known answers."""
+"""PSNR, SSIM and MS-SSIM on cases with known answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from adcvsr.metrics import luma, psnr, psnr_y, ssim, ssim_y
+from adcvsr.metrics import full_range, luma, ms_ssim, ms_ssim_y, psnr, psnr_y, ssim, ssim_y
+from adcvsr.metrics.fidelity import MS_SSIM_LEAST_PX, MS_SSIM_WEIGHTS
+from metric_cases import reference_pair
 
 
 def test_psnr_of_a_constant_error() -> None:
@@ -51,7 +53,7 @@ def test_ssim_of_a_shift_in_brightness() -> None:
     a, b, c1 = 100.0, 120.0, (0.01 * 255) ** 2
     expected = (2 * a * b + c1) / (a * a + b * b + c1)
     got = ssim(np.full((20, 20), a), np.full((20, 20), b))
-    assert got == pytest.approx(expected, abs=1e-9)
+    assert got == pytest.approx(expected, abs=1e-7)
 
 
 def test_ssim_against_the_definition_written_out(rng: np.random.Generator) -> None:
@@ -65,9 +67,77 @@ def test_ssim_against_the_definition_written_out(rng: np.random.Generator) -> No
     cov = (weights * (x - mx) * (y - my)).sum()
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     expected = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    assert ssim(x, y) == pytest.approx(expected, rel=1e-9)
+    assert ssim(x, y) == pytest.approx(expected, abs=1e-7)
+
+
+def test_ssim_of_pytorch_msssim() -> None:
+    """pytorch-msssim 1.0.0 gives 0.8384122 in float64, with its window rounded to float32."""
+    assert ssim(*reference_pair()) == pytest.approx(0.8384122, abs=2e-6)
+
+
+def test_ssim_in_float32_is_the_definition_in_float64(rng: np.random.Generator) -> None:
+    """Bright and flat with slight noise: where single precision would lose the variance."""
+    truth = 240 + rng.normal(0, 1, (64, 64))
+    output = truth + rng.normal(0, 1, (64, 64))
+    offsets = np.arange(-5, 6)
+    kernel = np.exp(-(offsets**2) / 4.5)
+    kernel /= kernel.sum()
+
+    def blur(plane: np.ndarray) -> np.ndarray:
+        for axis in (0, 1):
+            plane = np.lib.stride_tricks.sliding_window_view(plane, 11, axis=axis) @ kernel
+        return plane
+
+    mx, my = blur(output), blur(truth)
+    vx, vy = blur(output**2) - mx**2, blur(truth**2) - my**2
+    cov = blur(output * truth) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    expected = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    assert ssim(output, truth) == pytest.approx(expected.mean(), abs=1e-6)
+
+
+def test_ms_ssim_of_piq() -> None:
+    """piq 0.8.0 gives 0.97510954 in float64."""
+    assert ms_ssim(*reference_pair()) == pytest.approx(0.97510954, abs=1e-6)
+
+
+def test_ms_ssim_limits() -> None:
+    output, truth = reference_pair()
+    assert ms_ssim(truth, truth) == pytest.approx(1.0)
+    assert ms_ssim(output, truth) == pytest.approx(ms_ssim(truth, output))
+    assert ms_ssim(255 - truth, truth) == 0, "a negative scale counts as 0"
+
+
+def test_ms_ssim_of_a_shift_in_brightness() -> None:
+    """On flat planes only the coarsest scale's luminance is left, to the power of its weight."""
+    a, b, c1 = 100.0, 120.0, (0.01 * 255) ** 2
+    expected = ((2 * a * b + c1) / (a * a + b * b + c1)) ** MS_SSIM_WEIGHTS[-1]
+    size = (MS_SSIM_LEAST_PX, MS_SSIM_LEAST_PX)
+    assert ms_ssim(np.full(size, a), np.full(size, b)) == pytest.approx(expected, abs=1e-7)
+
+
+def test_ms_ssim_needs_room_for_five_scales() -> None:
+    plane = np.zeros((MS_SSIM_LEAST_PX, MS_SSIM_LEAST_PX - 1))
+    with pytest.raises(ValueError, match="160x161 pixels, needs at least 161"):
+        ms_ssim(plane, plane)
+
+
+def test_ms_ssim_forgives_a_shift_less_than_ssim_on_texture_alone() -> None:
+    """One pixel to the side: every measure falls, the coarse scales hardly notice."""
+    _, truth = reference_pair()
+    shifted = np.roll(truth, 1, axis=1)
+    assert ssim(shifted, truth) < ms_ssim(shifted, truth) < 0.99
+
+
+def test_rgb_forms_use_luma() -> None:
+    output, truth = (np.repeat(p[..., None], 3, axis=2).astype(np.uint8) for p in reference_pair())
+    assert ssim_y(output, truth) == ssim(luma(output), luma(truth))
+    assert ms_ssim_y(output, truth) == ms_ssim(luma(output), luma(truth))
+    grey = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, axis=2)
+    assert full_range(luma(grey))[:, 0] == pytest.approx(np.arange(256), abs=1e-4)
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(ValueError, match="shapes differ"):
-        ssim_y(np.zeros((12, 12, 3), np.uint8), np.zeros((12, 13, 3), np.uint8))
+    for measure in (psnr_y, ssim_y, ms_ssim_y):
+        with pytest.raises(ValueError, match="shapes differ"):
+            measure(np.zeros((12, 12, 3), np.uint8), np.zeros((12, 13, 3), np.uint8))

@@ -1,0 +1,227 @@
+"""`adcvsr train cache-teacher`: a teacher's outputs, computed once and kept losslessly."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+OWN = ("dove", "student", "truth")
+FOREIGN = ("seedvr2", "dloral", "other")
+LOG_SECONDS = 60.0
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command("cache-teacher")
+@click.option(
+    "--teacher", required=True, type=click.Choice([*OWN, *FOREIGN]), help="Whose outputs."
+)
+@click.option(
+    "--weights", default="", metavar="PATH|HUB_ID", help="dove: folder or hub id; student: file."
+)
+@click.option(
+    "--revision", default="", help="Commit of a hub id; for other programs: what makes the results."
+)
+@click.option(
+    "--prompt-embedding", default="", metavar="FILE", help="dove: the stored empty prompt."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Precision [default: dove bfloat16, student float32].",
+)
+@click.option("--teacher-seed", default=0, show_default=True, help="dove: of the VAE's noise.")
+@click.option("--tiling", is_flag=True, help="dove: VAE in tiles, for large frames.")
+@click.option("--offload", is_flag=True, help="dove: weights in main memory; slow.")
+@click.option("--device", help="[default: cuda where there is one, else cpu]")
+@click.option("--config", metavar="NAME|FILE", help="The recipe whose clips are taught.")
+@click.option("--clips", multiple=True, type=FOLDER, help="Folder of videos; may be repeated.")
+@click.option("--images", multiple=True, type=FOLDER, help="Folder of images; may be repeated.")
+@click.option("--samples", type=click.IntRange(1), help="Samples in all [default: one epoch].")
+@click.option(
+    "--share",
+    nargs=2,
+    type=click.IntRange(1),
+    default=(1, 1),
+    metavar="K N",
+    help="Do the K-th of N parts, one process each.",
+)
+@click.option("--export-inputs", type=FOLDER, help="Write what another program reads.")
+@click.option("--import-from", type=FOLDER, help="Take what another program wrote.")
+@click.option("-o", "--output", required=True, type=FOLDER, help="Folder of the cache.")
+def cache_teacher(teacher: str, output: Path, **options: Any) -> None:
+    """Keep a teacher's outputs for a recipe's clips, to train on without the teacher.
+
+    The same command goes on where it was stopped. SeedVR2 and DLoRAL are programs of their own:
+    --export-inputs writes what they read, --import-from takes what they wrote.
+    """
+    _check_usage(teacher, **options)
+    from ._torch import require_train
+
+    require_train()
+    if options["import_from"]:
+        _import(teacher, output, options)
+    elif options["export_inputs"]:
+        _export(teacher, output, options)
+    else:
+        _fill(teacher, output, options)
+
+
+def _check_usage(
+    teacher: str,
+    *,
+    export_inputs: Path | None,
+    import_from: Path | None,
+    config: str | None,
+    share: tuple[int, int],
+    revision: str,
+    **_: Any,
+) -> None:
+    files = (export_inputs is not None) + (import_from is not None)
+    if teacher in FOREIGN and files != 1:
+        raise click.UsageError(f"--teacher {teacher} needs --export-inputs or --import-from")
+    if teacher in OWN and files:
+        raise click.UsageError(f"--teacher {teacher} runs here and exchanges no files")
+    if teacher in FOREIGN and not revision:
+        raise click.UsageError(
+            f"--teacher {teacher} needs --revision: the weights and version that make the "
+            "results, for example 3B@1a2b3c4; it becomes part of the cache's identity"
+        )
+    if config is None and import_from is None:
+        raise click.UsageError("--config is missing")
+    if share[0] > share[1]:
+        raise click.UsageError(f"--share {share[0]} {share[1]}: there are only {share[1]} parts")
+
+
+def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
+    import torch
+
+    from ..train.teachers import TeacherSettings, open_teacher
+    from ..train.teachers_cache import fill_cache
+    from ..train.teachers_store import open_cache
+
+    settings = TeacherSettings(
+        kind=teacher,  # type: ignore[arg-type]
+        weights=options["weights"],
+        revision=options["revision"],
+        prompt_embedding=options["prompt_embedding"],
+        dtype=options["dtype"] or "",
+        seed=options["teacher_seed"],
+        tiling=options["tiling"],
+        offload=options["offload"],
+    )
+    device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    taught = open_teacher(settings, device)
+    pairs, recipe, samples = _open_pairs(options)
+    first, parts = options["share"]
+    store = open_cache(
+        output,
+        teacher=taught.identity,
+        recipe=recipe,
+        samples=samples,
+        part=f"-{first}of{parts}" if parts > 1 else "",
+    )
+    _say(f"teacher {taught.identity} on {device}")
+    with _progress("cache-teacher") as progress:
+        fill_cache(
+            store,
+            pairs,
+            taught,
+            samples=samples,
+            share=(first, parts),
+            report=_say,
+            progress=progress,
+        )
+    click.echo(f"{output}: {len(store.entries)} samples")
+
+
+def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
+    from ..train.teachers_foreign import export_inputs
+    from ..train.teachers_store import open_cache
+
+    pairs, recipe, samples = _open_pairs(options)
+    identity = f"{teacher}:revision={options['revision']}"
+    store = open_cache(output, teacher=identity, recipe=recipe, samples=samples)
+    with _progress("export-inputs") as progress:
+        folders = export_inputs(
+            store,
+            pairs,
+            options["export_inputs"],
+            teacher,  # type: ignore[arg-type]
+            samples=samples,
+            report=_say,
+            progress=progress,
+        )
+    for folder in folders:
+        click.echo(f"{folder}")
+
+
+def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
+    from ..train.teachers_foreign import import_results
+    from ..train.teachers_store import CacheFolder, check_teacher
+
+    store = CacheFolder(output)
+    check_teacher(store, f"{teacher}:revision={options['revision']}")
+    with _progress("import-from") as progress:
+        found = import_results(
+            store,
+            options["import_from"],
+            teacher,  # type: ignore[arg-type]
+            report=_say,
+            progress=progress,
+        )
+    click.echo(f"{output}: {found} results taken, {len(store.entries)} samples")
+
+
+def _open_pairs(options: dict[str, Any]) -> tuple[Any, dict[str, Any], int]:
+    from ..train.teachers_pairs import open_pairs
+
+    pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], _say)
+    return pairs, recipe, options["samples"] or len(pairs)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show samples done and the time left: a bar on a terminal, a line a minute elsewhere."""
+    if not sys.stderr.isatty():
+        yield _LogLines(label)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _LogLines:
+    """A line a minute on stderr, for logs."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.began = label, time.monotonic()
+        self.next_at = self.began + LOG_SECONDS
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self.next_at and done < total:
+            return
+        self.next_at = now + LOG_SECONDS
+        seconds = (now - self.began) / done
+        left = seconds * (total - done) / 60
+        _say(f"{self.label}: {done} of {total}, {seconds:.1f} s each, {left:.0f} min left")

@@ -1,0 +1,45 @@
+"""`adcvsr doctor`: what this machine is and what runs on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from ..target_facts import BACKENDS
+from ._options import json_option
+
+
+@click.command()
+@click.option(
+    "--require",
+    type=click.Choice(BACKENDS),
+    multiple=True,
+    help="Exit 1 unless this backend was seen to work; may be given several times.",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="How long libraries may take to load [default: 1.2].",
+)
+@json_option
+def command(require: tuple[str, ...], wait: float | None, as_json: bool) -> None:
+    """Look at this machine: target, backends, precisions, and what mends what is missing.
+
+    Exits 0 whatever it finds, unless --require asks for more.
+    """
+    from ..runtime.doctor import WAIT_S, examine
+    from ..runtime.doctor_text import report_lines
+
+    report = examine(wait_s=wait or WAIT_S)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=1))
+    else:
+        for line in report_lines(report, lambda text, colour: click.style(text, fg=colour or None)):
+            click.echo(line)
+    runs = {each.name for each in report.verdict.backends if each.runs == "yes"}
+    if missing := [name for name in require if name not in runs]:
+        click.echo(f"error: {', '.join(missing)} was not seen to work here", err=True)
+        sys.exit(1)

@@ -1,0 +1,32 @@
+"""`adcvsr targets`: the device table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import json_option
+
+if TYPE_CHECKING:
+    from ..targets import Target
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """List the devices networks are planned and built for, or one with the source of each figure.
+
+    TOPS are peaks without sparsity, accumulated in FP32.
+    """
+    from ..target_text import describe, table, target_dict
+    from ..targets import TARGETS, target
+
+    chosen: list[Target] = [target(name)] if name else list(TARGETS.values())
+    if as_json:
+        click.echo(json.dumps({"targets": [target_dict(each) for each in chosen]}, indent=1))
+        return
+    for line in describe(chosen[0]) if name else table(chosen):
+        click.echo(line)

@@ -1,0 +1,52 @@
+"""Files that are replaced whole or not at all: checkpoints and the state of training runs.
+
+replace_file(path, lambda part: part.write_bytes(data))
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import OutputNotWritableError
+
+
+def replace_file(
+    path: Path, write: Callable[[Path], object], *, also: tuple[type[Exception], ...] = ()
+) -> None:
+    """Write a file beside its place and move it there once it is whole and on the disk.
+
+    Args:
+        path: The file to create or replace.
+        write: Called with the path to write to.
+        also: What `write` raises for a full disk beside OSError.
+
+    Raises:
+        OutputNotWritableError: The disk is full or not writable; what lay at `path` is untouched.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())  # a full network disk may say so only here
+        os.replace(part, path)
+    except Exception as error:
+        if not isinstance(error, (OSError, *also)):
+            raise
+        raise OutputNotWritableError(_reason(path, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """One line: what the system said, and how much room there is."""
+    cause = error if isinstance(error, OSError) else error.__context__
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    try:
+        free = f" ({shutil.disk_usage(path.parent).free >> 20:,} MiB are free there)"
+    except OSError:
+        free = ""
+    kept = "the one before it is kept" if path.exists() else "nothing was left half-written"
+    return f"cannot write '{path}': {said.splitlines()[0]}{free}; {kept}. Make room and try again"

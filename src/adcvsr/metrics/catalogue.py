@@ -1,0 +1,190 @@
+"""The measures by name: what they are called, in which unit, which way is better, what they need.
+
+The names are those of `adcvsr evaluate --metrics`, of its JSON and of precision budgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..config import nearest
+from ..errors import ConfigError, MissingPackageError, MissingProgramError
+from .fidelity import MS_SSIM_LEAST_PX, SSIM_LEAST_PX
+from .perceptual import PERCEPTUAL_LEAST_PX
+from .temporal import FLOW_LEAST_PX, require_opencv
+from .vmaf import VMAF_LEAST_PX, find_vmaf_ffmpeg
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measure of an output against the truth."""
+
+    name: str
+    """On the command line and in JSON."""
+
+    title: str
+    """In tables."""
+
+    unit: str = ""
+    """Empty for a bare number."""
+
+    digits: int
+    """Decimals that mean something."""
+
+    higher_is_better: bool
+
+    temporal: bool = False
+    """Needs two consecutive frames."""
+
+    least_px: int = 1
+    """Least side of the compared pictures, the border taken off."""
+
+    needs: str | None = None
+    """What beside numpy: `opencv`, `ffmpeg`, or nothing."""
+
+    default: bool = True
+    """Measured where nothing else is asked for: fast, and needs nothing."""
+
+    def gain(self, value: float, baseline: float) -> float:
+        """How much better a value is than a baseline's, negative where it is worse."""
+        return value - baseline if self.higher_is_better else baseline - value
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(name="psnr", title="PSNR-Y", unit="dB", digits=2, higher_is_better=True),
+        Metric(
+            name="psnr_rgb",
+            title="PSNR-RGB",
+            unit="dB",
+            digits=2,
+            higher_is_better=True,
+            default=False,
+        ),
+        Metric(
+            name="ssim", title="SSIM-Y", digits=4, higher_is_better=True, least_px=SSIM_LEAST_PX
+        ),
+        Metric(
+            name="ms_ssim",
+            title="MS-SSIM-Y",
+            digits=4,
+            higher_is_better=True,
+            least_px=MS_SSIM_LEAST_PX,
+            default=False,
+        ),
+        Metric(
+            name="haarpsi",
+            title="HaarPSI",
+            digits=4,
+            higher_is_better=True,
+            least_px=PERCEPTUAL_LEAST_PX,
+        ),
+        Metric(
+            name="gmsd",
+            title="GMSD",
+            digits=4,
+            higher_is_better=False,
+            least_px=PERCEPTUAL_LEAST_PX,
+        ),
+        Metric(
+            name="vmaf",
+            title="VMAF",
+            digits=1,
+            higher_is_better=True,
+            least_px=VMAF_LEAST_PX,
+            needs="ffmpeg",
+            default=False,
+        ),
+        Metric(
+            name="frame_diff",
+            title="frame diff.",
+            unit="levels",
+            digits=3,
+            higher_is_better=False,
+            temporal=True,
+        ),
+        Metric(
+            name="warp",
+            title="warp",
+            unit="1e-3",
+            digits=3,
+            higher_is_better=False,
+            temporal=True,
+            least_px=2 * FLOW_LEAST_PX,
+            needs="opencv",
+            default=False,
+        ),
+    )
+}
+"""Every measure, in the order of tables."""
+
+
+@dataclass(frozen=True)
+class UsableMetrics:
+    """Metrics that can be measured on this machine."""
+
+    metrics: tuple[Metric, ...]
+
+    ffmpeg: str | None = None
+    """For VMAF, where it is among them."""
+
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Metrics of `all` that cannot be measured here, and why."""
+
+
+def usable_metrics(text: str, ffmpeg: str | None = None) -> UsableMetrics:
+    """Choose metrics and find what they need.
+
+    Args:
+        text: See `choose_metrics`.
+        ffmpeg: See `find_vmaf_ffmpeg`.
+
+    Raises:
+        ConfigError: A name is unknown.
+        MissingPackageError, MissingProgramError: A metric asked for by its name cannot be measured
+            here. One that only `all` brought in is left out instead, with the reason.
+    """
+    named = set(_names(text))
+    metrics, program, left_out = [], None, {}
+    for metric in choose_metrics(text):
+        try:
+            if metric.needs == "opencv":
+                require_opencv()
+            elif metric.needs == "ffmpeg":
+                program = find_vmaf_ffmpeg(ffmpeg)
+            metrics.append(metric)
+        except (MissingPackageError, MissingProgramError) as error:
+            if metric.name in named:
+                raise
+            left_out[metric.name] = str(error)
+    return UsableMetrics(tuple(metrics), program, left_out)
+
+
+def choose_metrics(text: str) -> list[Metric]:
+    """Read a comma-separated list of names.
+
+    Args:
+        text: Names, or `default`, or `all`, also mixed (`default,warp`).
+
+    Returns:
+        The metrics in the order of `METRICS`, each once. `warp` brings `haarpsi` along: blur lowers
+        it, so it says nothing without a measure of detail.
+
+    Raises:
+        ConfigError: A name is unknown; the message has the nearest.
+    """
+    chosen: set[str] = set()
+    groups = {
+        "all": set(METRICS),
+        "default": {name for name, metric in METRICS.items() if metric.default},
+    }
+    for name in _names(text):
+        if name not in METRICS and name not in groups:
+            raise ConfigError(f"no metric '{name}'{nearest(name, {**METRICS, **groups})}")
+        chosen |= groups.get(name, {name, "haarpsi"} if name == "warp" else {name})
+    return [metric for key, metric in METRICS.items() if key in chosen]
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip().lower().replace("-", "_") for part in text.split(",")]

@@ -1,0 +1,159 @@
+"""Measuring streams frame by frame: any number of outputs against one truth.
+
+Nothing is held but a frame and the one before it.
+
+    truth = TruthStream()
+    meters = {"nano": StreamMeter(metrics), "bicubic": StreamMeter(metrics)}
+    for image, outputs in clip:
+        moment = truth.step(image)
+        for name, output in outputs.items():
+            meters[name].add(output, moment)
+    figures = meters["nano"].means()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from .catalogue import Metric
+from .fidelity import ms_ssim, psnr, ssim
+from .perceptual import gmsd, haarpsi
+from .planes import Image, Plane, cut_border, full_range, luma
+from .temporal import Motion, frame_difference_error, half_size, measure_motion, warping_error
+from .vmaf import VmafProcess
+
+
+class Picture:
+    """A frame without its border, and what the measures make of it, each once.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        border_px: Left out on each side.
+    """
+
+    def __init__(self, image: Image, border_px: int) -> None:
+        self.image: Image = cut_border(image, border_px)
+
+    @cached_property
+    def luma(self) -> Plane:
+        """Limited-range luma."""
+        return luma(self.image)
+
+    @cached_property
+    def full_luma(self) -> Plane:
+        """Full-range luma."""
+        return full_range(self.luma)
+
+    @cached_property
+    def half(self) -> Plane:
+        """RGB at half size."""
+        return half_size(self.image)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame of the truth and the one before it, shared by all outputs."""
+
+    truth: Picture
+    before: Picture | None
+    """None at the start of a clip."""
+
+    border_px: int
+
+    @cached_property
+    def motion(self) -> Motion | None:
+        """Of the truth, from the frame before to this one; None at the start of a clip."""
+        return None if self.before is None else measure_motion(self.before.half, self.truth.half)
+
+
+class TruthStream:
+    """The truth's side of a clip.
+
+    Args:
+        border_px: Left out on each side of every picture; networks lack context there.
+    """
+
+    def __init__(self, border_px: int = 4) -> None:
+        self._border_px = border_px
+        self._before: Picture | None = None
+
+    def step(self, image: Image) -> Moment:
+        """Take the next frame, (H, W, 3) uint8 RGB, of one size throughout."""
+        picture = Picture(image, self._border_px)
+        moment = Moment(picture, self._before, self._border_px)
+        self._before = picture
+        return moment
+
+
+class StreamMeter:
+    """One output's side of a clip: figures of every frame, added up.
+
+    Args:
+        metrics: What to measure; VMAF only where `vmaf` is given.
+        vmaf: A running process, owned by the caller.
+    """
+
+    def __init__(self, metrics: Iterable[Metric], vmaf: VmafProcess | None = None) -> None:
+        self._names = [metric.name for metric in metrics if metric.name in _MEASURES]
+        self.values: dict[str, list[float]] = {name: [] for name in self._names}
+        """Figures of every frame; a temporal measure starts with the second."""
+        self._before: Picture | None = None
+        self._vmaf = vmaf
+
+    def add(self, image: Image, moment: Moment) -> None:
+        """Measure the next frame, (H, W, 3) uint8 RGB, against the truth at that moment.
+
+        Raises:
+            ValueError: The shapes differ, or the picture is too small for a measure.
+        """
+        output = Picture(image, moment.border_px)
+        for name in self._names:
+            value = _MEASURES[name](output, self._before, moment)
+            if value is not None:
+                self.values[name].append(value)
+        if self._vmaf is not None:
+            self._vmaf.add(output.luma, moment.truth.luma)
+        self._before = output
+
+    def means(self) -> dict[str, float | None]:
+        """Means over the frames measured so far; None where no frame could be.
+
+        Ends the VMAF process where there is one.
+        """
+        means = {
+            name: math.fsum(values) / len(values) if values else None
+            for name, values in self.values.items()
+        }
+        if self._vmaf is not None:
+            means["vmaf"] = self._vmaf.score()
+        return means
+
+
+Measure = Callable[[Picture, "Picture | None", Moment], "float | None"]
+
+
+def _frame_diff(output: Picture, before: Picture | None, moment: Moment) -> float | None:
+    if before is None or moment.before is None:
+        return None
+    return frame_difference_error(output.luma, before.luma, moment.truth.luma, moment.before.luma)
+
+
+def _warp(output: Picture, before: Picture | None, moment: Moment) -> float | None:
+    if before is None or moment.motion is None:
+        return None
+    return warping_error(before.half, output.half, moment.motion)
+
+
+_MEASURES: dict[str, Measure] = {
+    "psnr": lambda output, _, moment: psnr(output.luma, moment.truth.luma),
+    "psnr_rgb": lambda output, _, moment: psnr(output.image, moment.truth.image),
+    "ssim": lambda output, _, moment: ssim(output.luma, moment.truth.luma),
+    "ms_ssim": lambda output, _, moment: ms_ssim(output.luma, moment.truth.luma),
+    "haarpsi": lambda output, _, moment: haarpsi(output.full_luma, moment.truth.full_luma),
+    "gmsd": lambda output, _, moment: gmsd(output.full_luma, moment.truth.full_luma),
+    "frame_diff": _frame_diff,
+    "warp": _warp,
+}

@@ -1,0 +1,64 @@
+"""Students, options and a listener for tests of the training stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adcvsr.config import PRESETS, AdcVsrConfig
+from adcvsr.train.data import DataOptions
+from adcvsr.train.degradation import Degradation
+
+LIGHT = AdcVsrConfig.from_dict({**PRESETS["nano"].to_dict(), "name": "light", "down_blocks": (1,)})
+"""A causal pixel-shuffle student."""
+
+TINY_VAE = AdcVsrConfig(
+    name="tiny-vae",
+    unshuffle=2,
+    widths=(8, 8),
+    down_blocks=(1, 1),
+    mid_blocks=2,
+    up_blocks=(2, 2),
+    skip="concat",
+    norm="group",
+    activation="silu",
+    attention_levels=(0,),
+    mid_attention=True,
+    attention_heads=(1, 1),
+    temporal_sites="all",
+    temporal_kernel=3,
+    temporal_convs=2,
+    causal=False,
+    decoder="vae",
+    decoder_widths=(8, 8, 8, 16),
+)
+"""The published network's shape: not causal, concatenated skips, attention, VAE decoder."""
+
+DATA = DataOptions(frames=3, patch_px=8, pan_px=2, segments_per_clip=2)
+CLEAN = Degradation(clean_share=1.0)
+
+
+@dataclass
+class Folders:
+    """Training material."""
+
+    clips: Path
+    images: Path
+
+
+@dataclass
+class Watch:
+    """Takes a stage's lines and losses; can interrupt it after a step."""
+
+    stop_after: int = 0
+    lines: list[str] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    def report(self, line: str) -> None:
+        self.lines.append(line)
+
+    def progress(self, state: Any, loss: float, done: float) -> None:
+        self.losses.append(loss)
+        if self.stop_after and state.step == self.stop_after + 1:
+            raise KeyboardInterrupt

@@ -1,0 +1,201 @@
+"""`adcvsr evaluate` as a user meets it: table, JSON, strip, and one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adcvsr.calibration.report import Report, Request
+from adcvsr.calibration.scores import ClipScores, Evaluation
+from adcvsr.cli._scores import print_report
+from adcvsr.cli.evaluate import DEGRADATIONS, _degradation
+from adcvsr.clips import read_image, write_clip, write_png
+from adcvsr.metrics import METRICS, usable_metrics
+from adcvsr.synthetic import draw_clip
+
+
+def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "adcvsr", "evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+    )
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """A folder with an image, a clip of three frames, and another size."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    write_png(folder / "image.png", draw_clip(1, 96, 128)[0])
+    write_clip(folder / "moving.mp4", draw_clip(3, 64, 96))
+    return folder
+
+
+def test_json_on_stdout_holds_everything(media: Path) -> None:
+    done = evaluate(media, "--metrics", "default,warp", "--reset-every-frame", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["schema"] == 1
+    assert report["protocol"] == {
+        "frames": 50,
+        "max_side_px": 960,
+        "degradation": "bicubic",
+        "seed": 0,
+        "border_px": 4,
+    }
+    names = ["bicubic", "lanczos", "nano", "nano (reset)"]
+    assert [method["name"] for method in report["methods"]] == names
+    assert report["methods"][2]["variant"] == "fp32-onnx"
+    image, clip = report["clips"]
+    assert (image["name"], image["frames"], image["size"]) == ("image.png", 1, [128, 96])
+    assert (clip["name"], clip["frames"], clip["size"]) == ("moving.mp4", 3, [96, 64])
+    assert image["scores"]["nano"]["psnr"] > image["scores"]["bicubic"]["psnr"] > 15
+    assert 0 < image["scores"]["bicubic"]["ssim"] < image["scores"]["nano"]["ssim"] < 1
+    assert image["scores"]["nano"] == image["scores"]["nano (reset)"], "one frame has no past"
+    assert clip["scores"]["nano"] != clip["scores"]["nano (reset)"]
+    assert image["reasons"]["warp"] == "an image has no motion"
+    assert clip["reasons"] == {}
+    assert set(clip["scores"]) == {*names, "truth"}
+    mean = report["mean"]["nano"]
+    both = [entry["scores"]["nano"]["haarpsi"] for entry in report["clips"]]
+    assert mean["haarpsi"] == pytest.approx(sum(both) / 2)
+    assert mean["frame_diff"] == clip["scores"]["nano"]["frame_diff"]
+    assert report["against_bicubic"]["nano"]["psnr"]["files"] == 2
+    assert report["metrics"]["warp"]["higher_is_better"] is False
+
+
+def test_table_and_log_lines(media: Path) -> None:
+    done = evaluate(media, "--metrics", "psnr,frame_diff")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for start in ("image.png (1)", "moving.mp4 (3)", "mean of 2 (4 frames)"):
+        assert any(line.strip() == start for line in lines), start
+    assert any("PSNR-Y" in line and "better than bicubic by" in line for line in lines)
+    assert "no frame diff. for image.png: an image has no motion" in lines
+    assert "image.png: PSNR-Y bicubic " in done.stderr
+    assert "dB ↑" in done.stdout
+    plain = evaluate(media / "image.png", PYTHONIOENCODING="ascii")
+    assert plain.returncode == 0, plain.stderr
+    assert "dB higher" in plain.stdout
+
+
+@pytest.mark.parametrize("columns", [40, 80, 300])
+def test_no_figure_is_cut_off(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On any terminal; file names may be folded."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    metrics = list(METRICS.values())
+    figures = {
+        method: {metric.name: 10 * index + value for index, metric in enumerate(metrics)}
+        for method, value in (("bicubic", 1.25), ("a bundle of a long name", 2.5))
+    }
+    clip = ClipScores(
+        Path("a_clip[b]_with_a_rather_long_name.mp4"), 12, (960, 540), dict(figures), {}
+    )
+    request = Request(files=[], models=[], metrics=usable_metrics("psnr"))
+    print_report(Report(request, [], Evaluation(list(figures), metrics, [clip])))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "[b]" in out
+    for index, metric in enumerate(metrics):
+        assert f"{10 * index + 2.5:.{metric.digits}f}" in out
+        sign = 1.25 if metric.higher_is_better else -1.25
+        assert f"{sign:+.{metric.digits}f}" in out
+
+
+def test_files_are_written_and_not_overwritten(media: Path, tmp_path: Path) -> None:
+    strip, report = tmp_path / "strip.png", tmp_path / "report.json"
+    arguments = (media, "--metrics", "psnr", "--strip", strip, "--json", report)
+    done = evaluate(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "PSNR-Y" in done.stdout
+    assert len(json.loads(report.read_text())["clips"]) == 2
+    assert read_image(strip).shape[1] > 3 * 256
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["media", "report.json", "strip.png"]
+    strip.unlink()
+    report.write_text("precious")
+    done = evaluate(*arguments)
+    assert done.returncode == 1
+    assert done.stderr == f"error: '{report}' exists; pass --overwrite to replace it\n"
+    assert report.read_text() == "precious"
+    assert not strip.exists()
+    assert evaluate(*arguments, "--overwrite").returncode == 0
+    assert json.loads(report.read_text())["schema"] == 1
+
+
+def test_given_low_resolution_inputs(media: Path, tmp_path: Path) -> None:
+    low = tmp_path / "low"
+    low.mkdir()
+    write_png(low / "imagex4.png", draw_clip(1, 24, 32)[0])
+    done = evaluate(media / "image.png", "--lr", low, "--metrics", "psnr", "--json=-")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["protocol"] == {"frames": 50, "lr": str(low), "border_px": 4}
+    made = json.loads(evaluate(media / "image.png", "--metrics", "psnr", "--json").stdout)
+    assert report["mean"]["bicubic"] != made["mean"]["bicubic"], "drawn, not reduced"
+    done = evaluate(media / "moving.mp4", "--lr", low)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expected one input named moving in" in done.stderr
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
+    (tmp_path / "walk").mkdir()
+    for index, image in enumerate(draw_clip(2, 48, 64)):
+        write_png(tmp_path / "walk" / f"{index}.png", image)
+    done = evaluate(tmp_path, "--sequences", "--metrics", "psnr,frame_diff", "--json")
+    assert done.returncode == 0, done.stderr
+    (clip,) = json.loads(done.stdout)["clips"]
+    assert (clip["name"], clip["frames"]) == ("walk", 2)
+    assert clip["scores"]["nano"]["frame_diff"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["{media}/bad.png"], 1, "error: cannot evaluate on '{media}/bad.png'"),
+        (["{media}/empty"], 1, "error: no image or video in '{media}/empty'"),
+        (["{media}/none"], 1, "error: no file or folder '{media}/none'"),
+        (["{media}/image.png", "--metrics", "psn"], 1, "error: no metric 'psn', did you mean"),
+        (["{media}/image.png", "--model", "nan"], 1, "error: no bundle named 'nan'"),
+        (["{media}/image.png", "--variant", "int3"], 1, "error: bundle 'nano' has no variant"),
+        (["{media}/image.png", "--metrics", "vmaf", "--ffmpeg", "no"], 1, "no program 'no'"),
+        (["--json", "{media}/image.png"], 2, "for stdout put --json last"),
+        (["{media}/image.png", "--strip", "{media}/image.jpg"], 2, "a file ending in .png"),
+        (["{media}/image.png", "--strip", "{media}/no/a.png"], 1, "no folder '{media}/no'"),
+        (
+            ["{media}/image.png", "--lr", "{media}", "--degradation", "bicubic"],
+            2,
+            "choose one",
+        ),
+    ],
+)
+def test_mistakes(media: Path, arguments: list[str], code: int, said: str) -> None:
+    (media / "bad.png").write_text("no picture")
+    (media / "empty").mkdir()
+    done = evaluate(*(argument.format(media=media) for argument in arguments))
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert said.format(media=media) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_metric_is_in_the_help() -> None:
+    text = " ".join(evaluate("--help").stdout.split())
+    for name in METRICS:
+        assert name in text
+
+
+def test_every_degradation_is_known() -> None:
+    for name in DEGRADATIONS:
+        assert callable(_degradation(name))

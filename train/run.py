@@ -1,0 +1,354 @@
+"""What the stages share beside their arithmetic: devices, clock, checks, checkpoints, lines.
+
+A stage is a loop in its own file that reads top to bottom; it calls the methods here in this order:
+
+    with Run("pretrain", settings, output, ...) as run:
+        ...                       # build networks and optimisers
+        run.restore(network, average, parts, provenance)
+        ...                       # open the data
+        run.begin(sample, target)
+        while run.continues():
+            run.set_rate(optimizer, settings.learning_rate)
+            for part in range(settings.accumulate):
+                with run.waiting():
+                    batch = next(loader)
+                with run.sharing(prepared, now=part == last):
+                    ...           # forward
+                    run.backward(loss, terms, name="loss")
+            run.step(optimizer)
+            run.end_step()
+        return run.finish()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, TrainingDivergedError
+from ..model import AdcVsr, save_checkpoint
+from .data import ClipPairs, PairBatch, PairLoader, Pairs
+from .devices import open_accelerator
+from .run_log import RunLog, draw_strip
+from .run_state import (
+    CHECKPOINT_FILE,
+    STATE_FILE,
+    MovingAverage,
+    RunState,
+    Stateful,
+    load_state,
+    prepare_run_folder,
+    save_state,
+)
+from .schedule import rate_factor, share_done
+from .settings import StageSettings
+from .start import digest
+from .teachers_cached import CachedPairs
+from .teaching import to_signed
+
+ADAM_BETAS = (0.9, 0.99)
+"""A shorter memory of squared gradients than the default suits short schedules."""
+
+Progress = Callable[[RunState, float, float], None]
+"""Called after every step with the state, the loss and the share of the schedule done."""
+
+STARVED_SHARE = 0.1
+"""Share of time spent waiting for data from which a line advises more workers."""
+
+
+class Run:
+    """One leg of a run: from its start or its last saved state to the schedule's end.
+
+    Args:
+        stage: Its name.
+        settings: The recipe.
+        output: Folder of the run.
+        resume: Continue the run in `output` instead of starting one.
+        report: Called with lines to show.
+        progress: Called after every step.
+        sources: Weights the run depends on, by name; None for those it does without.
+
+    Raises:
+        OutputExistsError: `output` holds a run and this one does not resume it.
+        CheckpointError: There is nothing to resume, or a source is missing.
+        ConfigError: The precision cannot be used on this device.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        settings: StageSettings,
+        output: Path,
+        *,
+        resume: bool,
+        report: Callable[[str], None],
+        progress: Progress,
+        sources: Mapping[str, Path | None],
+    ) -> None:
+        self.settings, self.output, self.resume = settings, output, resume
+        self.accelerator = open_accelerator(settings.precision)
+        self.device = self.accelerator.device
+        self.is_main = self.accelerator.is_main_process
+        self.report = report if self.is_main else _be_silent
+        self.progress = progress
+        self.state = RunState()
+        prepare_run_folder(output, resume=resume)
+        files = {name: path for name, path in sources.items() if path is not None}
+        self.recipe = _recipe(stage, settings, files)
+        torch.manual_seed(settings.seed)
+        self._terms: dict[str, Any] = {}  # tensors
+        self._values: dict[str, float] = {}
+        self._waited = 0.0
+        self._log: RunLog | None = None
+
+    def __enter__(self) -> Run:
+        """Itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the log; the last saved state stays."""
+        if self._log is not None:
+            self._log.close(self.state.step)
+
+    def note(self, **facts: str) -> None:
+        """Add to the recipe what is known only now, such as the teacher's identity."""
+        self.recipe |= facts
+
+    def restore(
+        self,
+        network: AdcVsr,
+        average: MovingAverage,
+        parts: Mapping[str, Stateful],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """Name what is saved; take it back when resuming.
+
+        Args:
+            network: The student, as it is on the device.
+            average: Of its weights, which are the ones to use.
+            parts: Everything else the run cannot go on without.
+            provenance: Of the checkpoint it started from.
+
+        Raises:
+            CheckpointError: The saved state is another run's.
+        """
+        self._network, self._average, self._provenance = network, average, dict(provenance)
+        self._parts: dict[str, Stateful] = {"network": network, "average": average, **parts}
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            self._parts["scaler"] = scaler
+        if self.resume:
+            self.state, before = load_state(self.output, self._parts)
+            self.report(f"resumed at step {self.state.step:,}")
+            self._compare(before)
+
+    def open_pairs(
+        self, clips: Sequence[Path], images: Sequence[Path], cache: Path | None = None
+    ) -> Pairs:
+        """The recipe's samples of the folders, or of a teacher's cache.
+
+        Raises:
+            TrainingDataError: No usable training data.
+            TeacherCacheError: No cache, or a damaged one.
+        """
+        recipe = self.settings
+        if cache is not None:
+            size = recipe.data.frames, recipe.data.patch_px
+            cached = CachedPairs(
+                cache, frames=size[0], patch_px=size[1], flips=True, seed=recipe.seed
+            )
+            self.report(f"{len(cached):,} cached clips of the teacher {cached.teacher}")
+            return cached
+        pairs = ClipPairs(
+            clips, images, recipe.data, recipe.degradation, seed=recipe.seed, report=self.report
+        )
+        self.report(pairs.summary())
+        return pairs
+
+    def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
+        """Batches from the step the run is at, this process's share of them."""
+        return PairLoader(
+            pairs,
+            batch=batch,
+            start_step=self.state.step * self.settings.accumulate,
+            workers=self.settings.workers,
+            process_index=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+        )
+
+    def begin(self, sample: PairBatch, target: Tensor) -> None:
+        """Start the clock; the sample's first clip is shown as it improves.
+
+        Args:
+            sample: A batch whatever it holds, the same in every leg.
+            target: Its targets (N, T, 3, 4h, 4w) in [-1, 1].
+        """
+        self._sample = to_signed(sample.low[:1], self.device), target[0]
+        processes = self.accelerator.num_processes
+        self.report(f"device {self.device}, {processes} process{'es' if processes > 1 else ''}")
+        if self.is_main:
+            self._log = RunLog(self.output, step=self.state.step, report=self.report)
+        self._began = time.monotonic() - self.state.seconds
+        self._leg_began = time.monotonic()
+        self._saved_at = self.state.seconds
+
+    def continues(self) -> bool:
+        """Whether the schedule has steps left; also seeds whatever draws in the next one."""
+        torch.manual_seed(self.settings.seed + self.state.step)
+        return share_done(self.settings, self.state) < 1
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, peak: float) -> None:
+        """Set the learning rate the schedule has here."""
+        done = share_done(self.settings, self.state)
+        for group in optimizer.param_groups:
+            group["lr"] = peak * rate_factor(self.settings, self.state.step, done)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what takes data: the device has nothing to do meanwhile."""
+        began = time.monotonic()
+        yield
+        self._waited += time.monotonic() - began
+
+    def sharing(self, module: nn.Module, *, now: bool) -> contextlib.AbstractContextManager[Any]:
+        """Around a forward and backward pass; in a step's last one processes share gradients."""
+        # Not accelerator.no_sync: it does nothing for the one process that torchrun started, whose
+        # module shares gradients all the same.
+        alone = None if now else getattr(module, "no_sync", None)
+        context: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        return context if alone is None else alone()
+
+    def backward(self, loss: Tensor, terms: Mapping[str, Tensor], *, name: str) -> None:
+        """Add a pass's gradients to the step's; what it sums up and its terms are logged."""
+        share = 1 / self.settings.accumulate
+        self.accelerator.backward(loss * share)
+        for key, term in {name: loss, **terms}.items():
+            self._terms[key] = self._terms.get(key, 0) + term.detach().float() * share
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients and step.
+
+        Raises:
+            TrainingDivergedError: A loss or the gradient is not finite; nothing was changed.
+        """
+        self.accelerator.unscale_gradients(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        self._agree()
+        # A gradient scaler meets infinities by skipping the step and scaling less.
+        if self.accelerator.scaler is None:
+            self._check("the gradient", float(norm))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def end_step(self) -> None:
+        """Count the step, show it, save when it is time."""
+        self._average.update(self._network, self.state.step)
+        self.state.step += 1
+        self.state.seconds = self._values.pop("seconds")
+        if self._log is not None:
+            waited = self._waited / (time.monotonic() - self._leg_began)
+            self._log.scalars({**self._values, "waiting_share": waited}, self.state.step)
+            done = share_done(self.settings, self.state)
+            self.progress(self.state, self._values["loss"], done)
+        self._values = {}
+        if self.state.seconds - self._saved_at > self.settings.checkpoint_minutes * 60:
+            self._save()
+
+    def finish(self) -> Path:
+        """Save the last state and say how the time was spent; gives the checkpoint."""
+        self._save()
+        waited = self._waited / max(time.monotonic() - self._leg_began, 1e-9)
+        if waited > STARVED_SHARE:
+            self.report(
+                f"{waited:.0%} of the time went into waiting for data; more workers than "
+                f"{self.settings.workers} in the recipe may help"
+            )
+        self.accelerator.wait_for_everyone()  # the first process has written
+        self.accelerator.end_training()
+        return self.output / CHECKPOINT_FILE
+
+    def _agree(self) -> None:
+        """Average the terms and the clock over processes, so that all decide alike."""
+        seconds = torch.tensor(time.monotonic() - self._began, device=self.device)
+        values = torch.stack([*self._terms.values(), seconds])
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, "mean")
+        named = dict(zip([*self._terms, "seconds"], values.tolist(), strict=True))
+        for name, value in named.items():
+            self._check(f"loss '{name}'" if name != "loss" else "loss", value)
+        self._values |= named
+        self._terms = {}
+
+    def _check(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            kept = (
+                f"the state saved before it is in '{self.output}'. Lower learning_rate "
+                f"({self.settings.learning_rate}) and resume"
+                if (self.output / STATE_FILE).exists()
+                else f"nothing was saved yet. Lower learning_rate ({self.settings.learning_rate})"
+            )
+            raise TrainingDivergedError(f"{name} is {value} at step {self.state.step:,}; {kept}")
+
+    def _save(self) -> None:
+        self._saved_at = self.state.seconds
+        if self._log is None:
+            return
+        save_state(self.output, self._parts, self.state, self.recipe)
+        save_checkpoint(
+            self.output / CHECKPOINT_FILE,
+            self._network,
+            provenance=self._checkpoint_provenance(),
+            tensors=self._average.tensors,
+        )
+        low, target = self._sample
+        with torch.no_grad(), self.accelerator.autocast():
+            shown, _ = torch.func.functional_call(self._network, self._average.tensors, (low,))
+        self._log.strip(draw_strip(low[0], shown[0].float(), target), self.state.step)
+
+    def _checkpoint_provenance(self) -> dict[str, Any]:
+        """What the checkpoint says of itself; licences pass on from what it started from."""
+        own: dict[str, Any] = {"recipe": self.recipe, "steps": self.state.step}
+        if self._provenance:
+            own["started_from"] = self._provenance
+            if "licences" in self._provenance:
+                own["licences"] = self._provenance["licences"]
+        return own
+
+    def _compare(self, before: Mapping[str, Any]) -> None:
+        """Say what differs from the recipe the run began with.
+
+        Raises:
+            CheckpointError: Other weights than those it began with.
+        """
+        for name in ("stage", "sources"):
+            if before.get(name) != self.recipe[name]:
+                raise CheckpointError(
+                    f"'{self.output}' was begun with {name} {before.get(name)}, now "
+                    f"{self.recipe[name]}; resume with what the run began with"
+                )
+        for name, value in self.recipe.items():
+            if name in before and before[name] != value:
+                self.report(f"resumed with {name}={value}, was {before[name]}")
+
+
+def _recipe(stage: str, settings: StageSettings, sources: Mapping[str, Path]) -> dict[str, Any]:
+    """The settings as plain values, without the network, which the checkpoint holds."""
+    recipe: dict[str, Any] = {"stage": stage, **dataclasses.asdict(settings)}
+    del recipe["network"]
+    recipe["sources"] = {
+        name: {"file": path.name, "sha256": digest(path)} for name, path in sources.items()
+    }
+    return recipe
+
+
+def _be_silent(line: str) -> None:
+    """What processes other than the first report."""
