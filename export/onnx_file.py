@@ -131,7 +131,7 @@ def _clean(model: onnx_ir.Model) -> None:
     values = [*graph.inputs, *graph.initializers.values()]
     for node in graph.all_nodes():
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")
-        node.name = _unique(_scope_name(scopes, node.op_type), taken)
+        node.name = unique_name(_scope_name(scopes, node.op_type), taken)
         values += node.outputs
     common.ClearMetadataAndDocStringPass()(model)
     for value in values:
@@ -148,7 +148,7 @@ def _scope_name(scopes: str, op_type: str) -> str:
     return f"{module}/{op_type}" if module else op_type
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
     candidate, count = name, 1
     while candidate in taken:
         count += 1

@@ -71,15 +71,31 @@ def replay(
         ]
 
 
+def zero_state(
+    state: Sequence[StateSpec], clip: Levels, dtype: npt.DTypeLike
+) -> dict[str, npt.NDArray[Any]]:
+    """State before the first frame of a clip of (T, H, W, 3)."""
+    return {spec.name: np.zeros(spec.shape(*clip.shape[1:3]), dtype) for spec in state}
+
+
+def open_session(graph: Path) -> Any:
+    """Open an ONNX Runtime session on the CPU.
+
+    Raises:
+        MissingPackageError: `onnxruntime` is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_package("onnxruntime", "export", "running exported graphs") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
 def _stream(session: Any, clip: Levels, state: Sequence[StateSpec], picture: str) -> Run:
-    dtypes = {tensor.name: tensor.type for tensor in session.get_inputs()}
-    carried = {
-        spec.name: np.zeros(
-            spec.shape(clip.shape[1], clip.shape[2]),
-            np.float16 if dtypes[spec.name] == "tensor(float16)" else np.float32,
-        )
-        for spec in state
-    }
+    half = "tensor(float16)" in (tensor.type for tensor in session.get_inputs())
+    carried = zero_state(state, clip, np.float16 if half else np.float32)
     names = [picture, *(spec.next_name for spec in state)]
     pictures, beside = [], {spec.next_name: [] for spec in state}  # type: ignore[var-annotated]
     for frame in clip:
@@ -93,21 +109,15 @@ def _stream(session: Any, clip: Levels, state: Sequence[StateSpec], picture: str
 
 @contextmanager
 def _session(graph: Path, *, probe: bool) -> Iterator[Any]:
-    """Open an ONNX Runtime session.
+    """A session of a graph.
 
     A probed graph is written beside the original, whose weights it shares, and removed afterwards.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_package("onnxruntime", "export", "the parity check of an export") from error
     path = graph.with_name(f"probe-{graph.name}") if probe else graph
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
     try:
         if probe:
             path.write_bytes(_with_packed_output(graph).SerializeToString())
-        yield onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        yield open_session(path)
     finally:
         if probe:
             path.unlink(missing_ok=True)
