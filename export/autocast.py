@@ -66,6 +66,7 @@ def cast_graph(graph: Path, target: Path, ranges: Mapping[str, float]) -> list[s
     with tempfile.TemporaryDirectory() as folder:
         skeleton, cast = Path(folder) / "skeleton.onnx", Path(folder) / "cast.onnx"
         weights = _take_weights(model)
+        onnx_ir.external_data.load_to_model(model)  # what is left is small
         onnx_ir.save(model, skeleton)
         _run_autocast(skeleton, cast, kept)
         model = onnx_ir.load(cast)
@@ -110,9 +111,7 @@ def _take_weights(model: onnx_ir.Model) -> dict[str, onnx_ir.TensorProtocol]:
     return weights
 
 
-def _put_weights(
-    model: onnx_ir.Model, weights: Mapping[str, onnx_ir.TensorProtocol]
-) -> None:
+def _put_weights(model: onnx_ir.Model, weights: Mapping[str, onnx_ir.TensorProtocol]) -> None:
     """Turn those inputs back into initializers, FP16, or FP32 where all readers cast them back."""
     for value in [v for v in model.graph.inputs if v.name in weights]:
         model.graph.inputs.remove(value)

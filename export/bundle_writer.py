@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
 from .onnx_file import DATA_SUFFIX
 from .parity import GoldenClip, ParityReport, check_parity
-from .variant_files import write_graphs
+from .replay import Levels
+from .variant_files import VariantFiles, state_specs, write_graphs
 
 FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
@@ -125,20 +128,36 @@ def _write_bundle(
     report: Report,
 ) -> Bundle:
     settings.check(network.config)
+    kind = "stream" if network.config.causal else "clip"
+    clips = read_half_clips(settings.calibration, kind, network.config.size_multiple)
     with _folder_beside(output) as folder:
         files = write_graphs(network, folder, FP32)
         parity, golden = check_parity(network, files)
-        report(_parity_line(parity, files.kind))
+        report(_parity_line(parity, kind))
+        variants = {FP32: variant_entry(files, "float32", {"parity": asdict(parity)})}
+        if settings.fp16:
+            variants[FP16] = _add_half(network, files, clips, report)
         _write_golden(folder / GOLDEN_FILE, golden)
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
-        variants = {FP32: variant_entry(files, "float32", parity)}
         manifest = manifest_of(network, provenance, settings, variants, folder, trained=trained)
         (folder / MANIFEST).write_bytes(json_bytes(manifest))
         _put_in_place(folder, output)
     bundle = Bundle(output)
     bundle.verify_files()
     return bundle
+
+
+def _add_half(
+    network: AdcVsr, files: VariantFiles, clips: list[Levels], report: Report
+) -> dict[str, Any]:
+    half, distance, conversion = write_half(files, state_specs(network), clips)
+    report(
+        f"{FP16} against {FP32} over {distance.frames} real frames: {distance.psnr_db} dB at "
+        f"worst, levels {distance.level_error}, {len(conversion['kept_fp32_for_range'])} nodes "
+        "kept in FP32 for their range"
+    )
+    return variant_entry(half, "float16", half_entry(distance, conversion))
 
 
 def _parity_line(parity: ParityReport, kind: str) -> str:

@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..model import AdcVsr
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from .onnx_file import OPSET
-from .parity import LEVEL_TOLERANCE, ParityReport
+from .parity import LEVEL_TOLERANCE
 from .variant_files import VariantFiles, state_specs
 
 LICENCE_OF_OURS = "Apache-2.0"
@@ -45,6 +45,12 @@ class BundleSettings:
     colour_match: ColourMatch = field(default_factory=lambda: ColourMatch("none"))
     """What the runtime does to the colours of upscaled frames."""
 
+    fp16: bool = False
+    """Add the variant `fp16-trt`."""
+
+    calibration: tuple[Path, ...] = ()
+    """Real clips that show FP16 conversion which values the network meets."""
+
     overwrite: bool = False
     """Replace an existing bundle."""
 
@@ -52,9 +58,14 @@ class BundleSettings:
         """Hold the settings against a network.
 
         Raises:
-            ConfigError: A window for a causal network, an overlap that does not fit, or a half-life
-                that is not positive.
+            ConfigError: A window for a causal network, an overlap that does not fit, a half-life
+                that is not positive, or FP16 without clips.
         """
+        if self.fp16 and not self.calibration:
+            raise ConfigError(
+                "FP16 needs clips of real video to see which values the network meets; give one or "
+                "more with --calibration"
+            )
         if self.window and config.causal:
             raise ConfigError(f"'{config.name}' is causal and streams; it takes no window")
         if self.window and not 0 <= self.window.overlap < self.window.frames:
@@ -115,14 +126,22 @@ def manifest_of(
     return manifest
 
 
-def variant_entry(files: VariantFiles, state_dtype: str, parity: ParityReport) -> dict[str, Any]:
-    """What the manifest says of one variant."""
+def variant_entry(
+    files: VariantFiles, state_dtype: str, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the manifest says of one variant.
+
+    Args:
+        files: Its files.
+        state_dtype: Of state and features.
+        facts: Everything else, its `parity` among it.
+    """
     entry: dict[str, Any] = {
         "file": files.graph.name,
         "opset": OPSET,
         "state_dtype": state_dtype,
         "nodes": sum(_count_nodes(graph) for graph in files.graphs),
-        "parity": asdict(parity),
+        **facts,
     }
     if files.decoder is not None:
         entry["decoder_file"] = files.decoder.name

@@ -149,6 +149,7 @@ def _scope_name(scopes: str, op_type: str) -> str:
 
 
 def unique_name(name: str, taken: set[str]) -> str:
+    """The name, or the name with a number; it is added to those taken."""
     candidate, count = name, 1
     while candidate in taken:
         count += 1

@@ -86,7 +86,9 @@ class _Probe:
         found = self._session.run([*outputs, *(PEAK + name for name in names)], feeds)
         for name, peak in zip(names, found[len(outputs) :], strict=True):
             # A NaN is larger than anything.
-            self.ranges[name] = float(np.maximum(self.ranges[name], np.nan_to_num(peak, nan=np.inf)))
+            self.ranges[name] = float(
+                np.maximum(self.ranges[name], np.nan_to_num(peak, nan=np.inf))
+            )
         return list(found[: len(outputs)])
 
 
@@ -100,9 +102,21 @@ def _float_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def _add_peaks(model: onnx.ModelProto, names: Ranges) -> None:
-    for name in names:
-        peak, positive = PEAK + name, f"absolute:{name}"
-        model.graph.node.append(helper.make_node("Abs", [name], [positive], name=positive))
-        reduce = helper.make_node("ReduceMax", [positive], [peak], name=peak, keepdims=0)
-        model.graph.node.append(reduce)
-        model.graph.output.append(helper.make_tensor_value_info(peak, TensorProto.FLOAT, []))
+    """Take the peak right behind what gives a tensor, so that it need not be kept."""
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(n for v in model.graph.input if v.name in names for n in _peak(v.name))
+    for node in nodes:
+        model.graph.node.append(node)
+        model.graph.node.extend(n for name in node.output if name in names for n in _peak(name))
+    model.graph.output.extend(
+        helper.make_tensor_value_info(PEAK + name, TensorProto.FLOAT, []) for name in names
+    )
+
+
+def _peak(name: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    absolute = f"absolute:{name}"
+    return (
+        helper.make_node("Abs", [name], [absolute], name=absolute),
+        helper.make_node("ReduceMax", [absolute], [PEAK + name], name=PEAK + name, keepdims=0),
+    )

@@ -57,6 +57,14 @@ COLOUR_MATCHES = ("none", "frame", "ema")
     metavar="FRAMES",
     help="With 'ema': frames after which a frame's weight has halved [default: 15].",
 )
+@click.option("--fp16", is_flag=True, help="Add the variant fp16-trt; needs --calibration.")
+@click.option(
+    "--calibration",
+    metavar="CLIP",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="With --fp16: a real clip like those to be upscaled; may be repeated.",
+)
 @click.option(
     "--untrained",
     metavar="PRESET",
@@ -115,6 +123,8 @@ def _settings(
     overlap: int | None,
     colour_match: str,
     colour_half_life: float | None,
+    fp16: bool,
+    calibration: tuple[Path, ...],
     overwrite: bool,
 ) -> BundleSettings:
     from ..bundle_schema import ColourMatch, Window
@@ -129,6 +139,14 @@ def _settings(
     if window is not None or overlap is not None:
         frames = window or DEFAULT_WINDOW.frames
         walk = Window(frames, frames // 3 if overlap is None else overlap)
+    if calibration and not fp16:
+        raise click.UsageError("--calibration goes with --fp16")
     return BundleSettings(
-        name=name, card=card, window=walk, colour_match=match, overwrite=overwrite
+        name=name,
+        card=card,
+        window=walk,
+        colour_match=match,
+        fp16=fp16,
+        calibration=calibration,
+        overwrite=overwrite,
     )
