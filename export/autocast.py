@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,7 @@ def cast_graph(graph: Path, target: Path, ranges: Mapping[str, float]) -> list[s
     kept = _large_nodes(model, ranges)
     with tempfile.TemporaryDirectory() as folder:
         skeleton, cast = Path(folder) / "skeleton.onnx", Path(folder) / "cast.onnx"
+        shapes = [output.shape for output in model.graph.outputs]
         weights = _take_weights(model)
         onnx_ir.external_data.load_to_model(model)  # what is left is small
         onnx_ir.save(model, skeleton)
@@ -72,6 +73,7 @@ def cast_graph(graph: Path, target: Path, ranges: Mapping[str, float]) -> list[s
         model = onnx_ir.load(cast)
         _put_weights(model, weights)
         _name_casts(model)
+        _restore_shapes(model, shapes)
         model.producer_name, model.producer_version = "adcvsr", None
         save_graph(model, target)
     return kept
@@ -149,6 +151,19 @@ def _name_casts(model: onnx_ir.Model) -> None:
         producer = source.producer()
         origin = producer.name if producer is not None else source.name
         node.name = unique_name(f"{origin}/Cast", taken)
+
+
+def _restore_shapes(model: onnx_ir.Model, outputs: Sequence[onnx_ir.Shape | None]) -> None:
+    """Give the outputs their own shapes again and drop what AutoCast inferred inside the graph.
+
+    It gives one symbol to sizes that differ, and ONNX Runtime then shares a buffer between them.
+    """
+    for output, shape in zip(model.graph.outputs, outputs, strict=True):
+        output.shape = shape
+    for node in model.graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = value.type = None
 
 
 def _run_autocast(skeleton: Path, cast: Path, kept: list[str]) -> None:

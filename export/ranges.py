@@ -78,7 +78,7 @@ class _Probe:
         path.write_bytes(model.SerializeToString())
         for data in graph.parent.glob(f"{graph.name}.*"):
             (folder / data.name).hardlink_to(data)  # weights are read from beside the graph
-        self._session = open_session(path)
+        self._session = open_session(path, early=True)
 
     def run(self, feeds: dict[str, Any], outputs: list[str]) -> list[Any]:
         """Run once, note the peaks, give the named outputs."""

@@ -78,8 +78,13 @@ def zero_state(
     return {spec.name: np.zeros(spec.shape(*clip.shape[1:3]), dtype) for spec in state}
 
 
-def open_session(graph: Path) -> Any:
+def open_session(graph: Path, *, early: bool = False) -> Any:
     """Open an ONNX Runtime session on the CPU.
+
+    Args:
+        graph: An ONNX file.
+        early: Run nodes as soon as they can be, in the graph's order. By default ONNX Runtime goes
+            back from the outputs, and keeps what only a further output needs until the end.
 
     Raises:
         MissingPackageError: `onnxruntime` is not installed.
@@ -90,6 +95,8 @@ def open_session(graph: Path) -> Any:
         raise missing_package("onnxruntime", "export", "running exported graphs") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    if early:
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
