@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from ..bundle import Bundle
 from ..bundle_files import MANIFEST
@@ -27,12 +28,13 @@ from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from .alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
 from .onnx_file import DATA_SUFFIX
 from .parity import GoldenClip, ParityReport, check_parity
 from .replay import Levels
-from .variant_files import VariantFiles, state_specs, write_graphs
+from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 
 FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
@@ -134,7 +136,8 @@ def _write_bundle(
         files = write_graphs(network, folder, FP32)
         parity, golden = check_parity(network, files)
         report(_parity_line(parity, kind))
-        variants = {FP32: variant_entry(files, "float32", {"parity": asdict(parity)})}
+        facts = {"parity": asdict(parity), "alignment": _alignment(network, files, report)}
+        variants = {FP32: variant_entry(files, "float32", facts)}
         if settings.fp16:
             variants[FP16] = _add_half(network, files, clips, report)
         _write_golden(folder / GOLDEN_FILE, golden)
@@ -146,6 +149,15 @@ def _write_bundle(
     bundle = Bundle(output)
     bundle.verify_files()
     return bundle
+
+
+def _alignment(network: AdcVsr, files: VariantFiles, report: Report) -> dict[str, Any]:
+    graphs = [onnx.load(graph, load_external_data=False) for graph in files.graphs]
+    shapes = input_shapes(network, *REFERENCE_PX)
+    found = check_alignment(list(zip(graphs, shapes, strict=True)))
+    for each in found:
+        report(each.line())
+    return alignment_entry(found)
 
 
 def _add_half(

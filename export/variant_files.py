@@ -7,7 +7,14 @@ from pathlib import Path
 
 from ..bundle_schema import StateSpec
 from ..model import AdcVsr
-from .graph import clip_graph, decoder_graph, stream_graph
+from .graph import (
+    CLIP_NAME,
+    FEATURES_NAME,
+    INPUT_NAME,
+    clip_graph,
+    decoder_graph,
+    stream_graph,
+)
 from .onnx_file import data_files, save_graph
 
 
@@ -61,6 +68,25 @@ def write_graphs(network: AdcVsr, folder: Path, variant_id: str) -> VariantFiles
         save_graph(clip_graph(network), files.graph)
         save_graph(decoder_graph(network), files.decoder)
     return files
+
+
+def input_shapes(network: AdcVsr, height: int, width: int) -> list[dict[str, tuple[int, ...]]]:
+    """Shapes of every input of each of a network's graphs, for one frame.
+
+    Args:
+        network: See `write_graphs`.
+        height: Of the frame in pixels; rounded up to the network's multiple.
+        width: Likewise.
+    """
+    multiple = network.config.size_multiple
+    height, width = (side + -side % multiple for side in (height, width))
+    picture = (1, height, width, 3)
+    if network.config.causal:
+        state = {spec.name: spec.shape(height, width) for spec in state_specs(network)}
+        return [{INPUT_NAME: picture, **state}]
+    divisor = network.config.unshuffle
+    features = (1, network.feature_channels, height // divisor, width // divisor)
+    return [{CLIP_NAME: picture}, {FEATURES_NAME: features}]
 
 
 def state_specs(network: AdcVsr) -> tuple[StateSpec, ...]:
