@@ -86,13 +86,15 @@ def command(
     Graphs take and give uint8 frames at any size: of a causal network one frame with its state, of
     any other a clip. Torch and the graphs are compared over clips; a difference fails the export.
     """
-    from ._torch import require_export
+    from ._torch import require_export, require_quantize
 
     if (checkpoint is None) == (untrained is None):
         raise click.UsageError("give either CHECKPOINT or --untrained PRESET")
     if causal and untrained is None:
         raise click.UsageError("--causal goes with --untrained; a checkpoint says it itself")
     require_export()
+    if settings["fp16"]:
+        require_quantize()  # said now rather than after minutes of tracing
     from ..export.bundle_writer import export_bundle, export_untrained
 
     if checkpoint is not None:
