@@ -135,7 +135,7 @@ def _halved(tensor: onnx_ir.TensorProtocol) -> onnx_ir.LazyTensor:
     return onnx_ir.LazyTensor(
         lambda: onnx_ir.tensor(tensor.numpy().astype(np.float16)),
         dtype=onnx_ir.DataType.FLOAT16,
-        shape=onnx_ir.Shape(tensor.shape),
+        shape=onnx_ir.Shape(tensor.shape.numpy()),
         name=tensor.name,
     )
 
