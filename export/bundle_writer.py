@@ -96,6 +96,7 @@ def export_untrained(
     """
     settings = settings or BundleSettings()
     check_bundle_output(output, overwrite=settings.overwrite)
+    settings.check(config)
     network = untrained_network(config, seed=seed)
     provenance = {"untrained": {"rule": "adcvsr.model.untrained", "seed": seed}}
     return _write_bundle(network, provenance, output, settings, trained=False, report=report)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..config import AdcVsrConfig
     from ..export.manifest import BundleSettings
 
-# Held beside adcvsr.bundle_schema and adcvsr.config by tests; importing them here costs start time.
+# Held beside adcvsr.bundle_schema by a test; importing it here costs start time.
 COLOUR_MATCHES = ("none", "frame", "ema")
 
 

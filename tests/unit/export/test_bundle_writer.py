@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.bundle_schema import ColourMatch, Window
@@ -29,6 +30,7 @@ from adcvsr.errors import (
 from adcvsr.export import bundle_writer, onnx_file, parity
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
+from adcvsr.model.untrained import untrained_network
 from adcvsr.runtime.ort_session import OrtCpuSession
 
 IGNORE_LINES = lambda line: None  # noqa: E731
@@ -107,7 +109,7 @@ def test_settings_must_fit_the_network(network: AdcVsr, clip_network: AdcVsr) ->
         BundleSettings(colour_match=ColourMatch("ema", 0.0)).check(network.config)
 
 
-def test_untrained_bundle_says_so_and_is_the_same_again(tmp_path: Path) -> None:
+def test_untrained_bundle_says_so_and_follows_its_seed(tmp_path: Path) -> None:
     config = dataclasses.replace(PRESETS["nano"], widths=(4,), down_blocks=(1,))
     for name in ("a", "b"):
         bundle = bundle_writer.export_untrained(
@@ -117,6 +119,8 @@ def test_untrained_bundle_says_so_and_is_the_same_again(tmp_path: Path) -> None:
         assert bundle.manifest["provenance"]["untrained"]["seed"] == int(name == "b")
     first, second = (tmp_path / name / "fp32-onnx.onnx" for name in ("a", "b"))
     assert first.read_bytes() != second.read_bytes()
+    once, again = (untrained_network(config).state_dict() for _ in range(2))
+    assert all(torch.equal(once[key], again[key]) for key in once)
     frame = np.full((8, 8, 3), 100, np.uint8)
     bundle = Bundle(tmp_path / "a")
     with OrtCpuSession(bundle, bundle.variant("fp32-onnx"), threads=1) as session:
