@@ -1,7 +1,7 @@
 """Time and peak memory of exporting a network; the bar for `paper` is 12 GB.
 
 Exports an untrained preset in a process of its own and prints the peak resident memory the system
-reports of it. AutoCast's process, which never holds the weights, is not in it.
+reports, the larger of its own and of AutoCast's process, which never holds the weights.
 
     python benchmarks/export_memory.py [--preset paper] [--causal] [--calibration CLIP] [--keep DIR]
 """
