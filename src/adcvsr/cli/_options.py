@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import click
 
@@ -30,16 +29,9 @@ variant_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-class SizeType(click.ParamType):
-    """An input size in pixels, `320x180`, as (width, height)."""
-
-    name = "WxH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Read the text; a usage error where it is none."""
-        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value).strip().lower())
-        if match is None:
-            self.fail(f"'{value}' is no size; expected WIDTHxHEIGHT, such as 320x180", param, ctx)
-        return int(match[1]), int(match[2])
+def read_size(text: str) -> tuple[int, int]:
+    """Read an input size in pixels, `320x180`, as (width, height); an option's `type`."""
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())
+    if match is None:
+        raise click.BadParameter(f"'{text}' is no size; expected WIDTHxHEIGHT, such as 320x180")
+    return int(match[1]), int(match[2])

@@ -6,14 +6,15 @@ import json
 
 import click
 
-from ._options import SizeType, json_option
+from ._options import json_option, read_size
 
 
 @click.command()
 @click.argument("bundle", metavar="NAME|BUNDLE")
 @click.option(
     "--size",
-    type=SizeType(),
+    type=read_size,
+    metavar="WxH",
     help="Also count what a frame of this size costs, from the graphs; needs the package onnx.",
 )
 @json_option
