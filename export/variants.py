@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..bundle import MANIFEST, Bundle
+from ..bundle import Bundle
+from ..bundle_files import MANIFEST
 from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
 

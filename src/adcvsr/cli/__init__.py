@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
+    "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "models": "List the bundles at hand.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "targets": "List the devices to plan and build for.",
