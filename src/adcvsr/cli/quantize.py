@@ -48,6 +48,9 @@ def command(
     Other variants stay as they are. A variant that is too far from FP32, or of which less runs in
     the precision than its recipe expects, is not written.
     """
+    from ._torch import require_int8
+
+    require_int8()
     from ..bundle import open_bundle
     from ..calibration.calibration_set import open_set
     from ..errors import CalibrationError, ConfigError
