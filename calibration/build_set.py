@@ -6,10 +6,6 @@ build_set([Path("clips")], Path("set"), open_bundle("nano"), SetOptions(), repor
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -25,36 +21,27 @@ from ..clips import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     Levels,
-    ffmpeg_reason,
     find_media,
-    write_png,
 )
 from ..errors import (
     AdcVsrError,
     CalibrationError,
     ConfigError,
     InputNotFoundError,
-    OutputExistsError,
-    OutputNotWritableError,
 )
 from ..runtime.source import FileSource
 from ..synthetic import draw_clip
 from .calibration_set import (
-    FRAMES,
-    MANIFEST,
     SET_SCHEMA,
-    SHEET,
     CalibrationSet,
     StoredRun,
-    json_bytes,
     network_facts,
     open_set,
     require_content,
-    run_name,
 )
-from .contact_sheet import draw_contact_sheet
 from .selection import CUT_SHARE, Run, choose_runs, coverage
 from .survey import ClipSurvey, frames_of, survey_clip
+from .write_set import check_set_output, write_set
 
 Report = Callable[[str], None]
 
@@ -155,7 +142,7 @@ def build_set(
         "runs": [run.facts for run in runs],
         "made_with": {"adcvsr": __version__, "av": av.__version__},
     }
-    _write(output, manifest, runs)
+    write_set(output, manifest, runs)
     return open_set(output)
 
 
@@ -183,23 +170,6 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     if not videos:
         raise InputNotFoundError(f"no video in {', '.join(repr(str(path)) for path in paths)}")
     return list(dict.fromkeys(videos))
-
-
-def check_set_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse an output that must not be replaced: only a set may be, and only when asked.
-
-    Raises:
-        OutputExistsError: It exists and `overwrite` is off.
-        OutputNotWritableError: It exists and is no set.
-    """
-    if not output.exists():
-        return
-    if not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
-    if not (output / MANIFEST).is_file() or not (output / FRAMES).is_file():
-        raise OutputNotWritableError(
-            f"output '{output}' is no calibration set and is not replaced; choose another name"
-        )
 
 
 def _survey(
@@ -320,36 +290,3 @@ def _clip_facts(survey: ClipSurvey) -> dict[str, Any]:
         "frames_seen": len(survey.frames),
         "cuts": survey.cuts,
     }
-
-
-def _write(output: Path, manifest: dict[str, Any], runs: Sequence[StoredRun]) -> None:
-    """Write beside the output and move it there when it is whole."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise OutputNotWritableError(f"cannot write '{output}': {error.strerror}") from error
-    try:
-        folder = part / "set"
-        folder.mkdir()
-        buffer = io.BytesIO()
-        arrays = {run_name(index): run.frames for index, run in enumerate(runs)}
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        (folder / FRAMES).write_bytes(buffer.getvalue())
-        write_png(folder / SHEET, draw_contact_sheet(runs))
-        files = {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            for name in (FRAMES, SHEET)
-            for data in [(folder / name).read_bytes()]
-        }
-        (folder / MANIFEST).write_bytes(json_bytes({**manifest, "files": files}))
-        if output.exists():
-            output.rename(part / "replaced")
-        os.replace(folder, output)
-    except (OSError, av.FFmpegError) as error:
-        if (part / "replaced").exists() and not output.exists():
-            (part / "replaced").rename(output)
-        reason = ffmpeg_reason(error)
-        raise OutputNotWritableError(f"cannot write the set '{output}': {reason}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -18,7 +18,6 @@ import onnx
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE, Feed, calibration_feeds
-from ..errors import QuantizationError
 from .equalise import equalise
 from .graph_edit import GraphEdit, sort_nodes
 from .integer_ends import INPUT_ZERO_POINT, EndTensors, drop_float_ends, fold_ends
@@ -47,13 +46,9 @@ def quantize_int8_ort(
         The graph, with the interface of the FP32 one; state may be scaled otherwise a channel.
 
     Raises:
-        QuantizationError: The bundle is of another kind, or its graph is not as exported.
+        QuantizationError: The graph is not as exported.
         CalibrationError: The set does not fit.
     """
-    if bundle.kind != "stream":
-        raise QuantizationError(
-            f"'{bundle.name}' is a clip network; int8-ort is for stream graphs (causal networks)"
-        )
     state = {spec.name: spec.next_name for spec in bundle.state}
     edit = GraphEdit(onnx.load_model_from_string(bundle.read(bundle.variant(REFERENCE).file)))
     ends = None

@@ -59,14 +59,10 @@ def quantize_modelopt(
 
     Raises:
         MissingPackageError: ModelOpt is not installed.
-        QuantizationError: The bundle is of another kind, or ModelOpt failed; what it said is in it.
+        QuantizationError: ModelOpt failed; what it said is in it.
         CalibrationError: The set does not fit.
     """
     require_modelopt()
-    if bundle.kind != "stream":
-        raise QuantizationError(
-            f"'{bundle.name}' is a clip network; quantization is for stream graphs so far"
-        )
     feeds = calibration_feeds(bundle, calibration)
     graph = bundle.read(bundle.variant(REFERENCE).file)
     with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:

@@ -14,6 +14,7 @@ import onnx
 from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
+from ..calibration.reader import REFERENCE
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
 from .gate import compare_variants, require_within, to_json, why_not_judged
@@ -67,6 +68,7 @@ def quantize_bundle(
     bundle = Bundle(path)
     require_new(bundle, recipe.variant, overwrite=overwrite)
     calibration.require_fit(bundle)
+    require_stream(bundle)
     model = QUANTIZERS[recipe.tool](bundle, calibration, recipe)
     census = take_census(model, graph_sizes(bundle, calibration))
     report(census_line(recipe, census))
@@ -80,6 +82,23 @@ def quantize_bundle(
         entry["parity"] = _prove(staged, recipe, calibration, report)
         stage.put(recipe.variant, entry, [graph, text])
         return stage.commit()
+
+
+def require_stream(bundle: Bundle) -> None:
+    """Refuse what cannot be quantized yet.
+
+    Raises:
+        QuantizationError: A clip network, or weights outside the ONNX file.
+    """
+    if bundle.kind != "stream":
+        raise QuantizationError(
+            f"'{bundle.name}' is a clip network; quantization takes stream graphs (causal networks)"
+        )
+    if bundle.variant(REFERENCE).data_files:
+        raise QuantizationError(
+            f"'{bundle.name}' has its weights beside the ONNX file; quantization takes graphs that "
+            "hold theirs"
+        )
 
 
 def _prove(

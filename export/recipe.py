@@ -172,7 +172,8 @@ def _parse(text: str) -> dict[str, Any]:
             import tomli as tomllib
         except ImportError as error:
             raise missing_package("tomli", "export", "reading a recipe") from error
-    return tomllib.loads(text)
+    values: dict[str, Any] = tomllib.loads(text)
+    return values
 
 
 def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:

@@ -151,7 +151,7 @@ def _stored(name: str, types: Mapping[str, TensorType], producers: Producers) ->
 def _name_of(element: int) -> str:
     import onnx
 
-    name = onnx.TensorProto.DataType.Name(element)
+    name: str = onnx.TensorProto.DataType.Name(element)
     if name in ("INT8", "UINT8"):
         return "int8"
     if name.startswith("FLOAT8"):
