@@ -234,7 +234,8 @@ def _read_runs(chosen: Sequence[Run], options: SetOptions) -> list[StoredRun]:
 
 def _crop(image: Levels, index: int, options: SetOptions) -> Levels:
     top, left = _corner(index, image.shape, options)
-    return image[top : top + options.height, left : left + options.width].copy()
+    crop: Levels = image[top : top + options.height, left : left + options.width].copy()
+    return crop
 
 
 def _corner(index: int, shape: tuple[int, ...], options: SetOptions) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from ..clips import Levels
 from ..errors import ParityError
 from ..metrics import psnr
 from ..runtime.backends import create_session
-from ..runtime.session import Session
+from ..runtime.session import Session, StreamSession
 from ..synthetic import draw_clip
 from .recipe import Gate
 
@@ -76,10 +76,7 @@ def compare_variants(
     Raises:
         BackendUnavailableError: The variant does not load here.
     """
-    with (
-        create_session(bundle, backend="ort-cpu", variant=REFERENCE) as reference,
-        create_session(bundle, backend="ort-cpu", variant=variant) as session,
-    ):
+    with _open(bundle, REFERENCE) as reference, _open(bundle, variant) as session:
         drawn = _compare(session, reference, long_clip(bundle, gate.frames))
         real = [d for run in calibration.runs for d in _compare(session, reference, run.frames)]
         golden = _compare_golden(session)
@@ -159,7 +156,7 @@ def long_clip(bundle: Bundle, frames: int) -> Iterator[Levels]:
 
 
 def _compare(
-    session: Session, reference: Session, frames: Iterable[Levels]
+    session: StreamSession, reference: StreamSession, frames: Iterable[Levels]
 ) -> list[tuple[float, int]]:
     """PSNR and largest difference of every frame of one stream."""
     session.reset()
@@ -167,7 +164,13 @@ def _compare(
     return [_distance(session.infer(frame), reference.infer(frame)) for frame in frames]
 
 
-def _compare_golden(session: Session) -> list[tuple[float, int]]:
+def _open(bundle: Bundle, variant: str) -> StreamSession:
+    session: Session = create_session(bundle, backend="ort-cpu", variant=variant)
+    assert isinstance(session, StreamSession)  # quantize_bundle refused the others
+    return session
+
+
+def _compare_golden(session: StreamSession) -> list[tuple[float, int]]:
     bundle = session.bundle
     session.reset()
     with np.load(io.BytesIO(bundle.read(bundle.manifest["golden"]["file"]))) as golden:

@@ -108,14 +108,13 @@ def half_state(model: onnx.ModelProto, state: dict[str, str]) -> onnx.ModelProto
                     )
     for value in graph.output:
         if value.name in state.values() and value.type.tensor_type.elem_type == full:
-            node = edit.producer(value.name)
-            if node is None or node.op_type != "Cast":
+            cast = edit.producer(value.name)
+            inner = edit.producer(cast.input[0]) if cast is not None else None
+            if cast is None or inner is None or cast.op_type != "Cast":
                 raise QuantizationError(f"state '{value.name}' does not leave through a Cast")
             value.type.tensor_type.elem_type = half
-            inner = edit.producer(node.input[0])
-            assert inner is not None
-            tensor = node.input[0]
-            graph.node.remove(node)
+            tensor = cast.input[0]
+            graph.node.remove(cast)
             edit.rename_reads(tensor, value.name)
             inner.output[list(inner.output).index(tensor)] = value.name
     return edit.finish()
