@@ -16,7 +16,7 @@ from typing import Any
 
 from ..bundle import Bundle
 from ..bundle_schema import Variant
-from ..errors import AdcVsrError, BackendUnavailableError, ConfigError
+from ..errors import AdcVsrError, BackendUnavailableError
 from ..synthetic import draw_clip
 from .backends import create_processor, create_session
 from .bench_conditions import LoadWatch, read_conditions, warnings_for
@@ -33,7 +33,7 @@ from .bench_ratio import (
 from .bench_sensors import Sensors
 from .bench_start import measure_start
 from .session import Frame, Session
-from .variant_pick import pick_variants
+from .variant_pick import pick_variants, resolve_backend
 
 SCHEMA = 1
 """Of the result's JSON."""
@@ -240,11 +240,10 @@ def _open(
     width, height = options.size
     clip = draw_clip(DRAWN_FRAMES, height, width)
     runners: list[_Runner] = []
-    for name in pick_variants(bundle, options.backend, options.variants):
+    backend = resolve_backend(bundle, options.backend)
+    for name in pick_variants(bundle, backend, options.variants):
         try:
-            session = create_session(
-                bundle, backend=options.backend, variant=name, threads=options.threads
-            )
+            session = create_session(bundle, backend=backend, variant=name, threads=options.threads)
             runners.append(_Runner(stack.enter_context(session), clip))
         except AdcVsrError as error:
             if options.variants:
@@ -252,8 +251,7 @@ def _open(
             note(f"'{name}' left out: {error}")
     if not runners:
         raise BackendUnavailableError(
-            f"no variant of '{bundle.name}' runs on '{options.backend}' here; the lines above say "
-            "why"
+            f"no variant of '{bundle.name}' runs on '{backend}' here; the lines above say why"
         )
     return runners
 
@@ -330,15 +328,3 @@ def _model_bytes(bundle: Bundle, variant: Variant) -> int:
     if variant.decoder_file:
         names.add(variant.decoder_file)
     return sum(int(bundle.manifest["files"][name]["bytes"]) for name in names)
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Read `WxH`.
-
-    Raises:
-        ConfigError: It is not two positive whole numbers.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ConfigError(f"size '{text}'; expected WIDTHxHEIGHT in pixels, such as 320x180")
-    return int(width), int(height)

@@ -15,6 +15,7 @@ from ..bundle import Bundle
 from ..bundle_schema import TensorSpec, Variant
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
+from .ort_precision import products_saturate
 from .session import ClipSession, Frame, Profile, StreamSession
 
 DYNAMIC_BLOCKS = "4"
@@ -174,7 +175,7 @@ def load_graph(
     Raises:
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
-        BundleError: The file is missing or altered.
+        BundleError: The file is missing or altered; see `Bundle.graph`.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -185,15 +186,17 @@ def load_graph(
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    if products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    graph = bundle.read(file)
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own untyped exceptions
-        raise BackendUnavailableError(
-            f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
-            f"'{bundle.name}': {error}"
-        ) from error
+    with bundle.graph(variant, file) as graph:
+        try:
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own untyped exceptions
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
+                f"'{bundle.name}': {error}"
+            ) from error
 
 
 def end_profiles(graphs: Sequence[Any], prefix: Path | None) -> list[Profile]:

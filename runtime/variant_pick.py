@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..bundle import Bundle
 from ..config import nearest
 from ..errors import BundleError
+from .backends import create_session
 
 MADE_FOR = {
     "ort-cpu": ("onnx", "ort"),
@@ -23,12 +24,26 @@ PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8")
 """From the most exact to the narrowest; the first of those compared is the baseline."""
 
 
+def resolve_backend(bundle: Bundle, backend: str) -> str:
+    """Find what `auto` stands for on this machine; other names are returned as they are.
+
+    All variants that are compared run on one backend, or the comparison would be of backends.
+
+    Raises:
+        BackendUnavailableError, MissingPackageError: None runs here.
+    """
+    if backend != "auto":
+        return backend
+    exact = min(bundle.variants, key=lambda name: (_rank(name), name))
+    return create_session(bundle, variant=exact).backend
+
+
 def pick_variants(bundle: Bundle, backend: str, wanted: Sequence[str] = ()) -> list[str]:
     """Choose variants of a bundle.
 
     Args:
         bundle: An opened bundle.
-        backend: Where they are to run; `auto` for any.
+        backend: Where they are to run, not `auto`; see `resolve_backend`.
         wanted: Ids (`int8-ort`), precisions (`int8`: the bundle's variant of it that is made for
             the backend), or commas between them; none for all the backend runs.
 
@@ -38,7 +53,7 @@ def pick_variants(bundle: Bundle, backend: str, wanted: Sequence[str] = ()) -> l
     Raises:
         BundleError: The bundle has none of that name or precision; the message lists what it has.
     """
-    kinds = MADE_FOR.get(backend, tuple(dict.fromkeys(k for row in MADE_FOR.values() for k in row)))
+    kinds = MADE_FOR.get(backend, ())
     fitting = sorted(
         (name for name in bundle.variants if name.rpartition("-")[2] in kinds),
         key=lambda name: (_rank(name), kinds.index(name.rpartition("-")[2])),

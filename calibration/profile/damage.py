@@ -25,6 +25,7 @@ from .graph import (
     cut_at,
     float_tensors,
     layers_of,
+    load_graph,
     matching,
     quantized_activations,
 )
@@ -109,10 +110,7 @@ def measure_damage(
         frames: Of one clip and size; the last `FRAMES` are looked at.
         step: Called after every frame of every run.
     """
-    models = {
-        name: onnx.load_model_from_string(bundle.read(bundle.variants[name].file))
-        for name in (reference, variant)
-    }
+    models = {name: load_graph(bundle, name) for name in (reference, variant)}
     layers = layers_of(models[reference])
     tensors = float_tensors(models[reference])
     pairs = matching(tensors, models[variant])

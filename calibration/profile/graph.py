@@ -12,6 +12,8 @@ from typing import Any
 
 import onnx
 
+from ...bundle import Bundle
+
 LAYER_TYPES = frozenset(
     {
         "Conv",
@@ -43,6 +45,19 @@ class Layer:
 
     tensors: list[str] = field(default_factory=list)
     """Outputs of the node and of those that follow it, in order."""
+
+
+def load_graph(bundle: Bundle, variant: str) -> onnx.ModelProto:
+    """A stream variant's graph, with weights that lie beside it.
+
+    Raises:
+        BundleError: It is missing or altered.
+    """
+    entry = bundle.variant(variant)
+    with bundle.graph(entry, entry.file) as graph:
+        if isinstance(graph, bytes):
+            return onnx.load_model_from_string(graph)
+        return onnx.load(graph)
 
 
 def layers_of(model: onnx.ModelProto) -> list[Layer]:

@@ -22,7 +22,7 @@ from ...runtime.backends import create_session
 from ...runtime.bench_ratio import percentile
 from ...runtime.session import Profile, Session, StreamSession
 from ...runtime.trace import Trace
-from .graph import layers_of, owners, plain_name
+from .graph import layers_of, load_graph, owners, plain_name
 
 ELSEWHERE = "(input, output and what belongs to no layer)"
 
@@ -71,8 +71,7 @@ def measure_layer_times(
         if trace is not None:
             trace.merge(session)
         runs = read_runs(session.profiles[0])
-    model = onnx.load_model_from_string(bundle.read(bundle.variants[variant].file))
-    return layer_times(runs[WARM_UP_FRAMES:] or runs, model)
+    return layer_times(runs[WARM_UP_FRAMES:] or runs, load_graph(bundle, variant))
 
 
 def layer_times(runs: Sequence[Mapping[str, float]], model: onnx.ModelProto) -> Times:

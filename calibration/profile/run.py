@@ -9,7 +9,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...errors import AdcVsrError, BackendUnavailableError
@@ -18,7 +18,7 @@ from ...runtime.backends import create_session
 from ...runtime.bench import BenchOptions, run_bench
 from ...runtime.session import Session
 from ...runtime.trace import Trace
-from ...runtime.variant_pick import pick_variants
+from ...runtime.variant_pick import pick_variants, resolve_backend
 from .over_time import frames_needed, measure_over_time
 from .quality import ClipQuality, measure_clip
 from .request import Clip, ProfileRequest, read_clips
@@ -94,6 +94,7 @@ def run_profile(
         notes.append(line)
         note(line)
 
+    request = replace(request, backend=resolve_backend(request.bundle, request.backend))
     stage("reading clips")
     clips = read_clips(request, keep)
     with _open_sessions(request, keep) as sessions:

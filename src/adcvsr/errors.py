@@ -22,6 +22,8 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- TrainingDivergedError    the loss is no longer finite
     |-- BenchError               results of a benchmark that cannot be read or compared
     |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
+    |-- CalibrationError         a calibration set that cannot be made, is damaged or does not fit
+    |-- QuantizationError        a precision variant that cannot be made, or not as its recipe says
     `-- ParityError              an exported graph does not match the network
 """
 
@@ -102,6 +104,14 @@ class TeacherCacheError(AdcVsrError, ValueError):
 
 class BenchError(AdcVsrError, ValueError):
     """A benchmark's result cannot be read, or two measured different things."""
+
+
+class CalibrationError(AdcVsrError, ValueError):
+    """A calibration set cannot be made of these clips, is damaged, or is of another network."""
+
+
+class QuantizationError(AdcVsrError, RuntimeError):
+    """A variant cannot be made, or less of it runs in its precision than its recipe expects."""
 
 
 class ParityError(AdcVsrError, AssertionError):

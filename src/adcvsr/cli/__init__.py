@@ -19,13 +19,16 @@ from ..errors import AdcVsrError
 
 COMMANDS = {
     "bench": "Measure how fast a bundle's variants run here.",
+    "calibrate": "Choose the frames a network is quantized by.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
+    "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "models": "List the bundles at hand.",
     "profile": "Compare a bundle's variants on clips: one page to decide by.",
+    "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",

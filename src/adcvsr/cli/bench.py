@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ._files import STDOUT, check_json, json_file_option
-from ._options import backend_option
+from ._options import backend_option, read_size
 from ._progress import share_progress
 
 
@@ -95,7 +95,7 @@ def command(
     """
     from ..bundle import open_bundle
     from ..calibration.report import check_new, write_json
-    from ..runtime.bench import BenchOptions, read_size, run_bench
+    from ..runtime.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 
     file = Path(json_path) if json_path not in (None, STDOUT) else None

@@ -59,7 +59,7 @@ def test_a_clip_network_is_told_by_the_picture(clip_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--variant", "int8"], "no variant 'int8' that 'auto' runs"),
+        (["--variant", "int8"], "no variant 'int8' that 'ort-cpu' runs"),
         (["--size", "big"], "expected WIDTHxHEIGHT"),
         (["--json={folder}/none/a.json"], "no folder"),
         (["--backend", "tpu"], "tpu"),

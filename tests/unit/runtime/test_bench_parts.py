@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.errors import BenchError, BundleError, ConfigError
-from adcvsr.runtime.bench import read_size
+from adcvsr.errors import BenchError, BundleError
 from adcvsr.runtime.bench_compare import compare, read_result
 from adcvsr.runtime.bench_conditions import LoadWatch, read_conditions, warnings_for
 from adcvsr.runtime.bench_sensors import Sensors, parse_tegrastats, read_nvml, read_sys
@@ -206,10 +205,3 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
         read_result(path)
     with pytest.raises(BenchError, match="cannot read"):
         read_result(tmp_path / "none.json")
-
-
-def test_sizes() -> None:
-    assert read_size("320x180") == (320, 180)
-    for text in ("320", "0x5", "-1x5", "axb", "320x180x3"):
-        with pytest.raises(ConfigError, match="expected WIDTHxHEIGHT"):
-            read_size(text)
