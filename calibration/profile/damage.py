@@ -1,8 +1,8 @@
 """What rounding does to every layer: alone, and on top of what came before.
 
 Accumulated: both graphs run on their own; the layer's output in the variant against that in the
-reference. Isolated: the variant's layer on the reference's inputs, as the variant rounds them; so
-it names the layer that does the damage, not those that inherit it.
+reference. Isolated: the variant's layer, its weights and the rounding of what it writes, on the
+reference's inputs; so it names the layer that does the damage, not those that inherit it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ...bundle import Bundle
 from ...clips import Levels
 from ...runtime.ort_session import import_onnxruntime
 from ...runtime.session import pad_to_multiple
+from .alignment import Factors, Floats, find_factors, in_network_units, scaled
 from .graph import (
     add_outputs,
     cut_at,
@@ -33,24 +34,11 @@ from .graph import (
 FRAMES = 4
 """Frames each layer is looked at; their state is carried through all before."""
 
-MOST_ELEMENTS = 1 << 28
-"""Activations held for a frame, in numbers: 1 GiB. Larger networks are looked at on a crop."""
-
 CUT = "reference::"
 MOST_DB = 120.0
 """Of what is equal."""
 
-EQUALISED_SPREAD = 1.3
-"""Largest over smallest gain of a tensor's channels from which they count as equalised."""
-
-CLEAN_DB = 10.0
-"""A channel whose values do not follow the reference at least so well has no gain to speak of."""
-
-LEVELS_GAIN = 60.0
-"""A gain beyond it is that from [-1, 1] to levels: 127.5."""
-
-Floats = npt.NDArray[np.float32]
-Values = dict[str, Floats]
+Values = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -110,43 +98,42 @@ def measure_damage(
         frames: Of one clip and size; the last `FRAMES` are looked at.
         step: Called after every frame of every run.
     """
-    models = {name: load_graph(bundle, name) for name in (reference, variant)}
-    layers = layers_of(models[reference])
-    tensors = float_tensors(models[reference])
-    pairs = matching(tensors, models[variant])
-    inner = {ref: var for ref, var in pairs.items() if ref != bundle.output_name}
-    runs = (
-        _run(bundle, add_outputs(models[reference], tensors), reference, frames, step),
-        _run(bundle, add_outputs(models[variant], inner.values()), variant, frames, step),
-    )
-    exact, rounded = runs
-    activations = [name for name in inner if exact[-1][name].ndim == 4]
-    gains = _gains(activations, inner, exact, rounded)
-    cut = [name for name in activations if rounded[-1][inner[name]].dtype == np.float32]
-    isolated = _isolated(bundle, models[variant], variant, cut, inner, exact, gains, step)
+    exact_graph, rounded_graph = (load_graph(bundle, name) for name in (reference, variant))
+    tensors = float_tensors(exact_graph)
+    inner = matching(tensors, rounded_graph)
+    exact = _run(bundle, add_outputs(exact_graph, tensors), reference, frames, step)
+    rounded = _run(bundle, add_outputs(rounded_graph, inner.values()), variant, frames, step)
+    looked_at = len(exact[bundle.input_name])
+    names = [n for n in inner if exact[n].ndim == 4 and len(exact[n]) == looked_at]
+    names = [name for name in names if exact[name].dtype.kind == "f"]
+    isolation = _Isolation(bundle, rounded_graph, {n: inner[n] for n in names}, exact, rounded)
+    own = {name: rounded[inner[name]].astype(np.float32) for name in names}
+    factors, isolated = find_factors({name: exact[name] for name in names}, own, isolation)
     rows = []
-    for layer in layers:
-        shown = next((t for t in layer.tensors if t in activations), None)
-        rows.append(
-            LayerDamage(
-                layer.name,
-                layer.op_type,
-                _snr(shown, [e[shown] for e in isolated], exact, gains)
-                if shown and shown in cut
-                else None,
-                _snr(shown, [r[inner[shown]] for r in rounded], exact, gains) if shown else None,
+    for layer in layers_of(exact_graph):
+        shown = next((name for name in layer.tensors if name in own), None)
+        isolated_db = accumulated_db = None
+        if shown is not None:
+            wanted = scaled(exact[shown], factors.get(shown))
+            isolated_db, accumulated_db = (
+                signal_to_noise_db(each[shown], wanted) for each in (isolated, own)
             )
-        )
+        rows.append(LayerDamage(layer.name, layer.op_type, isolated_db, accumulated_db))
+    ranges = _ranges(rounded_graph, exact, factors)
+    return GraphDamage(rows, ranges, _notes(variant, rows, factors))
+
+
+def _notes(variant: str, rows: Sequence[LayerDamage], factors: Factors) -> list[str]:
     notes = []
-    if gains:
+    if factors:
         notes.append(
-            f"{variant} has channels scaled on purpose; factors are estimated from its values, "
-            "their smallest taken as 1"
+            f"{variant} scales channels on purpose; the factors are estimated from its values, the "
+            "smallest of each tensor taken as 1"
         )
     unmatched = sum(row.accumulated_db is None for row in rows)
     if unmatched:
         notes.append(f"{unmatched} of {len(rows)} layers of {variant} have no tensor to compare")
-    return GraphDamage(rows, _ranges(models[variant], exact, gains), notes)
+    return notes
 
 
 def _run(
@@ -155,146 +142,109 @@ def _run(
     variant: str,
     frames: Sequence[Levels],
     step: Callable[[], None],
-) -> list[Values]:
-    """All outputs on the last frames, state carried from the first."""
+) -> Values:
+    """All outputs and inputs on the last frames, one after the other along the first axis."""
     graph = _load(model)
     names = [value.name for value in graph.get_outputs()]
     dtype = np.dtype(bundle.variants[variant].state_dtype)
     first = pad_to_multiple(frames[0], bundle.size_multiple)
     state = {s.name: np.zeros(s.shape(*first.shape[:2]), dtype) for s in bundle.state}
-    found: list[Values] = []
+    found: list[dict[str, Any]] = []
     for index, frame in enumerate(frames):
         feed = {bundle.input_name: pad_to_multiple(frame, bundle.size_multiple)[None], **state}
-        wanted = names if index >= len(frames) - FRAMES else [s.next_name for s in bundle.state]
+        looked_at = index >= len(frames) - FRAMES
+        wanted = names if looked_at else [s.next_name for s in bundle.state]
         values = dict(zip(wanted, graph.run(wanted, feed), strict=True))
-        # Inputs are kept beside what was made of them: the isolated run needs both.
-        if index >= len(frames) - FRAMES:
+        if looked_at:
             found.append({**values, **feed})
         state = {s.name: values[s.next_name] for s in bundle.state}
         step()
-    return found
+    return {name: _joined([each[name] for each in found]) for name in found[0]}
 
 
-def _isolated(
-    bundle: Bundle,
-    model: onnx.ModelProto,
-    variant: str,
-    cut: Sequence[str],
-    inner: Mapping[str, str],
-    exact: Sequence[Values],
-    gains: Mapping[str, Floats],
-    step: Callable[[], None],
-) -> list[Values]:
-    """Every layer's output on exact inputs: the graph cut at all matched tensors."""
-    graph = _load(cut_at(model, [inner[name] for name in cut], CUT))
-    inputs = {value.name for value in graph.get_inputs()}
-    dtype = np.dtype(bundle.variants[variant].state_dtype)
-    found = []
-    for values in exact:
-        feed: dict[str, Any] = {bundle.input_name: values[bundle.input_name]}
-        for spec in bundle.state:
-            feed[spec.name] = _scaled(values[spec.name], gains.get(spec.next_name)).astype(dtype)
-        for name in cut:
-            feed[CUT + inner[name]] = _scaled(values[name], gains.get(name))
-        wanted = [inner[name] for name in cut]
-        made = graph.run(wanted, {key: value for key, value in feed.items() if key in inputs})
-        found.append(dict(zip(cut, made, strict=True)))
-        step()
-    return found
+class _Isolation:
+    """Every layer's output on exact inputs: the variant's graph cut at all matched tensors.
 
-
-def _gains(
-    names: Sequence[str],
-    inner: Mapping[str, str],
-    exact: Sequence[Values],
-    rounded: Sequence[Values],
-) -> dict[str, Floats]:
-    """Factors by which a variant scales channels on purpose, by tensor; none for most variants.
-
-    A quantizer may bring the channels of a tensor to one range (equalisation, cross-layer scaling)
-    and undo it in the next weights; the widest channel keeps its scale. Without this, such a graph
-    would look all wrong; a wrong scale of a whole tensor is still seen, for it moves the widest.
+    Args:
+        bundle: For the graph's inputs.
+        model: The variant's graph.
+        inner: By tensor of the reference, that of the variant.
+        exact: Tensors of the reference.
+        rounded: Of the running variant, for their types.
     """
-    fitted = {}
-    for name in names:
-        gain, clean = _fit(
-            np.concatenate([e[name] for e in exact]).astype(np.float32),
-            np.concatenate([r[inner[name]] for r in rounded]).astype(np.float32),
-        )
-        fitted[name] = (gain, clean)
-    spread = [
-        np.abs(gain[clean]).max() / max(np.abs(gain[clean]).min(), 1e-9) > EQUALISED_SPREAD
-        or gain[clean].min() < 0
-        for gain, clean in fitted.values()
-        if clean.sum() > 1
-    ]
-    if not spread or np.mean(spread) < 0.5:
-        return {}
-    factors = {}
-    for name, (gain, clean) in fitted.items():
-        if not clean.any() or np.abs(gain[clean]).min() > LEVELS_GAIN:
-            continue
-        factor = np.ones_like(gain)
-        factor[clean] = gain[clean] / np.abs(gain[clean]).min()
-        factors[name] = factor
-    return factors
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: onnx.ModelProto,
+        inner: Mapping[str, str],
+        exact: Values,
+        rounded: Values,
+    ) -> None:
+        self._inner, self._exact = inner, exact
+        self._frame = bundle.input_name
+        self._types = {CUT + own: rounded[own].dtype for own in inner.values()}
+        self._sources = {CUT + own: name for name, own in inner.items()}
+        self._states = {s.name: s.next_name for s in bundle.state}
+        self._types |= {name: rounded[name].dtype for name in self._states}
+        self._graph = _load(cut_at(model, {own: rounded[own].dtype for own in inner.values()}, CUT))
+        self._inputs = {value.name for value in self._graph.get_inputs()}
+
+    def __call__(self, factors: Factors) -> Values:
+        """Run all frames with the reference's values, scaled as the variant's channels are."""
+        feeds = {self._frame: self._exact[self._frame]}
+        for name, source in self._sources.items():
+            feeds[name] = scaled(self._exact[source], factors.get(source))
+        for name, following in self._states.items():
+            feeds[name] = scaled(self._exact[name], factors.get(following))
+        made = []
+        for index in range(len(feeds[self._frame])):
+            feed = {
+                name: value[index : index + 1].astype(self._types.get(name, value.dtype))
+                for name, value in feeds.items()
+                if name in self._inputs
+            }
+            made.append(self._graph.run(list(self._inner.values()), feed))
+        columns = zip(*made, strict=True)
+        return {
+            name: _joined(list(column)).astype(np.float32)
+            for name, column in zip(self._inner, columns, strict=True)
+        }
 
 
-def _fit(reference: Floats, other: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Gain of every channel by least squares, and which channels follow the reference."""
-    if reference.shape != other.shape:
-        return np.ones(1, np.float32), np.zeros(1, np.bool_)
-    axes = (0, 2, 3)
-    power = np.square(reference, dtype=np.float64).sum(axes)
-    gain = (reference.astype(np.float64) * other).sum(axes) / np.maximum(power, 1e-20)
-    rest = np.square(other - gain[:, None, None] * reference, dtype=np.float64).sum(axes)
-    clean = rest * 10 ** (CLEAN_DB / 10) < np.square(gain) * power
-    return gain.astype(np.float32), clean
+def signal_to_noise_db(output: Floats, wanted: Floats) -> float | None:
+    """Power of what is wanted over that of the difference; None for other shapes.
 
-
-def _snr(
-    name: str, outputs: Sequence[Floats], exact: Sequence[Values], gains: Mapping[str, Floats]
-) -> float | None:
-    """Signal to noise in dB over all frames looked at."""
-    signal = noise = 0.0
-    for output, values in zip(outputs, exact, strict=True):
-        wanted = _scaled(values[name], gains.get(name))
-        if output.shape != wanted.shape:
-            return None
-        difference = _in_network_units(output.astype(np.float32), wanted) - wanted
-        signal += float(np.square(wanted, dtype=np.float64).sum())
-        noise += float(np.square(difference, dtype=np.float64).sum())
+    Args:
+        output: Any shape, in the wanted one's units or, for a picture, in levels.
+        wanted: The same shape.
+    """
+    if output.shape != wanted.shape:
+        return None
+    difference = in_network_units(output, wanted) - wanted
+    signal, noise = (float(np.square(each).sum(dtype=np.float64)) for each in (wanted, difference))
     if not math.isfinite(noise):
         return -MOST_DB
     if noise <= signal * 10 ** (-MOST_DB / 10):
         return MOST_DB
-    return 10 * math.log10(max(signal, 1e-30) / noise)
+    return max(10 * math.log10(max(signal, 1e-30) / noise), -MOST_DB)
 
 
-def _in_network_units(output: Floats, wanted: Floats) -> Floats:
-    """A picture that the variant holds as levels, brought to the reference's [-1, 1]."""
-    if np.abs(output).max(initial=0) > LEVELS_GAIN * max(np.abs(wanted).max(initial=0), 1e-9):
-        return (output - np.float32(127.5)) / np.float32(127.5)
-    return output
+def _joined(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Frames along the first axis; of what has no such axis the last one."""
+    one_each = values[0].ndim == 4 and len(values[0]) == 1
+    return np.concatenate(values) if one_each else values[-1]
 
 
-def _scaled(value: Floats, factor: Floats | None) -> Floats:
-    scaled: Floats = value.astype(np.float32)
-    return scaled if factor is None else scaled * factor[:, None, None]
-
-
-def _ranges(
-    model: onnx.ModelProto, exact: Sequence[Values], gains: Mapping[str, Floats]
-) -> list[ActivationRange]:
+def _ranges(model: onnx.ModelProto, exact: Values, factors: Factors) -> list[ActivationRange]:
     found = []
     for each in quantized_activations(model):
-        if each.tensor not in exact[-1] or exact[-1][each.tensor].ndim != 4:
+        reference = exact.get(each.tensor)
+        if reference is None or reference.ndim != 4:
             continue
-        factor = gains.get(each.tensor)
-        values = np.concatenate([_scaled(e[each.tensor], factor).ravel() for e in exact])
-        half = (
-            0.51 * (each.high - each.low) / (2**each.bits - 1)
-        )  # what still rounds into the range
+        values = scaled(reference, factors.get(each.tensor))
+        # What still rounds into the range is not cut off.
+        half = 0.51 * (each.high - each.low) / (2**each.bits - 1)
         beyond = (values < each.low - half) | (values > each.high + half)
         found.append(
             ActivationRange(

@@ -6,10 +6,11 @@ A layer is a node with weights and what follows it up to the next: the unit of e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
 
 from ...bundle import Bundle
@@ -100,24 +101,24 @@ def add_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelPro
     return copy
 
 
-def cut_at(model: onnx.ModelProto, tensors: Iterable[str], prefix: str) -> onnx.ModelProto:
+def cut_at(
+    model: onnx.ModelProto, tensors: Mapping[str, np.dtype[Any]], prefix: str
+) -> onnx.ModelProto:
     """A copy in which every reader of the tensors reads a new graph input instead.
 
     Args:
         model: The graph.
-        tensors: Made by nodes of it; they become outputs.
+        tensors: Of four dimensions, made by nodes of it, with their types; they become outputs.
         prefix: Of the new inputs' names, before the tensor's.
     """
-    names = set(tensors)
-    copy = add_outputs(model, sorted(names))
+    copy = add_outputs(model, sorted(tensors))
     for node in copy.graph.node:
         for index, name in enumerate(node.input):
-            if name in names:
+            if name in tensors:
                 node.input[index] = prefix + name
-    for name in sorted(names):
-        shape: list[Any] = [None] * 4
-        value = onnx.helper.make_tensor_value_info(prefix + name, onnx.TensorProto.FLOAT, shape)
-        copy.graph.input.append(value)
+    for name in sorted(tensors):
+        kind = onnx.helper.np_dtype_to_tensor_dtype(tensors[name])
+        copy.graph.input.append(onnx.helper.make_tensor_value_info(prefix + name, kind, [None] * 4))
     return copy
 
 
@@ -135,7 +136,11 @@ def float_tensors(model: onnx.ModelProto) -> list[str]:
 
 
 def matching(reference: Iterable[str], variant: onnx.ModelProto) -> dict[str, str]:
-    """By tensor of the reference, the tensor of the variant that holds the same before rounding."""
+    """By tensor of the reference, the tensor of the variant that stands for it, as readers see it.
+
+    After its rounding where it is rounded: a range that starts at zero may stand for a Relu that
+    the quantizer took out.
+    """
     made = {
         name: node.op_type
         for node in variant.graph.node
@@ -144,7 +149,7 @@ def matching(reference: Iterable[str], variant: onnx.ModelProto) -> dict[str, st
     }
     found = {}
     for name in reference:
-        for candidate in (f"{name}_QuantizeLinear_Input", name):
+        for candidate in (f"{name}_DequantizeLinear_Output", name):
             if candidate in made:
                 found[name] = candidate
                 break
@@ -173,8 +178,6 @@ def quantized_activations(model: onnx.ModelProto) -> list[QuantizedTensor]:
         scale, zero = (onnx.numpy_helper.to_array(weights[name]) for name in node.input[1:3])
         if scale.size != 1 or zero.dtype.kind not in "iu":
             continue
-        import numpy as np
-
         limits = np.iinfo(zero.dtype)
         low, high = ((end - int(zero)) * float(scale) for end in (limits.min, limits.max))
         found.append(QuantizedTensor(plain_name(node.input[0]), low, high, zero.dtype.itemsize * 8))

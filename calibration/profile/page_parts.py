@@ -129,10 +129,10 @@ def layers_part(facts: Facts) -> str:
         )
     parts = [
         "<h2>2. Layers</h2>",
-        '<p class="soft">Isolated: the layer as the variant rounds it, on exact inputs; it names '
-        "the culprit. Accumulated: with all that came before. Sorted by damage (noise over signal, "
-        "isolated) for each millisecond saved; names are those of the graph, as exclusion lists "
-        "take them.</p>",
+        '<p class="soft">Isolated: the layer with its rounded weights and output, on exact '
+        "inputs; it names the culprit. Accumulated: with all that came before. Sorted by damage "
+        "(noise over signal, isolated) for each millisecond saved; names are those of the graph, "
+        "as exclusion lists take them.</p>",
     ]
     bad = {each["variant"] for each in facts["verdict"]["judgements"] if not each["good"]}
     for variant, found in layers["variants"].items():

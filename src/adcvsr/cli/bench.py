@@ -60,7 +60,12 @@ class BenchCommand(click.Command):
     "the baseline of ratios [default: all the backend runs].",
 )
 @click.option(
-    "--size", metavar="WxH", default="320x180", show_default=True, help="Input size in pixels."
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    default="320x180",
+    show_default=True,
+    help="Input size in pixels.",
 )
 @click.option(
     "--duration",
@@ -81,7 +86,7 @@ def command(
     bundle: str,
     backend: str,
     variants: tuple[str, ...],
-    size: str,
+    size: tuple[int, int],
     duration: float,
     threads: int,
     no_start: bool,
@@ -103,7 +108,7 @@ def command(
     options = BenchOptions(
         backend=backend,
         variants=variants,
-        size=read_size(size),
+        size=size,
         seconds=duration,
         threads=threads,
         start=not no_start,

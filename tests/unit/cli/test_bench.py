@@ -60,7 +60,7 @@ def test_a_clip_network_is_told_by_the_picture(clip_bundle: Path) -> None:
     ("arguments", "says"),
     [
         (["--variant", "int8"], "no variant 'int8' that 'ort-cpu' runs"),
-        (["--size", "big"], "expected WIDTHxHEIGHT"),
+        (["--size", "big"], "'big' is no size"),
         (["--json={folder}/none/a.json"], "no folder"),
         (["--backend", "tpu"], "tpu"),
     ],
