@@ -84,8 +84,8 @@ def _equalised(exact: Values, rounded: Values) -> bool:
     for name, reference in exact.items():
         gain, clean = _fit(reference, rounded[name])
         if clean.sum() > 1:
-            sizes = np.abs(gain[clean])
-            spread.append(sizes.max() > EQUALISED_SPREAD * sizes.min() or gain[clean].min() < 0)
+            sizes, mixed = np.abs(gain[clean]), gain[clean].min() < 0 < gain[clean].max()
+            spread.append(mixed or sizes.max() > EQUALISED_SPREAD * sizes.min())
     return bool(spread) and float(np.mean(spread)) >= 0.5
 
 

@@ -29,7 +29,7 @@ ELSEWHERE = "(input, output and what belongs to no layer)"
 WARM_UP_FRAMES = 3
 
 _DECORATION = re.compile(
-    r"(?:_kernel_time|_token_\d+|_nchwc|_quant|/duplicated|_[QD]e?[qQ]uantizeLinear|_cast\w*)$"
+    r"(?:_kernel_time|_token_\d+|_nchwc|_quant|/duplicated|_(?:Q|Deq)uantizeLinear|_cast\w*)$"
 )
 """What ONNX Runtime appends to the names of nodes that it changes."""
 
