@@ -121,7 +121,7 @@ def run_rounds(
     times = {name: Timings() for name in steps}
     began, rounds = clock.wall(), 0
     while rounds < LEAST_ROUNDS or clock.wall() - began < seconds:
-        order = list(steps) if rounds % 2 == 0 else list(reversed(steps))
+        order = [*steps] if rounds % 2 == 0 else [*steps][::-1]
         for name in order:
             turn(name)
             if settle:

@@ -112,7 +112,8 @@ class Transient:
 
 def rms_error(output: Image, reference: Image) -> float:
     """Root mean squared difference of two pictures (H, W, 3) uint8, in levels."""
-    return math.sqrt(float(np.square(_difference(output, reference)).mean(dtype=np.float64)))
+    difference = _difference(output, reference).ravel()
+    return math.sqrt(float(np.dot(difference, difference)) / difference.size)
 
 
 def patch_errors(output: Image, reference: Image) -> Floats:
@@ -219,4 +220,5 @@ def transient(errors: Sequence[float]) -> Transient:
 def _difference(output: Image, reference: Image) -> npt.NDArray[np.float32]:
     if output.shape != reference.shape:
         raise ValueError(f"pictures of {output.shape} and {reference.shape}")
-    return output.astype(np.float32) - reference.astype(np.float32)
+    difference: npt.NDArray[np.int16] = np.subtract(output, reference, dtype=np.int16)
+    return difference.astype(np.float32)
