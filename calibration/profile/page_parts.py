@@ -28,7 +28,7 @@ SERIES_COLOURS = 6
 def verdict_part(facts: Facts) -> str:
     """What to ship, and what speaks against believing it."""
     found = facts["verdict"]
-    bad = any(not each["good"] for each in found["judgements"])
+    bad = found["ship"] == facts["reference"] and any(not j["good"] for j in found["judgements"])
     lines = "".join(f"<p>{escape(line)}</p>" for line in found["lines"])
     warnings = "".join(
         f'<li class="{"warn" if w["worthless"] else "soft"}">{escape(w["text"])}</li>'
