@@ -18,6 +18,8 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "build": "Build a bundle's engines for a GPU.",
+    "cache": "List or clear the engines on this device.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
