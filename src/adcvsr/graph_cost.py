@@ -50,6 +50,10 @@ class NodeCost:
     weight_bytes: int
     """Initializers read, in the type they are stored in."""
 
+    element: str = "float"
+    """ONNX's name of the type its first input is stored in: `float16`, or `int8` behind a
+    DequantizeLinear. It decides the arithmetic."""
+
 
 @dataclass(frozen=True)
 class GraphCost:
@@ -136,6 +140,10 @@ def count_cost(
     weights = {tensor.name for tensor in graph.initializer}
     sources = _stored_sources(graph)
 
+    def stored_element(node: onnx.NodeProto) -> str:
+        first = next((name for name in node.input if name), None)
+        return "" if first is None else types[sources.get(first, first)].element_name
+
     def stored_bytes(names: Iterable[str], *, weight: bool) -> int:
         stored = [sources.get(name, name) for name in names if name]
         return sum(types[name].bytes for name in stored if (name in weights) == weight)
@@ -148,6 +156,7 @@ def count_cost(
             read_bytes=stored_bytes(node.input, weight=False),
             written_bytes=sum(types[name].bytes for name in node.output if name),
             weight_bytes=stored_bytes(node.input, weight=True),
+            element=stored_element(node),
         )
         for node in graph.node
         if node.op_type not in QUANTIZING | BOOKKEEPING

@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "models": "List the bundles at hand.",
+    "plan": "Predict whether a bundle runs live on a target.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
