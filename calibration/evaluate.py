@@ -2,7 +2,8 @@
 
 Protocol: the truth is cut to a multiple of 8 and reduced x1/4 by a degradation; every method brings
 it back; a border of 4 pixels is left out of every measure (docs/metrics.md). Images start from zero
-state; clips run in order with carried state. Frames are streamed: memory does not grow with a clip.
+state; clips run in order with carried state or in windows, colours matched as the bundle says.
+Frames are streamed: memory does not grow with a clip.
 
     with open_methods(["nano"]) as bundles:
         evaluation = evaluate([*baselines(), *bundles], find_truth([folder]), usable_metrics("all"))
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import tee
 from pathlib import Path
 
 from ..metrics import StreamMeter, TruthStream, UsableMetrics, VmafProcess
@@ -91,16 +93,22 @@ class _ClipRun:
         self.size = (0, 0)
 
     def measure(self, options: TruthOptions, step: Callable[[], None]) -> ClipScores:
-        """Run the file and return its figures."""
-        for method in self.methods:
-            method.reset()
+        """Run the file and return its figures.
+
+        Holds the frames that one method has read ahead of the others.
+        """
         truth, frames = TruthStream(BORDER_PX), 0
+        pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
+        upscaled = [
+            method.upscale(low for _, low in copy)
+            for method, copy in zip(self.methods, copies, strict=True)
+        ]
         with ExitStack() as stack, ThreadPoolExecutor(len(self.methods)) as pool:
-            for image, low in read_pairs(self.file, options):
+            for (image, low), *pictures in zip(pairs, *upscaled, strict=True):
                 moment = truth.step(image)
                 if not frames:
                     self._start(image, stack)
-                outputs = {method.name: method.upscale(low) for method in self.methods}
+                outputs = {m.name: p for m, p in zip(self.methods, pictures, strict=True)}
                 self._add(image, outputs, moment, pool)
                 if self.strip is not None:
                     self.strip.show(self.file, frames, low, outputs, image)

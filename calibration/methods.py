@@ -14,10 +14,12 @@ import numpy.typing as npt
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
 from ..metrics import resize_bicubic, resize_lanczos
-from ..runtime.backends import create_session
+from ..runtime.backends import create_processor, create_session
 from ..runtime.session import Session
 
 Levels = npt.NDArray[np.uint8]
+Upscale = Callable[[Iterator[Levels]], Iterator[Levels]]
+"""Frames (H, W, 3) of one clip to (4H, 4W, 3) each, uint8 RGB, in order; it may read ahead."""
 
 BASELINES = ("bicubic", "lanczos")
 """Always measured beside the bundles; gains are over the first."""
@@ -28,27 +30,32 @@ RESET_SUFFIX = " (reset)"
 
 @dataclass(frozen=True)
 class Method:
-    """One way to upscale a clip frame by frame."""
+    """One way to upscale clips; every clip starts without a past."""
 
     name: str
     """Unique in an evaluation; heads its rows."""
 
-    upscale: Callable[[Levels], Levels]
-    """(H, W, 3) to (4H, 4W, 3), uint8 RGB."""
-
-    reset: Callable[[], None] = lambda: None
-    """Forget the past: called before every clip."""
+    upscale: Upscale
 
     facts: dict[str, Any] = field(default_factory=dict)
-    """What it is, for reports: bundle, variant, backend."""
+    """What it is, for reports: bundle, variant, backend, colour match."""
 
 
 def baselines() -> list[Method]:
     """Bicubic and Lanczos interpolation."""
+
+    def baseline(name: str, resize: Callable[[Levels, int, int], Levels], **facts: float) -> Method:
+        return Method(name, frame_by_frame(lambda low: resize(low, *_size(low))), facts)
+
     return [
-        Method("bicubic", lambda low: resize_bicubic(low, *_size(low)), facts={"a": -0.5}),
-        Method("lanczos", lambda low: resize_lanczos(low, *_size(low)), facts={"lobes": 3}),
+        baseline("bicubic", resize_bicubic, a=-0.5),
+        baseline("lanczos", resize_lanczos, lobes=3),
     ]
+
+
+def frame_by_frame(upscale: Callable[[Levels], Levels]) -> Upscale:
+    """Adapt what knows single frames, (H, W, 3) to (4H, 4W, 3)."""
+    return lambda lows: map(upscale, lows)
 
 
 @contextmanager
@@ -91,17 +98,17 @@ def open_methods(
 
 
 def _carried(name: str, session: Session) -> Method:
-    return Method(name, session.infer, session.reset, _facts(session))
+    return Method(name, create_processor(session).clip, _facts(session))
 
 
 def _without_past(name: str, session: Session) -> Method:
-    def upscale(low: Levels) -> Levels:
-        session.reset()
-        return session.infer(low)
+    processor = create_processor(session)
 
-    return Method(
-        name + RESET_SUFFIX, upscale, facts={**_facts(session), "reset_every_frame": True}
-    )
+    def upscale(lows: Iterator[Levels]) -> Iterator[Levels]:
+        for low in lows:
+            yield from processor.clip([low])
+
+    return Method(name + RESET_SUFFIX, upscale, {**_facts(session), "reset_every_frame": True})
 
 
 def _facts(session: Session) -> dict[str, Any]:
@@ -111,6 +118,7 @@ def _facts(session: Session) -> dict[str, Any]:
         "parameters": bundle.parameters,
         "variant": variant.id,
         "backend": session.backend,
+        "colour_match": bundle.colour_match.mode,
         "sha256": bundle.manifest["files"][variant.file]["sha256"],
     }
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ..bundle import Bundle
-from ..errors import BackendUnavailableError
-from .session import Session
+from ..bundle_schema import COLOUR_MATCHES, ColourMatch
+from ..config import nearest
+from ..errors import BackendUnavailableError, ConfigError
+from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
+from .session import ClipSession, Session, StreamSession
+from .windows import ClipProcessor
 
 BACKENDS = ("ort-cpu",)
 """Backends of this version, best first."""
@@ -14,7 +20,12 @@ DEFAULT_VARIANT = {"ort-cpu": "fp32-onnx"}
 
 
 def create_session(
-    bundle: Bundle, *, backend: str = "auto", variant: str | None = None, threads: int = 0
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    variant: str | None = None,
+    tile: int | None = None,
+    threads: int = 0,
 ) -> Session:
     """Make the session for a bundle; open it with `with`.
 
@@ -22,11 +33,17 @@ def create_session(
         bundle: An opened bundle.
         backend: One of `BACKENDS`, or `auto` for the best present.
         variant: A variant's id; None takes the backend's default.
+        tile: Largest side in input pixels of what the network is given at once; None for whole
+            frames. See `adcvsr.runtime.tiles`.
         threads: Threads of a CPU backend; 0 for all processors.
+
+    Returns:
+        A `StreamSession` or `ClipSession`, by the bundle's kind.
 
     Raises:
         BackendUnavailableError: There is no such backend; the message lists them.
         BundleError: The bundle has no such variant.
+        ConfigError: The tile is too small for the network.
         MissingPackageError: The backend's package is not installed.
     """
     chosen = BACKENDS[0] if backend == "auto" else backend
@@ -34,9 +51,33 @@ def create_session(
         raise BackendUnavailableError(
             f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
         )
-    from .ort_session import OrtCpuSession, import_onnxruntime
+    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
 
     import_onnxruntime()
-    return OrtCpuSession(
-        bundle, bundle.variant(variant or DEFAULT_VARIANT[chosen]), threads=threads
-    )
+    kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
+    chosen_variant = bundle.variant(variant or DEFAULT_VARIANT[chosen])
+    return kind(bundle, chosen_variant, tile=tile, threads=threads)
+
+
+def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:
+    """Make what takes a session's frames in and gives finished ones out.
+
+    Args:
+        session: Of either kind; opened before the first frame.
+        colour_match: `none`, `frame` or `ema`; None as the bundle says.
+
+    Raises:
+        ConfigError: There is no such colour match.
+    """
+    match = session.bundle.colour_match
+    if colour_match is not None:
+        if colour_match not in COLOUR_MATCHES:
+            known = dict.fromkeys(COLOUR_MATCHES)
+            raise ConfigError(f"no colour match '{colour_match}'{nearest(colour_match, known)}")
+        match = ColourMatch(colour_match, match.half_life_frames)
+    processor: FrameProcessor
+    if isinstance(session, ClipSession):
+        processor = ClipProcessor(session)
+    else:
+        processor = StreamProcessor(cast("StreamSession", session))
+    return processor if match.mode == "none" else ColourMatchedProcessor(processor, match)

@@ -6,104 +6,201 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..bundle import Bundle
-from ..bundle_schema import Variant
+from ..bundle_schema import TensorSpec, Variant
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
-from .session import Frame, Session
+from .session import ClipSession, Frame, StreamSession
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
 
+Floats = npt.NDArray[np.floating[Any]]
 
-class OrtCpuSession(Session):
-    """ONNX Runtime's CPU provider with state bound in two sets of buffers that swap.
+
+class OrtCpuSession(StreamSession):
+    """ONNX Runtime's CPU provider with state bound in buffers that swap.
 
     Args:
-        bundle: The opened bundle.
+        bundle: The opened bundle, of kind `stream`.
         variant: Which of its variants to run.
+        tile: See `Session`.
         threads: Threads of the network; 0 uses the processors this process may run on.
     """
 
     backend = "ort-cpu"
 
-    def __init__(self, bundle: Bundle, variant: Variant, *, threads: int = 0) -> None:
-        super().__init__(bundle, variant)
+    def __init__(
+        self, bundle: Bundle, variant: Variant, *, tile: int | None = None, threads: int = 0
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
         self.threads = threads or usable_processors()
         self._runtime: Any = None
         self._binding: Any = None
-        self._state: tuple[list[Frame], list[Frame]] = ([], [])
+        self._states: list[list[Floats]] = []
+        self._spare: list[Floats] = []
 
     def _open(self) -> None:
-        ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        # Spinning threads would take the processors from decoding and encoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
-        options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
-        options.log_severity_level = 3  # errors; warnings are about graph clean-up
-        graph = self.bundle.read(self.variant.file)
-        try:
-            self._runtime = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own untyped exceptions
-            raise BackendUnavailableError(
-                f"ONNX Runtime {ort.__version__} cannot load variant '{self.variant.id}' of "
-                f"'{self.bundle.name}': {error}"
-            ) from error
-        self._check_interface()
-        self._binding = self._runtime.io_binding()
-
-    def _check_interface(self) -> None:
-        """Compare the graph's inputs and outputs with what the manifest promises."""
+        self._runtime = load_graph(self.bundle, self.variant, self.variant.file, self.threads)
         bundle = self.bundle
-        wanted = {bundle.input_name: 3, **{spec.name: spec.channels for spec in bundle.state}}
-        found = {
-            tensor.name: tensor.shape[3 if tensor.name == bundle.input_name else 1]
-            for tensor in self._runtime.get_inputs()
-        }
-        outputs = {tensor.name for tensor in self._runtime.get_outputs()}
-        named = {bundle.output_name, *(spec.next_name for spec in bundle.state)}
-        if wanted != found or named != outputs:
-            raise BundleError(
-                f"bundle '{bundle.name}': the graph of '{self.variant.id}' has inputs {found} and "
-                f"outputs {sorted(outputs)}, the manifest says {wanted} and {sorted(named)}; "
-                "export it again"
-            )
+        require_interface(
+            self,
+            self._runtime,
+            inputs={bundle.input_name: 3, **{spec.name: spec.channels for spec in bundle.state}},
+            outputs={bundle.output_name, *(spec.next_name for spec in bundle.state)},
+        )
+        self._binding = self._runtime.io_binding()
 
     def _close(self) -> None:
         self._binding = self._runtime = None
-        self._state = ([], [])
+        self._states, self._spare = [], []
 
-    def _resize(self, height: int, width: int) -> None:
+    def _resize(self, height: int, width: int, slots: int) -> None:
         dtype = np.dtype(self.variant.state_dtype)
         shapes = [spec.shape(height, width) for spec in self.bundle.state]
-        current, following = ([np.zeros(s, dtype) for s in shapes] for _ in range(2))
-        self._state = (current, following)
+        # One set more than slots: the new state is written there, then the sets change places.
+        sets = [[np.zeros(s, dtype) for s in shapes] for _ in range(slots + 1)]
+        self._states, self._spare = sets[:-1], sets[-1]
 
     def _reset(self) -> None:
-        for buffer in self._state[0]:
-            buffer.fill(0)
+        for state in self._states:
+            for buffer in state:
+                buffer.fill(0)
 
-    def _infer(self, frame: Frame) -> Frame:
-        height, width = frame.shape[:2]
-        out = np.empty((height * SCALE, width * SCALE, 3), np.uint8)
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        out = picture_buffer(*frame.shape[:2])
         binding = self._binding
-        self._bind(binding.bind_input, self.bundle.input_name, frame[None])
-        self._bind(binding.bind_output, self.bundle.output_name, out[None])
-        current, following = self._state
+        bind(binding.bind_input, self.bundle.input_name, frame[None])
+        bind(binding.bind_output, self.bundle.output_name, out[None])
+        current, following = self._states[slot], self._spare
         for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
-            self._bind(binding.bind_input, spec.name, past)
-            self._bind(binding.bind_output, spec.next_name, following_past)
+            bind(binding.bind_input, spec.name, past)
+            bind(binding.bind_output, spec.next_name, following_past)
         self._runtime.run_with_iobinding(binding)
-        self._state = (following, current)
+        self._states[slot], self._spare = following, current
         return out
 
-    @staticmethod
-    def _bind(bind: Any, name: str, array: Frame) -> None:
-        """Bind a numpy buffer in place, without a copy."""
-        bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+class OrtCpuClipSession(ClipSession):
+    """ONNX Runtime's CPU provider for the two graphs of a clip network.
+
+    Args:
+        bundle: The opened bundle, of kind `clip`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+        threads: Threads of the network; 0 uses the processors this process may run on.
+    """
+
+    backend = "ort-cpu"
+
+    def __init__(
+        self, bundle: Bundle, variant: Variant, *, tile: int | None = None, threads: int = 0
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        assert bundle.features is not None
+        self.threads = threads or usable_processors()
+        self._spec: TensorSpec = bundle.features
+        self._encoder: Any = None
+        self._decoder: Any = None
+        self._features: Floats = np.empty(0, np.float32)
+        self._input_size = (0, 0)
+
+    def _open(self) -> None:
+        bundle, variant, spec = self.bundle, self.variant, self._spec
+        assert variant.decoder_file is not None
+        self._encoder = load_graph(bundle, variant, variant.file, self.threads)
+        self._decoder = load_graph(bundle, variant, variant.decoder_file, self.threads)
+        require_interface(self, self._encoder, inputs={bundle.input_name: 3}, outputs={spec.name})
+        require_interface(
+            self, self._decoder, inputs={spec.name: spec.channels}, outputs={bundle.output_name}
+        )
+
+    def _close(self) -> None:
+        self._encoder = self._decoder = None
+        self._features = np.empty(0, np.float32)
+
+    def _resize(self, height: int, width: int, frames: int) -> None:
+        dtype = np.dtype(self.variant.state_dtype)
+        self._features = np.empty(self._spec.shape(height, width, frames), dtype)
+        self._input_size = (height, width)
+
+    def _encode(self, clip: Frame) -> None:
+        binding = self._encoder.io_binding()
+        bind(binding.bind_input, self.bundle.input_name, clip)
+        bind(binding.bind_output, self._spec.name, self._features)
+        self._encoder.run_with_iobinding(binding)
+
+    def _decode(self, index: int) -> Frame:
+        out = picture_buffer(*self._input_size)
+        binding = self._decoder.io_binding()
+        bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
+        bind(binding.bind_output, self.bundle.output_name, out[None])
+        self._decoder.run_with_iobinding(binding)
+        return out
+
+
+def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any:
+    """Load one graph of a variant for the CPU.
+
+    Raises:
+        MissingPackageError: onnxruntime is not installed.
+        BackendUnavailableError: It cannot load the graph.
+        BundleError: The file is missing or altered.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would take the processors from decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
+    options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
+    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    graph = bundle.read(file)
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own untyped exceptions
+        raise BackendUnavailableError(
+            f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
+            f"'{bundle.name}': {error}"
+        ) from error
+
+
+def require_interface(
+    session: OrtCpuSession | OrtCpuClipSession,
+    graph: Any,
+    *,
+    inputs: dict[str, int],
+    outputs: set[str],
+) -> None:
+    """Compare a graph's inputs (with their channels) and outputs with the manifest's promises.
+
+    Raises:
+        BundleError: They differ.
+    """
+    # Pictures are NHWC, floats NCHW.
+    found = {
+        tensor.name: tensor.shape[3 if tensor.type == "tensor(uint8)" else 1]
+        for tensor in graph.get_inputs()
+    }
+    named = {tensor.name for tensor in graph.get_outputs()}
+    if inputs != found or outputs != named:
+        raise BundleError(
+            f"bundle '{session.bundle.name}': the graph of '{session.variant.id}' has inputs "
+            f"{found} and outputs {sorted(named)}, the manifest says {inputs} and "
+            f"{sorted(outputs)}; export it again"
+        )
+
+
+def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:
+    """Bind a numpy buffer in place, without a copy."""
+    bind_tensor(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def picture_buffer(height: int, width: int) -> Frame:
+    """An uninitialised x4 picture for a frame of the given size."""
+    return np.empty((height * SCALE, width * SCALE, 3), np.uint8)
 
 
 def usable_processors() -> int:

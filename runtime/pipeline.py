@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -16,7 +17,8 @@ from typing import Any, TypeAlias, TypeVar
 import av
 
 from ..config import SCALE
-from .session import Session
+from .processor import FrameProcessor
+from .session import Frame
 from .sink import FileSink
 from .source import FileSource, SourceFrame
 from .stage_threads import StageThreads
@@ -69,11 +71,11 @@ class _StoppedError(Exception):
 
 
 class Pipeline:
-    """One run from a source through a session into a sink.
+    """One run from a source through a processor into a sink.
 
     Args:
         source: Opened.
-        session: Opened.
+        processor: Of an opened session, at the start of a stream.
         sink: Opened, its encoder started.
         result: Filled while running; its stages may have claimed threads already.
         progress: Called in the encoding thread after every frame with the frames written.
@@ -82,12 +84,12 @@ class Pipeline:
     def __init__(
         self,
         source: FileSource,
-        session: Session,
+        processor: FrameProcessor,
         sink: FileSink,
         result: PipelineResult,
         progress: Callable[[int], None],
     ) -> None:
-        self.source, self.session, self.sink = source, session, sink
+        self.source, self.processor, self.sink = source, processor, sink
         self.result = result
         self.progress = progress
         self._stop = threading.Event()
@@ -148,13 +150,27 @@ class Pipeline:
         self._put(self._decoded, None)
 
     def _infer(self, times: StageTimes) -> None:
+        waiting: deque[Item] = deque()  # in reading order, until the frame before is finished
         while (item := self._get(self._decoded)) is not None:
+            waiting.append(item)
             if isinstance(item, SourceFrame):
-                began = time.monotonic()
-                item = SourceFrame(self.session.infer(item.rgb), item.pts)
-                times.wall += time.monotonic() - began
-            self._put(self._upscaled, item)
+                self._pass_on(self.processor.push(item.rgb), waiting, times)
+            self._pass_packets(waiting)
+        self._pass_on(self.processor.finish(), waiting, times)
         self._put(self._upscaled, None)
+
+    def _pass_on(self, pictures: Iterator[Frame], waiting: deque[Item], times: StageTimes) -> None:
+        """Hand finished pictures over at their frames' times, with the packets between."""
+        for picture in _timed(pictures, times):
+            frame = waiting.popleft()
+            assert isinstance(frame, SourceFrame)
+            self._put(self._upscaled, SourceFrame(picture, frame.pts))
+            self._pass_packets(waiting)
+
+    def _pass_packets(self, waiting: deque[Item]) -> None:
+        """Hand over the packets that no unfinished frame precedes."""
+        while waiting and not isinstance(waiting[0], SourceFrame):
+            self._put(self._upscaled, waiting.popleft())
 
     def _encode(self, times: StageTimes) -> None:
         times.threads.lower_priority()
@@ -205,7 +221,7 @@ def _join_whatever_comes(threads: list[threading.Thread]) -> None:
         return
 
 
-def _timed(items: Iterator[Item], times: StageTimes) -> Iterator[Item]:
+def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:
     """Yield items, counting the time spent making them."""
     while True:
         began = time.monotonic()

@@ -7,15 +7,15 @@ with Upscaler("nano") as upscaler:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..bundle import Bundle, open_bundle
-from ..errors import BundleError
-from .backends import create_session
+from ..errors import BundleError, ClipNetworkError
+from .backends import create_processor, create_session
 from .pipeline import Pipeline, PipelineResult
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
@@ -45,6 +45,14 @@ class UpscaleReport:
     encoder: str
     stages: dict[str, dict[str, float | None]]
     """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
+    windows: dict[str, Any] | None
+    """Of a clip network: count, frames of each, overlap, the network's reach in frames, and whether
+    the result is exactly that of the whole clip."""
+    tiles: dict[str, Any] | None
+    """Where tiles were asked for: count, width, height, overlap in input pixels, work over that of
+    whole frames, and whether the result is exactly that of whole frames."""
+    colour_match: dict[str, Any] | None
+    """Mode and half-life in frames; None for none."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
     damaged_frames: int
@@ -64,12 +72,16 @@ class Upscaler:
         model: A bundle's name (see `adcvsr models`) or path, or an opened `Bundle`.
         backend: `auto` or one of `adcvsr.runtime.backends.BACKENDS`.
         variant: A variant of the bundle; None for the backend's default.
+        tile: Largest side in input pixels of what the network is given at once, for frames larger
+            than memory allows; None for whole frames (docs/windows-and-tiles.md).
+        colour_match: `none`, `frame` or `ema`; None as the bundle says.
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
 
     Raises:
         BundleNotFoundError: No such bundle.
         BundleError: A damaged bundle, or an untrained one without `allow_untrained`.
+        ConfigError: A tile too small for the network, or no such colour match.
         BackendUnavailableError, MissingPackageError: The backend cannot run here.
     """
 
@@ -79,6 +91,8 @@ class Upscaler:
         *,
         backend: str = "auto",
         variant: str | None = None,
+        tile: int | None = None,
+        colour_match: str | None = None,
         threads: int = 0,
         allow_untrained: bool = False,
     ) -> None:
@@ -90,8 +104,9 @@ class Upscaler:
             )
         self._threads = StageThreads()
         self.session: Session = create_session(
-            self.bundle, backend=backend, variant=variant, threads=threads
+            self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
+        self._processor = create_processor(self.session, colour_match=colour_match)
         with self._threads.claim():
             self.session.__enter__()
 
@@ -106,12 +121,37 @@ class Upscaler:
 
         Raises:
             ValueError: The frame has another shape or dtype.
+            ClipNetworkError: The network is not causal; use `upscale_clip`.
         """
-        return self.session.infer(frame)
+        if self.bundle.kind == "clip":
+            raise ClipNetworkError(
+                f"bundle '{self.bundle.name}' is not causal: it needs the frames after each, too; "
+                "use upscaler.upscale_clip(frames), an iterator that reads ahead"
+            )
+        (picture,) = self._processor.push(frame)
+        return picture
+
+    def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Upscale a clip of any length, also with a network that is not causal.
+
+        The clip is a stream of its own: what was before is forgotten, and what it leaves too.
+        Memory does not depend on its length.
+
+        Args:
+            frames: (H, W, 3) uint8 RGB each; they must not be changed afterwards.
+
+        Yields:
+            (4H, 4W, 3) uint8 RGB, one a frame in order; a network that is not causal first reads
+            ahead by its window.
+
+        Raises:
+            ValueError: A frame has another shape or dtype.
+        """
+        return self._processor.clip(frames)
 
     def reset(self) -> None:
         """Forget the past: the next frame starts a new stream (a cut, a seek, another source)."""
-        self.session.reset()
+        self._processor.reset()
 
     def close(self) -> None:
         """Free the network."""
@@ -174,10 +214,11 @@ class Upscaler:
                         progress(done, expected)
 
                 try:
-                    Pipeline(reader, self.session, sink, result, step).run()
+                    Pipeline(reader, self._processor, sink, result, step).run()
                 finally:
                     self.reset()
                 sink.finish()
+            notes += self._processor.notes()
             return self._report(reader, sink, result, [*reader.notes, *notes])
 
     def _report(
@@ -207,6 +248,7 @@ class Upscaler:
                 }
                 for name, times in result.stages.items()
             },
+            **self._processor.facts(),
             damaged_packets=reader.damaged_packets,
             damaged_frames=reader.damaged_frames,
             notes=notes,

@@ -141,3 +141,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(checkpoint, network, provenance={"recipe": "random", "licences": ["CC0-1.0"]})
     export_bundle(checkpoint, folder / "tiny", report=lambda line: None)
     return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def clip_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a small network that is not causal, with windows of 7 frames sharing 2."""
+    pytest.importorskip("torch", reason="making a clip bundle needs torch")
+    from adcvsr.bundle_schema import Window
+    from clip_bundle import clip_network, write_clip_bundle
+
+    path = tmp_path_factory.mktemp("clip") / "clip"
+    return write_clip_bundle(path, clip_network(), Window(frames=7, overlap=2))

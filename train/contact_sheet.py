@@ -7,6 +7,7 @@ write_sheet(path, sheet)
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -68,7 +69,8 @@ def write_sheet(path: Path, sheet: Levels) -> None:
     except (OSError, av.FFmpegError) as error:
         raise OutputNotWritableError(f"cannot write '{path}': {ffmpeg_reason(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _image(planes: Tensor) -> Levels:

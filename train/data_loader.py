@@ -142,7 +142,6 @@ class _Tasks(Sampler[tuple[int, int]]):
 
     def __init__(self, start_step: int, workers: int) -> None:
         self._start_step, self._workers = start_step, workers
-        self._parts: Iterator[_Part] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         step = self._start_step

@@ -203,7 +203,8 @@ class Sources:
                     read_stretches(path, [stretches[index]], **limits)  # type: ignore[arg-type]
             if not stretches[index].complete:
                 raise ValueError(
-                    f"nowhere {options.frames} frames (stride {min(options.strides)}) of one scene"
+                    f"no {options.frames} frames of one scene in a row "
+                    f"(stride {min(options.strides)})"
                 )
         for stretch in stretches:
             _check_size(stretch.found[0], SCALE * options.patch_px)

@@ -200,6 +200,8 @@ def recode(
     if bits_per_frame is not None:
         context.options.pop("b", None)
         context.bit_rate = max(int(bits_per_frame), 1)
+        # FFmpeg's default of 4 Mbit lets mpeg4 ignore the rate for the length of such a clip.
+        context.bit_rate_tolerance = context.bit_rate
     decoded = _decode(context, _encode(context, padded, encoder), encoder)
     if len(decoded) != len(clip):
         raise RuntimeError(f"{name} gave {len(decoded)} frames of {len(clip)}")
@@ -235,11 +237,23 @@ def _decode(encoded: VideoCodecContext, packets: Packets, encoder: Encoder) -> l
     context.extradata, context.thread_count = encoded.extradata, 1
     reformatter, images = VideoReformatter(), []
     for packet in [*packets, None]:
-        for frame in context.decode(packet):
+        for decoded in context.decode(packet):
+            frame = _centred(decoded)
             # Not every codec carries tags, and an untagged tall frame would pass for BT.709.
             frame.colorspace, frame.color_range = MATRIX_BT601, 1 + encoder.full_range
             images.append(rgb_from_frame(frame, reformatter))
     return images
+
+
+def _centred(frame: av.VideoFrame) -> av.VideoFrame:
+    """Forget where a 4:2:0 frame's chroma is said to lie.
+
+    `_encode` puts it in the middle of its four pixels, most decoders say left of it: colour would
+    be shifted by half a pixel, two of the truth's. A copy says nothing, which means the middle.
+    """
+    if frame.format.name != "yuv420p":
+        return frame
+    return av.VideoFrame.from_ndarray(frame.to_ndarray(), format=frame.format.name)
 
 
 def _quality(encoder: Encoder, level: int | None) -> dict[str, str]:

@@ -98,7 +98,7 @@ def check_weights(name: str, weights: Mapping[str, float], known: tuple[str, ...
     for key, weight in weights.items():
         if key not in known:
             raise ConfigError(f"{name}: no '{key}'{nearest(key, dict.fromkeys(known))}")
-        if weight < 0:
-            raise ConfigError(f"{name}: weight {weight} of '{key}', expected 0 or more")
+        if not isinstance(weight, int | float) or weight < 0:
+            raise ConfigError(f"{name}: weight {weight!r} of '{key}', expected 0 or more")
     if not sum(weights.values()) > 0:
         raise ConfigError(f"{name}={dict(weights)}, expected at least one weight above 0")

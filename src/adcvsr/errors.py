@@ -10,6 +10,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |   `-- BundleNotFoundError  no bundle of that name or at that path
     |-- GraphError               an ONNX graph that cannot be read or reasoned about
     |-- MissingPackageError      an optional package is not installed
+    |-- ClipNetworkError         single frames for a network that needs the frames around them
     |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
@@ -53,6 +54,10 @@ class GraphError(AdcVsrError, ValueError):
 
 class MissingPackageError(AdcVsrError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
+
+
+class ClipNetworkError(AdcVsrError, TypeError):
+    """A network that is not causal was given frames one by one; it needs those around them."""
 
 
 class MissingProgramError(AdcVsrError, OSError):

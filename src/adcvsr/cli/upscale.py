@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, json_option, model_option, variant_option
 from ._progress import frame_progress
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 @model_option
 @backend_option
 @variant_option
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    metavar="PX",
+    help="Give the network at most PX x PX input pixels at once, to save memory: exact for "
+    "networks without norms and attention, blended for others.",
+)
+@click.option(
+    "--colour-match",
+    type=click.Choice(COLOUR_MATCHES),
+    help="Match mean and contrast to the input: not, each frame by itself, or averaged over the "
+    "stream so that brightness does not pump [default: as the bundle says].",
+)
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -34,6 +48,8 @@ def command(
     model: str,
     backend: str,
     variant: str | None,
+    tile: int | None,
+    colour_match: str | None,
     encoder: str | None,
     preset: str | None,
     crf: int | None,
@@ -47,6 +63,9 @@ def command(
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over. OUTPUT appears only when it is complete; its ending (mp4, mkv, mov, webm, avi, ts)
     chooses the container.
+
+    A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
+    windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
     from ..runtime.sink import EncodeOptions
     from ..runtime.upscaler import Upscaler
@@ -57,6 +76,8 @@ def command(
             model,
             backend=backend,
             variant=variant,
+            tile=tile,
+            colour_match=colour_match,
             threads=threads,
             allow_untrained=allow_untrained,
         ) as upscaler,

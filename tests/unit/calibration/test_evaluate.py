@@ -12,11 +12,12 @@ import pytest
 
 from adcvsr.bundle import Bundle
 from adcvsr.calibration.evaluate import BORDER_PX, TRUTH, evaluate
-from adcvsr.calibration.methods import Method, baselines, open_methods
+from adcvsr.calibration.methods import Method, baselines, frame_by_frame, open_methods
 from adcvsr.calibration.scores import ClipScores, Evaluation
 from adcvsr.calibration.truth import TruthOptions, read_pairs
 from adcvsr.clips import write_png
 from adcvsr.metrics import METRICS, psnr_y, resize_bicubic, usable_metrics
+from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
 
@@ -32,11 +33,15 @@ def test_figures_are_those_computed_by_hand(clip: Path, tiny_bundle: Path) -> No
     with open_methods([tiny_bundle]) as methods:
         result = evaluate([*baselines(), *methods], [clip], usable_metrics("psnr"))
         (bundle,) = methods
-        bundle.reset()
         pairs = list(read_pairs(clip, TruthOptions()))
         expected = {
             "bicubic": [psnr_y(resize_bicubic(low, 64, 96), t, BORDER_PX) for t, low in pairs],
-            "tiny": [psnr_y(bundle.upscale(low), truth, BORDER_PX) for truth, low in pairs],
+            "tiny": [
+                psnr_y(picture, truth, BORDER_PX)
+                for picture, (truth, _) in zip(
+                    bundle.upscale(low for _, low in pairs), pairs, strict=True
+                )
+            ],
         }
     (scores,) = result.clips
     assert (scores.frames, scores.size) == (8, (96, 64))
@@ -52,11 +57,28 @@ def test_reset_every_frame_is_the_same_network_without_its_past(
         carried, forgetful = methods
         assert (carried.name, forgetful.name) == ("tiny", "tiny (reset)")
         lows = [low for _, low in read_pairs(clip, TruthOptions(frames=3))]
-        kept, forgotten = ([m.upscale(low) for low in lows] for m in methods)
+        kept, forgotten = (list(m.upscale(iter(lows))) for m in methods)
         assert (kept[0] == forgotten[0]).all()
         assert (kept[2] != forgotten[2]).any()
-        carried.reset()
-        assert (carried.upscale(lows[2]) == forgotten[2]).all()
+        (alone,) = carried.upscale(iter(lows[2:]))
+        assert (alone == forgotten[2]).all()
+
+
+def test_a_network_that_reads_ahead_is_measured_on_its_own_frames(
+    clip: Path, clip_bundle: Path, tiny_bundle: Path
+) -> None:
+    """In lockstep with methods that do not; pictures are those of `upscale_clip`."""
+    pairs = list(read_pairs(clip, TruthOptions()))
+    with Upscaler(clip_bundle) as upscaler:
+        pictures = list(upscaler.upscale_clip(low for _, low in pairs))
+    expected = [psnr_y(p, truth, BORDER_PX) for p, (truth, _) in zip(pictures, pairs, strict=True)]
+    with open_methods([clip_bundle, tiny_bundle]) as methods:
+        result = evaluate([*baselines(), *methods], [clip, clip], usable_metrics("psnr"))
+    with open_methods([tiny_bundle]) as methods:
+        alone = evaluate(methods, [clip], usable_metrics("psnr"))
+    for scores in result.clips:
+        assert scores.value("clip", "psnr") == pytest.approx(np.mean(expected))
+        assert scores.value("tiny", "psnr") == alone.clips[0].value("tiny", "psnr")
 
 
 def test_every_file_starts_without_a_past(clip: Path, tiny_bundle: Path) -> None:
@@ -145,7 +167,10 @@ def test_flicker_is_seen_by_the_temporal_measures_alone(clip: Path) -> None:
             offset = 6 if self.count % 2 else -6
             return (big.astype(int) + (offset if self.every else 6)).clip(0, 255).astype(np.uint8)
 
-    methods = [Method("steady", Brighter(0)), Method("flickering", Brighter(1))]
+    methods = [
+        Method("steady", frame_by_frame(Brighter(0))),
+        Method("flickering", frame_by_frame(Brighter(1))),
+    ]
     result = evaluate(methods, [clip], usable_metrics("psnr,frame_diff,warp"))
     (scores,) = result.clips
 
@@ -172,7 +197,7 @@ def test_progress_counts_every_frame(clip: Path, tmp_path: Path) -> None:
 
 def test_a_perfect_method_is_null_in_json_with_the_reason(clip: Path) -> None:
     frames = iter([truth for truth, _ in read_pairs(clip, TruthOptions())])
-    perfect = Method("perfect", lambda low: next(frames))
+    perfect = Method("perfect", frame_by_frame(lambda low: next(frames)))
     result = evaluate([perfect, *baselines()], [clip], usable_metrics("psnr,gmsd"))
     assert result.clips[0].value("perfect", "psnr") == math.inf
     report = json.loads(json.dumps(result.to_json(), allow_nan=False))

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adcvsr.cli._options import BACKEND_NAMES
-from adcvsr.clips import read_clip, read_image, write_png
+from adcvsr.clips import read_clip, read_image, write_clip, write_png
 from adcvsr.runtime.backends import BACKENDS
 from adcvsr.synthetic import draw_clip
+from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 
 
@@ -50,6 +53,59 @@ def test_upscale_json_is_all_of_stdout(make_video: VideoMaker, tmp_path: Path) -
     for stage in stages.values():
         assert stage["wall_seconds"] > 0
         assert stage["cpu_seconds"] > 0
+
+
+def test_tiles_and_colour_match_are_said(make_video: VideoMaker, tmp_path: Path) -> None:
+    source = make_video(size=(72, 40))
+    options = ("--tile", 48, "--colour-match", "ema")
+    done = adcvsr("upscale", source, tmp_path / "out.mp4", *options)
+    assert done.returncode == 0, done.stderr
+    assert "note: exact tiles: 2 of 48x40 pixels sharing 20" in done.stderr
+    assert "note: colours are matched to the input, averaged with a half-life" in done.stderr
+    done = adcvsr("upscale", source, tmp_path / "out.mp4", "--tile", 20)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: tiles of 20 pixels; this network sees 10 pixels")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bundle_asks_for_colour_match(tiny_bundle: Path, data: Path, tmp_path: Path) -> None:
+    """A network that gets all colours wrong, on frames of a camera: the match puts them right."""
+    bundle = with_manifest(
+        tiny_bundle, tmp_path / "matched", colour_match={"mode": "ema", "half_life_frames": 3}
+    )
+    frames = list(islice(read_clip(data / "clips/val/udacity_highway_960x540.mp4"), 0, 60, 15))
+    source = tmp_path / "in.mp4"
+    write_clip(source, [frame[:536:4, ::4].copy() for frame in frames], crf=1)
+
+    def worst_cast(*options: object) -> tuple[float, dict[str, object]]:
+        """Largest difference of a channel's mean to the input's, in levels, and the report."""
+        command = ("upscale", source, tmp_path / "out.mkv", "--model", bundle, "--overwrite")
+        done = adcvsr(*command, "--crf", 1, "--json", *options)
+        assert done.returncode == 0, done.stderr
+        pairs = zip(read_clip(source), read_clip(tmp_path / "out.mkv"), strict=True)
+        casts = [np.abs(big.mean((0, 1)) - low.mean((0, 1))).max() for low, big in pairs]
+        return max(casts), json.loads(done.stdout)
+
+    cast, report = worst_cast()
+    assert report["colour_match"] == {"mode": "ema", "half_life_frames": 3.0}
+    wrong, plain = worst_cast("--colour-match", "none")
+    assert plain["colour_match"] is None
+    assert wrong > 10
+    assert cast < 2
+
+
+def test_a_clip_network_on_the_command_line(
+    clip_bundle: Path, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    done = adcvsr("upscale", make_video(), tmp_path / "out.mp4", "--model", clip_bundle, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] == 8
+    assert report["windows"]["count"] == 2
+    assert report["tiles"] is report["colour_match"] is None
+    done = adcvsr("evaluate", make_video("big.mp4", size=(128, 96)), "--model", clip_bundle)
+    assert done.returncode == 0, done.stderr
+    assert "big.mp4" in done.stdout
 
 
 def test_errors_are_one_line_and_exit_1(make_video: VideoMaker, tmp_path: Path) -> None:

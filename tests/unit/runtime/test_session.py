@@ -99,6 +99,36 @@ def test_closed_session(backend: str) -> None:
         session.infer(np.zeros((4, 4, 3), np.uint8))
 
 
+def test_a_session_opens_again(tiny_bundle: Path, backend: str) -> None:
+    frame = draw_clip(1, 16, 24)[0]
+    session = create_session(open_bundle(tiny_bundle), backend=backend)
+    pictures = []
+    for _ in range(2):
+        with session:
+            pictures.append(session.infer(frame))
+        session.reset()
+    assert np.array_equal(*pictures)
+
+
+def test_no_memory_for_a_size(
+    tiny_bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size is not taken for prepared: it fails again, or works when there is memory."""
+    frame = draw_clip(1, 16, 24)[0]
+
+    def fail(*size: int) -> None:
+        raise MemoryError
+
+    with create_session(open_bundle(tiny_bundle), backend=backend) as session:
+        session.infer(frame[:8, :8])
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "_resize", fail)
+            for _ in range(2):
+                with pytest.raises(MemoryError):
+                    session.infer(frame)
+        assert session.infer(frame).shape == (64, 96, 3)
+
+
 def test_unknown_backend_and_variant() -> None:
     bundle = open_bundle("nano")
     with pytest.raises(BackendUnavailableError, match="no backend 'npu'.*auto, ort-cpu"):

@@ -23,6 +23,7 @@ from adcvsr.errors import (
 )
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.train.data import ClipPairs, PairLoader
+from adcvsr.train.degradation_presets import PRESETS as DEGRADATIONS
 from adcvsr.train.losses import PIXEL_LOSSES, charbonnier
 from adcvsr.train.pretrain import pretrain
 from adcvsr.train.run_state import RunState
@@ -86,7 +87,7 @@ def test_the_loss_falls(folders: Folders, tmp_path: Path) -> None:
     path = run(
         folders,
         tmp_path / "run",
-        max_steps=150,
+        max_steps=80,
         learning_rate=3e-3,
         ema_decay=0.9,
         checkpoint_minutes=5.0,
@@ -306,7 +307,12 @@ class TestSchedule:
 
 class TestSettings:
     def test_shipped_recipes_are_valid(self) -> None:
-        assert read_settings("nano", PretrainSettings).network == PRESETS["nano"]
+        for name in ("nano", "small"):
+            clean = read_settings(name, PretrainSettings)
+            camera = read_settings(f"{name}-camera", PretrainSettings)
+            assert clean.network == camera.network == PRESETS[name]
+            assert clean.degradation == DEGRADATIONS["bicubic"]
+            assert camera.degradation == DEGRADATIONS["camera"]
         paper = read_settings("paper-adversarial", AdversarialSettings)
         assert (paper.learning_rate, paper.discriminator_learning_rate) == (1e-5, 1e-7)
         assert (paper.pixel_weight, paper.feature_weight, paper.adversarial_weight) == (0.1, 1, 1)
