@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from ..bundle import Bundle
-from ..bundle_schema import COLOUR_MATCHES, ColourMatch
+from ..bundle_schema import COLOUR_MATCHES, ColourMatch, Variant
 from ..config import nearest
-from ..errors import BackendUnavailableError, ConfigError
+from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
+from ..targets import why_not
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .session import ClipSession, Session, StreamSession
 from .windows import ClipProcessor
 
-BACKENDS = ("ort-cpu",)
+BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 """Backends of this version, best first."""
 
-DEFAULT_VARIANT = {"ort-cpu": "fp32-onnx"}
-"""Variant each backend runs when none is asked for."""
+VARIANT_RUNTIMES = {
+    "tensorrt": ("trt", "onnx"),
+    "tensorrt-rtx": ("trt", "onnx"),
+    "ort-cuda": ("onnx",),
+    "ort-cpu": ("onnx",),
+}
+"""Ends of the ids of variants a backend runs unasked, best first."""
+
+VARIANT_PRECISIONS = ("fp16", "fp32")
+"""Precisions it runs unasked, best first; anything narrower is asked for by name."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` settled on."""
+
+    backend: str
+    variant: Variant
+    reasons: tuple[str, ...]
+    """Why each better backend was not possible, one line each."""
 
 
 def create_session(
@@ -38,25 +58,117 @@ def create_session(
         threads: Threads of a CPU backend; 0 for all processors.
 
     Returns:
-        A `StreamSession` or `ClipSession`, by the bundle's kind.
+        A `StreamSession` or `ClipSession`, by the bundle's kind; its `reasons` say why `auto` took
+        nothing better.
 
     Raises:
-        BackendUnavailableError: There is no such backend; the message lists them.
+        BackendUnavailableError: There is no such backend, or it cannot run here.
         BundleError: The bundle has no such variant.
         ConfigError: The tile is too small for the network.
         MissingPackageError: The backend's package is not installed.
     """
-    chosen = BACKENDS[0] if backend == "auto" else backend
-    if chosen not in BACKENDS:
-        raise BackendUnavailableError(
-            f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
-        )
-    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
+    choice = choose_backend(bundle, backend=backend, variant=variant)
+    session = _session_class(choice.backend, bundle)(
+        bundle,
+        choice.variant,
+        tile=tile,
+        **({"threads": threads} if choice.backend == "ort-cpu" else {}),
+    )
+    session.reasons = choice.reasons
+    return session
 
-    import_onnxruntime()
-    kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
-    chosen_variant = bundle.variant(variant or DEFAULT_VARIANT[chosen])
-    return kind(bundle, chosen_variant, tile=tile, threads=threads)
+
+def choose_backend(
+    bundle: Bundle, *, backend: str = "auto", variant: str | None = None
+) -> Choice:
+    """Choose what runs a bundle here; nothing is loaded yet.
+
+    Args:
+        bundle: An opened bundle.
+        backend: One of `BACKENDS`, which then runs or is an error, or `auto`.
+        variant: A variant's id; None takes the backend's default.
+
+    Raises:
+        BackendUnavailableError, BundleError, MissingPackageError: See `create_session`.
+    """
+    if backend != "auto":
+        if backend not in BACKENDS:
+            raise BackendUnavailableError(
+                f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
+            )
+        chosen = _default_variant(bundle, backend, variant)
+        _require_usable(backend, chosen)
+        return Choice(backend, chosen, ())
+    if variant is not None:
+        bundle.variant(variant)  # a misspelt one is an error, not a reason
+    reasons: list[str] = []
+    for each in BACKENDS:
+        try:
+            chosen = _default_variant(bundle, each, variant)
+            _require_usable(each, chosen)
+        except (BackendUnavailableError, MissingPackageError, BundleError) as error:
+            if each == BACKENDS[-1]:
+                raise
+            reasons.append(f"{each}: {error}")
+            continue
+        return Choice(each, chosen, tuple(reasons))
+    raise AssertionError("the last backend returns or raises")
+
+
+def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Variant:
+    """The variant asked for, or the best the backend runs unasked."""
+    if variant is not None:
+        return bundle.variant(variant)
+    for precision in VARIANT_PRECISIONS:
+        for runtime in VARIANT_RUNTIMES[backend]:
+            if f"{precision}-{runtime}" in bundle.variants:
+                return bundle.variants[f"{precision}-{runtime}"]
+    raise BundleError(
+        f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
+        f"{', '.join(sorted(bundle.variants))}"
+    )
+
+
+def _require_usable(backend: str, variant: Variant) -> None:
+    """Check that a backend's package, a GPU and the precision are there.
+
+    Raises:
+        BackendUnavailableError, MissingPackageError: They are not.
+    """
+    if backend == "ort-cpu":
+        from .ort_session import import_onnxruntime
+
+        import_onnxruntime()
+        return
+    if backend == "ort-cuda":
+        from .ort_cuda_session import import_onnxruntime_gpu
+
+        import_onnxruntime_gpu()
+        return
+    from .gpu import current_gpu
+    from .trt_flavour import load_flavour
+
+    gpu = current_gpu()  # first, as it is quick and most machines without one end here
+    if reason := why_not(gpu.sm, backend, variant.id.split("-")[0]):
+        raise BackendUnavailableError(f"{gpu.name}: {reason}")
+    load_flavour(backend)
+
+
+def _session_class(backend: str, bundle: Bundle) -> Any:
+    clip = bundle.kind == "clip"
+    if backend == "ort-cpu":
+        from .ort_session import OrtCpuClipSession, OrtCpuSession
+
+        return OrtCpuClipSession if clip else OrtCpuSession
+    if backend == "ort-cuda":
+        from .ort_cuda_session import OrtCudaClipSession, OrtCudaSession
+
+        return OrtCudaClipSession if clip else OrtCudaSession
+    from . import trt_session
+
+    if backend == "tensorrt":
+        return trt_session.TensorRtClipSession if clip else trt_session.TensorRtSession
+    return trt_session.TensorRtRtxClipSession if clip else trt_session.TensorRtRtxSession
 
 
 def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:

@@ -109,6 +109,8 @@ def _configure(flavour: Flavour, config: Any, options: BuildOptions) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     # Layers with their names and types: the census of `adcvsr deploy` and profiles read them.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)  # set by default
     if options.level is not None:
         config.builder_optimization_level = options.level
     flavour.set_compatibility(

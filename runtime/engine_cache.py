@@ -31,6 +31,8 @@ FOLDER_VARIABLE, LIMIT_VARIABLE = "ADCVSR_CACHE", "ADCVSR_CACHE_LIMIT"
 """Environment variables: where the cache is, and how large it may grow (`20GiB`)."""
 
 DEFAULT_LIMIT_BYTES = 20 << 30
+CURRENT_FOLDER = "current"
+"""One file a bundle and target, written by `adcvsr deploy`; their engines are never evicted."""
 PLAN, FACTS = "engine.plan", "engine.json"
 _PART, _OLD = ".part-", ".old-"
 _BLOCK_BYTES = 16 << 20
@@ -126,6 +128,16 @@ class EngineCache:
         """All readable entries, last used first."""
         found = [e for e in map(self._read, self._folders()) if isinstance(e, CacheEntry)]
         return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def current_keys(self) -> set[str]:
+        """Keys of the engines `adcvsr deploy` made current."""
+        keys: set[str] = set()
+        for path in sorted((self.folder / CURRENT_FOLDER).glob("*.json")):
+            try:
+                keys.update(json.loads(path.read_text(encoding="utf-8"))["current"]["keys"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # `adcvsr deploy` says so; here it only loses its precedence
+        return keys
 
     def look_up(self, order: EngineOrder, report: Report) -> CacheEntry | None:
         """Find a whole engine of exactly this order.
@@ -265,12 +277,12 @@ class EngineCache:
 
     def _make_room(self, kept: str, report: Report) -> None:
         """Remove the engines unused for longest until the rest fits the limit."""
-        entries = self.entries()
+        entries, current = self.entries(), self.current_keys()
         total = sum(entry.bytes for entry in entries)
         for entry in reversed(entries):
             if total <= self.limit_bytes:
                 return
-            if entry.key == kept or entry.facts.get("current"):
+            if entry.key == kept or entry.key in current:
                 continue
             shutil.rmtree(entry.folder, ignore_errors=True)
             total -= entry.bytes

@@ -95,6 +95,10 @@ class BuildOptions:
     version_compatible: bool = False
     """Also for later TensorRT versions, with slower kernels and a larger engine."""
 
+    tf32: bool = False
+    """Let FP32 products round their factors to TF32 on tensor cores. Off unless the precision asked
+    for is `tf32`: TensorRT's own default would be another precision than the one named."""
+
     level: int | None = None
     """Builder's optimisation level, 0 (fast build) to 5 (all kernels tried); None for its own."""
 
@@ -177,6 +181,7 @@ class EngineOrder:
                 "hardware": self.options.hardware,
                 "version_compatible": self.options.version_compatible,
                 "level": self.options.level,
+                "tf32": self.options.tf32,
             },
         }
 

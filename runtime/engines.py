@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,28 +85,59 @@ def order_engines(
     sms = tuple(sorted({_sm(each) for each in named})) if gpu is None else (gpu.sm,)
     _refuse_options(chosen, named, options)
     variant = _choose_variant(bundle, chosen, sms, precision, report)
+    options = replace(options, tf32=precision == "tf32")
     flavour = load_flavour(chosen)
     if chosen == "tensorrt" and named:
         gpu = _require_same_device(named, sms)
     if sizes is None:
         sizes = SizeRange.fixed(*DEFAULT_SIZE)
         report(f"size {sizes.text}: none was named (--size, or --min, --opt and --max)")
-    order = EngineOrder(
-        bundle=bundle,
-        variant_id=variant.id,
-        graph_file=variant.file,
-        backend=chosen,
-        builder=flavour.version,
-        cuda=gpu.cuda if gpu else _cuda_of_package(flavour),
-        gpu=gpu.name if gpu else None,
-        sms=sms,
-        sizes=sizes.padded(bundle.size_multiple),
-        frames=frames or (bundle.window.frames if bundle.window else 1),
-        options=options,
+    order = order_for(
+        bundle, variant, variant.file, flavour, gpu, sizes, sms=sms, frames=frames, options=options
     )
     if variant.decoder_file is None:
         return [order]
     return [order, replace(order, graph_file=variant.decoder_file, frames=1)]
+
+
+def order_for(
+    bundle: Bundle,
+    variant: Variant,
+    graph_file: str,
+    flavour: Flavour,
+    gpu: Gpu | None,
+    sizes: SizeRange,
+    *,
+    sms: tuple[int, ...] = (),
+    frames: int | None = None,
+    options: BuildOptions | None = None,
+) -> EngineOrder:
+    """Order one graph's engine, for a GPU or ahead of time.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Of it.
+        graph_file: The variant's `file` or `decoder_file`.
+        flavour: The compiler.
+        gpu: Whose engine it is; None for one ahead of time.
+        sizes: Rounded up to the network's multiple here.
+        sms: Compute capabilities of an engine ahead of time.
+        frames: Of a clip graph's window; None as the bundle says.
+        options: Further choices.
+    """
+    return EngineOrder(
+        bundle=bundle,
+        variant_id=variant.id,
+        graph_file=graph_file,
+        backend=flavour.backend,
+        builder=flavour.version,
+        cuda=gpu.cuda if gpu else _cuda_of_package(flavour),
+        gpu=gpu.name if gpu else None,
+        sms=(gpu.sm,) if gpu else sms,
+        sizes=sizes.padded(bundle.size_multiple),
+        frames=frames or (bundle.window.frames if bundle.window else 1),
+        options=options or BuildOptions(),
+    )
 
 
 def ensure_engine(
@@ -158,12 +189,18 @@ def ensure_engine(
 
 
 def find_engine(
-    order: EngineOrder, gpu: Gpu, height: int, width: int, cache: EngineCache
+    order: EngineOrder,
+    gpu: Gpu,
+    height: int,
+    width: int,
+    cache: EngineCache,
+    *,
+    only: Collection[str] | None = None,
 ) -> CacheEntry | None:
     """Find an engine in the cache that runs a size on this GPU.
 
-    One built for exactly that size is preferred to a range, one built here to one ahead of time,
-    one for the options asked for to any other.
+    The one that `adcvsr deploy` accepted comes first; then one for exactly that size before a
+    range, one built here before one ahead of time, and the latest used.
 
     Args:
         order: What a build would be of; its sizes and device do not matter.
@@ -171,16 +208,20 @@ def find_engine(
         height: Padded input height.
         width: Likewise.
         cache: Where to look.
+        only: Keys that may be used; None for all.
     """
-    source = order.source()
+    source, current = order.source(), cache.current_keys()
     found: list[tuple[tuple[bool, ...], CacheEntry]] = []
     for entry in cache.entries():
+        if only is not None and entry.key not in only:
+            continue
         identity = entry.identity
         same = all(identity.get(key) == value for key, value in source.items())
         low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))
         fits = all(a <= b <= c for a, b, c in zip(low, (height, width), high, strict=True))
         if same and fits and runs_on(identity, gpu):
-            found.append(((low != high, identity["device"]["aot"]), entry))
+            rank = (entry.key not in current, low != high, identity["device"]["aot"])
+            found.append((rank, entry))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
@@ -266,7 +307,9 @@ def _choose_variant(
     wanted = [precision] if precision else list(DEFAULT_PRECISIONS)
     refused = []
     for each in wanted:
-        variant_id = next((f"{each}-{r}" for r in ("trt", "onnx") if f"{each}-{r}" in bundle.variants), None)
+        stored = "fp32" if each == "tf32" else each  # TF32 is a way to compute, not to store
+        names = (f"{stored}-{runtime}" for runtime in ("trt", "onnx"))
+        variant_id = next((name for name in names if name in bundle.variants), None)
         if variant_id is None:
             refused.append(f"{each}: not in the bundle")
             continue
