@@ -51,7 +51,7 @@ from .run_state import (
 from .schedule import rate_factor, share_done
 from .settings import StageSettings
 from .start import digest
-from .teachers_cached import CachedPairs
+from .teachers.cached import CachedPairs
 from .teaching import to_signed
 
 ADAM_BETAS = (0.9, 0.99)

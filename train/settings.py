@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 from ..config import AdcVsrConfig, nearest, preset
 from ..errors import ConfigError, missing_package
 from .data import DataOptions
-from .degradation import Degradation
-from .degradation_presets import read_degradation
+from .degradation import Degradation, read_degradation
 from .samples import LEAST_SHUFFLED
 from .tables import fill_table
 

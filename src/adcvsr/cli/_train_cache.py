@@ -102,8 +102,8 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
     import torch
 
     from ..train.teachers import TeacherSettings, open_teacher
-    from ..train.teachers_cache import fill_cache
-    from ..train.teachers_store import open_cache
+    from ..train.teachers.cache import fill_cache
+    from ..train.teachers.store import open_cache
 
     settings = TeacherSettings(
         kind=teacher,  # type: ignore[arg-type]
@@ -141,8 +141,8 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
-    from ..train.teachers_foreign import export_inputs
-    from ..train.teachers_store import open_cache
+    from ..train.teachers.foreign import export_inputs
+    from ..train.teachers.store import open_cache
 
     pairs, recipe, samples = _open_pairs(options)
     identity = f"{teacher}:revision={options['revision']}"
@@ -162,8 +162,8 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
-    from ..train.teachers_foreign import import_results
-    from ..train.teachers_store import CacheFolder, check_teacher
+    from ..train.teachers.foreign import import_results
+    from ..train.teachers.store import CacheFolder, check_teacher
 
     store = CacheFolder(output)
     check_teacher(store, f"{teacher}:revision={options['revision']}")
@@ -179,7 +179,7 @@ def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _open_pairs(options: dict[str, Any]) -> tuple[Any, dict[str, Any], int]:
-    from ..train.teachers_pairs import open_pairs
+    from ..train.teachers.pairs import open_pairs
 
     pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], _say)
     return pairs, recipe, options["samples"] or len(pairs)

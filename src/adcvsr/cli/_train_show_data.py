@@ -32,8 +32,8 @@ def show_data(
     from ._torch import require_train
 
     require_train()
-    from ..train.contact_sheet import draw_sheet, write_sheet
     from ..train.data import ClipPairs
+    from ..train.data.contact_sheet import draw_sheet, write_sheet
     from ..train.settings import read_data_settings
 
     settings = read_data_settings(config)

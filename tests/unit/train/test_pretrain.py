@@ -23,7 +23,7 @@ from adcvsr.errors import (
 )
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.train.data import ClipPairs, PairLoader
-from adcvsr.train.degradation_presets import PRESETS as DEGRADATIONS
+from adcvsr.train.degradation.presets import PRESETS as DEGRADATIONS
 from adcvsr.train.losses import PIXEL_LOSSES, charbonnier
 from adcvsr.train.pretrain import pretrain
 from adcvsr.train.run_state import RunState

@@ -27,8 +27,8 @@ from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.distill import LossWeights, distill
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
-from adcvsr.train.teachers_cache import fill_cache
-from adcvsr.train.teachers_store import open_cache
+from adcvsr.train.teachers.cache import fill_cache
+from adcvsr.train.teachers.store import open_cache
 from tiny_training import CLEAN, DATA, LIGHT, TINY_VAE, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]

@@ -1,0 +1,23 @@
+"""Training data: folders of videos and images in, batches of low- and high-resolution clips out.
+
+    pairs = ClipPairs([clips], [images], DataOptions(), PRESETS["camera"], seed=0, report=print)
+    for batch in PairLoader(pairs, batch=8, workers=2):
+        ...
+
+Parts: `options` what clips are like, `sources` files and clips from them (`decode`,
+`cuts`), `pairs` samples, `order` their order, `loader` batches.
+"""
+
+from .loader import PairBatch, PairLoader, Pairs, SharedPairs
+from .options import DataOptions
+from .pairs import ClipPair, ClipPairs
+
+__all__ = [
+    "ClipPair",
+    "ClipPairs",
+    "DataOptions",
+    "PairBatch",
+    "PairLoader",
+    "Pairs",
+    "SharedPairs",
+]

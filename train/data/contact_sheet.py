@@ -1,0 +1,87 @@
+"""Training samples as a picture, to be looked at before a run.
+
+sheet, lines = draw_sheet(pairs, samples=8, epoch=0)
+write_sheet(path, sheet)
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ...clips import ffmpeg_reason, write_png
+from ...config import SCALE
+from ...errors import OutputNotWritableError
+from . import ClipPairs
+
+Levels = npt.NDArray[np.uint8]
+
+GAP_PX = 8
+BACKGROUND = 32
+
+
+def draw_sheet(pairs: ClipPairs, *, samples: int, epoch: int) -> tuple[Levels, list[str]]:
+    """Draw samples spread over an epoch, one a row.
+
+    A row shows the first frame of the low-resolution clip, each pixel four times as large, beside
+    its truth, then the same of the last frame.
+
+    Args:
+        pairs: The samples.
+        samples: How many.
+        epoch: Whose.
+
+    Returns:
+        (H, W, 3) uint8 RGB, and a line a row saying what it shows.
+    """
+    samples = min(samples, len(pairs))
+    rows, lines = [], []
+    for row in range(samples):
+        index = row * len(pairs) // samples
+        pair = pairs.pair(epoch, index)
+        cells = [
+            cell
+            for frame in (0, -1)
+            for cell in (_enlarge(pair.low[frame]), _image(pair.high[frame]))
+        ]
+        rows.append(np.concatenate([_frame(cell) for cell in cells], axis=1))
+        lines.append(f"row {row + 1}: sample {index}, {pairs.describe(epoch, index)}, {pair.key}")
+    return np.concatenate(rows), lines
+
+
+def write_sheet(path: Path, sheet: Levels) -> None:
+    """Write the picture beside its place and move it there.
+
+    Raises:
+        OutputNotWritableError: It cannot be written; an earlier picture stays.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_png(part, sheet)
+        os.replace(part, path)
+    except (OSError, av.FFmpegError) as error:
+        raise OutputNotWritableError(f"cannot write '{path}': {ffmpeg_reason(error)}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _image(planes: Tensor) -> Levels:
+    image: Levels = planes.permute(1, 2, 0).numpy()
+    return image
+
+
+def _enlarge(planes: Tensor) -> Levels:
+    return _image(planes).repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def _frame(cell: Levels) -> Levels:
+    """Put a margin right of and below a cell."""
+    return np.pad(cell, ((0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=BACKGROUND)

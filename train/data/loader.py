@@ -1,0 +1,209 @@
+"""Batches of training samples, made ahead by worker processes, in one order however many there are.
+
+for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
+    ...
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ...errors import AdcVsrError
+from .pairs import ClipPair
+
+STEPS_AHEAD = 8
+"""Batches each worker may be ahead: time to decode and degrade the next clip while crops of the
+others are used. 8 batches of 8 clips of 6x192x192 are 43 MB."""
+
+
+class Pairs(Protocol):
+    """Samples by epoch and index, in an order of their own that differs between epochs."""
+
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+        ...
+
+    def pair(self, epoch: int, index: int) -> ClipPair:
+        """Make a sample; the same arguments give the same sample in every process."""
+        ...
+
+
+@runtime_checkable
+class SharedPairs(Pairs, Protocol):
+    """Samples some of which share work, best done in one process."""
+
+    def lane(self, index: int) -> int:
+        """Samples of the same lane share work."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """The samples of one step on one process."""
+
+    low: Tensor
+    """(N, T, 3, h, w) uint8 RGB."""
+
+    high: Tensor
+    """(N, T, 3, 4h, 4w) uint8 RGB."""
+
+    keys: tuple[str, ...]
+    """Each clip's name in a teacher cache."""
+
+    teacher: Tensor | None = None
+    """(N, T, 3, 4h, 4w) uint8 RGB, where the pairs come from a teacher cache."""
+
+
+class PairLoader:
+    """Endless batches from a step on.
+
+    With P processes and N samples a batch, step s takes the samples s N P to (s + 1) N P - 1 of all
+    epochs in a row, and process p the p-th N of them: what is trained on does not depend on how the
+    batch is shared out, and a resumed run goes on where it stopped.
+
+    Args:
+        pairs: The samples.
+        batch: N, samples a step on this process.
+        start_step: The first step.
+        workers: Processes that make samples; 0 makes them here, while the network waits.
+        process_index: p.
+        num_processes: P.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        *,
+        batch: int,
+        start_step: int = 0,
+        workers: int = 0,
+        process_index: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        self._work = _Work(pairs, batch, max(workers, 1), process_index, num_processes)
+        self._start_step, self._workers = start_step, workers
+        self._parts: Iterator[_Part] | None = None
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        """Itself: it goes on where it is."""
+        return self
+
+    def __next__(self) -> PairBatch:
+        """Give the next step's batch; the first call starts the workers, which live as long as it.
+
+        Raises:
+            AdcVsrError: What a worker met, such as data that is gone.
+        """
+        if self._parts is None:
+            self._parts = self._start()
+        return _join([_checked(next(self._parts)) for _ in range(self._work.workers)])
+
+    def _start(self) -> Iterator[_Part]:
+        loader: DataLoader[_Part] = DataLoader(
+            self._work,
+            batch_size=None,
+            sampler=_Tasks(self._start_step, self._work.workers),
+            num_workers=self._workers,
+            prefetch_factor=STEPS_AHEAD if self._workers else None,
+            # Its own generator: the default one would draw from the training's random numbers.
+            generator=torch.Generator(),
+            # Forked workers share the decoded sources; nothing of them touches a GPU.
+            multiprocessing_context="fork" if self._workers else None,
+        )
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forking beside threads: torch's are idle, and a worker never
+            # waits for one of them.
+            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+            return iter(loader)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The samples of a step that one worker made."""
+
+    slots: tuple[int, ...]
+    """Their places in the batch."""
+
+    batch: PairBatch | None
+    """None where the worker had none."""
+
+    error: AdcVsrError | None = None
+
+
+class _Tasks(Sampler[tuple[int, int]]):
+    """Step and worker of each task, forever; the loader hands them to the workers in turn."""
+
+    def __init__(self, start_step: int, workers: int) -> None:
+        self._start_step, self._workers = start_step, workers
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        step = self._start_step
+        while True:
+            yield from ((step, worker) for worker in range(self._workers))
+            step += 1
+
+
+class _Work(Dataset[_Part]):
+    """What a worker does for a step: the samples of the lanes that are its own."""
+
+    def __init__(
+        self, pairs: Pairs, batch: int, workers: int, process_index: int, num_processes: int
+    ) -> None:
+        self.workers = workers
+        self._pairs, self._batch = pairs, batch
+        self._process_index, self._num_processes = process_index, num_processes
+
+    def __getitem__(self, task: tuple[int, int]) -> _Part:
+        step, worker = task
+        first = (step * self._num_processes + self._process_index) * self._batch
+        places = [divmod(first + slot, len(self._pairs)) for slot in range(self._batch)]
+        slots = [slot for slot, (_, index) in enumerate(places) if self._worker(index) == worker]
+        try:
+            samples = [self._pairs.pair(*places[slot]) for slot in slots]
+        except AdcVsrError as error:  # as a value: the loader would wrap it in a traceback
+            return _Part((), None, error)
+        return _Part(tuple(slots), _stack(samples) if samples else None)
+
+    def _worker(self, index: int) -> int:
+        lane = self._pairs.lane(index) if isinstance(self._pairs, SharedPairs) else index
+        return lane % self.workers
+
+
+def _stack(samples: list[ClipPair]) -> PairBatch:
+    teachers = [sample.teacher for sample in samples if sample.teacher is not None]
+    return PairBatch(
+        torch.stack([sample.low for sample in samples]),
+        torch.stack([sample.high for sample in samples]),
+        tuple(sample.key for sample in samples),
+        torch.stack(teachers) if teachers else None,
+    )
+
+
+def _checked(part: _Part) -> _Part:
+    if part.error is not None:
+        raise part.error
+    return part
+
+
+def _join(parts: list[_Part]) -> PairBatch:
+    """Put the workers' samples back into the batch's order."""
+    made = [part for part in parts if part.batch is not None]
+    if len(made) == 1 and made[0].batch is not None:
+        return made[0].batch
+    batches = [part.batch for part in made if part.batch is not None]
+    order = torch.tensor([slot for part in made for slot in part.slots]).argsort()
+    keys = [key for batch in batches for key in batch.keys]
+    teachers = [batch.teacher for batch in batches if batch.teacher is not None]
+    return PairBatch(
+        torch.cat([batch.low for batch in batches])[order],
+        torch.cat([batch.high for batch in batches])[order],
+        tuple(keys[index] for index in order.tolist()),
+        torch.cat(teachers)[order] if teachers else None,
+    )

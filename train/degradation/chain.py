@@ -1,0 +1,165 @@
+"""From high-resolution clips to what a camera or a website would have given.
+
+The order is RealBasicVSR's: two rounds of blur, resize, noise and JPEG, then, in a drawn order, a
+video codec and the reduction to a quarter with a last sinc filter. A camera's sensor and sharpening
+come between the reduction and the codec. Every range is a value of `Degradation`.
+
+    low = degrade(clip, PRESETS["camera"], rng)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ...config import SCALE
+from .blur import Blur, blur_frames
+from .codec import (
+    VideoCodec,
+    compress_frames,
+    levels_from_planes,
+    planes_from_levels,
+)
+from .draw import check_share, check_weights, draw_kind
+from .jpeg import Jpeg, jpeg_frames
+from .noise import Noise, add_noise
+from .resize import FILTERS, Resize, resize_frames, resize_planes
+from .sensor import Sensor, Sharpen, sense_frames, sharpen_frames
+
+Levels = npt.NDArray[np.uint8]
+
+CLEAN_FILTER = "antialiased"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of blur, resize, noise and JPEG, each of which may be left out."""
+
+    blur: Blur | None = None
+    """Before everything else."""
+
+    resize: Resize | None = None
+    """Up or down, by a factor that drifts."""
+
+    noise: Noise | None = None
+    """New in every frame."""
+
+    jpeg: Jpeg | None = None
+    """Each frame by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """How low-resolution clips are made; stages that are None are left out, and all are by default.
+
+    So `Degradation()` is the field's clean bicubic reduction.
+    """
+
+    clean_share: float = 0.0
+    """Share of clips that only get the clean reduction, whatever else is set, in [0, 1]."""
+
+    first: Round | None = None
+    """First round, at the truth's resolution."""
+
+    second: Round | None = None
+    """Second round, at the size the first one left."""
+
+    reduction: Mapping[str, float] = field(default_factory=lambda: {CLEAN_FILTER: 1.0})
+    """Weights of the filters that bring the clip to a quarter of its truth."""
+
+    sinc: Blur | None = None
+    """Filter after the reduction."""
+
+    sensor: Sensor | None = None
+    """A camera's noise, after the reduction."""
+
+    sharpen: Sharpen | None = None
+    """A camera's sharpening, after the sensor."""
+
+    codec: VideoCodec | None = None
+    """Video compression."""
+
+    codec_last_share: float = 1.0
+    """Share of clips compressed after the reduction, as in a camera; the others before it, as when
+    a video is made smaller. RealBasicVSR shuffles the two: 0.5."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: One makes no sense.
+        """
+        check_share("clean_share", self.clean_share)
+        check_share("codec_last_share", self.codec_last_share)
+        check_weights("reduction", self.reduction, FILTERS)
+
+
+def degrade(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:
+    """Make the low-resolution input of a clip.
+
+    Args:
+        clip: (T, H, W, 3) uint8 RGB; H and W multiples of 4.
+        degradation: The ranges.
+        rng: Decides everything drawn; equal states give equal results.
+
+    Returns:
+        (T, H/4, W/4, 3) uint8 RGB, aligned with the clip: no stage shifts the picture.
+    """
+    if rng.random() < degradation.clean_share:
+        return reduce_clip(clip)
+    frames, height, width = planes_from_levels(clip), *clip.shape[1:3]
+    for stage in (degradation.first, degradation.second):
+        if stage:
+            frames = _run_round(frames, stage, rng)
+    codec, codec_last = degradation.codec, rng.random() < degradation.codec_last_share
+    if codec and not codec_last:
+        frames = compress_frames(frames, codec, rng, truth_px=height * width)
+    method = draw_kind(rng, degradation.reduction)
+    size = (height // SCALE, width // SCALE)
+    frames = [resize_planes(frame, size, method) for frame in frames]
+    frames = _run_camera(frames, degradation, rng)
+    if codec and codec_last:
+        frames = compress_frames(frames, codec, rng, truth_px=height * width)
+    return levels_from_planes(frames)
+
+
+def reduce_clip(clip: Levels) -> Levels:
+    """Reduce a clip x1/4 by antialiased bicubic, the field's clean input.
+
+    Args:
+        clip: (T, H, W, 3) uint8 RGB; H and W multiples of 4.
+
+    Returns:
+        (T, H/4, W/4, 3) uint8 RGB.
+    """
+    size = (clip.shape[1] // SCALE, clip.shape[2] // SCALE)
+    planes = planes_from_levels(clip)
+    return levels_from_planes([resize_planes(frame, size, CLEAN_FILTER) for frame in planes])
+
+
+def _run_round(frames: list[Tensor], stage: Round, rng: np.random.Generator) -> list[Tensor]:
+    if stage.blur:
+        frames = blur_frames(frames, stage.blur, rng)
+    if stage.resize:
+        frames = resize_frames(frames, stage.resize, rng)
+    if stage.noise:
+        frames = add_noise(frames, stage.noise, rng)
+    if stage.jpeg:
+        frames = jpeg_frames(frames, stage.jpeg, rng)
+    return frames
+
+
+def _run_camera(
+    frames: list[Tensor], degradation: Degradation, rng: np.random.Generator
+) -> list[Tensor]:
+    if degradation.sinc:
+        frames = blur_frames(frames, degradation.sinc, rng)
+    if degradation.sensor:
+        frames = sense_frames(frames, degradation.sensor, rng)
+    if degradation.sharpen:
+        frames = sharpen_frames(frames, degradation.sharpen, rng)
+    return frames
