@@ -17,16 +17,13 @@ from .windows import ClipProcessor
 BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 """Backends of this version, best first."""
 
-VARIANT_RUNTIMES = {
-    "tensorrt": ("trt", "onnx"),
-    "tensorrt-rtx": ("trt", "onnx"),
-    "ort-cuda": ("onnx",),
-    "ort-cpu": ("onnx",),
+DEFAULT_VARIANTS = {
+    "tensorrt": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
+    "tensorrt-rtx": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
+    "ort-cuda": ("fp16-onnx", "fp16-trt", "fp32-onnx"),
+    "ort-cpu": ("fp32-onnx",),
 }
-"""Ends of the ids of variants a backend runs unasked, best first."""
-
-VARIANT_PRECISIONS = ("fp16", "fp32")
-"""Precisions it runs unasked, best first; anything narrower is asked for by name."""
+"""Variants each backend runs unasked, best first. Narrower ones are asked for by name."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +116,9 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
     """The variant asked for, or the best the backend runs unasked."""
     if variant is not None:
         return bundle.variant(variant)
-    for precision in VARIANT_PRECISIONS:
-        for runtime in VARIANT_RUNTIMES[backend]:
-            if f"{precision}-{runtime}" in bundle.variants:
-                return bundle.variants[f"{precision}-{runtime}"]
+    for name in DEFAULT_VARIANTS[backend]:
+        if name in bundle.variants:
+            return bundle.variants[name]
     raise BundleError(
         f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
         f"{', '.join(sorted(bundle.variants))}"

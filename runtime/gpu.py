@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BackendUnavailableError, MissingPackageError
+
+DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")
+"""What NVIDIA's driver leaves in /dev: desktop and server, Jetson, Windows' Linux."""
 
 _SM_MAJOR, _SM_MINOR, _INTEGRATED = (
     "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
@@ -75,6 +79,11 @@ def current_gpu(driver: Any = None) -> Gpu:
         integrated=bool(value(_INTEGRATED)),
         cuda=f"{version // 1000}.{version % 1000 // 10}",
     )
+
+
+def looks_like_gpu() -> bool:
+    """Whether an NVIDIA driver seems to be here; needs no package and starts nothing."""
+    return any(os.path.exists(path) for path in DEVICE_FILES)
 
 
 def checked(answer: tuple[Any, ...]) -> Any:
