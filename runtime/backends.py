@@ -116,6 +116,8 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
     """The variant asked for, or the best the backend runs unasked."""
     if variant is not None:
         return bundle.variant(variant)
+    if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
+        return deployed
     for name in DEFAULT_VARIANTS[backend]:
         if name in bundle.variants:
             return bundle.variants[name]
@@ -123,6 +125,21 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
         f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
         f"{', '.join(sorted(bundle.variants))}"
     )
+
+
+def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
+    """The variant that `adcvsr deploy` made current for this bundle, backend and GPU."""
+    from .deploy import CurrentEngines
+    from .engine_cache import EngineCache
+    from .gpu import current_gpu
+
+    try:
+        current = CurrentEngines(EngineCache(), bundle.name, current_gpu()).current
+    except (BackendUnavailableError, MissingPackageError):
+        return None  # no GPU: said by what asks for it next
+    if current is None or current["backend"] != backend:
+        return None
+    return bundle.variants.get(current["variant"])
 
 
 def _require_usable(backend: str, variant: Variant) -> None:

@@ -137,6 +137,11 @@ class TensorRtSession(StreamSession):
         self._device = self.engines = self.runner = None
         self._forget()
 
+    @property
+    def runners(self) -> list[EngineRunner]:
+        """Engines in use, for the census."""
+        return [self.runner] if self.runner else []
+
     def _forget(self) -> None:
         self._frame: tuple[PinnedBuffer, int] | None = None
         self._picture: tuple[PinnedBuffer, int] | None = None
@@ -267,6 +272,11 @@ class TensorRtClipSession(ClipSession):
             self._device.close()
         self._device = self.engines = None
         self._forget()
+
+    @property
+    def runners(self) -> list[EngineRunner]:
+        """Engines in use, for the census."""
+        return list(self._runners)
 
     def _forget(self) -> None:
         self._runners: list[EngineRunner] = []

@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "deploy": "Build, try out and make current a bundle's engines.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",

@@ -115,7 +115,7 @@ def _build(
         backend=backend,
         targets=targets or (CURRENT,),
         precision=precision,
-        sizes=_sizes(size, smallest, best, largest),
+        sizes=choose_sizes(size, smallest, best, largest),
         frames=frames,
         options=BuildOptions(
             workspace_bytes=parse_bytes(workspace),
@@ -134,8 +134,8 @@ def _build(
     return built
 
 
-def _sizes(*texts: str | None) -> SizeRange | None:
-    """One size, or a range; not both."""
+def choose_sizes(*texts: str | None) -> SizeRange | None:
+    """Read --size, or --min, --opt and --max; `adcvsr deploy` takes them too."""
     from ..runtime.engine_order import SizeRange, parse_size
 
     size, *ends = texts
