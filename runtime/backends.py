@@ -65,7 +65,7 @@ def create_session(
         MissingPackageError: The backend's package is not installed.
     """
     choice = choose_backend(bundle, backend=backend, variant=variant)
-    session = _session_class(choice.backend, bundle)(
+    session: Session = _session_class(choice.backend, bundle)(
         bundle,
         choice.variant,
         tile=tile,
@@ -75,9 +75,7 @@ def create_session(
     return session
 
 
-def choose_backend(
-    bundle: Bundle, *, backend: str = "auto", variant: str | None = None
-) -> Choice:
+def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None = None) -> Choice:
     """Choose what runs a bundle here; nothing is loaded yet.
 
     Args:

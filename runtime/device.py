@@ -86,7 +86,7 @@ class Device:
         flags = driver.CU_MEMHOSTALLOC_DEVICEMAP if mapped else 0
         host = int(checked(driver.cuMemHostAlloc(size, int(flags))))
         self._pinned.add(host)
-        view = np.frombuffer((ctypes.c_uint8 * size).from_address(host), np.uint8)
+        view = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
         address = int(checked(driver.cuMemHostGetDevicePointer(host, 0))) if mapped else None
         return PinnedBuffer(view, host, address)
 

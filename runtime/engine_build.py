@@ -113,9 +113,7 @@ def _configure(flavour: Flavour, config: Any, options: BuildOptions) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)  # set by default
     if options.level is not None:
         config.builder_optimization_level = options.level
-    flavour.set_compatibility(
-        config, hardware=options.hardware, version=options.version_compatible
-    )
+    flavour.set_compatibility(config, hardware=options.hardware, version=options.version_compatible)
 
 
 def _profile(builder: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> Any:

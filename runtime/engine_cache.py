@@ -64,7 +64,7 @@ class CacheEntry:
         return self.folder / PLAN
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Size of the plan as recorded."""
         return int(self.facts["plan_bytes"])
 
@@ -86,8 +86,8 @@ class CacheEntry:
             size = self.plan.stat().st_size
         except OSError as error:
             return f"its plan cannot be read ({error.strerror})"
-        if size != self.bytes:
-            return f"its plan has {size:,} bytes instead of {self.bytes:,}"
+        if size != self.size_bytes:
+            return f"its plan has {size:,} bytes instead of {self.size_bytes:,}"
         digest = hashlib.sha256()
         with self.plan.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
@@ -263,7 +263,7 @@ class EngineCache:
             if facts["schema"] != SCHEMA:
                 return f"it is of schema {facts['schema']}, this version writes {SCHEMA}"
             entry = CacheEntry(folder, facts)
-            _ = entry.bytes, entry.identity["device"], facts["plan_sha256"], entry.used
+            _ = entry.size_bytes, entry.identity["device"], facts["plan_sha256"], entry.used
         except OSError as error:
             return f"its facts cannot be read ({error.strerror})"
         except (ValueError, KeyError, TypeError) as error:
@@ -278,14 +278,14 @@ class EngineCache:
     def _make_room(self, kept: str, report: Report) -> None:
         """Remove the engines unused for longest until the rest fits the limit."""
         entries, current = self.entries(), self.current_keys()
-        total = sum(entry.bytes for entry in entries)
+        total = sum(entry.size_bytes for entry in entries)
         for entry in reversed(entries):
             if total <= self.limit_bytes:
                 return
             if entry.key == kept or entry.key in current:
                 continue
             shutil.rmtree(entry.folder, ignore_errors=True)
-            total -= entry.bytes
+            total -= entry.size_bytes
             report(
                 f"engine {entry.key} ({entry.facts.get('what', '')}) made room: the cache may hold "
                 f"{self.limit_bytes >> 20:,} MiB (${LIMIT_VARIABLE})"

@@ -1,7 +1,7 @@
 """What an engine is built from: everything that decides its bytes, and so its key in the cache.
 
-    order = EngineOrder(...)
-    order.key  # 32 hex digits
+order = EngineOrder(...)
+order.key  # 32 hex digits
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Engines of a bundle: what to build for which device, and building it once.
 
-    orders = order_engines(bundle, backend="tensorrt-rtx", targets=["rtx-40"])
-    for order in orders:
-        engine = ensure_engine(order)
+orders = order_engines(bundle, backend="tensorrt-rtx", targets=["rtx-40"])
+for order in orders:
+    engine = ensure_engine(order)
 """
 
 from __future__ import annotations
@@ -171,9 +171,7 @@ def ensure_engine(
         flavour = load_flavour(order.backend)
         built = time.monotonic()
         with graph_of(order.bundle, order.variant_id, order.graph_file) as graph:
-            plan = build_plan(
-                flavour, order, graph, timing_cache=timing_cache, progress=progress
-            )
+            plan = build_plan(flavour, order, graph, timing_cache=timing_cache, progress=progress)
         facts = {
             "what": order.describe(),
             "bundle": order.bundle.name,
@@ -361,4 +359,3 @@ def _cuda_of_package(flavour: Flavour) -> str:
             continue
         return cuda
     return "unknown"
-

@@ -138,7 +138,8 @@ class OrtCudaSession(StreamSession):
         self._sets: list[list[Any]] = []
         self._slots: list[int] = []
         self._spare = 0
-        self._frame = self._picture = self._zeros = None
+        self._frame: Any = None
+        self._picture: Any = None
 
     def _open(self) -> None:
         if self.graphs.provider == CUDA:
@@ -168,8 +169,6 @@ class OrtCudaSession(StreamSession):
     def _infer(self, frame: Frame, slot: int) -> Frame:
         graph, picture, uploaded = self._graph, self._picture, self._frame
         assert graph is not None
-        assert picture is not None
-        assert uploaded is not None
         uploaded.update_inplace(frame[None])
         current, following = self._slots[slot], self._spare
         inputs = {self.bundle.input_name: uploaded}
@@ -205,7 +204,11 @@ class OrtCudaClipSession(ClipSession):
     def _forget(self) -> None:
         self._encoder: CudaGraphs | None = None
         self._decoder: CudaGraphs | None = None
-        self._clip = self._features = self._one = self._picture = None
+        self._clip: Any = None
+        self._features: Any = None
+        self._one: Any = None
+        self._picture: Any = None
+        self._host: Any = None
 
     def _open(self) -> None:
         if self.graphs.provider == CUDA:
@@ -226,32 +229,24 @@ class OrtCudaClipSession(ClipSession):
             bundle, variant, variant.decoder_file, {spec.name: one}, capture=True
         )
         self._clip = self._encoder.empty(clip, "uint8")
-        self._features = self._encoder.empty(
-            spec.shape(height, width, frames), variant.state_dtype
-        )
+        self._features = self._encoder.empty(spec.shape(height, width, frames), variant.state_dtype)
         self._one = self._decoder.empty(one, variant.state_dtype)
         self._picture = self._decoder.empty((1, height * SCALE, width * SCALE, 3), "uint8")
 
     def _encode(self, clip: Frame) -> None:
         assert self._encoder is not None
-        assert self._clip is not None
         self._clip.update_inplace(clip)
         self._encoder.run(
             0, {self.bundle.input_name: self._clip}, {self._spec.name: self._features}
         )
-        assert self._features is not None
         # ONNX Runtime's Python has no copy between parts of device tensors: through the host, once
         # a window.
         self._host = self._features.numpy()
 
     def _decode(self, index: int) -> Frame:
         assert self._decoder is not None
-        assert self._one is not None
-        assert self._picture is not None
         self._one.update_inplace(np.ascontiguousarray(self._host[index : index + 1]))
-        self._decoder.run(
-            0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture}
-        )
+        self._decoder.run(0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture})
         out: Frame = np.array(self._picture.numpy()[0])
         return out
 

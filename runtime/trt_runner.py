@@ -1,8 +1,8 @@
 """One engine, loaded: its shapes, the addresses of its tensors, and its CUDA graphs.
 
-    runner = EngineRunner(flavour, device, plan)
-    runner.set_shapes({"frame": (1, 360, 640, 3)})
-    runner.run({"frame": a, "upscaled": b})
+runner = EngineRunner(flavour, device, plan)
+runner.set_shapes({"frame": (1, 360, 640, 3)})
+runner.run({"frame": a, "upscaled": b})
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ class EngineRunner:
             )
         self._context = self.engine.create_execution_context()
         if self._context is None:
-            raise EngineError(
-                f"no memory to run the engine: {build_complaint(self._log.errors)}"
-            )
+            raise EngineError(f"no memory to run the engine: {build_complaint(self._log.errors)}")
         mode = flavour.trt.TensorIOMode
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         self.inputs = [n for n in names if self.engine.get_tensor_mode(n) == mode.INPUT]

@@ -170,9 +170,7 @@ class TensorRtSession(StreamSession):
         self._frame = staging(device, height * width * 3)
         self._picture = staging(device, height * width * 3 * SCALE * SCALE)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
-        self._sizes = [
-            int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state
-        ]
+        self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
         # One set more than slots: the new state is written there, then the sets change places.
         self._sets = [[device.allocate(size) for size in self._sizes] for _ in range(slots + 1)]
         self._slots, self._spare = list(range(slots)), slots
@@ -223,7 +221,7 @@ class TensorRtSession(StreamSession):
         device.synchronize()
         self._slots[slot], self._spare = following, current
         height, width = frame.shape[:2]
-        return picture_host.array.reshape(height * SCALE, width * SCALE, 3).copy()
+        return picture_of(picture_host, height, width)
 
 
 class TensorRtRtxSession(TensorRtSession):
@@ -351,7 +349,7 @@ class TensorRtClipSession(ClipSession):
         )
         device.synchronize()
         height, width = self._input_size
-        return host.array.reshape(height * SCALE, width * SCALE, 3).copy()
+        return picture_of(host, height, width)
 
 
 class TensorRtRtxClipSession(TensorRtClipSession):
@@ -385,6 +383,12 @@ def stage_out(device: Device, host: PinnedBuffer, address: int) -> None:
         device.download(host, address, host.array.nbytes)
 
 
+def picture_of(host: PinnedBuffer, height: int, width: int) -> Frame:
+    """Copy a downloaded picture, for the caller to own."""
+    picture: Frame = host.array.reshape(height * SCALE, width * SCALE, 3).copy()
+    return picture
+
+
 def require_tensors(runner: EngineRunner, *, inputs: set[str], outputs: set[str]) -> None:
     """Compare an engine's tensors with the manifest's promises.
 
@@ -398,4 +402,3 @@ def require_tensors(runner: EngineRunner, *, inputs: set[str], outputs: set[str]
             f"manifest says {sorted(inputs)} and {sorted(outputs)}; clear it and build again: "
             "adcvsr cache clear"
         )
-

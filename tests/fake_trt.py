@@ -145,9 +145,7 @@ class Engine:
 
         self.plan, self.driver = plan, driver
         self.graph = base64.b64decode(plan["onnx"])
-        self.session = onnxruntime.InferenceSession(
-            self.graph, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
         self.inputs = {t.name: t for t in self.session.get_inputs()}
         self.outputs = {t.name: t for t in self.session.get_outputs()}
         self.names = [*self.inputs, *self.outputs]

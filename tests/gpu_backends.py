@@ -17,7 +17,10 @@ CONTRACT = (
     "tensorrt on a fake GPU",
     "tensorrt on a fake Jetson",
     "ort-cuda's bindings on the CPU",
-    *(pytest.param(name, marks=pytest.mark.gpu) for name in ("tensorrt", "tensorrt-rtx", "ort-cuda")),
+    *(
+        pytest.param(name, marks=pytest.mark.gpu)
+        for name in ("tensorrt", "tensorrt-rtx", "ort-cuda")
+    ),
 )
 """Parameters of the contract tests."""
 
@@ -29,7 +32,11 @@ class CpuGraphs(CudaGraphs):
 
 
 def fake_gpu(
-    monkeypatch: pytest.MonkeyPatch, cache: Path, *, integrated: bool = False, version: str = "10.3.0"
+    monkeypatch: pytest.MonkeyPatch,
+    cache: Path,
+    *,
+    integrated: bool = False,
+    version: str = "10.3.0",
 ) -> FakeDriver:
     """Put a fake GPU and TensorRT in place, with an engine cache of their own."""
     driver = FakeDriver(
@@ -52,7 +59,9 @@ def prepare_backend(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
     if name.startswith("ort-cuda's"):
         from adcvsr.runtime import ort_cuda_session, ort_session
 
-        monkeypatch.setattr(ort_cuda_session, "import_onnxruntime_gpu", ort_session.import_onnxruntime)
+        monkeypatch.setattr(
+            ort_cuda_session, "import_onnxruntime_gpu", ort_session.import_onnxruntime
+        )
         monkeypatch.setattr(ort_cuda_session.OrtCudaSession, "graphs", CpuGraphs)
         monkeypatch.setattr(ort_cuda_session.OrtCudaClipSession, "graphs", CpuGraphs)
         return "ort-cuda"

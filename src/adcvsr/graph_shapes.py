@@ -46,7 +46,7 @@ class TensorType:
         """ONNX's name of the element type in lower case, such as `float16`."""
         from onnx import TensorProto
 
-        return TensorProto.DataType.Name(self.element).lower()
+        return str(TensorProto.DataType.Name(self.element)).lower()
 
 
 def infer_types(

@@ -202,8 +202,9 @@ def _largest(source: Source, feasible: Callable[[int, int], bool]) -> Source | N
     low, high, best = 0, len(SIZES) - 1, None
     while low <= high:
         middle = (low + high) // 2
-        width, height = (max(2, round(side * SIZES[middle] / 2) * 2) for side in
-                         (source.width, source.height))
+        width, height = (
+            max(2, round(side * SIZES[middle] / 2) * 2) for side in (source.width, source.height)
+        )
         if feasible(width, height):
             best, low = Source(width, height, source.fps), middle + 1
         else:

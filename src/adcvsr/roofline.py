@@ -106,7 +106,9 @@ def predict(nodes: Iterable[NodeCost], target: Target, backend: str) -> Predicti
         if node.multiply_adds:
             precision = ELEMENT_PRECISION.get(node.element, "fp32")
             products[precision] = products.get(precision, 0) + node.multiply_adds
-            arithmetic = 2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)
+            arithmetic = (
+                2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)
+            )
         moved = moved_bytes(node)
         traffic = moved / bandwidth
         compute += arithmetic

@@ -56,7 +56,9 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     metavar="FILE",
     help="Kernel timings to reuse and extend (TensorRT); shortens later builds.",
 )
-@click.option("--level", type=click.IntRange(0, 5), help="Optimisation level; 5 tries every kernel.")
+@click.option(
+    "--level", type=click.IntRange(0, 5), help="Optimisation level; 5 tries every kernel."
+)
 @click.option(
     "--hardware-compatible",
     type=click.Choice(HARDWARE_LEVELS),
@@ -160,5 +162,5 @@ def _facts(each: BuiltEngine) -> dict[str, Any]:
 
 def _print(each: BuiltEngine) -> None:
     how = "was in the cache" if each.hit else f"built in {each.seconds:.1f} s"
-    megabytes = each.entry.bytes / 1e6
+    megabytes = each.entry.size_bytes / 1e6
     click.echo(f"{each.entry.facts['what']}: {how}, {megabytes:.1f} MB\n{each.entry.plan}")

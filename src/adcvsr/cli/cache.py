@@ -34,10 +34,10 @@ def list_command(as_json: bool) -> None:
     for entry in entries:
         facts = entry.facts
         click.echo(
-            f"{entry.key}  {entry.bytes / 1e6:8.1f} MB  {facts['built']}  {facts['what']} "
+            f"{entry.key}  {entry.size_bytes / 1e6:8.1f} MB  {facts['built']}  {facts['what']} "
             f"({entry.identity['backend']} {entry.identity['builder']})"
         )
-    total = sum(entry.bytes for entry in entries)
+    total = sum(entry.size_bytes for entry in entries)
     click.echo(f"{len(entries)} engines, {total / 1e6:.1f} MB in {cache.engines}")
 
 

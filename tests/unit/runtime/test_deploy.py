@@ -160,7 +160,9 @@ def test_census_reads_both_schemas() -> None:
         {
             "Name": "a",
             "LayerType": "CaskConvolution",
-            "Inputs": [{"Format/Datatype": "Thirty-two wide channel vectorized row major INT8 format"}],
+            "Inputs": [
+                {"Format/Datatype": "Thirty-two wide channel vectorized row major INT8 format"}
+            ],
             "Outputs": [{"Format/Datatype": "Row major linear FP16 format"}],
         },
         {"Name": "b", "LayerType": "gemm", "Inputs": [{"Format": "x", "DataType": "Half"}]},

@@ -16,9 +16,7 @@ from gpu_backends import CONTRACT, prepare_backend
 
 
 @pytest.fixture(params=CONTRACT)
-def backend(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> str:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return prepare_backend(request.param, monkeypatch, tmp_path / "cache")
 
 
@@ -134,7 +132,9 @@ def test_no_memory_for_a_size(
 
 def test_unknown_backend_and_variant() -> None:
     bundle = open_bundle("nano")
-    with pytest.raises(BackendUnavailableError, match="no backend 'npu'.*auto, tensorrt, .*ort-cpu"):
+    with pytest.raises(
+        BackendUnavailableError, match="no backend 'npu'.*auto, tensorrt, .*ort-cpu"
+    ):
         create_session(bundle, backend="npu")
     with pytest.raises(BundleError, match="no variant 'int1'"):
         create_session(bundle, variant="int1")
