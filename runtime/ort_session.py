@@ -147,7 +147,7 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
     Raises:
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
-        BundleError: The file is missing or altered.
+        BundleError: The file is missing or altered; see `Bundle.graph`.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -157,14 +157,14 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
     # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    graph = bundle.read(file)
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own untyped exceptions
-        raise BackendUnavailableError(
-            f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
-            f"'{bundle.name}': {error}"
-        ) from error
+    with bundle.graph(variant, file) as graph:
+        try:
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own untyped exceptions
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
+                f"'{bundle.name}': {error}"
+            ) from error
 
 
 def require_interface(

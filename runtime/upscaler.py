@@ -103,7 +103,7 @@ class Upscaler:
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
                 f"bundle '{self.bundle.name}' is untrained: its output is no picture; "
-                "it is for speed and build work (allow_untrained=True runs it all the same)"
+                "it is for speed and build work; --allow-untrained (allow_untrained=True) runs it"
             )
         self._threads = StageThreads()
         self.session: Session = create_session(
