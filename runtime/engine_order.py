@@ -218,7 +218,7 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: It is no size.
     """
-    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
     if not match or "0" in match.groups():
         raise ConfigError(f"'{text}' is no size; expected WIDTHxHEIGHT in pixels, such as 640x360")
     return int(match[2]), int(match[1])

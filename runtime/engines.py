@@ -226,12 +226,13 @@ def find_engine(
 @contextmanager
 def graph_of(bundle: Bundle, variant_id: str, file: str) -> Iterator[bytes | Path]:
     """A graph of a bundle for a compiler, checked against its SHA-256."""
-    yield bundle.read(file)
+    with bundle.graph(bundle.variant(variant_id), file) as graph:
+        yield graph
 
 
 def _input_range(order: EngineOrder, identity: dict[str, Any]) -> Any:
     """Smallest, best and largest (height, width) of an engine, from its profile."""
-    name, shape = next(iter(order.shapes(*order.sizes.best).items()))
+    name = next(iter(order.shapes(*order.sizes.best)))
     three = identity["profile"].get(name)
     if three is None:
         return None

@@ -109,12 +109,13 @@ class CudaGraphs:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
-        named: dict[str, int] = {}
-        for tensor in ort.InferenceSession(source, options, providers=[CPU]).get_inputs():
-            for dimension, value in zip(tensor.shape, sizes[tensor.name], strict=True):
-                if isinstance(dimension, str):
-                    named[dimension] = value
-        return named
+        inputs = ort.InferenceSession(source, options, providers=[CPU]).get_inputs()
+        return {
+            dimension: value
+            for tensor in inputs
+            for dimension, value in zip(tensor.shape, sizes[tensor.name], strict=True)
+            if isinstance(dimension, str)
+        }
 
 
 class OrtCudaSession(StreamSession):

@@ -154,7 +154,7 @@ class LogCollector:
     """What the compiler said, for error messages; `make` gives the object it wants."""
 
     NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
-    """Said by TensorRT-RTX 1.7 on every machine without a GPU, whether or not something is wrong."""
+    """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []

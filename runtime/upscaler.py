@@ -15,8 +15,8 @@ from typing import Any
 
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
-from .gpu import looks_like_gpu
 from .backends import create_processor, create_session
+from .gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output

@@ -47,8 +47,8 @@ def read_measurements(folder: Path, report: Callable[[str], None]) -> list[Measu
     for path in sorted(folder.glob("*.json")):
         try:
             values: Any = json.loads(path.read_text(encoding="utf-8"))
-            for each in values if isinstance(values, list) else [values]:
-                found.append(_measurement(each, path.name))
+            listed = values if isinstance(values, list) else [values]
+            found.extend([_measurement(each, path.name) for each in listed])
         except (OSError, ValueError, KeyError, TypeError) as error:
             report(f"measurement '{path}' is left out: {type(error).__name__}: {error}")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from .bundle import Bundle
@@ -45,7 +45,7 @@ class Source:
         Raises:
             ConfigError: It is no source.
         """
-        match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})@(\d{1,4}(?:\.\d+)?)", text.strip().lower())
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,4}(?:\.\d+)?)", text.strip().lower())
         if not match or 0 in (int(match[1]), int(match[2]), float(match[3])):
             raise ConfigError(
                 f"'{text}' is no source; expected WIDTHxHEIGHT@FPS, such as 1280x720@30"
@@ -153,7 +153,7 @@ def plan_bundle(
     variant_id, chosen = choose_variant(bundle, target, variant, backend)
     frames, fresh = _window(bundle)
 
-    @lru_cache(maxsize=None)
+    @cache
     def run(height: int, width: int) -> tuple[GraphCost, Prediction]:
         cost = count_bundle_cost(bundle, variant_id, height=height, width=width, frames=frames)
         return cost, predict(cost.nodes, target, chosen)
@@ -246,7 +246,7 @@ def _notes(target: Target, prediction: Prediction, corrected_by: str) -> list[st
 
 def _suits(variant_id: str, backend: str) -> bool:
     """Whether a variant is meant for a backend: `int8-ort` is for ONNX Runtime, `-trt` is not."""
-    runtime = variant_id.split("-")[-1]
+    runtime = variant_id.rsplit("-", maxsplit=1)[-1]
     if runtime == "onnx":
         return True
     return backend.startswith("tensorrt") == (runtime == "trt")

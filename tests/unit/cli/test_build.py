@@ -176,7 +176,7 @@ def test_parser_errors_name_the_node() -> None:
 
 def test_advice_on_messages_seen() -> None:
     seen = (
-        ("SUM must have same input types. But they are of types Float and Half", "mixes precisions"),
+        ("SUM must have same input types, they are of types Float and Half", "mixes precisions"),
         ("Could not find any implementation for node {ForeignNode[a...b]}", "--workspace"),
         ("Requested amount of GPU memory (8 bytes) could not be allocated. OutOfMemory", "memory"),
         ("FP8 is not supported on this GPU", "take --precision fp16"),
