@@ -25,9 +25,9 @@ from .session import ClipSession, Frame, StreamSession
 WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300
 
 MIN_PSNR_DB = {"fp16": 45.0, "bf16": 35.0, "int8": 28.0, "fp8": 28.0, "fp4": 24.0}
-"""Against the golden pictures, which are FP32's. What is lost to precision is judged when a variant
-is exported; here an engine has to be the network at all: overflow, a wrong layout or a lost state
-end far below."""
+"""Against the golden pictures, which are FP32's, where the variant does not say what it was exported
+with (`least_psnr_db`). An engine has to be the network at all here: overflow, a wrong layout or a
+lost state end far below."""
 
 Report = Callable[[str], None]
 
@@ -142,7 +142,8 @@ def _judge_golden(
     difference = np.abs(got - expected[:, :rows, :columns].astype(np.int16))
     error, psnr = int(difference.max()), _psnr(difference)
     found.golden = f"level error {error}, {psnr:.1f} dB over {kept[1]}x{kept[0]} {how}"
-    least = MIN_PSNR_DB.get(precision)
+    parity = orders[0].bundle.variant(orders[0].variant_id).facts.get("parity", {})
+    least = parity.get("least_psnr_db", MIN_PSNR_DB.get(precision))
     allowed = int(bundle.manifest["golden"]["max_level_error"])
     if least is None and error > allowed:
         found.reasons.append(f"golden vectors: level error {error}, at most {allowed} is allowed")
