@@ -151,8 +151,16 @@ class Bundle:
             BundleError: See `read`.
         """
         for name in self.manifest["files"]:
-            for _ in self._checked_blocks(name):
-                pass
+            self.verify_file(name)
+
+    def verify_file(self, name: str) -> None:
+        """Read and check one file, in bounded memory.
+
+        Raises:
+            BundleError: See `read`.
+        """
+        for _ in self._checked_blocks(name):
+            pass
 
     @contextmanager
     def graph(self, variant: Variant, file: str) -> Iterator[bytes | Path]:
@@ -187,8 +195,7 @@ class Bundle:
             yield graph
         elif self.path.is_dir():
             for name in locations:
-                for _ in self._checked_blocks(name):
-                    pass
+                self.verify_file(name)
             yield self.path / file
         else:
             del graph

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
+    "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "models": "List the bundles at hand.",
     "plan": "Predict whether a bundle runs live on a target.",
     "targets": "List the devices to plan and build for.",
