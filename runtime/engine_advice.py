@@ -30,7 +30,8 @@ ADVICE = (
     ),
     (
         r"[Oo]ut ?[Oo]f ?[Mm]emory|OUT_OF_MEMORY|std::bad_alloc|[Ii]nsufficient (memory|workspace)",
-        "too little memory: close other programs, lower --workspace, or build for a smaller size",
+        "a layer wants more scratch memory than --workspace allows, or than there is: raise it, or "
+        "build for a smaller size",
     ),
     (
         r"[Cc]ould not find any implementation|no implementation",

@@ -81,13 +81,19 @@ class CacheEntry:
             return
 
     def damage(self) -> str | None:
-        """Compare the plan with its recorded size and SHA-256; say what is wrong with it."""
+        """Say what is wrong with the plan, if anything.
+
+        A file that was not written to since it was built is not read again: hashing the gigabyte of
+        `paper` takes seconds, and `read_plan` compares the hash before anything is loaded.
+        """
         try:
-            size = self.plan.stat().st_size
+            found = self.plan.stat()
         except OSError as error:
             return f"its plan cannot be read ({error.strerror})"
-        if size != self.size_bytes:
-            return f"its plan has {size:,} bytes instead of {self.size_bytes:,}"
+        if found.st_size != self.size_bytes:
+            return f"its plan has {found.st_size:,} bytes instead of {self.size_bytes:,}"
+        if found.st_mtime_ns == self.facts.get("plan_mtime_ns"):
+            return None
         digest = hashlib.sha256()
         with self.plan.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
@@ -221,6 +227,7 @@ class EngineCache:
                 "identity": order.identity(),
                 "plan_sha256": digest,
                 "plan_bytes": plan.nbytes,
+                "plan_mtime_ns": (part / PLAN).stat().st_mtime_ns,
             }
             (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
             _move_in(part, final)

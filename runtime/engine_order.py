@@ -212,18 +212,6 @@ def runs_on(identity: Mapping[str, Any], gpu: Gpu) -> bool:
     return bool(device["gpu"] == gpu.name and gpu.sm in device["sms"])
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Read `640x360` as (height, width) = (360, 640).
-
-    Raises:
-        ConfigError: It is no size.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
-    if not match or "0" in match.groups():
-        raise ConfigError(f"'{text}' is no size; expected WIDTHxHEIGHT in pixels, such as 640x360")
-    return int(match[2]), int(match[1])
-
-
 def parse_bytes(text: str) -> int:
     """Read `2GiB`, `512MiB`, `1.5GB` or a plain number of bytes.
 

@@ -73,25 +73,31 @@ class EngineSource:
             SizeRange.fixed(height, width),
             frames=frames,
         )
-        entry = self._find(order, height, width)
+        entry = find_engine(order, self.device.gpu, height, width, self.cache, only=self.only)
+        if entry is None:
+            entry = self._build(order, "there is none for it")
+        try:
+            plan = entry.read_plan()
+        except EngineError as error:
+            self.cache.clear(entry.key)
+            entry = self._build(order, str(error))
+            plan = entry.read_plan()
         entry.touch()
         return EngineRunner(
             self.flavour,
             self.device,
-            entry.read_plan(),
+            plan,
             version_compatible=entry.identity["options"]["version_compatible"],
         )
 
-    def _find(self, order: EngineOrder, height: int, width: int) -> CacheEntry:
-        found = find_engine(order, self.device.gpu, height, width, self.cache, only=self.only)
-        if found is not None and found.damage() is None:
-            return found
+    def _build(self, order: EngineOrder, why: str) -> CacheEntry:
         if self.only is not None:
-            raise EngineError(f"the engine to be used does not take {width}x{height}")
+            raise EngineError(f"{order.describe()} may not be built here, and {why}")
         LOGGER.warning(
-            "no engine for %s: building it now, which can take minutes ('adcvsr build' does it "
+            "engine of %s: %s; building it now, which can take minutes ('adcvsr build' does it "
             "beforehand)",
             order.describe(),
+            why,
         )
         return ensure_engine(order, cache=self.cache, report=LOGGER.warning).entry
 

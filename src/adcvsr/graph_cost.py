@@ -118,7 +118,7 @@ def count_bundle_cost(
     decoder = count_cost(
         _load(bundle, chosen.decoder_file), {features.name: features.shape(height, width)}
     )
-    return _add_decoder(cost, decoder, frames)
+    return add_decoder(cost, decoder, frames)
 
 
 def count_cost(
@@ -221,7 +221,7 @@ def _peak_bytes(
     return peak
 
 
-def _add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
+def add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
     """Cost of a window: the clip graph once, the decoder once a frame."""
     times = [
         replace(

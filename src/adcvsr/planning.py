@@ -185,8 +185,8 @@ def plan_bundle(
             corrected_by=by,
             correction=factor,
             cost=cost,
-            memory_bytes=_memory_bytes(cost, width, height, frames),
-            memory_limit_bytes=_limit(target),
+            memory_bytes=memory_bytes(cost, width, height, frames),
+            memory_limit_bytes=memory_limit(target),
             largest=largest,
             notes=_notes(target, prediction, by),
         )
@@ -219,7 +219,8 @@ def _window(bundle: Bundle) -> tuple[int, int]:
     return bundle.window.frames, bundle.window.frames - bundle.window.overlap
 
 
-def _memory_bytes(cost: GraphCost, width: int, height: int, frames: int) -> int:
+def memory_bytes(cost: GraphCost, width: int, height: int, frames: int) -> int:
+    """Memory a session takes: weights, activations, two sets of state, frames, the runtime."""
     pictures = width * height * 3 * (frames + SCALE * SCALE)
     # The peak counts one set of state; a session holds a second one.
     return (
@@ -231,7 +232,8 @@ def _memory_bytes(cost: GraphCost, width: int, height: int, frames: int) -> int:
     )
 
 
-def _limit(target: Target) -> int | None:
+def memory_limit(target: Target) -> int | None:
+    """What a target has for one; None where its memory is not known."""
     if target.memory_gb is None:
         return None
     return int(target.memory_gb.value * 1e9 * MEMORY_SHARE[target.kind])

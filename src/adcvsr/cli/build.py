@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import json_option
+from ._options import json_option, read_size
 from ._progress import build_progress
 
 if TYPE_CHECKING:
     from ..runtime.engine_order import SizeRange
     from ..runtime.engines import BuiltEngine
+
+Size = tuple[int, int]
+"""Width and height, as `read_size` gives them."""
 
 # Held beside adcvsr.runtime.trt_flavour by a test; importing it here would load the runtime.
 ENGINE_BACKENDS = ("auto", "tensorrt", "tensorrt-rtx")
@@ -38,10 +41,27 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     "engine for several.",
 )
 @click.option("--precision", metavar="NAME", help="Such as fp16 [default: fp16, else fp32].")
-@click.option("--size", metavar="WxH", help="Input size; the fastest engine [default: 640x360].")
-@click.option("--min", "smallest", metavar="WxH", help="With --opt and --max: a range of sizes.")
-@click.option("--opt", "best", metavar="WxH", help="The size to be fastest at.")
-@click.option("--max", "largest", metavar="WxH", help="The largest size; it decides the memory.")
+@click.option(
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    help="Input size; the fastest engine [default: 640x360].",
+)
+@click.option(
+    "--min",
+    "smallest",
+    type=read_size,
+    metavar="WxH",
+    help="With --opt and --max: a range of sizes.",
+)
+@click.option("--opt", "best", type=read_size, metavar="WxH", help="The size to be fastest at.")
+@click.option(
+    "--max",
+    "largest",
+    type=read_size,
+    metavar="WxH",
+    help="The largest size; it decides the memory.",
+)
 @click.option(
     "--frames",
     type=click.IntRange(min=1),
@@ -97,10 +117,10 @@ def _build(
     backend: str,
     targets: tuple[str, ...],
     precision: str | None,
-    size: str | None,
-    smallest: str | None,
-    best: str | None,
-    largest: str | None,
+    size: Size | None,
+    smallest: Size | None,
+    best: Size | None,
+    largest: Size | None,
     frames: int | None,
     workspace: str,
     timing_cache: Path | None,
@@ -136,17 +156,19 @@ def _build(
     return built
 
 
-def choose_sizes(*texts: str | None) -> SizeRange | None:
-    """Read --size, or --min, --opt and --max; `adcvsr deploy` takes them too."""
-    from ..runtime.engine_order import SizeRange, parse_size
+def choose_sizes(
+    size: Size | None, smallest: Size | None, best: Size | None, largest: Size | None
+) -> SizeRange | None:
+    """Make one size, or a range, of the options; `adcvsr deploy` takes them too."""
+    from ..runtime.engine_order import SizeRange
 
-    size, *ends = texts
-    given = [text for text in ends if text is not None]
-    if given and (size is not None or len(given) < len(ends)):
+    if size is not None and (smallest, best, largest) == (None, None, None):
+        return SizeRange.fixed(size[1], size[0])
+    if size is None and smallest and best and largest:
+        return SizeRange(smallest[::-1], best[::-1], largest[::-1])
+    if size or smallest or best or largest:
         raise click.UsageError("give either --size, or --min, --opt and --max together")
-    if given:
-        return SizeRange(*(parse_size(text) for text in given))
-    return SizeRange.fixed(*parse_size(size)) if size is not None else None
+    return None
 
 
 def _facts(each: BuiltEngine) -> dict[str, Any]:

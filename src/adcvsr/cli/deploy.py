@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._options import json_option
+from ._options import json_option, read_size
 from ._progress import build_progress
-from .build import ENGINE_BACKENDS, choose_sizes
+from .build import ENGINE_BACKENDS, Size, choose_sizes
 
 if TYPE_CHECKING:
     from ..runtime.deploy import DeployReport
@@ -32,10 +32,22 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Such as int8; repeat it, best first: the first that passes becomes current.",
 )
-@click.option("--size", metavar="WxH", help="Input size [default: 640x360].")
-@click.option("--min", "smallest", metavar="WxH", help="With --opt and --max: a range of sizes.")
-@click.option("--opt", "best", metavar="WxH", help="The size to be fastest at, and measured at.")
-@click.option("--max", "largest", metavar="WxH", help="The largest size.")
+@click.option("--size", type=read_size, metavar="WxH", help="Input size [default: 640x360].")
+@click.option(
+    "--min",
+    "smallest",
+    type=read_size,
+    metavar="WxH",
+    help="With --opt and --max: a range of sizes.",
+)
+@click.option(
+    "--opt",
+    "best",
+    type=read_size,
+    metavar="WxH",
+    help="The size to be fastest at, and measured at.",
+)
+@click.option("--max", "largest", type=read_size, metavar="WxH", help="The largest size.")
 @click.option("--fps", type=click.FloatRange(min=0.1), help="Source to keep up with.")
 @click.option("--budget", type=click.FloatRange(min=0.01), metavar="MS", help="Most ms at p99.")
 @click.option("--frames", type=click.IntRange(10), default=300, show_default=True, help="To time.")
@@ -46,10 +58,10 @@ def command(
     bundle: str,
     backend: str,
     precisions: tuple[str, ...],
-    size: str | None,
-    smallest: str | None,
-    best: str | None,
-    largest: str | None,
+    size: Size | None,
+    smallest: Size | None,
+    best: Size | None,
+    largest: Size | None,
     fps: float | None,
     budget: float | None,
     frames: int,

@@ -19,7 +19,6 @@ from adcvsr.runtime.engine_order import (
     EngineOrder,
     SizeRange,
     parse_bytes,
-    parse_size,
     runs_on,
 )
 from adcvsr.runtime.engines import find_engine
@@ -89,6 +88,7 @@ def test_damaged_and_foreign_entries_are_told(cache: EngineCache) -> None:
     order, said = order_of(), []
     entry = put(cache, order)
     entry.plan.write_bytes(b"evil" * 100)
+    os.utime(entry.plan, ns=(0, 0))
     assert cache.look_up(order, said.append) is None
     assert "changed after it was built" in said[-1]
     with pytest.raises(EngineError, match="is not loaded; build it again"):
@@ -219,12 +219,8 @@ def test_profile_shapes_follow_the_divisors(tiny_bundle: Path) -> None:
 
 
 def test_sizes_and_amounts() -> None:
-    assert parse_size("640x360") == (360, 640)
     assert parse_bytes("2GiB") == 2 << 30
     assert parse_bytes("1.5gb") == 1_500_000_000
-    for wrong in ("640", "0x3", "ax3", "640x360x2"):
-        with pytest.raises(ConfigError, match="is no size"):
-            parse_size(wrong)
     with pytest.raises(ConfigError, match="no amount of memory"):
         parse_bytes("2 pounds")
     with pytest.raises(ConfigError, match="--min <= --opt <= --max"):
