@@ -72,9 +72,9 @@ def main() -> None:
                 times[name].append(sum(seconds))
                 work[name].append(sum(cpu))
                 peaks[name].append(max(peak))
-    for name in times:
+    for name, seconds in times.items():
         print(
-            f"{name:5} {min(times[name]):7.2f} s  CPU {min(work[name]):7.2f} s  "
+            f"{name:5} {min(seconds):7.2f} s  CPU {min(work[name]):7.2f} s  "
             f"peak {min(peaks[name]):8.1f} MiB"
         )
     print(

@@ -44,8 +44,8 @@ def all_rows() -> tuple[list[Row], list[str]]:
     size = f"{stored['width']}x{stored['height']}"
     return rows, [
         f"frames of {size}; counted from untrained exports, stored in the package ({COMMAND})",
-        "times are predictions from assumed shares of the peaks; 'adcvsr plan BUNDLE' corrects them "
-        "by measurements",
+        "times are predictions from assumed shares of the peaks; 'adcvsr plan BUNDLE' corrects "
+        "them by measurements",
     ]
 
 
@@ -63,7 +63,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def pack_cost(cost: GraphCost) -> dict[str, Any]:
-    """A cost for the table: equal nodes together, as [count, operator, MACs, read, written, weights]."""
+    """A cost for the table: equal nodes as one [count, operator, MACs, read, written, weights]."""
     counted: dict[tuple[Any, ...], int] = {}
     for node in cost.nodes:
         key = (
