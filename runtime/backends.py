@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +10,9 @@ from ..bundle import Bundle
 from ..bundle_schema import COLOUR_MATCHES, ColourMatch, Variant
 from ..config import nearest
 from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
+from ..target_facts import BF16_MIN_SM
 from ..targets import why_not
+from . import gpu
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .session import ClipSession, Session, StreamSession
 from .windows import ClipProcessor
@@ -129,10 +132,9 @@ def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
     """The variant that `adcvsr deploy` made current for this bundle, backend and GPU."""
     from .deploy import CurrentEngines
     from .engine_cache import EngineCache
-    from .gpu import current_gpu
 
     try:
-        current = CurrentEngines(EngineCache(), bundle.name, current_gpu()).current
+        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current
     except (BackendUnavailableError, MissingPackageError):
         return None  # no GPU: said by what asks for it next
     if current is None or current["backend"] != backend:
@@ -146,6 +148,7 @@ def _require_usable(backend: str, variant: Variant) -> None:
     Raises:
         BackendUnavailableError, MissingPackageError: They are not.
     """
+    precision = variant.id.split("-")[0]
     if backend == "ort-cpu":
         from .ort_session import import_onnxruntime
 
@@ -154,14 +157,17 @@ def _require_usable(backend: str, variant: Variant) -> None:
     if backend == "ort-cuda":
         from .ort_cuda_session import import_onnxruntime_gpu
 
+        if reason := why_not(BF16_MIN_SM, backend, precision):
+            raise BackendUnavailableError(reason)
+        if os.name == "posix" and not gpu.looks_like_gpu():
+            raise BackendUnavailableError("no NVIDIA driver has left its device files in /dev")
         import_onnxruntime_gpu()
         return
-    from .gpu import current_gpu
     from .trt_flavour import load_flavour
 
-    gpu = current_gpu()  # first, as it is quick and most machines without one end here
-    if reason := why_not(gpu.sm, backend, variant.id.split("-")[0]):
-        raise BackendUnavailableError(f"{gpu.name}: {reason}")
+    here = gpu.current_gpu()  # first, as it is quick and most machines without one end here
+    if reason := why_not(here.sm, backend, precision):
+        raise BackendUnavailableError(f"{here.name}: {reason}")
     load_flavour(backend)
 
 

@@ -214,7 +214,8 @@ def find_engine(
         if only is not None and entry.key not in only:
             continue
         identity = entry.identity
-        same = all(identity.get(key) == value for key, value in source.items())
+        same = all(identity.get(key) == value for key, value in source.items() if key != "builder")
+        same = same and _loads(identity, order.builder)
         low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))
         fits = all(a <= b <= c for a, b, c in zip(low, (height, width), high, strict=True))
         if same and fits and runs_on(identity, gpu):
@@ -228,6 +229,14 @@ def graph_of(bundle: Bundle, variant_id: str, file: str) -> Iterator[bytes | Pat
     """A graph of a bundle for a compiler, checked against its SHA-256."""
     with bundle.graph(bundle.variant(variant_id), file) as graph:
         yield graph
+
+
+def _loads(identity: dict[str, Any], version: str) -> bool:
+    """Whether a version loads an engine: its own, and older ones built to be loaded by it."""
+    if identity["builder"] == version:
+        return True
+    numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (identity["builder"], version)]
+    return bool(identity["options"]["version_compatible"]) and numbers[0] <= numbers[1]
 
 
 def _input_range(order: EngineOrder, identity: dict[str, Any]) -> Any:

@@ -59,6 +59,8 @@ def prepare_backend(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
     if name.startswith("ort-cuda's"):
         from adcvsr.runtime import ort_cuda_session, ort_session
 
+        monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
+
         monkeypatch.setattr(
             ort_cuda_session, "import_onnxruntime_gpu", ort_session.import_onnxruntime
         )

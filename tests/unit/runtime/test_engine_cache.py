@@ -195,6 +195,15 @@ def test_which_engine_runs_a_size(cache: EngineCache) -> None:
     assert find_engine(order_of(), replace(ORIN, sm=110), 36, 64, cache) is None
 
 
+def test_version_compatible_engines_serve_later_versions(cache: EngineCache) -> None:
+    order = order_of(options=BuildOptions(version_compatible=True))
+    put(cache, order)
+    found = find_engine(order_of(builder="10.16.1"), ORIN, 36, 64, cache)
+    assert found is not None
+    assert found.key == order.key
+    assert find_engine(order_of(builder="10.2.9"), ORIN, 36, 64, cache) is None
+
+
 def test_hardware_compatible_engines() -> None:
     rtx = Gpu("NVIDIA GeForce RTX 4090", 89, integrated=False, cuda="13.0")
     ampere = order_of(gpu="A10", sms=(86,), options=BuildOptions(hardware="ampere+")).identity()
