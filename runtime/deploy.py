@@ -74,7 +74,6 @@ def deploy_bundle(
     budget_ms: float | None = None,
     frames: int = MEASURED_FRAMES,
     options: BuildOptions | None = None,
-    cache: EngineCache | None = None,
     progress: OnProgress | None = None,
     report: Report = lambda line: None,
 ) -> DeployReport:
@@ -89,14 +88,13 @@ def deploy_bundle(
         budget_ms: Most milliseconds at the 99th percentile; wins over `fps`.
         frames: To measure.
         options: See `order_engines`.
-        cache: None for the user's.
         progress: See `build_plan`.
         report: Called with lines on the way.
 
     Raises:
         BackendUnavailableError, MissingPackageError: There is no GPU or compiler to deploy to.
     """
-    gpu, cache = current_gpu(), cache or EngineCache()
+    gpu, cache = current_gpu(), EngineCache()
     budget = budget_ms if budget_ms is not None else (1000 / fps if fps else None)
     candidates: list[Candidate] = []
     accepted: tuple[Candidate, list[EngineOrder]] | None = None
@@ -113,7 +111,7 @@ def deploy_bundle(
                 options=options,
                 report=report,
             )
-            _try(candidate, orders, budget, frames, cache, progress, report)
+            _try(candidate, orders, budget, frames, progress, report)
         except AdcVsrError as error:
             candidate.reasons.append(str(error))
             continue
@@ -204,7 +202,6 @@ def _try(
     orders: list[EngineOrder],
     budget: float | None,
     frames: int,
-    cache: EngineCache,
     progress: OnProgress | None,
     report: Report,
 ) -> None:
@@ -214,7 +211,7 @@ def _try(
     precision = "tf32" if orders[0].options.tf32 else candidate.variant.split("-")[0]
     for order in orders:
         report(f"building {order.describe()}")
-        built = ensure_engine(order, cache=cache, progress=progress, report=report)
+        built = ensure_engine(order, progress=progress, report=report)
         candidate.keys.append(built.entry.key)
         candidate.build_seconds = round(candidate.build_seconds + built.seconds, 2)
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 from .bundle import Bundle
 from .config import SCALE
@@ -18,13 +17,16 @@ from .errors import BackendUnavailableError, ConfigError
 from .graph_cost import GraphCost, count_bundle_cost
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
-from .targets import Target
+from .targets import Target, why_not
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
 """Share of a device's memory a network may take: a Jetson's is the system's too."""
 
 OVERHEAD_BYTES = 400 << 20
 """CUDA context, kernels and runtime beside the network; an assumption."""
+
+UNASKED = ("fp16", "bf16", "fp32")
+"""Precisions planned for when none is named; narrower ones come last."""
 
 SIZES = (1 / 8, 1 / 6, 1 / 5, 1 / 4, 1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3, 3 / 4, 4 / 5, 9 / 10)
 """Shares of the source's size that are tried when it does not fit."""
@@ -98,8 +100,16 @@ class Plan:
         return 1000 / self.frame_ms if self.fits_memory else 0.0
 
 
-def choose_variant(bundle: Bundle, target: Target, variant: str | None, backend: str | None) -> Any:
-    """Choose variant and backend for a target: the fastest arithmetic both have.
+def choose_variant(
+    bundle: Bundle, target: Target, variant: str | None, backend: str | None
+) -> tuple[str, str]:
+    """Choose variant and backend for a target, as the runtime does unasked: FP16, else FP32.
+
+    Args:
+        bundle: An opened bundle.
+        target: Where.
+        variant: A variant's id; None for the first of `UNASKED` that runs.
+        backend: None for the fastest that runs it.
 
     Returns:
         The variant's id and the backend.
@@ -108,19 +118,21 @@ def choose_variant(bundle: Bundle, target: Target, variant: str | None, backend:
         BackendUnavailableError: Nothing the bundle has runs there.
         BundleError: No such variant.
     """
-    from .targets import why_not
-
-    ids = [bundle.variant(variant).id] if variant else list(bundle.variants)
-    order = ("fp8", "int8", "fp16", "bf16", "fp32")
+    if backend == "ort-cpu" and target.kind != "cpu":
+        raise BackendUnavailableError(
+            f"no figures are known for the CPU of {target.name}; plan for its GPU, or for the "
+            "target 'cpu'"
+        )
+    # ort-cpu runs everywhere, but a target's figures are those of its GPU.
+    backends = [b for b in target.backends if target.kind == "cpu" or b != "ort-cpu"]
+    ids = [bundle.variant(variant).id] if variant else sorted(bundle.variants, key=_rank)
     refused = []
-    for precision in order:
-        for each in (v for v in ids if v.split("-")[0] == precision):
-            backends = [backend] if backend else [b for b in target.backends if _suits(each, b)]
-            for candidate in backends:
-                reason = why_not(target.sm, candidate, precision)
-                if reason is None:
-                    return each, candidate
-                refused.append(f"{each} on {candidate}: {reason}")
+    for each in ids:
+        for candidate in [backend] if backend else [b for b in backends if _suits(each, b)]:
+            reason = why_not(target.sm, candidate, each.split("-")[0])
+            if reason is None:
+                return each, candidate
+            refused.append(f"{each} on {candidate}: {reason}")
     raise BackendUnavailableError(
         f"nothing of bundle '{bundle.name}' runs on {target.name}: "
         f"{'; '.join(refused) or ', '.join(ids)}"
@@ -244,6 +256,12 @@ def _notes(target: Target, prediction: Prediction, corrected_by: str) -> list[st
     if target.encodes is not None and not target.encodes.value:
         notes.append(f"{target.name} has no hardware encoder: {target.encodes.note}")
     return notes
+
+
+def _rank(variant_id: str) -> tuple[int, str]:
+    """Sort key: what is run unasked first."""
+    precision = variant_id.split("-", maxsplit=1)[0]
+    return (UNASKED.index(precision) if precision in UNASKED else len(UNASKED), variant_id)
 
 
 def _suits(variant_id: str, backend: str) -> bool:

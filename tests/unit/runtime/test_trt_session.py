@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.errors import BackendUnavailableError, EngineError
+from adcvsr.errors import BackendUnavailableError, EngineError, MissingPackageError
+from adcvsr.runtime import gpu
 from adcvsr.runtime.backends import choose_backend, create_session
 from adcvsr.runtime.engine_cache import EngineCache
 from adcvsr.runtime.engine_order import SizeRange
@@ -194,6 +195,15 @@ def test_precisions_the_gpu_lacks(driver: FakeDriver, monkeypatch: pytest.Monkey
         create_session(bundle, backend="tensorrt", variant="fp8-trt")
     with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
         order_engines(bundle, backend="tensorrt", precision="fp8")
+
+
+def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name, the build for CPUs is an error, as is a machine without driver."""
+    with pytest.raises(BackendUnavailableError, match="no NVIDIA driver"):
+        create_session(open_bundle("nano"), backend="ort-cuda")
+    monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
+    with pytest.raises(MissingPackageError, match="is the build for CPUs: pip uninstall"):
+        create_session(open_bundle("nano"), backend="ort-cuda")
 
 
 def test_too_old_a_tensorrt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
