@@ -18,8 +18,8 @@ import tempfile
 import time
 
 from adcvsr.bundle import open_bundle
+from adcvsr.runtime.engine_choice import order_engines
 from adcvsr.runtime.engine_order import BuildOptions, EngineOrder, SizeRange, parse_bytes
-from adcvsr.runtime.engines import order_engines
 
 BARE = """
 import json, sys

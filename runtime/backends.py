@@ -181,11 +181,14 @@ def _session_class(backend: str, bundle: Bundle) -> Any:
         from .ort_cuda_session import OrtCudaClipSession, OrtCudaSession
 
         return OrtCudaClipSession if clip else OrtCudaSession
-    from . import trt_session
+    rtx = backend == "tensorrt-rtx"
+    if clip:
+        from .trt_clip_session import TensorRtClipSession, TensorRtRtxClipSession
 
-    if backend == "tensorrt":
-        return trt_session.TensorRtClipSession if clip else trt_session.TensorRtSession
-    return trt_session.TensorRtRtxClipSession if clip else trt_session.TensorRtRtxSession
+        return TensorRtRtxClipSession if rtx else TensorRtClipSession
+    from .trt_session import TensorRtRtxSession, TensorRtSession
+
+    return TensorRtRtxSession if rtx else TensorRtSession
 
 
 def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:

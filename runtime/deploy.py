@@ -23,9 +23,10 @@ from ..measured import FOLDER as MEASURED_FOLDER
 from ..targets import TARGETS
 from .acceptance import MEASURED_FRAMES, Acceptance, accept
 from .engine_cache import CURRENT_FOLDER, EngineCache, now
+from .engine_choice import CURRENT, order_engines
 from .engine_order import BuildOptions, EngineOrder, SizeRange
 from .engine_progress import OnProgress
-from .engines import CURRENT, ensure_engine, order_engines
+from .engines import ensure_engine
 from .gpu import Gpu, current_gpu
 
 Report = Callable[[str], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.runtime import gpu, trt_session
+from adcvsr.runtime import gpu
 from adcvsr.runtime.ort_cuda_session import CPU, CudaGraphs
 from fake_cuda import FakeDriver
 from fake_trt import make_module
@@ -46,7 +46,6 @@ def fake_gpu(
     )
     monkeypatch.setitem(sys.modules, "tensorrt", make_module(driver, version))
     monkeypatch.setattr(gpu, "load_driver", lambda: driver)
-    monkeypatch.setattr(trt_session, "load_driver", lambda: driver)
     monkeypatch.setenv("ADCVSR_CACHE", str(cache))
     return driver
 

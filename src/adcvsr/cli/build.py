@@ -129,8 +129,9 @@ def _build(
     version_compatible: bool,
 ) -> list[BuiltEngine]:
     from ..bundle import open_bundle
+    from ..runtime.engine_choice import CURRENT, order_engines
     from ..runtime.engine_order import BuildOptions, parse_bytes
-    from ..runtime.engines import CURRENT, ensure_engine, order_engines
+    from ..runtime.engines import ensure_engine
 
     orders = order_engines(
         open_bundle(bundle),

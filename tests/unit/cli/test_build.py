@@ -22,9 +22,9 @@ from adcvsr.errors import EngineError
 from adcvsr.runtime.engine_advice import ADVICE, advice, shorten
 from adcvsr.runtime.engine_build import build_plan
 from adcvsr.runtime.engine_cache import EngineCache
+from adcvsr.runtime.engine_choice import order_engines
 from adcvsr.runtime.engine_order import SizeRange
 from adcvsr.runtime.engine_progress import BuildProgress
-from adcvsr.runtime.engines import order_engines
 from adcvsr.runtime.trt_flavour import HARDWARE_LEVELS as LEVELS
 from adcvsr.runtime.trt_flavour import MODULES, load_flavour
 from changed_manifest import with_manifest

@@ -15,12 +15,13 @@ from adcvsr.errors import BackendUnavailableError, EngineError, MissingPackageEr
 from adcvsr.runtime import gpu
 from adcvsr.runtime.backends import choose_backend, create_session
 from adcvsr.runtime.engine_cache import EngineCache
+from adcvsr.runtime.engine_choice import order_engines
 from adcvsr.runtime.engine_order import SizeRange
-from adcvsr.runtime.engines import ensure_engine, order_engines
+from adcvsr.runtime.engines import ensure_engine
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import Builder
-from gpu_backends import fake_gpu
+from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
 
@@ -210,3 +211,38 @@ def test_too_old_a_tensorrt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     fake_gpu(monkeypatch, tmp_path, version="8.6.1")
     with pytest.raises(BackendUnavailableError, match="TensorRT 8.6.1 is too old"):
         create_session(open_bundle("nano"), backend="tensorrt")
+
+
+@pytest.mark.parametrize("name", [p for p in CONTRACT if p != "ort-cpu"])
+def test_clip_networks(
+    clip_bundle: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows of two lengths and a tiled size give what ONNX Runtime on the CPU gives."""
+    backend = prepare_backend(name, monkeypatch, tmp_path / "cache")
+    bundle, clip = open_bundle(clip_bundle), draw_clip(6, 30, 42)
+    for tile in (None, 32):
+        with create_session(bundle, backend="ort-cpu", tile=tile) as session:
+            expected = [
+                picture
+                for window, first, last in ((clip, 0, 6), (clip[:4], 1, 3))
+                for picture in session.upscale_window(window, first, last)  # type: ignore[attr-defined]
+            ]
+        with create_session(bundle, backend=backend, tile=tile) as session:
+            out = [
+                picture
+                for window, first, last in ((clip, 0, 6), (clip[:4], 1, 3))
+                for picture in session.upscale_window(window, first, last)  # type: ignore[attr-defined]
+            ]
+        assert len(out) == len(expected) == 8
+        for picture, wanted in zip(out, expected, strict=True):
+            assert np.abs(picture.astype(int) - wanted).max() <= 1
+
+
+def test_one_graph_serves_all_frames_of_a_clip(driver: FakeDriver, clip_bundle: Path) -> None:
+    clip = draw_clip(5, 16, 16)
+    with create_session(open_bundle(clip_bundle), backend="tensorrt") as session:
+        for _ in range(3):
+            assert len(list(session.upscale_window(clip, 0, 5))) == 5  # type: ignore[attr-defined]
+        # One for the window, one for the pictures: all frames go through one address.
+        assert driver.calls.count("capture") == 2
+    assert driver.left() == NOTHING
