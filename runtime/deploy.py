@@ -20,8 +20,9 @@ from ..bundle import Bundle
 from ..errors import AdcVsrError, EngineError
 from ..files import replace_file
 from ..measured import FOLDER as MEASURED_FOLDER
-from ..targets import TARGETS
 from .acceptance import MEASURED_FRAMES, Acceptance, accept
+from .doctor_host import Host
+from .doctor_verdict import recognise
 from .engine_cache import CURRENT_FOLDER, EngineCache, now
 from .engine_choice import CURRENT, order_engines
 from .engine_order import BuildOptions, EngineOrder, SizeRange
@@ -284,9 +285,7 @@ def _write_measurement(
 
 
 def target_of(gpu: Gpu) -> str | None:
-    """The target whose GPU reports this name; None where there is none."""
-    board = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ").strip()
-    for target in TARGETS.values():
-        if target.sm == gpu.sm and board in target.reports_as:
-            return target.name
-    return None
+    """The target this machine is, as `adcvsr doctor` finds it; None where it is only like one."""
+    facts = {"name": gpu.name, "sm": gpu.sm, "integrated": gpu.integrated}
+    target, how = recognise(Host(), [facts])
+    return None if "not in the table" in how else target

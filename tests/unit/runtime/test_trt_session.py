@@ -219,8 +219,8 @@ def test_clip_networks(
 ) -> None:
     """Windows of two lengths and a tiled size give what ONNX Runtime on the CPU gives."""
     backend = prepare_backend(name, monkeypatch, tmp_path / "cache")
-    bundle, clip = open_bundle(clip_bundle), draw_clip(6, 30, 42)
-    for tile in (None, 32):
+    bundle, clip = open_bundle(clip_bundle), draw_clip(6, 30, 90)
+    for tile in (None, 64):
         with create_session(bundle, backend="ort-cpu", tile=tile) as session:
             expected = [
                 picture
