@@ -197,7 +197,7 @@ def plan_bundle(
             corrected_by=by,
             correction=factor,
             cost=cost,
-            memory_bytes=memory_bytes(cost, width, height, frames),
+            memory_bytes=memory_bytes(cost, width, height, frames, chosen),
             memory_limit_bytes=memory_limit(target),
             largest=largest,
             notes=_notes(target, prediction, by),
@@ -231,13 +231,13 @@ def _window(bundle: Bundle) -> tuple[int, int]:
     return bundle.window.frames, bundle.window.frames - bundle.window.overlap
 
 
-def memory_bytes(cost: GraphCost, width: int, height: int, frames: int) -> int:
+def memory_bytes(cost: GraphCost, width: int, height: int, frames: int, backend: str) -> int:
     """Memory a session takes: weights, activations, two sets of state, frames, the runtime."""
     pictures = width * height * 3 * (frames + SCALE * SCALE)
     # The peak counts one set of state; a session holds a second one.
     return (
         cost.weight_bytes
-        + cost.peak_activation_bytes
+        + (cost.peak_activation_bytes if backend == "ort-cpu" else cost.fused_peak_activation_bytes)
         + cost.state_bytes
         + 2 * pictures
         + OVERHEAD_BYTES

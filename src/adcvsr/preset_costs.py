@@ -63,7 +63,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def pack_cost(cost: GraphCost) -> dict[str, Any]:
-    """A cost for the table: equal nodes as one [count, operator, MACs, read, written, weights]."""
+    """A cost for the table: equal nodes as one list of a count, the operator and five figures."""
     counted: dict[tuple[Any, ...], int] = {}
     for node in cost.nodes:
         key = (
@@ -72,27 +72,26 @@ def pack_cost(cost: GraphCost) -> dict[str, Any]:
             node.read_bytes,
             node.written_bytes,
             node.weight_bytes,
+            node.score_bytes,
         )
         counted[key] = counted.get(key, 0) + 1
     return {
         "nodes": [[count, *key] for key, count in counted.items()],
         "weight_bytes": cost.weight_bytes,
         "peak_activation_bytes": cost.peak_activation_bytes,
+        "fused_peak_activation_bytes": cost.fused_peak_activation_bytes,
         "state_bytes": cost.state_bytes,
     }
 
 
 def unpack_cost(entry: dict[str, Any]) -> GraphCost:
     """The cost that `pack_cost` stored; nodes have no names."""
-    nodes = [
-        NodeCost("", op, multiply_adds, read, written, weight)
-        for count, op, multiply_adds, read, written, weight in entry["nodes"]
-        for _ in range(count)
-    ]
+    nodes = [NodeCost("", *figures) for count, *figures in entry["nodes"] for _ in range(count)]
     return GraphCost(
         nodes=tuple(nodes),
         weight_bytes=entry["weight_bytes"],
         peak_activation_bytes=entry["peak_activation_bytes"],
+        fused_peak_activation_bytes=entry["fused_peak_activation_bytes"],
         state_bytes=entry["state_bytes"],
     )
 
@@ -105,6 +104,7 @@ def in_fp16(cost: GraphCost) -> GraphCost:
             read_bytes=node.read_bytes // 2,
             written_bytes=node.written_bytes // 2,
             weight_bytes=node.weight_bytes // 2,
+            score_bytes=node.score_bytes // 2,
             element="float16",
         )
         for node in cost.nodes
@@ -113,6 +113,7 @@ def in_fp16(cost: GraphCost) -> GraphCost:
         nodes=tuple(nodes),
         weight_bytes=cost.weight_bytes // 2,
         peak_activation_bytes=cost.peak_activation_bytes // 2,
+        fused_peak_activation_bytes=cost.fused_peak_activation_bytes // 2,
         state_bytes=cost.state_bytes // 2,
     )
 
@@ -134,7 +135,9 @@ def _row(entry: dict[str, Any], name: str) -> Row:
         "peak_activation_bytes": cost.peak_activation_bytes,
         "state_bytes": cost.state_bytes,
         "weight_bytes": cost.weight_bytes,
-        "memory_bytes": memory_bytes(cost, entry["width"], entry["height"], entry["frames"]),
+        "memory_bytes": memory_bytes(
+            cost, entry["width"], entry["height"], entry["frames"], backend
+        ),
         "frame_ms": None,
         "fits_memory": None,
         "reason": "",

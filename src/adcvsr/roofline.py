@@ -109,7 +109,10 @@ def predict(nodes: Iterable[NodeCost], target: Target, backend: str) -> Predicti
             arithmetic = (
                 2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)
             )
+        # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
         moved = moved_bytes(node)
+        if backend != "ort-cpu":
+            moved = max(moved - node.score_bytes, 0)
         traffic = moved / bandwidth
         compute += arithmetic
         memory += traffic
@@ -121,7 +124,8 @@ def predict(nodes: Iterable[NodeCost], target: Target, backend: str) -> Predicti
 def moved_bytes(node: NodeCost) -> int:
     """Bytes a node moves once an engine has fused what it can."""
     if node.op_type in ELEMENTWISE:
-        return max(node.read_bytes - node.written_bytes, 0) if node.op_type != "Cast" else 0
+        second = node.read_bytes - node.written_bytes
+        return 0 if node.op_type == "Cast" or node.score_bytes else max(second, 0)
     return node.read_bytes + node.written_bytes + node.weight_bytes
 
 

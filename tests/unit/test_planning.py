@@ -151,7 +151,13 @@ def test_sources() -> None:
 
 
 def test_cost_table_round_trip() -> None:
-    cost = GraphCost((CONV, CONV), weight_bytes=10, peak_activation_bytes=20, state_bytes=30)
+    cost = GraphCost(
+        (CONV, CONV),
+        weight_bytes=10,
+        peak_activation_bytes=20,
+        fused_peak_activation_bytes=20,
+        state_bytes=30,
+    )
     again = unpack_cost(json.loads(json.dumps(pack_cost(cost))))
     assert again.multiply_adds == cost.multiply_adds
     assert again.traffic_bytes == cost.traffic_bytes

@@ -102,6 +102,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "weight_bytes": cost.weight_bytes,
         "activation_bytes": cost.activation_bytes,
         "peak_activation_bytes": cost.peak_activation_bytes,
+        "fused_peak_activation_bytes": cost.fused_peak_activation_bytes,
         "state_bytes": cost.state_bytes,
         "memory_bytes": plan.memory_bytes,
         "memory_limit_bytes": plan.memory_limit_bytes,
