@@ -15,18 +15,21 @@ from ..targets import why_not
 from . import gpu
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .session import ClipSession, Session, StreamSession
+from .variant_choice import VariantChoice, choose_variant
 from .windows import ClipProcessor
 
 BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 """Backends of this version, best first."""
 
-DEFAULT_VARIANTS = {
+VARIANTS = {
     "tensorrt": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
     "tensorrt-rtx": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
     "ort-cuda": ("fp16-onnx", "fp16-trt", "fp32-onnx"),
-    "ort-cpu": ("fp32-onnx",),
+    "ort-cpu": ("fp32-onnx", "int8-ort"),
 }
-"""Variants each backend runs unasked, best first. Narrower ones are asked for by name."""
+"""Variants each backend runs unasked. On a GPU the first that a bundle has is taken, and narrower
+ones are `adcvsr deploy`'s to accept; on a CPU they are the most precise first, see
+`choose_variant`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def create_session(
     Args:
         bundle: An opened bundle.
         backend: One of `BACKENDS`, or `auto` for the best present.
-        variant: A variant's id; None takes the backend's default.
+        variant: A variant's id; None takes the one that is faster on this machine, and the
+            session's `variant_reason` says why.
         tile: Largest side in input pixels of what the network is given at once; None for whole
             frames. See `adcvsr.runtime.tiles`.
         threads: Threads of a CPU backend; 0 for all processors.
@@ -68,12 +72,10 @@ def create_session(
         MissingPackageError: The backend's package is not installed.
     """
     choice = choose_backend(bundle, backend=backend, variant=variant)
-    session: Session = _session_class(choice.backend, bundle)(
-        bundle,
-        choice.variant,
-        tile=tile,
-        **({"threads": threads} if choice.backend == "ort-cpu" else {}),
-    )
+    if choice.backend == "ort-cpu":
+        session = _ort_cpu_session(bundle, variant, tile, threads)
+    else:
+        session = _gpu_session_class(choice.backend, bundle)(bundle, choice.variant, tile=tile)
     session.reasons = choice.reasons
     return session
 
@@ -119,7 +121,7 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
         return bundle.variant(variant)
     if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
         return deployed
-    for name in DEFAULT_VARIANTS[backend]:
+    for name in VARIANTS[backend]:
         if name in bundle.variants:
             return bundle.variants[name]
     raise BundleError(
@@ -171,12 +173,29 @@ def _require_usable(backend: str, variant: Variant) -> None:
     load_flavour(backend)
 
 
-def _session_class(backend: str, bundle: Bundle) -> Any:
-    clip = bundle.kind == "clip"
-    if backend == "ort-cpu":
-        from .ort_session import OrtCpuClipSession, OrtCpuSession
+def _ort_cpu_session(
+    bundle: Bundle, variant: str | None, tile: int | None, threads: int
+) -> Session:
+    """On a CPU the narrower variant is taken where it measures faster."""
+    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime, usable_processors
 
-        return OrtCpuClipSession if clip else OrtCpuSession
+    choice = VariantChoice(variant or VARIANTS["ort-cpu"][0], "")
+    if variant is None and bundle.kind == "stream":
+        choice = choose_variant(
+            bundle,
+            VARIANTS["ort-cpu"],
+            engine=f"ort-cpu {import_onnxruntime().__version__}",
+            threads=threads or usable_processors(),
+            open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+        )
+    kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
+    session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
+    session.variant_reason = choice.reason
+    return session
+
+
+def _gpu_session_class(backend: str, bundle: Bundle) -> Any:
+    clip = bundle.kind == "clip"
     if backend == "ort-cuda":
         from .ort_cuda_session import OrtCudaClipSession, OrtCudaSession
 

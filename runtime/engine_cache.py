@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, OutputNotWritableError
+from ..files import CACHE_VARIABLE, cache_folder
 from .engine_order import SCHEMA, EngineOrder, parse_bytes
 
-FOLDER_VARIABLE, LIMIT_VARIABLE = "ADCVSR_CACHE", "ADCVSR_CACHE_LIMIT"
-"""Environment variables: where the cache is, and how large it may grow (`20GiB`)."""
+LIMIT_VARIABLE = "ADCVSR_CACHE_LIMIT"
+"""Environment variable: how large the cache may grow (`20GiB`)."""
 
 DEFAULT_LIMIT_BYTES = 20 << 30
 CURRENT_FOLDER = "current"
@@ -126,7 +127,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None, *, limit_bytes: int | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder()
         self.engines = self.folder / "engines"
         self.limit_bytes = limit_bytes if limit_bytes is not None else _default_limit()
 
@@ -192,7 +193,7 @@ class EngineCache:
         except OSError as error:
             raise OutputNotWritableError(
                 f"the engine cache '{self.folder}' cannot be written: {error}; set "
-                f"${FOLDER_VARIABLE} to a folder that can"
+                f"${CACHE_VARIABLE} to a folder that can"
             ) from error
         try:
             self._sweep(key)
@@ -299,14 +300,6 @@ class EngineCache:
             )
 
 
-def default_folder() -> Path:
-    """$ADCVSR_CACHE, or the user's cache folder as the XDG convention has it."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "adcvsr"
-
-
 def now() -> str:
     """UTC time as ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -355,5 +348,5 @@ def _bytes_of(folder: Path) -> int:
 def _unwritable(folder: Path, error: OSError) -> OutputNotWritableError:
     return OutputNotWritableError(
         f"cannot write an engine to '{folder}': {error.strerror or error}; make room, or set "
-        f"${FOLDER_VARIABLE} to another folder; nothing was left half-written"
+        f"${CACHE_VARIABLE} to another folder; nothing was left half-written"
     )

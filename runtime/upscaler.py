@@ -237,6 +237,8 @@ class Upscaler:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
         if reader.damaged_frames:
             notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
+        if self.session.variant_reason:
+            notes.insert(0, f"variant {self.session.variant.id}: {self.session.variant_reason}")
         width, height = reader.info.width, reader.info.height
         return UpscaleReport(
             input=str(reader.path),

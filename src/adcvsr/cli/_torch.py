@@ -30,6 +30,15 @@ def require_quantize() -> None:
     _require(QUANTIZE_PACKAGES, "quantize", "'adcvsr export --fp16'")
 
 
+def require_int8() -> None:
+    """Check the packages that every quantization needs; ModelOpt is checked where it is used.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(("onnx", "onnxruntime"), "export", "'adcvsr quantize'")
+
+
 def require_train() -> None:
     """Check the packages of the extra `train`.
 

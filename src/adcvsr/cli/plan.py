@@ -42,9 +42,9 @@ def command(
     if bundle is None or target_name is None or source is None:
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
+    from ..files import cache_folder
     from ..measured import FOLDER, read_measurements
     from ..planning import Source, plan_bundle
-    from ..runtime.engine_cache import default_folder
     from ..targets import target
 
     notes: list[str] = []
@@ -54,7 +54,7 @@ def command(
         Source.parse(source),
         variant=variant,
         backend=backend,
-        measurements=read_measurements(default_folder() / FOLDER, notes.append),
+        measurements=read_measurements(cache_folder() / FOLDER, notes.append),
     )
     for note in [*notes, *plan.notes]:
         click.echo(f"note: {note}", err=True)
