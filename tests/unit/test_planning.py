@@ -20,7 +20,7 @@ from adcvsr.targets import TARGETS, target
 
 pytest.importorskip("onnx", reason="counting graphs needs onnx")
 
-CONV = NodeCost("c", "Conv", 10**9, 10**6, 10**6, 10**4, "float16")
+CONV = NodeCost("c", "Conv", 10**9, 10**6, 10**6, 10**4, element="float16")
 
 
 def test_a_product_takes_the_longer_of_both() -> None:
@@ -30,7 +30,7 @@ def test_a_product_takes_the_longer_of_both() -> None:
     assert one.bound == "compute"
     by_hand = 2e9 / (17e12 * shares.compute) + shares.kernel_seconds
     assert one.seconds == pytest.approx(by_hand)
-    wide = NodeCost("c", "Conv", 10**3, 10**8, 10**8, 0, "float16")
+    wide = NodeCost("c", "Conv", 10**3, 10**8, 10**8, 0, element="float16")
     moved = predict([wide], orin, "tensorrt")
     assert moved.bound == "memory"
     by_hand = 2e8 / (102e9 * shares.bandwidth) + shares.kernel_seconds
@@ -41,11 +41,11 @@ def test_narrower_arithmetic_is_faster_and_named() -> None:
     orin = target("orin-nano")
     times = {}
     for element in ("float", "float16", "int8"):
-        node = NodeCost("c", "Conv", 10**10, 1, 1, 0, element)
+        node = NodeCost("c", "Conv", 10**10, 1, 1, 0, element=element)
         prediction = predict([node], orin, "tensorrt")
         times[prediction.precisions[0]] = prediction.seconds
     assert times["fp32"] > times["fp16"] > times["int8"]
-    fp8 = NodeCost("c", "Conv", 10**10, 1, 1, 0, "float8e4m3fn")
+    fp8 = NodeCost("c", "Conv", 10**10, 1, 1, 0, element="float8e4m3fn")
     with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
         predict([fp8], orin, "tensorrt")
 
