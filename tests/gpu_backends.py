@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from adcvsr.bundle import open_bundle
+from adcvsr.errors import BackendUnavailableError, MissingPackageError
 from adcvsr.runtime import gpu
+from adcvsr.runtime.backends import choose_backend
 from adcvsr.runtime.ort_cuda_session import CPU, CudaGraphs
 from fake_cuda import FakeDriver
 from fake_trt import make_module
@@ -66,4 +70,11 @@ def prepare_backend(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
         monkeypatch.setattr(ort_cuda_session.OrtCudaSession, "graphs", CpuGraphs)
         monkeypatch.setattr(ort_cuda_session.OrtCudaClipSession, "graphs", CpuGraphs)
         return "ort-cuda"
+    if name != "ort-cpu":
+        try:
+            choose_backend(open_bundle("nano"), backend=name)
+        except (BackendUnavailableError, MissingPackageError) as error:
+            pytest.skip(f"{name} does not run here: {error}")
+        # One for all tests: on a board a build takes minutes.
+        monkeypatch.setenv("ADCVSR_CACHE", str(Path(tempfile.gettempdir()) / "adcvsr-gpu-tests"))
     return name
