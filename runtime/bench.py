@@ -52,8 +52,6 @@ WARM_UP_FRAMES, WARM_UP_SECONDS = 3, 1.0
 SUSTAINED_SHARE = 0.25
 """Of the duration: how long each variant runs alone where the platform tells power."""
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
@@ -82,7 +80,7 @@ def run_bench(
     options: BenchOptions,
     *,
     note: Callable[[str], None] = lambda line: None,
-    progress: Progress | None = None,
+    progress: Callable[[float], None] = lambda share: None,
     clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Measure variants against each other.
@@ -91,7 +89,7 @@ def run_bench(
         bundle: An opened bundle, of either kind.
         options: What to measure.
         note: Called with a line for what is left out.
-        progress: Called with per mille done and 1000.
+        progress: Called with the share that is done.
         clock: What tells time; replaced in tests.
 
     Returns:
@@ -114,7 +112,7 @@ def run_bench(
                 block_frames=frames,
                 settle=max(e["frame_ms"] for e in warm_up.values()) < 1000 * SETTLE_BELOW_SECONDS,
                 clock=clock,
-                progress=lambda share: progress(int(1000 * share), 1000) if progress else None,
+                progress=progress,
             )
         others = watch.others_share()
         rows = [

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..bundle import Bundle
 from ..config import nearest
 from ..errors import BundleError
-from .backends import create_session
+from .backends import choose_backend
 
 MADE_FOR = {
     "ort-cpu": ("onnx", "ort"),
@@ -35,7 +35,7 @@ def resolve_backend(bundle: Bundle, backend: str) -> str:
     if backend != "auto":
         return backend
     exact = min(bundle.variants, key=lambda name: (_rank(name), name))
-    return create_session(bundle, variant=exact).backend
+    return choose_backend(bundle, variant=exact).backend
 
 
 def pick_variants(bundle: Bundle, backend: str, wanted: Sequence[str] = ()) -> list[str]:

@@ -9,7 +9,7 @@ import click
 
 from ._files import STDOUT, check_json, json_file_option
 from ._options import backend_option, read_size
-from ._progress import share_progress
+from ._progress import build_progress
 
 
 @click.command("compare")
@@ -114,9 +114,12 @@ def command(
         start=not no_start,
     )
     opened = open_bundle(bundle)
-    with share_progress("bench") as progress:
+    with build_progress("bench") as bar:
         result = run_bench(
-            opened, options, note=lambda line: click.echo(line, err=True), progress=progress
+            opened,
+            options,
+            note=lambda line: click.echo(line, err=True),
+            progress=lambda share: bar(share, "") if bar else None,
         )
     if file is not None:
         write_json(file, result)
