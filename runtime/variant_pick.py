@@ -13,7 +13,7 @@ from ..errors import BundleError
 from .backends import choose_backend
 
 MADE_FOR = {
-    "ort-cpu": ("onnx", "ort"),
+    "ort-cpu": ("ort", "onnx"),
     "ort-cuda": ("onnx", "ort", "trt"),
     "tensorrt": ("trt", "onnx"),
     "tensorrt-rtx": ("trt", "onnx"),
