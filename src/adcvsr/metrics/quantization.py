@@ -1,7 +1,7 @@
 """What a narrower precision does over time: drift, flicker, and what follows a start or a cut.
 
 The error is always that to the same network in its reference precision, on the same frames, each
-with its own carried state. Definitions and limits: docs/metrics.md.
+with its own carried state. Definitions and limits: docs/profile.md, "Measures over time".
 
     errors = [rms_error(a, b) for a, b in zip(narrow, reference)]
     drift(errors, period=2 * len(clip) - 2).grows
