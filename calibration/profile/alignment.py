@@ -74,7 +74,8 @@ def scaled(value: Floats, factor: Floats | None) -> Floats:
 def in_network_units(output: Floats, wanted: Floats) -> Floats:
     """A picture that the variant holds as levels, brought to the reference's [-1, 1]."""
     if np.abs(output).max(initial=0) > LEVELS_GAIN * max(np.abs(wanted).max(initial=0), 1e-9):
-        return (output - np.float32(127.5)) / np.float32(127.5)
+        units: Floats = (output - np.float32(127.5)) / np.float32(127.5)
+        return units
     return output
 
 

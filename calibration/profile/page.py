@@ -10,14 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...files import replace_file
-from .page_parts import (
-    conditions_part,
-    layers_part,
-    pictures_part,
-    plots_part,
-    table_part,
-    verdict_part,
-)
+from .page_parts import conditions_part, layers_part, table_part, verdict_part
+from .page_pictures import pictures_part
+from .page_plots import plots_part
 from .run import Profile
 
 PAGE_BYTES = 5 << 20

@@ -30,6 +30,9 @@ SLICE_STEP_PX = 8
 
 HISTOGRAM_BINS = 64
 
+MOST_DB = 100.0
+"""PSNR of equal pictures: JSON and means know no infinity."""
+
 Step = Callable[[], None]
 Figures = dict[str, "float | None"]
 
@@ -139,9 +142,13 @@ def measure_clip(
             _keep(result, index, pictures)
             for job in jobs:
                 job.result()
-        result.to_reference = {name: m.means() for name, m in meters.items()}
-        result.to_truth = {name: m.means() for name, m in truth_meters.items()}
+        result.to_reference = {name: _capped(m.means()) for name, m in meters.items()}
+        result.to_truth = {name: _capped(m.means()) for name, m in truth_meters.items()}
     return result
+
+
+def _capped(figures: Figures) -> Figures:
+    return {name: None if v is None else min(v, MOST_DB) for name, v in figures.items()}
 
 
 def _possible(clip: Clip, metrics: Sequence[Metric], reasons: dict[str, str]) -> list[Metric]:

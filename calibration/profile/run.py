@@ -20,7 +20,7 @@ from ...runtime.session import Session
 from ...runtime.trace import Trace
 from ...runtime.variant_pick import pick_variants, resolve_backend
 from .over_time import frames_needed, measure_over_time
-from .quality import ClipQuality, measure_clip
+from .quality import MOST_DB, ClipQuality, measure_clip
 from .request import Clip, ProfileRequest, read_clips
 from .verdict import Limits, judge, verdict
 
@@ -32,9 +32,6 @@ LAYER_FRAMES, TIMED_FRAMES = 12, 23
 
 NO_SAVING = 0.01
 """Share of a frame's time below which a layer's saving counts as this: it is in the noise."""
-
-MOST_DB = 100.0
-"""PSNR of equal pictures, in the table."""
 
 Note = Callable[[str], None]
 
@@ -256,10 +253,10 @@ def _truth_loss(name: str, reference: str, measured: Sequence[ClipQuality]) -> f
 
 
 def _means(each: Sequence[dict[str, float | None] | None]) -> dict[str, float | None]:
-    """Mean of every measure over the clips that have it; no infinities, JSON has none."""
+    """Mean of every measure over the clips that have it."""
     means: dict[str, float | None] = {}
     for key in {key for figures in each if figures for key in figures}:
-        values = [min(value, MOST_DB) for f in each if f and (value := f.get(key)) is not None]
+        values = [value for f in each if f and (value := f.get(key)) is not None]
         means[key] = sum(values) / len(values) if values else None
     return means
 

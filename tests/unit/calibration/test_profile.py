@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from adcvsr.cli import cli
 from adcvsr.clips import write_clip
 from adcvsr.synthetic import draw_clip
-from variant_bundle import add_variant, break_layer, copy_of_nano, quantize
+from variant_bundle import add_variant, break_layer, copy_of_nano, load, quantize
 
 BROKEN = "unet.down_blocks.0.resnets.2.conv1/Conv"
 
@@ -213,3 +213,26 @@ def test_clips_that_cannot_be_used(bundle: Path, clips: Path, tmp_path: Path) ->
     assert "bad.mp4" in str(run(bundle, "--clips", tmp_path / "bad.mp4", "-o", page).exception)
     assert "none.mp4" in str(run(bundle, "--clips", tmp_path / "none.mp4", "-o", page).exception)
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_a_variant_equal_to_the_reference(clips: Path, tmp_path: Path) -> None:
+    """No error anywhere: no infinity in the JSON, no empty plot, nothing to hold against it."""
+    bundle = copy_of_nano(tmp_path / "nano")
+    add_variant(bundle, "fp16-onnx", load(bundle))
+    page = tmp_path / "equal.html"
+    done = run(
+        bundle, "--clips", clips / "a.mp4", "--max-side", "32", "--drift-frames", "0",
+        "--duration", "0.1", "--metrics", "psnr", "--frames", "8", "-o", page,
+    )  # fmt: skip
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    found = json.loads(page.with_suffix(".json").read_text())
+    assert found["table"][1]["psnr_db"] == 100
+    assert found["verdict"]["judgements"][0]["good"]
+    assert {row["isolated_db"] for row in found["layers"]["variants"]["fp16-onnx"]["layers"]} == {
+        120
+    }
+    assert found["over_time"]["variants"]["fp16-onnx"]["drift"] is None
+    text = page.read_text()
+    assert "nothing to draw, all are zero" in text
+    assert "equal to fp32-onnx" in text
+    assert "no drift or cold start: 0 frames" in done.output
