@@ -22,7 +22,6 @@ from .backends import create_processor, create_session
 from .bench_conditions import LoadWatch, read_conditions, warnings_for
 from .bench_ratio import (
     SETTLE_BELOW_SECONDS,
-    Clock,
     SystemClock,
     Timings,
     median,
@@ -81,7 +80,6 @@ def run_bench(
     *,
     note: Callable[[str], None] = lambda line: None,
     progress: Callable[[float], None] = lambda share: None,
-    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Measure variants against each other.
 
@@ -90,7 +88,6 @@ def run_bench(
         options: What to measure.
         note: Called with a line for what is left out.
         progress: Called with the share that is done.
-        clock: What tells time; replaced in tests.
 
     Returns:
         JSON-ready values, see docs/bench.md.
@@ -99,45 +96,29 @@ def run_bench(
         BundleError: No such variant.
         BackendUnavailableError: A variant that was asked for, or every one, cannot run here.
     """
-    clock = clock or SystemClock()
     conditions, watch = read_conditions(), LoadWatch()
     with ExitStack() as stack:
         runners = _open(bundle, options, stack, note)
-        warm_up = {runner.name: runner.warm_up(clock) for runner in runners}
-        frames = _turn_frames([entry["frame_ms"] for entry in warm_up.values()])
+        warm_up = {runner.name: runner.warm_up() for runner in runners}
+        slowest_ms = max(entry["frame_ms"] for entry in warm_up.values())
+        frames = _turn_frames(slowest_ms)
         with Sensors() as sensors:
             times = run_rounds(
                 {runner.name: runner.step for runner in runners},
                 seconds=options.seconds,
                 block_frames=frames,
-                settle=max(e["frame_ms"] for e in warm_up.values()) < 1000 * SETTLE_BELOW_SECONDS,
-                clock=clock,
+                settle=slowest_ms < 1000 * SETTLE_BELOW_SECONDS,
                 progress=progress,
             )
         others = watch.others_share()
-        rows = [
-            {
-                **runner.facts(),
-                "warm_up": warm_up[runner.name],
-                **figures(times[runner.name], runner.pictures),
-            }
-            for runner in runners
-        ]
+        rows = [_row(runner, times[runner.name], warm_up[runner.name]) for runner in runners]
         _add_ratios(rows, times)
-        _add_engine_share(rows, runners)
         if sensors.tells_power:
             for row, runner in zip(rows, runners, strict=True):
-                row["sustained"] = _sustained(runner, options.seconds * SUSTAINED_SHARE, clock)
-        thread_count = getattr(runners[0].session, "threads", None)
+                row["sustained"] = _sustained(runner, options.seconds * SUSTAINED_SHARE)
+        threads = getattr(runners[0].session, "threads", None)
     for row in rows:
-        row["start"] = (
-            measure_start(
-                bundle.path, row["backend"], row["variant"], options.size, options.threads
-            )
-            if options.start
-            else None
-        )
-    summary = sensors.summary()
+        row["start"] = _start(bundle, row, options) if options.start else None
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -147,20 +128,35 @@ def run_bench(
         "turn_frames": frames,
         "conditions": {
             **conditions,
-            "threads": thread_count,
+            "threads": threads,
             "load_before": watch.load_before,
             "others_share": None if others is None else round(others, 4),
         },
-        "sensors": summary,
+        "sensors": sensors.summary(),
         "variants": rows,
         "warnings": warnings_for(
             conditions,
             others=others,
-            throttling=summary["throttling"],
+            throttling=sorted(sensors.throttling),
             frames=min(row["frames"] for row in rows),
             spreads={r["variant"]: s for r in rows[1:] if (s := _trusted_spread(r)) is not None},
         ),
     }
+
+
+def _row(runner: _Runner, times: Timings, warm_up: dict[str, Any]) -> dict[str, Any]:
+    """What is known of one variant by itself."""
+    return {
+        **runner.facts(),
+        "warm_up": warm_up,
+        **figures(times, runner.pictures),
+        **_engine_share(runner),
+    }
+
+
+def _start(bundle: Bundle, row: dict[str, Any], options: BenchOptions) -> dict[str, Any]:
+    backend, variant = row["backend"], row["variant"]
+    return measure_start(bundle.path, backend, variant, options.size, options.threads)
 
 
 class _Runner:
@@ -181,9 +177,10 @@ class _Runner:
         while not sum(1 for _ in self._processor.push(next(self._frames))):
             pass
 
-    def warm_up(self, clock: Clock) -> dict[str, Any]:
+    def warm_up(self) -> dict[str, Any]:
         """Run until caches, clocks and allocators have settled."""
-        began, times = clock.wall(), list[float]()
+        clock, times = SystemClock(), list[float]()
+        began = clock.wall()
         while len(times) < WARM_UP_FRAMES or clock.wall() - began < WARM_UP_SECONDS:
             before = clock.wall()
             self.step()
@@ -254,9 +251,9 @@ def _open(
     return runners
 
 
-def _turn_frames(frame_ms: Sequence[float]) -> int:
+def _turn_frames(slowest_ms: float) -> int:
     """Frames of a turn: so many that the slowest variant's takes about `TURN_SECONDS`."""
-    return int(min(max(1000 * TURN_SECONDS / max(*frame_ms, 1e-3), 1), MOST_TURN_FRAMES))
+    return int(min(max(1000 * TURN_SECONDS / max(slowest_ms, 1e-3), 1), MOST_TURN_FRAMES))
 
 
 def _add_ratios(rows: list[dict[str, Any]], times: dict[str, Timings]) -> None:
@@ -280,29 +277,30 @@ def _trusted_spread(row: dict[str, Any]) -> float | None:
     return (found["high"] - found["low"]) / found["median"] if found else None
 
 
-def _add_engine_share(rows: list[dict[str, Any]], runners: Sequence[_Runner]) -> None:
+def _engine_share(runner: _Runner) -> dict[str, float | None]:
     """Where a frame's time goes: in the engine, and around it in copies and padding."""
-    clock = SystemClock()
-    for row, runner in zip(rows, runners, strict=True):
-        shares, began = list[tuple[float, float]](), clock.wall()
-        while len(shares) < WARM_UP_FRAMES or (
-            clock.wall() - began < TURN_SECONDS and len(shares) < MOST_TURN_FRAMES
-        ):
-            wall, inside = clock.wall(), runner.session.engine_seconds
-            runner.step()
-            if inside is None:
-                break
-            engine = (runner.session.engine_seconds or 0.0) - inside
-            shares.append((engine, clock.wall() - wall - engine))
-        for key, values in zip(("infer_ms", "copy_ms"), zip(*shares, strict=True), strict=False):
-            row[key] = round(1000 * max(median(values), 0.0) / runner.pictures, 3)
-        if not shares:
-            row["infer_ms"] = row["copy_ms"] = None
+    clock, session = SystemClock(), runner.session
+    if session.engine_seconds is None:
+        return {"infer_ms": None, "copy_ms": None}
+    inside, around, began = list[float](), list[float](), clock.wall()
+    while len(inside) < WARM_UP_FRAMES or (
+        clock.wall() - began < TURN_SECONDS and len(inside) < MOST_TURN_FRAMES
+    ):
+        wall, engine = clock.wall(), session.engine_seconds
+        runner.step()
+        inside.append(session.engine_seconds - engine)
+        around.append(clock.wall() - wall - inside[-1])
+    scale = 1000 / runner.pictures
+    return {
+        "infer_ms": round(scale * median(inside), 3),
+        "copy_ms": round(scale * max(median(around), 0.0), 3),
+    }
 
 
-def _sustained(runner: _Runner, seconds: float, clock: Clock) -> dict[str, Any]:
+def _sustained(runner: _Runner, seconds: float) -> dict[str, Any]:
     """One variant alone for a while, so that power and heat can be put down to it."""
-    count, began = 0, clock.wall()
+    clock, count = SystemClock(), 0
+    began = clock.wall()
     with Sensors() as sensors:
         while clock.wall() - began < seconds:
             runner.step()
