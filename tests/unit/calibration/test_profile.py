@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from adcvsr.calibration.profile import over_time
 from adcvsr.cli import cli
 from adcvsr.clips import write_clip
 from adcvsr.synthetic import draw_clip
@@ -236,3 +237,20 @@ def test_a_variant_equal_to_the_reference(clips: Path, tmp_path: Path) -> None:
     assert "nothing to draw, all are zero" in text
     assert "equal to fp32-onnx" in text
     assert "no drift or cold start: 0 frames" in done.output
+
+
+def test_a_long_run_ends_in_time(
+    bundle: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow network on a slow machine shows the drift of what fits, and says so."""
+    monkeypatch.setattr(over_time, "MOST_SECONDS", 0.0)
+    page = tmp_path / "a.html"
+    done = run(
+        bundle, "--clips", clips / "a.mp4", "--max-side", "16", "--duration", "0.1", "--variants",
+        "fp32,int8-ort", "--metrics", "psnr", "--frames", "8", "-o", page,
+    )  # fmt: skip
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    assert "drift over 0 of 1000 frames: 0 min were over" in done.output
+    found = json.loads(page.with_suffix(".json").read_text())
+    assert found["over_time"]["variants"]["int8-ort"]["drift"] is None
+    assert "Drift: a clip" not in page.read_text()
