@@ -233,7 +233,7 @@ def _open(
     bundle: Bundle, options: BenchOptions, stack: ExitStack, note: Callable[[str], None]
 ) -> list[_Runner]:
     width, height = options.size
-    clip = draw_clip(DRAWN_FRAMES, height, width)
+    clip = list(draw_clip(DRAWN_FRAMES, height, width))
     runners: list[_Runner] = []
     backend = resolve_backend(bundle, options.backend)
     for name in pick_variants(bundle, backend, options.variants):

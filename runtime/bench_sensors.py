@@ -114,7 +114,8 @@ class Sensors:
         for name, find in (("nvml", self._nvml), ("tegrastats", self._tegrastats)):
             if (source := find()) is not None:
                 found[name] = source
-        found["sys"] = lambda: read_sys(self.host)
+        if read_sys(self.host):
+            found["sys"] = lambda: read_sys(self.host)
         if (rapl := _rapl(self.host)) is not None:
             found["rapl"] = rapl
         return found
