@@ -22,7 +22,7 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from ..clips import ffmpeg_reason, media_url
-from ..colour import frame_from_rgb
+from ..colour import CHROMA_LEFT, frame_from_rgb
 from ..config import SCALE
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from .carried import CarriedStream, carry_streams
@@ -214,7 +214,8 @@ class FileSink:
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        stream.options = _encoder_options(encoder, options)
+        self._options = _encoder_options(encoder, options)
+        stream.options = {**CHROMA_LEFT, **self._options}
         self.encoder = encoder
         self._stream = stream
 
@@ -227,7 +228,7 @@ class FileSink:
         try:
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
-            given = ", ".join(f"{k} {v}" for k, v in self._stream.options.items())
+            given = ", ".join(f"{k} {v}" for k, v in self._options.items())
             raise ConfigError(
                 f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._time_base}"

@@ -22,7 +22,7 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ..clips import ffmpeg_reason, media_url
-from ..colour import TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of, rgb_from_frame
+from ..colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of, rgb_from_frame
 from ..errors import InputNotFoundError, UnreadableVideoError, UnsupportedVideoError
 
 FALLBACK_RATE = Fraction(25)
@@ -142,6 +142,7 @@ class FileSource:
     def _begin(self) -> None:
         self.stream = self._choose_stream()
         self.stream.thread_type = "AUTO"
+        self.stream.codec_context.options = dict(CHROMA_LEFT)
         # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
         self.stream.codec_context.flags |= Flags.unaligned
         self.carried = [s for s in self.container.streams if s.index != self.stream.index]
