@@ -145,6 +145,8 @@ def frame_from_rgb(
     colours: Colours,
     pixel_format: str,
     reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> av.VideoFrame:
     """Convert RGB to a frame an encoder takes.
 
@@ -156,6 +158,7 @@ def frame_from_rgb(
         colours: Matrix, range and tags of the result.
         pixel_format: FFmpeg pixel format, such as `yuv420p`.
         reformatter: Reused between frames.
+        size: Width and height to scale to; None keeps the picture's.
 
     Returns:
         A frame with all four colour tags set; its PTS is not.
@@ -164,8 +167,11 @@ def frame_from_rgb(
     if not pixel_format.startswith("yuvj"):
         source = _tag_left(source)
     matrix = _SWS_MATRIX[colours.matrix]
+    width, height = size or (source.width, source.height)
     frame = reformatter.reformat(
         source,
+        width=width,
+        height=height,
         format=pixel_format,
         src_colorspace=matrix,
         dst_colorspace=matrix,
