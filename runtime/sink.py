@@ -168,7 +168,9 @@ class FileSink:
         self._part = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
         try:
             self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
-            self._container = av.open(media_url(self._part), "w")
+            self._container = av.open(
+                media_url(self._part), "w", container_options=_container_options(path, info)
+            )
         except (av.FFmpegError, OSError) as error:
             with suppress(OSError):
                 self._part.unlink(missing_ok=True)
@@ -410,6 +412,13 @@ class FileSink:
             raise OutputNotWritableError(
                 f"writing '{self.path}' failed: {ffmpeg_reason(error)}; nothing was left behind"
             ) from error
+
+
+def _container_options(path: Path, info: VideoInfo) -> dict[str, str]:
+    """mp4 counts the first frame's time in the file's ticks, by default of a millisecond."""
+    if path.suffix.lower() not in NEGATIVE_TIMES:
+        return {}
+    return {"movie_timescale": str(info.time_base.denominator)}
 
 
 def publish(part: Path, path: Path) -> None:
