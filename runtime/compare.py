@@ -79,7 +79,7 @@ class CompareSink:
         """
         bicubic = resize_bicubic(low, *picture.shape[:2])
         halves = [np.rot90(half, self._turns) for half in (bicubic, picture)]
-        both = np.hstack(halves)
+        both = np.ascontiguousarray(np.hstack(halves))
         half_px = both.shape[1] // 2
         if half_px >= LABELLED_PX:
             scale = max(half_px // 400, 1)

@@ -7,6 +7,7 @@ with FileSink(path, source, options) as sink:
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -68,6 +69,9 @@ CQ_ENCODERS = frozenset({"h264_nvenc", "hevc_nvenc", "av1_nvenc"})
 PRESET_ENCODERS = frozenset(
     {"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc"}
 )
+
+MAX_TIMESCALE = 1 << 31
+"""Ticks a second an mp4 file can count."""
 
 KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
 """Container metadata that stays true of the upscaled video."""
@@ -169,7 +173,7 @@ class FileSink:
         try:
             self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
             self._container = av.open(
-                media_url(self._part), "w", container_options=_container_options(path, info)
+                media_url(self._part), "w", container_options=_container_options(path, source)
             )
         except (av.FFmpegError, OSError) as error:
             with suppress(OSError):
@@ -414,11 +418,14 @@ class FileSink:
             ) from error
 
 
-def _container_options(path: Path, info: VideoInfo) -> dict[str, str]:
-    """mp4 counts the first frame's time in the file's ticks, by default of a millisecond."""
+def _container_options(path: Path, source: FileSource) -> dict[str, str]:
+    """mp4 counts a stream's late beginning in the file's ticks, milliseconds by default."""
     if path.suffix.lower() not in NEGATIVE_TIMES:
         return {}
-    return {"movie_timescale": str(info.time_base.denominator)}
+    ticks = source.info.time_base.denominator
+    sounds = [s.rate for s in source.carried if isinstance(s, av.AudioStream) and s.codec_context]
+    exact = math.lcm(ticks, *(rate for rate in sounds if rate))
+    return {"movie_timescale": str(exact if exact < MAX_TIMESCALE else ticks)}
 
 
 def publish(part: Path, path: Path) -> None:

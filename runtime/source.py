@@ -7,6 +7,7 @@ with FileSource(path) as source:
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -154,7 +155,9 @@ class FileSource:
             self.notes.append(
                 f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
             )
-        self.time_offset += self.options.start
+        # In whole ticks, so that picture and sound move by the same.
+        tick = self.stream.time_base or Fraction(1, 90000)
+        self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None
         self._sizes: tuple[int, int] = (0, 0)
