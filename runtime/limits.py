@@ -82,11 +82,14 @@ def available_bytes() -> int | None:
 
 
 def check_memory(path: Path, width: int, height: int, *, tile: int | None = None) -> None:
-    """Refuse what would run this machine out of memory; ADCVSR_IGNORE_MEMORY=1 lets it try.
+    """Refuse what is beyond the limits or would run this machine out of memory.
+
+    ADCVSR_IGNORE_MEMORY=1 lets it try the latter.
 
     Raises:
         UnsupportedVideoError: With the estimate and what is there.
     """
+    check_frame_size(path, width, height)
     need, there = estimate_bytes(width, height, tile=tile), available_bytes()
     if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
         return

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -112,6 +113,8 @@ class FileSource:
         self.damaged_frames = 0
         """Frames the decoder filled in for damage; kept."""
         self.frames_read = 0
+        self.check_size: Callable[[int, int], None] = partial(check_frame_size, path)
+        """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
         try:
@@ -368,10 +371,11 @@ class FileSource:
 
     def _convert(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         size = (frame.width, frame.height)
-        check_frame_size(self.path, *size)
+        if size != self._sizes or not self.frames_read:
+            self.check_size(*size)
         if size != self._sizes:
             self._sizes = size
-            self.notes.append(
+            self._note_once(
                 f"the size changes to {size[0]}x{size[1]} at frame {self.frames_read}: the network "
                 "starts anew, its pictures are scaled to the first size's"
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -223,7 +224,8 @@ class Upscaler:
                 if compare is not None:
                     beside = CompareSink(Path(compare), reader, options, notes.append)
                     outputs.enter_context(beside)
-            check_memory(source, reader.info.width, reader.info.height, tile=self._tile)
+            reader.check_size = partial(check_memory, source, tile=self._tile)
+            reader.check_size(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
             def step(done: int) -> None:
