@@ -146,7 +146,9 @@ class FileSource:
 
     def _begin(self) -> None:
         self.stream = self._choose_stream()
-        self.stream.thread_type = "AUTO"
+        self.stream.thread_type = (
+            "SLICE"  # frame threads lose what waits when the last packet is cut
+        )
         self.stream.codec_context.options = dict(CHROMA_LEFT)
         # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
         self.stream.codec_context.flags |= Flags.unaligned

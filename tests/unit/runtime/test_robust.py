@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -115,7 +116,7 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
         return
     assert all(a < b for a, b in pairwise(times))
     if expected.times == "kept":
-        before = video_facts(source).times
+        before = decoded_times(source)
         # A moved clock is a constant; where the container has its own, nothing is moved.
         start = Fraction(0)
         with av.open(str(source), metadata_errors="replace") as container:
@@ -123,6 +124,17 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
                 start = Fraction(container.start_time, av.time_base)
         for old, new in zip(before, times, strict=True):
             assert abs(new - (old - start)) <= Fraction(1, 60000)
+
+
+def decoded_times(path: Path) -> list[Fraction]:
+    """Times of all frames that come out, whatever packets are damaged."""
+    times = []
+    with av.open(str(path), metadata_errors="replace") as container:
+        video = container.streams.video[0]
+        for packet in container.demux(video):
+            with suppress(av.FFmpegError):
+                times += [f.pts * Fraction(f.time_base) for f in video.decode(packet)]
+    return times
 
 
 def check_colours(source: Path, output: Path, expected: Good) -> None:
