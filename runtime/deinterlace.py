@@ -59,7 +59,7 @@ class Deinterlacer:
         source = graph.add_buffer(
             width=frame.width,
             height=frame.height,
-            format=frame.format.name,
+            format=frame.format,
             time_base=self._stream.time_base,
         )
         graph.link_nodes(source, graph.add("bwdif", FILTER), graph.add("buffersink")).configure()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -99,7 +100,8 @@ def describe(
 def _refuse_hdr(path: Path, frame: av.VideoFrame, colours: Colours) -> None:
     kinds = {TRANSFER_PQ: "PQ, as in HDR10", TRANSFER_HLG: "HLG"}
     kind = kinds.get(colours.transfer)
-    if any("DOVI" in data.type.name for data in frame.side_data):
+    attached: list[Any] = list(frame.side_data)
+    if any("DOVI" in data.type.name for data in attached):
         # Profile 5 is tagged as nothing else and green and violet without its metadata.
         kind = f"Dolby Vision, {kind}" if kind else "Dolby Vision"
     if kind is not None:

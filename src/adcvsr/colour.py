@@ -200,7 +200,10 @@ def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
     if graph is None or _taggers.size != size:
         graph = av.filter.Graph()
         buffer = graph.add_buffer(
-            width=source.width, height=source.height, format="rgb24", time_base=Fraction(1, 25)
+            width=source.width,
+            height=source.height,
+            format=source.format,
+            time_base=Fraction(1, 25),
         )
         graph.link_nodes(
             buffer, graph.add("setparams", "chroma_location=left"), graph.add("buffersink")

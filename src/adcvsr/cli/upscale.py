@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..runtime.upscaler import Upscaler, UpscaleReport
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Seconds as a number, or [hours:]minutes:seconds."""
 
     name = "TIME"
@@ -120,7 +120,7 @@ def command(
     from ..runtime.source import ReadOptions
     from ..runtime.upscaler import Upscaler
 
-    choices = {
+    choices: dict[str, Any] = {
         "options": EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite),
         "read": ReadOptions(
             start=start,
