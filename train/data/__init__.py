@@ -4,8 +4,8 @@
     for batch in PairLoader(pairs, batch=8, workers=2):
         ...
 
-Parts: `options` what clips are like, `sources` files and clips from them (`decode`,
-`cuts`), `pairs` samples, `order` their order, `loader` batches.
+Parts: `options` what clips are like, `sources` files and clips from them (`decode`),
+`pairs` samples, `order` their order, `loader` batches.
 """
 
 from .loader import PairBatch, PairLoader, Pairs, SharedPairs

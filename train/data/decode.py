@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...clips import media_url
 from ...colour import TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
-from .cuts import Small, score_cut, small_luma
+from ...cuts import Small, score_cut, small_luma
 
 Levels = npt.NDArray[np.uint8]
 

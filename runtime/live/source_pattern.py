@@ -1,0 +1,72 @@
+"""`test://?size=320x180&fps=30`: a moving picture with the time coded in it, at a steady rate."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import ClassVar
+
+
+from ...errors import ConfigError
+from ...synthetic import draw_clip
+from .address import Address
+from .pattern import MIN_HEIGHT_PX, MIN_WIDTH_PX, wall_ms, write_time
+from .source import Clock, Levels, LiveFrame, VideoSource
+
+MARGIN_SHARE = 8
+"""The drawn scene is larger by this part of the frame's height; the view wanders over it."""
+
+ACROSS_S, DOWN_S = 11.0, 7.0
+"""Periods of the view's path; together it does not repeat for over a minute."""
+
+
+class PatternSource(VideoSource):
+    """A drawn scene the view wanders over, the moment of drawing coded along the upper edge.
+
+    Frames are made when they are due; one that would come late is made at once, and what was due
+    meanwhile is left out, as a camera does.
+    """
+
+    options: ClassVar[str] = "size, fps, frames"
+
+    def __init__(
+        self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(address, stop, clock)
+        self.width, self.height = address.size("320x180")
+        self._rate = Fraction(address.number("fps", 30, low=0.1, high=1000)).limit_denominator(1001)
+        self._count = int(address.number("frames", 0, low=0, high=1e9))
+        if self.width < MIN_WIDTH_PX or self.height < MIN_HEIGHT_PX:
+            raise ConfigError(
+                f"'{address.text}': {self.width}x{self.height} is too small for the time code; "
+                f"expected at least {MIN_WIDTH_PX}x{MIN_HEIGHT_PX}"
+            )
+
+    @property
+    def rate(self) -> Fraction:
+        """See `VideoSource`."""
+        return self._rate
+
+    def frames(self) -> Iterator[LiveFrame]:
+        """See `VideoSource`."""
+        margin = max(self.height // MARGIN_SHARE, 2)
+        scene = draw_clip(1, self.height + 2 * margin, self.width + 2 * margin)[0]
+        began, index, made = self.clock(), 0, 0
+        while not self.stop.is_set() and not (self._count and made == self._count):
+            wait = began + index / self._rate - self.clock()
+            if wait > 0 and self.stop.wait(wait):
+                return
+            picture = self._view(scene, margin, float(index / self._rate))
+            write_time(picture, wall_ms())
+            yield LiveFrame(picture, float(index / self._rate), self.clock())
+            made += 1
+            index = max(index + 1, int((self.clock() - began) * self._rate))
+
+    def _view(self, scene: Levels, margin: int, seconds: float) -> Levels:
+        left = margin + round(margin * math.sin(2 * math.pi * seconds / ACROSS_S))
+        top = margin + round(margin * math.sin(2 * math.pi * seconds / DOWN_S))
+        view = scene[top : top + self.height, left : left + self.width]
+        return view.copy()
