@@ -179,7 +179,7 @@ class FileSink:
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
-        codec = _find_encoder(encoder)
+        codec = find_encoder(encoder)
         rate = info.rate.limit_denominator(65535)
         try:
             stream: Any = self._container.add_stream(encoder, rate=rate)
@@ -198,7 +198,7 @@ class FileSink:
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
         self.width, self.height = stream.width, stream.height
-        self._pixel_format = _pixel_format(encoder, codec)
+        self._pixel_format = pixel_format(encoder, codec)
         stream.pix_fmt = self._pixel_format
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
@@ -214,7 +214,7 @@ class FileSink:
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        stream.options = _encoder_options(encoder, options)
+        stream.options = encoder_options(encoder, options)
         self.encoder = encoder
         self._stream = stream
 
@@ -317,7 +317,7 @@ class FileSink:
             if self._overwrite:
                 os.replace(self._part, self.path)
             else:
-                _publish(self._part, self.path)
+                publish(self._part, self.path)
         except FileExistsError as error:
             self.abort()
             raise OutputExistsError(
@@ -372,7 +372,7 @@ class FileSink:
             ) from error
 
 
-def _publish(part: Path, path: Path) -> None:
+def publish(part: Path, path: Path) -> None:
     """Give a finished file its name, unless something has that name by now.
 
     Raises:
@@ -391,7 +391,7 @@ def _publish(part: Path, path: Path) -> None:
         part.unlink()
 
 
-def _pixel_format(encoder: str, codec: Any) -> str:
+def pixel_format(encoder: str, codec: Any) -> str:
     """The best input format of an encoder.
 
     Raises:
@@ -407,7 +407,7 @@ def _pixel_format(encoder: str, codec: Any) -> str:
     )
 
 
-def _find_encoder(name: str) -> Any:
+def find_encoder(name: str) -> Any:
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:
@@ -420,7 +420,7 @@ def _find_encoder(name: str) -> Any:
     return codec
 
 
-def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
+def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     """Options in the encoder's own terms; asking for one it lacks is an error."""
     chosen: dict[str, str] = {}
     if encoder in CRF_ENCODERS:

@@ -13,6 +13,7 @@ import importlib
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ...colour import SDR_BT709, Colours, colours_of, rgb_from_frame
+from ...colour import SDR_BT709, Colours, rgb_from_frame
 from ...config import nearest
 from ...cuts import Small, small_luma
 from ...errors import ConfigError
@@ -60,6 +61,9 @@ class LiveFrame:
     connection: int = 0
     """Counts up with each time the source was connected anew."""
 
+    colours: Colours = SDR_BT709
+    """How the picture's numbers mean colours; outputs keep it."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
@@ -67,21 +71,8 @@ class LiveFrame:
             return self.picture.width, self.picture.height
         return self.picture.shape[1], self.picture.shape[0]
 
-    @property
-    def colours(self) -> Colours:
-        """How the frame's numbers mean colours.
-
-        Raises:
-            UnsupportedVideoError: In a way that cannot be converted exactly.
-        """
-        return colours_of(self.picture) if isinstance(self.picture, av.VideoFrame) else SDR_BT709
-
     def rgb(self, reformatter: VideoReformatter) -> Levels:
-        """The frame as (H, W, 3) uint8 RGB.
-
-        Raises:
-            UnsupportedVideoError: See `colours`.
-        """
+        """The frame as (H, W, 3) uint8 RGB."""
         if isinstance(self.picture, av.VideoFrame):
             return rgb_from_frame(self.picture, reformatter)
         return self.picture
@@ -119,12 +110,19 @@ class VideoSource(ABC):
         """Lines worth telling the user, in the order they came up."""
         self.reconnects = 0
         """How often the stream was lost and came back."""
+        self.drops: Counter[str] = Counter()
+        """Frames that never left the source, by reason: `damaged`."""
         self.damaged_packets = 0
         """Packets that could not be decoded; skipped."""
 
     @property
     def rate(self) -> Fraction | None:
         """Nominal frames a second once frames come, where known."""
+        return None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels, where they are known before the first frame."""
         return None
 
     @abstractmethod
@@ -174,9 +172,8 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
         ConfigError: There is none.
     """
     if address.scheme not in known:
-        hint = nearest(address.scheme, known)
         raise ConfigError(
-            f"no {what} '{address.scheme}://'{hint}; there are: {', '.join(known)}, or a file's path"
+            f"no {what} '{address.scheme}://'{nearest(address.scheme, known)}; or a file's path"
         )
     module, _, name = known[address.scheme].partition(":")
     found: type = getattr(importlib.import_module(f".{module}", __package__), name)

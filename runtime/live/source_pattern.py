@@ -26,8 +26,7 @@ ACROSS_S, DOWN_S = 11.0, 7.0
 class PatternSource(VideoSource):
     """A drawn scene the view wanders over, the moment of drawing coded along the upper edge.
 
-    Frames are made when they are due; one that would come late is made at once, and what was due
-    meanwhile is left out, as a camera does.
+    Frames are drawn when they are due; late ones follow at once, none is left out.
     """
 
     options: ClassVar[str] = "size, fps, frames"
@@ -50,20 +49,24 @@ class PatternSource(VideoSource):
         """See `VideoSource`."""
         return self._rate
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """See `VideoSource`."""
+        return self.width, self.height
+
     def frames(self) -> Iterator[LiveFrame]:
         """See `VideoSource`."""
         margin = max(self.height // MARGIN_SHARE, 2)
         scene = draw_clip(1, self.height + 2 * margin, self.width + 2 * margin)[0]
-        began, index, made = self.clock(), 0, 0
-        while not self.stop.is_set() and not (self._count and made == self._count):
+        began, index = self.clock(), 0
+        while not self.stop.is_set() and not (self._count and index == self._count):
             wait = began + index / self._rate - self.clock()
             if wait > 0 and self.stop.wait(wait):
                 return
             picture = self._view(scene, margin, float(index / self._rate))
             write_time(picture, wall_ms())
             yield LiveFrame(picture, float(index / self._rate), self.clock())
-            made += 1
-            index = max(index + 1, int((self.clock() - began) * self._rate))
+            index += 1
 
     def _view(self, scene: Levels, margin: int, seconds: float) -> Levels:
         left = margin + round(margin * math.sin(2 * math.pi * seconds / ACROSS_S))

@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
+    "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
