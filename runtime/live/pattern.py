@@ -1,6 +1,6 @@
 """A time written into the picture, so that whoever sees the picture knows how old it is.
 
-Two rows of 24 black or white cells along the upper edge hold milliseconds (32 bits) and a CRC
+Two rows of 24 dark or bright cells along the upper edge hold milliseconds (32 bits) and a CRC
 (16 bits). Cells are placed by shares of the width and height, so the code is read at any scale; a
 cell is judged by its middle, so blur and codec do little. What is misread fails the CRC.
 
@@ -21,16 +21,17 @@ Levels = npt.NDArray[np.uint8]
 COLUMNS, ROWS = 24, 2
 """Cells across and down: 48 bits."""
 
-ROW_SHARE = 16
-"""A row of cells is a 16th of the picture's height."""
+ROW_SHARE = 32
+"""A row of cells is a 32nd of the picture's height."""
 
 MIN_WIDTH_PX, MIN_HEIGHT_PX = 2 * COLUMNS, 2 * ROW_SHARE
 """Two pixels a cell each way; smaller ones drown in a codec."""
 
-BLACK, WHITE = 32, 224
-"""Levels of the cells: inside the limited range, with room for overshoot."""
+BLACK, WHITE = 88, 168
+"""Levels of the cells: far enough apart for any codec, too near for the flicker of the code to be
+taken for a scene cut."""
 
-MIN_CONTRAST = 64
+MIN_CONTRAST = 40
 """Levels between the darkest and the brightest cell; less is a picture without a code."""
 
 WRAP_MS = 1 << 32

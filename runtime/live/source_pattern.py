@@ -12,15 +12,20 @@ from typing import ClassVar
 
 from ...errors import ConfigError
 from ...synthetic import draw_clip
+from ..spacing import crossfade
 from .address import Address
 from .pattern import MIN_HEIGHT_PX, MIN_WIDTH_PX, wall_ms, write_time
 from .source import Clock, Levels, LiveFrame, VideoSource
 
 MARGIN_SHARE = 8
-"""The drawn scene is larger by this part of the frame's height; the view wanders over it."""
+"""The drawn scene is wider by this part of the frame's height to each side; the view wanders."""
 
-ACROSS_S, DOWN_S = 11.0, 7.0
-"""Periods of the view's path; together it does not repeat for over a minute."""
+PERIOD_S = 20.0
+"""Of the view's way there and back: a quarter pixel a frame at 320x180 and 30 fps. The scene is all
+hard edges, so that faster motion would look like a cut to the detector of scene cuts."""
+
+PARTS = 16
+"""Steps of the view in a pixel."""
 
 
 class PatternSource(VideoSource):
@@ -57,7 +62,7 @@ class PatternSource(VideoSource):
     def frames(self) -> Iterator[LiveFrame]:
         """See `VideoSource`."""
         margin = max(self.height // MARGIN_SHARE, 2)
-        scene = draw_clip(1, self.height + 2 * margin, self.width + 2 * margin)[0]
+        scene = draw_clip(1, self.height, self.width + 2 * margin + 1)[0]
         began, index = self.clock(), 0
         while not self.stop.is_set() and not (self._count and index == self._count):
             wait = began + index / self._rate - self.clock()
@@ -69,7 +74,8 @@ class PatternSource(VideoSource):
             index += 1
 
     def _view(self, scene: Levels, margin: int, seconds: float) -> Levels:
-        left = margin + round(margin * math.sin(2 * math.pi * seconds / ACROSS_S))
-        top = margin + round(margin * math.sin(2 * math.pi * seconds / DOWN_S))
-        view = scene[top : top + self.height, left : left + self.width]
-        return view.copy()
+        """The view at a moment, at a fraction of a pixel."""
+        place = margin * (1 + math.sin(2 * math.pi * seconds / PERIOD_S))
+        left, part = divmod(round(place * PARTS), PARTS)
+        here, next_px = (scene[:, x : x + self.width] for x in (left, left + 1))
+        return crossfade(here, next_px, part, PARTS)
