@@ -56,8 +56,10 @@ def write_time(picture: Levels, time_ms: int) -> None:
     payload += binascii.crc_hqx(payload, 0xFFFF).to_bytes(2, "big")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8)).reshape(ROWS, COLUMNS)
     height, width = picture.shape[:2]
-    columns = np.arange(width) * COLUMNS // width
-    rows = np.arange(height * ROWS // ROW_SHARE) * ROW_SHARE // height
+    # A pixel belongs to the cell its centre lies in.
+    columns = (2 * np.arange(width) + 1) * COLUMNS // (2 * width)
+    rows = (2 * np.arange(height) + 1) * ROW_SHARE // (2 * height)
+    rows = rows[rows < ROWS]
     cells = np.where(bits, WHITE, BLACK).astype(np.uint8)
     picture[: len(rows)] = cells[rows][:, columns, None]
 
