@@ -64,8 +64,10 @@ class StreamWatch:
         before, self._before = self._before, frame
         if before is None:
             return Placed(frame, 0, None, 0.0)
-        media = frame.media_time - before.media_time
         wall = frame.captured - before.captured - waited
+        media = wall
+        if frame.media_time is not None and before.media_time is not None:
+            media = frame.media_time - before.media_time
         reason = _interruption(before, frame, media, wall, interval, self.stall_frames)
         if reason is not None:
             self._stream += 1

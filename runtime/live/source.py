@@ -52,8 +52,8 @@ class LiveFrame:
     picture: av.VideoFrame | Levels
     """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) uint8 RGB."""
 
-    media_time: float
-    """Seconds on the source's own clock; a jump is a seek or a new stream."""
+    media_time: float | None
+    """Seconds on the source's own clock, where it told; a jump is a seek or a new stream."""
 
     captured: float
     """When it was there, in seconds of the run's clock."""

@@ -65,7 +65,7 @@ class AvSource(VideoSource):
 
     def frames(self) -> Iterator[LiveFrame]:
         """See `VideoSource`."""
-        connection, waits = 0, 0
+        connection, waits, seen = 0, 0, False
         while not self.stop.is_set():
             try:
                 for frame in self._connected(connection):
@@ -73,6 +73,7 @@ class AvSource(VideoSource):
                         self.reconnects += 1
                         self.notes.append(f"'{self.address.text}' is back after {waits} tries")
                         waits = 0
+                    seen = True
                     yield frame
                     if self.stop.is_set():
                         return
@@ -82,7 +83,7 @@ class AvSource(VideoSource):
             except (_LostError, av.FFmpegError, OSError) as error:
                 if self.stop.is_set():
                     return
-                self._require_retry(error, connected=self._rate is not None)
+                self._require_retry(error, connected=seen)
                 if not waits:
                     self.notes.append(f"'{self.address.text}' was lost: {ffmpeg_reason(error)}")
                     connection += 1
@@ -144,5 +145,5 @@ class AvSource(VideoSource):
                 "colours; set the camera to SDR (BT.709)"
             )
         time_base = frame.time_base or stream.time_base
-        seconds = now if frame.pts is None or not time_base else float(frame.pts * time_base)
+        seconds = float(frame.pts * time_base) if frame.pts is not None and time_base else None
         return LiveFrame(frame, seconds, now, connection, colours)

@@ -44,7 +44,6 @@ class RtspSource(AvSource):
                 "rtsp_transport": self.transport,
                 "allowed_media_types": "video",
                 "timeout": str(int(self.timeout_s * 1e6)),
-                "fflags": "nobuffer",
             },
             timeout=self.timeout_s,
             metadata_errors="replace",

@@ -35,7 +35,8 @@ class UdpSource(AvSource):
     ) -> None:
         super().__init__(address, stop, clock)
         parse = bool(address.number("parse", 0, low=0, high=1))
-        self._flags = "nobuffer" if parse else "nobuffer+noparse"
+        # Not nobuffer: it throws away what was looked at first, and with it the first keyframe.
+        self._flags = {} if parse else {"fflags": "noparse"}
 
     def _open(self) -> av.container.InputContainer:
         query = {"buffer_size": str(SOCKET_BYTES), "overrun_nonfatal": "1"}
@@ -43,7 +44,7 @@ class UdpSource(AvSource):
             self.address.url(**query),
             format="mpegts",
             options={
-                "fflags": self._flags,
+                **self._flags,
                 "probesize": PROBE_BYTES,
                 "analyzeduration": PROBE_US,
             },
