@@ -51,7 +51,9 @@ class Browser:
             if value := self.run(script):
                 return value
             time.sleep(0.1)
-        pytest.fail(f"never true: {script}; the page says: {self.run('return document.body.innerText')}")
+        pytest.fail(
+            f"never true: {script}; the page says: {self.run('return document.body.innerText')}"
+        )
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
@@ -61,7 +63,9 @@ class Browser:
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
+        request = Request(
+            self._base + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urlopen(request, timeout=120) as answer:
             return json.load(answer)["value"]
 

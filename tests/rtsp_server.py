@@ -24,7 +24,9 @@ server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(port)
 play = GstRtspServer.RTSPMediaFactory()
-play.set_launch(f"( filesrc location={path} ! qtdemux ! rtph264pay name=pay0 pt=96 config-interval=-1 )")
+play.set_launch(
+    f"( filesrc location={path} ! qtdemux ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+)
 push = GstRtspServer.RTSPMediaFactory()
 push.set_launch("( rtph264depay name=depay0 ! fakesink name=seen silent=false )")
 push.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)

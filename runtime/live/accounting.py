@@ -157,8 +157,15 @@ def prometheus_text(record: Mapping[str, Any], accounting: Accounting) -> str:
 
     family("frames_captured_total", "counter", "Frames from the source.", {"": record["captured"]})
     family("frames_presented_total", "counter", "Frames out.", {"": record["presented"]})
-    family("frames_dropped_total", "counter", "Frames dropped.", _labelled("reason", record["drops"]))
-    family("resets_total", "counter", "Times the past was forgotten.", _labelled("reason", record["resets"]))
+    family(
+        "frames_dropped_total", "counter", "Frames dropped.", _labelled("reason", record["drops"])
+    )
+    family(
+        "resets_total",
+        "counter",
+        "Times the past was forgotten.",
+        _labelled("reason", record["resets"]),
+    )
     family("reconnects_total", "counter", "Times the source came back.", {"": record["reconnects"]})
     family("fps", "gauge", "Frames out a second, latest interval.", {"": record["fps"]})
     family("resident_bytes", "gauge", "Memory of the process.", {"": record["rss_bytes"]})

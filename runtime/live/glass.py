@@ -65,4 +65,6 @@ class GlassReader:
     def _miss(self) -> None:
         self.unread += 1
         if self.unread == 1:
-            self.notes.append("pictures came back whose time cannot be read: is the source test://?")
+            self.notes.append(
+                "pictures came back whose time cannot be read: is the source test://?"
+            )

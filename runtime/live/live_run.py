@@ -1,7 +1,7 @@
 """A live run: capture, network and output in a thread each, and the figures of all three.
 
-    with Upscaler("nano") as upscaler:
-        report = LiveRun(upscaler, "rtsp://camera/stream", "http://127.0.0.1:8080").run()
+with Upscaler("nano") as upscaler:
+    report = LiveRun(upscaler, "rtsp://camera/stream", "http://127.0.0.1:8080").run()
 """
 
 from __future__ import annotations

@@ -149,9 +149,7 @@ class VideoSource(ABC):
         self.stop.set()
 
 
-def open_source(
-    text: str, stop: threading.Event, clock: Clock = time.monotonic
-) -> VideoSource:
+def open_source(text: str, stop: threading.Event, clock: Clock = time.monotonic) -> VideoSource:
     """Make the source of an address; nothing is connected before its frames are asked for.
 
     Raises:

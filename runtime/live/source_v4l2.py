@@ -37,8 +37,8 @@ class V4l2Source(AvSource):
             self._options["framerate"] = f"{address.number('fps', 30, low=0.1, high=1000):g}"
         if "format" in address.options:
             self._options["input_format"] = address.take("format", "")
-        if "v4l2" not in av.formats_available:
-            raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install another PyAV")
+        if "video4linux2,v4l2" not in av.formats_available:
+            raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install PyPI's PyAV")
 
     def _open(self) -> av.container.InputContainer:
         if not self.device.exists():

@@ -146,9 +146,7 @@ class TestWhoMayLook:
         assert "0123456789abcdef" not in " ".join(sink.notes)
 
     def test_the_token_is_not_in_messages(self) -> None:
-        sink = open_sink(
-            f"http://127.0.0.1:{free_port()}?token=0123456789abcdef", EncodeOptions()
-        )
+        sink = open_sink(f"http://127.0.0.1:{free_port()}?token=0123456789abcdef", EncodeOptions())
         sink.close()
         assert sink.address.text.endswith("token=***")
 

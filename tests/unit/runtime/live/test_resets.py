@@ -87,9 +87,7 @@ class TestReasons:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.floats(-5, 5), st.floats(0, 3), st.booleans()), min_size=1, max_size=40
-    )
+    st.lists(st.tuples(st.floats(-5, 5), st.floats(0, 3), st.booleans()), min_size=1, max_size=40)
 )
 def test_output_times_only_go_forward(steps: list[tuple[float, float, bool]]) -> None:
     watch = StreamWatch()
