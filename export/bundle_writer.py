@@ -1,18 +1,20 @@
-"""Checkpoint to bundle: graph, parity, golden vectors, manifest; nothing half-written.
+"""Network to bundle: graphs, parity, golden vectors, manifest; nothing half-written.
 
-The same checkpoint, name and toolchain give the same bytes.
+The same network, name and toolchain give the same bytes. Everything is written beside the bundle's
+final place and moved there when it is whole.
+
+    export_bundle(Path("checkpoint.safetensors"), Path("my-bundle"), settings, report=print)
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,40 +22,37 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .. import __version__
-from ..bundle import MANIFEST, Bundle
-from ..bundle_schema import SCHEMA_VERSION
-from ..config import SCALE
+from ..bundle import Bundle
+from ..bundle_files import MANIFEST
+from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..model import AdcVsr, load_checkpoint
-from .graph import INPUT_NAME, OPSET, OUTPUT_NAME, stream_graph
-from .parity import LEVEL_TOLERANCE, GoldenClip, check_parity
+from ..model.untrained import untrained_network
+from .alignment import REFERENCE_PX, alignment_entry, check_alignment
+from .half_precision import FP16, half_entry, read_half_clips, write_half
+from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
+from .onnx_file import DATA_SUFFIX
+from .parity import GoldenClip, ParityReport, check_parity
+from .replay import Levels
+from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 
-VARIANT = "fp32-onnx"
-GOLDEN_FILE = "golden.npz"
+FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
-LICENCE_OF_OURS = "Apache-2.0"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""
 
+Report = Callable[[str], None]
+
 
 def export_bundle(
-    checkpoint: Path,
-    output: Path,
-    *,
-    name: str | None = None,
-    card: Path | None = None,
-    overwrite: bool = False,
-    report: Callable[[str], None],
+    checkpoint: Path, output: Path, settings: BundleSettings | None = None, *, report: Report
 ) -> Bundle:
     """Export a checkpoint to a bundle and prove it.
 
     Args:
-        checkpoint: Written by `adcvsr train`.
+        checkpoint: Written by `adcvsr train` or `adcvsr import`.
         output: The bundle: a directory, or one file when it ends in `.zip`.
-        name: The bundle's name; None takes the network's.
-        card: A model card to include.
-        overwrite: Replace an existing bundle.
+        settings: What the checkpoint does not say.
         report: Called with lines to show.
 
     Returns:
@@ -61,34 +60,46 @@ def export_bundle(
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded.
-        ParityError: The graph is not the network; nothing is written.
-        OutputExistsError: The output exists and `overwrite` is off.
+        ConfigError: The settings do not fit the network.
+        ParityError: The graphs are not the network; nothing is written.
+        OutputExistsError: The output exists and `settings.overwrite` is off.
         OutputNotWritableError: The output cannot be written.
     """
-    check_bundle_output(output, overwrite=overwrite)
+    settings = settings or BundleSettings()
+    check_bundle_output(output, overwrite=settings.overwrite)
     network, provenance = load_checkpoint(checkpoint)
-    graph = stream_graph(network)
-    parity, golden = check_parity(network, graph, stream_graph(network, float_output=True))
-    report(
-        f"parity over {parity.frames} frames with carried state: picture {parity.float_error:.2g}, "
-        f"state {parity.state_error:.2g}, levels {parity.level_error}"
-    )
-    files = {f"{VARIANT}.onnx": graph.SerializeToString(deterministic=True)}
-    files[GOLDEN_FILE] = _golden_bytes(golden)
-    if card is not None:
-        files[CARD_FILE] = card.read_bytes()
-    variant = {
-        "file": f"{VARIANT}.onnx",
-        "opset": OPSET,
-        "state_dtype": "float32",
-        "nodes": len(graph.graph.node),
-        "parity": asdict(parity),
-    }
-    manifest = _manifest(network, name or network.config.name, provenance, variant, files)
-    _write(output, {MANIFEST: _json_bytes(manifest), **files})
-    bundle = Bundle(output)
-    bundle.verify_files()
-    return bundle
+    return _write_bundle(network, provenance, output, settings, trained=True, report=report)
+
+
+def export_untrained(
+    config: AdcVsrConfig,
+    output: Path,
+    settings: BundleSettings | None = None,
+    *,
+    seed: int = 0,
+    report: Report,
+) -> Bundle:
+    """Export a network with weights by rule, for speed and build work; its manifest says so.
+
+    Args:
+        config: Any preset or other config.
+        output: See `export_bundle`.
+        settings: See `export_bundle`.
+        seed: See `untrained_network`.
+        report: See `export_bundle`.
+
+    Returns:
+        See `export_bundle`.
+
+    Raises:
+        AdcVsrError: See `export_bundle`.
+    """
+    settings = settings or BundleSettings()
+    check_bundle_output(output, overwrite=settings.overwrite)
+    settings.check(config)
+    network = untrained_network(config, seed=seed)
+    provenance = {"untrained": {"rule": "adcvsr.model.untrained", "seed": seed}}
+    return _write_bundle(network, provenance, output, settings, trained=False, report=report)
 
 
 def check_bundle_output(output: Path, *, overwrite: bool) -> None:
@@ -110,112 +121,126 @@ def check_bundle_output(output: Path, *, overwrite: bool) -> None:
         ) from error
 
 
-def _manifest(
+def _write_bundle(
     network: AdcVsr,
-    name: str,
     provenance: dict[str, Any],
-    variant: dict[str, Any],
-    files: dict[str, bytes],
+    output: Path,
+    settings: BundleSettings,
+    *,
+    trained: bool,
+    report: Report,
+) -> Bundle:
+    settings.check(network.config)
+    kind = "stream" if network.config.causal else "clip"
+    clips = read_half_clips(settings.calibration, kind, network.config.size_multiple)
+    with _folder_beside(output) as folder:
+        files = write_graphs(network, folder, FP32)
+        parity, golden = check_parity(network, files)
+        report(_parity_line(parity, kind))
+        facts = {"parity": asdict(parity), "alignment": _alignment(network, files, report)}
+        variants = {FP32: variant_entry(files, "float32", facts)}
+        if settings.fp16:
+            variants[FP16] = _add_half(network, files, clips, report)
+        _write_golden(folder / GOLDEN_FILE, golden)
+        if settings.card is not None:
+            shutil.copyfile(settings.card, folder / CARD_FILE)
+        manifest = manifest_of(network, provenance, settings, variants, folder, trained=trained)
+        (folder / MANIFEST).write_bytes(json_bytes(manifest))
+        _put_in_place(folder, output)
+    bundle = Bundle(output)
+    bundle.verify_files()
+    return bundle
+
+
+def _alignment(network: AdcVsr, files: VariantFiles, report: Report) -> dict[str, Any]:
+    graphs = [onnx.load(graph, load_external_data=False) for graph in files.graphs]
+    shapes = input_shapes(network, *REFERENCE_PX)
+    found = check_alignment(list(zip(graphs, shapes, strict=True)))
+    for each in found:
+        report(each.line())
+    return alignment_entry(found)
+
+
+def _add_half(
+    network: AdcVsr, files: VariantFiles, clips: list[Levels], report: Report
 ) -> dict[str, Any]:
-    config = network.config
-    return {
-        "schema": SCHEMA_VERSION,
-        "name": name,
-        "config": config.to_dict(),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "scale": SCALE,
-        "trained": True,
-        "size_multiple": config.size_multiple,
-        "colour_match": {"mode": "none"},
-        "interface": {
-            "kind": "stream",
-            "input": _picture(INPUT_NAME, 1),
-            "output": _picture(OUTPUT_NAME, SCALE),
-            "state": [
-                {
-                    "name": state,
-                    "next": f"{state}_next",
-                    "shape": [1, channels, {"of": "H", "div": div}, {"of": "W", "div": div}],
-                }
-                for state, (channels, div) in network.state_divisors().items()
-            ],
-        },
-        "variants": {VARIANT: variant},
-        "golden": {"file": GOLDEN_FILE, "max_level_error": LEVEL_TOLERANCE},
-        "calibration": None,
-        "licences": provenance.get("licences", [LICENCE_OF_OURS]),
-        "provenance": {
-            **provenance,
-            "exported_with": {"adcvsr": __version__, "onnx": onnx.__version__},
-        },
-        "files": {
-            file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            for file, data in sorted(files.items())
-        },
-    }
+    half, distance, conversion = write_half(files, state_specs(network), clips)
+    report(
+        f"{FP16} against {FP32} over {distance.frames} real frames: {distance.psnr_db} dB at "
+        f"worst, levels {distance.level_error}, {len(conversion['kept_fp32_for_range'])} nodes "
+        "kept in FP32 for their range"
+    )
+    return variant_entry(half, "float16", half_entry(distance, conversion))
 
 
-def _picture(name: str, scale: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "dtype": "uint8",
-        "layout": "NHWC",
-        "colour": "RGB",
-        "range": [0, 255],
-        "shape": [1, {"of": "H", "mul": scale}, {"of": "W", "mul": scale}, 3],
-    }
+def _parity_line(parity: ParityReport, kind: str) -> str:
+    beside = (
+        f"features {parity.features_error:.2g}"
+        if kind == "clip"
+        else f"state {parity.state_error:.2g}"
+    )
+    return (
+        f"parity over {parity.frames} frames: picture {parity.float_error:.2g}, {beside}, "
+        f"levels {parity.level_error}"
+    )
 
 
-def _golden_bytes(golden: GoldenClip) -> bytes:
-    """The golden clip as npz with fixed times."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+def _write_golden(path: Path, golden: GoldenClip) -> None:
+    """Write the golden clip as npz with fixed times."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for key, array in (("frames", golden.frames), ("upscaled", golden.upscaled)):
             member = io.BytesIO()
             np.save(member, array)
             archive.writestr(_zip_entry(f"{key}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
 
 
-def _json_bytes(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
-
-
-def _write(output: Path, files: dict[str, bytes]) -> None:
-    """Write the bundle beside its final name, then move it there."""
+@contextmanager
+def _folder_beside(output: Path) -> Iterator[Path]:
+    """An empty folder on the output's disk, removed with all that is still in it."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     except OSError as error:
         raise OutputNotWritableError(f"cannot write beside '{output}': {error}") from error
     try:
-        target = part / output.name
-        if output.suffix == ".zip":
-            with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, data in sorted(files.items()):
-                    archive.writestr(_zip_entry(name), data, zipfile.ZIP_DEFLATED)
-        else:
-            target.mkdir()
-            for name, data in files.items():
-                (target / name).write_bytes(data)
-        _put_in_place(target, output, aside=part / "replaced")
+        folder = part / "bundle"
+        folder.mkdir()
+        yield folder
     except OSError as error:
+        if isinstance(error, OutputNotWritableError | OutputExistsError):
+            raise
         raise OutputNotWritableError(f"cannot write the bundle '{output}': {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _put_in_place(target: Path, output: Path, *, aside: Path) -> None:
-    """Move the new bundle to its name; the old one comes back if that fails."""
+def _put_in_place(folder: Path, output: Path) -> None:
+    """Move the finished folder, or one file made of it, to its name."""
+    target = folder
+    if output.suffix == ".zip":
+        target = folder.with_suffix(".zip")
+        with zipfile.ZipFile(target, "w") as archive:
+            for file in sorted(folder.iterdir()):
+                _add_to_zip(archive, file)
     if not output.exists():
         os.replace(target, output)
         return
+    aside = folder.with_name("replaced")
     output.rename(aside)
     try:
         os.replace(target, output)
     except BaseException:
-        aside.rename(output)
+        aside.rename(output)  # the old bundle comes back
         raise
+
+
+def _add_to_zip(archive: zipfile.ZipFile, file: Path) -> None:
+    entry = _zip_entry(file.name)
+    # Trained weights hardly shrink: deflating gigabytes takes minutes and gains a few per cent.
+    stored = file.suffix == DATA_SUFFIX
+    entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as member:
+        shutil.copyfileobj(source, member, 1 << 20)
 
 
 def _zip_entry(name: str) -> zipfile.ZipInfo:

@@ -1,27 +1,32 @@
-"""Proof that an exported graph is the network: torch against ONNX Runtime over a clip with state.
+"""Proof that exported graphs are the network: torch against ONNX Runtime over clips.
 
-The picture's float path is checked on a temporary graph with float output; the shipped graph on its
-uint8 output. A graph that fails is not written.
+Causal networks run frame by frame with carried state, the others clip by clip. The picture is
+compared twice: in levels, from the graphs as they ship, and before clamping and rounding, from the
+same graphs with one more output. Graphs that fail are not written.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import torch
 
-from ..errors import ParityError, missing_package
+from ..errors import ParityError
 from ..model import AdcVsr
+from ..model.decoder import unpack_frames
+from ..model.temporal import StateFlow
 from ..synthetic import draw_clip
-from .graph import INPUT_NAME, OUTPUT_NAME, StreamGraph
+from .graph import FEATURES_NAME, LEVELS
+from .replay import Levels, Run, replay
+from .variant_files import VariantFiles, state_specs
 
 FLOAT_TOLERANCE = 1e-4
-"""Largest difference of the float picture in [-1, 1] and of every state."""
+"""Largest difference of the float picture in [-1, 1], of every state and of the features."""
 
 LEVEL_TOLERANCE = 1
 """Largest difference of the uint8 picture, in levels: rounding may fall either way."""
@@ -29,24 +34,26 @@ LEVEL_TOLERANCE = 1
 FRAMES = 8
 """Frames replayed, with carried state: enough for an error in the state to show."""
 
-SIZES = ((48, 64), (40, 56))
-"""Height and width of the clips, in multiples of the network's; two, as sizes are dynamic."""
-
-Levels = npt.NDArray[np.uint8]
+SIZES = ((48, 64), (33, 47))
+"""Least height and width of the clips, rounded up to the network's multiple; two, as sizes are
+dynamic."""
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Largest differences between torch and the graph."""
+    """Largest differences between torch and the graphs."""
 
     float_error: float
     """Of the float picture in [-1, 1]."""
 
-    state_error: float
-    """Of any state tensor."""
-
     level_error: int
     """Of the uint8 picture, in levels."""
+
+    state_error: float
+    """Of any state tensor; 0 where there is none."""
+
+    features_error: float
+    """Of the features between clip graph and decoder graph; 0 for a stream graph."""
 
     frames: int
     """Frames compared, over all sizes."""
@@ -63,56 +70,58 @@ class GoldenClip:
     """(T, 4H, 4W, 3), by torch."""
 
 
-def check_parity(
-    network: AdcVsr, graph: onnx.ModelProto, float_graph: onnx.ModelProto
-) -> tuple[ParityReport, GoldenClip]:
-    """Run torch and both graphs over clips with carried state and compare.
+def check_parity(network: AdcVsr, files: VariantFiles) -> tuple[ParityReport, GoldenClip]:
+    """Run torch and the graphs over clips and compare.
 
     Args:
         network: The source of truth.
-        graph: The stream graph to ship.
-        float_graph: The same with float output.
+        files: Its FP32 graphs.
 
     Returns:
         The differences, and the first clip with torch's output as golden vectors.
 
     Raises:
-        ParityError: A difference exceeds its tolerance; the message says which and where.
+        ParityError: A difference exceeds its tolerance; the message says which.
     """
-    float_error = state_error = 0.0
-    level_error = count = 0
-    golden: GoldenClip | None = None
-    multiple = network.config.size_multiple
-    for height, width in SIZES:
-        clip = draw_clip(FRAMES, height * multiple, width * multiple)
-        expected = _run_torch(network, clip, float_output=False)
-        expected_float = _run_torch(network, clip, float_output=True)
-        found = _run_onnx(network, graph, clip)
-        found_float = _run_onnx(network, float_graph, clip)
-        for name in expected[0]:
-            wide, narrow = name == OUTPUT_NAME, name != OUTPUT_NAME
-            for step in range(FRAMES):
-                difference = _distance(expected[step][name], found[step][name])
-                difference_float = _distance(expected_float[step][name], found_float[step][name])
-                if wide:
-                    level_error = max(level_error, math.ceil(min(difference, 255)))
-                    float_error = max(float_error, difference_float)
-                if narrow:
-                    state_error = max(state_error, difference, difference_float)
-        count += FRAMES
-        if golden is None:
-            pictures = np.concatenate([step[OUTPUT_NAME] for step in expected])
-            golden = GoldenClip(clip, pictures)
-    assert golden is not None
-    report = ParityReport(float_error, state_error, level_error, count)
+    clips = [draw_clip(FRAMES, *size) for size in _sizes(network.config.size_multiple)]
+    expected = [_run_torch(network, clip) for clip in clips]
+    shipped = replay(files, state_specs(network), clips)
+    probed = replay(files, state_specs(network), clips, probe=True)
+    factor = network.decoder.pack_factor
+    beside = {
+        name: max(
+            _distance(run.beside[name], graph.beside[name])
+            for graphs in (shipped, probed)
+            for run, graph in zip(expected, graphs, strict=True)
+        )
+        for name in expected[0].beside
+    }
+    report = ParityReport(
+        float_error=max(
+            _distance(run.picture, _signed_from_packed(graph.picture, factor))
+            for run, graph in zip(expected, probed, strict=True)
+        ),
+        level_error=max(
+            _levels(_distance(_levels_from_signed(run.picture), graph.picture))
+            for run, graph in zip(expected, shipped, strict=True)
+        ),
+        state_error=max((e for name, e in beside.items() if name != FEATURES_NAME), default=0.0),
+        features_error=beside.get(FEATURES_NAME, 0.0),
+        frames=sum(map(len, clips)),
+    )
     _require(report)
-    return report, golden
+    return report, GoldenClip(clips[0], _levels_from_signed(expected[0].picture))
+
+
+def _sizes(multiple: int) -> list[tuple[int, int]]:
+    return [(h + -h % multiple, w + -w % multiple) for h, w in SIZES]
 
 
 def _require(report: ParityReport) -> None:
     limits = (
-        ("picture (float)", report.float_error, FLOAT_TOLERANCE),
         ("state", report.state_error, FLOAT_TOLERANCE),
+        ("features", report.features_error, FLOAT_TOLERANCE),
+        ("picture (float)", report.float_error, FLOAT_TOLERANCE),
         ("picture (levels)", report.level_error, LEVEL_TOLERANCE),
     )
     for what, found, limit in limits:
@@ -123,52 +132,53 @@ def _require(report: ParityReport) -> None:
             )
 
 
-def _run_torch(
-    network: AdcVsr, clip: Levels, *, float_output: bool
-) -> list[dict[str, npt.NDArray[Any]]]:
-    module = StreamGraph(network, float_output=float_output).eval()
-    shapes = network.state_shapes(clip.shape[1], clip.shape[2])
-    state = [torch.zeros(1, *shapes[name]) for name in module.state_names]
-    steps = []
-    with torch.no_grad():
-        for frame in clip:
-            picture, *state = module(torch.from_numpy(frame)[None], *state)
-            step = {OUTPUT_NAME: picture.numpy()}
-            for name, tensor in zip(module.state_names, state, strict=True):
-                step[f"{name}_next"] = tensor.numpy()
-            steps.append(step)
-    return steps
+@torch.no_grad()
+def _run_torch(network: AdcVsr, clip: Levels) -> Run:
+    """The network itself, its picture as (T, 3, 4H, 4W) in [-1, 1] and not clamped."""
+    frames = torch.from_numpy(clip).float().permute(0, 3, 1, 2) / LEVELS - 1  # (T, 3, H, W)
+    if not network.config.causal:
+        features = network.features(frames, StateFlow(len(frames)))
+        # Frame by frame, as only the features couple frames and pictures are large.
+        packed = torch.cat([network.decoder(each[None]) for each in features])
+        picture = unpack_frames(packed, network.decoder.pack_factor)
+        return Run(picture.numpy(), {FEATURES_NAME: list(features.numpy())})
+    state, pictures = None, []
+    beside: dict[str, list[npt.NDArray[Any]]] = {s.next_name: [] for s in state_specs(network)}
+    for frame in frames:
+        upscaled, state = network(frame[None, None], state)
+        pictures.append(upscaled[0].numpy())
+        for spec in state_specs(network):
+            beside[spec.next_name].append(state[spec.name][0].numpy())
+    return Run(np.concatenate(pictures), beside)
 
 
-def _run_onnx(
-    network: AdcVsr, graph: onnx.ModelProto, clip: Levels
-) -> list[dict[str, npt.NDArray[Any]]]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_package("onnxruntime", "export", "the parity check of an export") from error
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    outputs = [output.name for output in session.get_outputs()]
-    shapes = network.state_shapes(clip.shape[1], clip.shape[2])
-    feeds: dict[str, npt.NDArray[Any]] = {
-        name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()
-    }
-    steps = []
-    for frame in clip:
-        feeds[INPUT_NAME] = frame[None]
-        step = dict(zip(outputs, session.run(outputs, feeds), strict=True))
-        feeds = {name.removesuffix("_next"): step[name] for name in outputs if name != OUTPUT_NAME}
-        steps.append(step)
-    return steps
+def _levels_from_signed(picture: npt.NDArray[Any]) -> Levels:
+    """(T, 3, 4H, 4W) in [-1, 1] to (T, 4H, 4W, 3) uint8, rounded to nearest."""
+    levels = (picture * LEVELS + LEVELS + 0.5).clip(0, 255.5)
+    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1).astype(np.uint8))
 
 
-def _distance(expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
-    if expected.shape != found.shape:
-        raise ParityError(
-            f"the exported graph gives shape {found.shape}, the network {expected.shape}"
-        )
-    difference = np.abs(expected.astype(np.float64) - found.astype(np.float64))
-    largest = float(difference.max())
-    return largest if math.isfinite(largest) else math.inf
+def _signed_from_packed(packed: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    """Levels plus one half, packed, to (T, 3, 4H, 4W) in [-1, 1]."""
+    unpacked = unpack_frames(torch.from_numpy(packed), factor).numpy()
+    signed: npt.NDArray[Any] = (unpacked - (LEVELS + 0.5)) / LEVELS
+    return signed
+
+
+def _levels(difference: float) -> int:
+    return math.ceil(min(difference, 255))
+
+
+def _distance(expected: Iterable[npt.NDArray[Any]], found: Iterable[npt.NDArray[Any]]) -> float:
+    """Largest difference over frames; infinite where anything is not finite."""
+    largest = 0.0
+    for truth, tensor in zip(expected, found, strict=True):
+        if truth.shape != tensor.shape:
+            raise ParityError(
+                f"the exported graph gives shape {tensor.shape}, the network {truth.shape}"
+            )
+        difference = float(np.abs(truth.astype(np.float64) - tensor.astype(np.float64)).max())
+        if not math.isfinite(difference):
+            return math.inf
+        largest = max(largest, difference)
+    return largest

@@ -10,13 +10,14 @@ from ..config import nearest
 from ..errors import BackendUnavailableError, ConfigError
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .session import ClipSession, Session, StreamSession
+from .variant_choice import VariantChoice, choose_variant
 from .windows import ClipProcessor
 
 BACKENDS = ("ort-cpu",)
 """Backends of this version, best first."""
 
-DEFAULT_VARIANT = {"ort-cpu": "fp32-onnx"}
-"""Variant each backend runs when none is asked for."""
+VARIANTS = {"ort-cpu": ("fp32-onnx", "int8-ort")}
+"""Variants each backend can run, the most precise first; see `choose_variant`."""
 
 
 def create_session(
@@ -32,7 +33,8 @@ def create_session(
     Args:
         bundle: An opened bundle.
         backend: One of `BACKENDS`, or `auto` for the best present.
-        variant: A variant's id; None takes the backend's default.
+        variant: A variant's id; None takes the one that is faster on this machine, and the
+            session's `variant_reason` says why.
         tile: Largest side in input pixels of what the network is given at once; None for whole
             frames. See `adcvsr.runtime.tiles`.
         threads: Threads of a CPU backend; 0 for all processors.
@@ -51,12 +53,22 @@ def create_session(
         raise BackendUnavailableError(
             f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
         )
-    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
+    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime, usable_processors
 
-    import_onnxruntime()
+    engine = f"{chosen} {import_onnxruntime().__version__}"
+    choice = VariantChoice(variant or VARIANTS[chosen][0], "")
+    if variant is None and bundle.kind == "stream":
+        choice = choose_variant(
+            bundle,
+            VARIANTS[chosen],
+            engine=engine,
+            threads=threads or usable_processors(),
+            open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+        )
     kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
-    chosen_variant = bundle.variant(variant or DEFAULT_VARIANT[chosen])
-    return kind(bundle, chosen_variant, tile=tile, threads=threads)
+    session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
+    session.variant_reason = choice.reason
+    return session
 
 
 def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:

@@ -12,6 +12,7 @@ from ..bundle import Bundle
 from ..bundle_schema import TensorSpec, Variant
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
+from .ort_precision import products_saturate
 from .session import ClipSession, Frame, StreamSession
 
 DYNAMIC_BLOCKS = "4"
@@ -147,7 +148,7 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
     Raises:
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
-        BundleError: The file is missing or altered.
+        BundleError: The file is missing or altered; see `Bundle.graph`.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
@@ -156,15 +157,17 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
+    if products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    graph = bundle.read(file)
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own untyped exceptions
-        raise BackendUnavailableError(
-            f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
-            f"'{bundle.name}': {error}"
-        ) from error
+    with bundle.graph(variant, file) as graph:
+        try:
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own untyped exceptions
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
+                f"'{bundle.name}': {error}"
+            ) from error
 
 
 def require_interface(

@@ -47,6 +47,8 @@ class Session(ABC):
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         self.bundle = bundle
         self.variant = variant
+        self.variant_reason = ""
+        """Why this variant, where it was chosen among several."""
         self.tiling = Tiling(tile, bundle.size_multiple, spatial_radius(bundle.config))
         self.layout: TileLayout | None = None
         """Tiles of the latest frame's size; None before the first."""

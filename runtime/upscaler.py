@@ -100,7 +100,7 @@ class Upscaler:
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
                 f"bundle '{self.bundle.name}' is untrained: its output is no picture; "
-                "it is for speed and build work (allow_untrained=True runs it all the same)"
+                "it is for speed and build work; --allow-untrained (allow_untrained=True) runs it"
             )
         self._threads = StageThreads()
         self.session: Session = create_session(
@@ -228,6 +228,8 @@ class Upscaler:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
         if reader.damaged_frames:
             notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
+        if self.session.variant_reason:
+            notes.insert(0, f"variant {self.session.variant.id}: {self.session.variant_reason}")
         width, height = reader.info.width, reader.info.height
         return UpscaleReport(
             input=str(reader.path),

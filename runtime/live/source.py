@@ -27,7 +27,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import SDR_BT709, Colours, rgb_from_frame
 from ...config import nearest
-from ...cuts import Small, small_luma
+from ...scene_cuts import Small, small_luma
 from ...errors import ConfigError
 from .address import Address
 

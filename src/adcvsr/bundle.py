@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
-import zlib
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .bundle_files import MANIFEST, check_member_name, read_blocks
 from .bundle_schema import (
     COLOUR_MATCHES,
     SCHEMA_VERSION,
@@ -33,8 +34,8 @@ from .bundle_schema import (
 )
 from .config import SCALE, AdcVsrConfig, nearest
 from .errors import AdcVsrError, BundleError, BundleNotFoundError
+from .onnx_locations import external_locations
 
-MANIFEST = "manifest.json"
 MANIFEST_LIMIT_BYTES = 4 << 20
 """A manifest is kilobytes; more is damage or an attack."""
 
@@ -100,7 +101,7 @@ class Bundle:
         self._check_values()
         self.bytes = 0
         for name, entry in manifest["files"].items():
-            _check_member_name(self.path, name)
+            check_member_name(self.path, name)
             self.bytes += int(entry["bytes"])
 
     def _check_values(self) -> None:
@@ -119,6 +120,8 @@ class Bundle:
                 raise ValueError(f"state_dtype '{variant.state_dtype}'")
             if (variant.decoder_file is not None) != (self.kind == "clip"):
                 raise ValueError(f"variant '{variant.id}' does not fit kind '{self.kind}'")
+            if any(PurePosixPath(name).name != name for name in variant.data_files):
+                raise ValueError(f"variant '{variant.id}' has weights in {variant.data_files}")
 
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
@@ -139,6 +142,83 @@ class Bundle:
         Raises:
             BundleError: The file is not listed, missing, of another size or altered.
         """
+        return b"".join(self._checked_blocks(name))
+
+    def verify_files(self) -> None:
+        """Read and check every file of the bundle, in bounded memory.
+
+        Raises:
+            BundleError: See `read`.
+        """
+        for name in self.manifest["files"]:
+            self.verify_file(name)
+
+    def verify_file(self, name: str) -> None:
+        """Read and check one file, in bounded memory.
+
+        Raises:
+            BundleError: See `read`.
+        """
+        for _ in self._checked_blocks(name):
+            pass
+
+    @contextmanager
+    def graph(self, variant: Variant, file: str) -> Iterator[bytes | Path]:
+        """Give one of a variant's graphs to an inference engine, checked.
+
+        Args:
+            variant: Of this bundle.
+            file: Its `file` or `decoder_file`.
+
+        Yields:
+            The ONNX file's bytes; or its path where weights lie beside it. A single-file bundle's
+            are unpacked into a temporary folder (in $TMPDIR), which goes when the context ends;
+            what an engine has mapped stays. Files of a directory that change between this check and
+            the engine's reading are not noticed.
+
+        Raises:
+            BundleError: See `read`; also when the graph refers to a file that the variant does not
+                list, or there is no room to unpack.
+        """
+        graph = self.read(file)
+        try:
+            locations = external_locations(graph)
+        except ValueError as error:
+            raise BundleError(f"'{self.path}': '{file}' is no ONNX file: {error}") from error
+        foreign = sorted(locations - set(variant.data_files))
+        if foreign:
+            raise BundleError(
+                f"'{self.path}': '{file}' wants weights from '{foreign[0]}', which is not among "
+                f"the data files of variant '{variant.id}'"
+            )
+        if not locations:
+            yield graph
+        elif self.path.is_dir():
+            for name in locations:
+                self.verify_file(name)
+            yield self.path / file
+        else:
+            del graph
+            with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
+                for name in (file, *sorted(locations)):
+                    self._unpack(name, Path(folder) / PurePosixPath(name).name)
+                yield Path(folder) / PurePosixPath(file).name
+
+    def _unpack(self, name: str, target: Path) -> None:
+        try:
+            with target.open("wb") as file:
+                for block in self._checked_blocks(name):
+                    file.write(block)
+        except OSError as error:
+            if isinstance(error, AdcVsrError):
+                raise
+            raise BundleError(
+                f"'{self.path}': cannot unpack '{name}' to '{target}': {error}; set TMPDIR to a "
+                "folder with room, or use the bundle as a directory"
+            ) from error
+
+    def _checked_blocks(self, name: str) -> Iterator[bytes]:
+        """A listed file in blocks; the last one comes only if size and SHA-256 are right."""
         entry = self.manifest["files"].get(name)
         if entry is None:
             raise BundleError(f"'{self.path}': '{name}' is not listed in the manifest")
@@ -147,26 +227,21 @@ class Bundle:
             raise BundleError(
                 f"'{self.path}': '{name}' declares {size} bytes, more than {FILE_LIMIT_BYTES}"
             )
-        data = self._read_member(name, limit=size)
-        digest = hashlib.sha256(data).hexdigest()
-        if len(data) != size or digest != entry["sha256"]:
+        digest, length, held = hashlib.sha256(), 0, b""
+        for block in read_blocks(self.path, name, limit=size):
+            digest.update(block)
+            length += len(block)
+            yield held
+            held = block
+        if length != size or digest.hexdigest() != entry["sha256"]:
             raise BundleError(
-                f"'{self.path}': '{name}' was changed after the bundle was written "
-                f"(sha256 {digest[:12]}…, expected {str(entry['sha256'])[:12]}…); get it again"
+                f"'{self.path}': '{name}' was changed after the bundle was written (sha256 "
+                f"{digest.hexdigest()[:12]}…, expected {str(entry['sha256'])[:12]}…); get it again"
             )
-        return data
-
-    def verify_files(self) -> None:
-        """Read and check every file of the bundle.
-
-        Raises:
-            BundleError: See `read`.
-        """
-        for name in self.manifest["files"]:
-            self.read(name)
+        yield held
 
     def _read_manifest(self) -> dict[str, Any]:
-        raw = self._read_member(MANIFEST, limit=MANIFEST_LIMIT_BYTES)
+        raw = b"".join(read_blocks(self.path, MANIFEST, limit=MANIFEST_LIMIT_BYTES))
         try:
             manifest = json.loads(raw)
             schema = manifest["schema"]
@@ -181,28 +256,6 @@ class Bundle:
             return upgrade_manifest(dict(manifest))
         except (KeyError, TypeError) as error:
             raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
-
-    def _read_member(self, name: str, *, limit: int) -> bytes:
-        """Read a file of the directory or zip, at most `limit` bytes of it."""
-        _check_member_name(self.path, name)
-        try:
-            if self.path.is_dir():
-                with (self.path / name).open("rb") as file:
-                    data = file.read(limit + 1)
-            else:
-                with zipfile.ZipFile(self.path) as archive, archive.open(name) as member:
-                    data = member.read(limit + 1)
-        except (FileNotFoundError, KeyError) as error:
-            raise BundleError(
-                f"'{self.path}' is not a bundle: it has no '{name}'"
-                if name == MANIFEST
-                else f"'{self.path}': '{name}' is listed in the manifest but missing"
-            ) from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-            raise BundleError(f"'{self.path}' cannot be read as a bundle: {error}") from error
-        if len(data) > limit:
-            raise BundleError(f"'{self.path}': '{name}' is longer than the {limit} bytes expected")
-        return data
 
 
 def open_bundle(name_or_path: str | Path) -> Bundle:
@@ -269,14 +322,3 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "variants": sorted(bundle.variants),
         "bytes": bundle.bytes,
     }
-
-
-def _check_member_name(path: Path, name: str) -> None:
-    """Refuse names that leave the bundle.
-
-    Raises:
-        BundleError: The name is absolute, has `..`, or is not a plain relative path.
-    """
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:
-        raise BundleError(f"'{path}': the manifest names '{name}', which leaves the bundle")

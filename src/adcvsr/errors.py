@@ -21,6 +21,8 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
     |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
+    |-- CalibrationError         a calibration set that cannot be made, is damaged or does not fit
+    |-- QuantizationError        a precision variant that cannot be made, or not as its recipe says
     `-- ParityError              an exported graph does not match the network
 """
 
@@ -97,6 +99,14 @@ class TrainingDivergedError(AdcVsrError, ArithmeticError):
 
 class TeacherCacheError(AdcVsrError, ValueError):
     """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
+
+
+class CalibrationError(AdcVsrError, ValueError):
+    """A calibration set cannot be made of these clips, is damaged, or is of another network."""
+
+
+class QuantizationError(AdcVsrError, RuntimeError):
+    """A variant cannot be made, or less of it runs in its precision than its recipe expects."""
 
 
 class ParityError(AdcVsrError, AssertionError):

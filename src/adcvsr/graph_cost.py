@@ -144,7 +144,7 @@ def count_cost(
         NodeCost(
             name=node.name,
             op_type=node.op_type,
-            multiply_adds=_multiply_adds(node, types),
+            multiply_adds=multiply_adds_of(node, types),
             read_bytes=stored_bytes(node.input, weight=False),
             written_bytes=sum(types[name].bytes for name in node.output if name),
             weight_bytes=stored_bytes(node.input, weight=True),
@@ -177,7 +177,7 @@ def _stored_sources(graph: onnx.GraphProto) -> dict[str, str]:
     }
 
 
-def _multiply_adds(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> int:
+def multiply_adds_of(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> int:
     """Multiply-adds of a convolution or matrix product: outputs times products summed for each."""
     if node.op_type == "Conv":
         return types[node.output[0]].elements * math.prod(types[node.input[1]].shape[1:])

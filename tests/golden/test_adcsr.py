@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from adcvsr.config import PRESETS
+from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.model import AdcVsr
+from adcvsr.model.colour_match import match_colours
+from published_files import published_key
 
+STILL = dataclasses.replace(PRESETS["paper"], temporal_sites=())
+SMALL = dataclasses.replace(
+    STILL, widths=(12, 24, 48, 48), attention_heads=(1, 2, 4, 4), decoder_widths=(4, 8, 16, 256)
+)
+"""Every part of the published network, thin; the link has 256 channels as there."""
 
-def published_key(key: str) -> str:
-    """Name of a tensor in AdcSR's checkpoints."""
-    if key.startswith("unet."):
-        return key.replace("unet.", "body.1.", 1)
-    return key.replace("decoder.mid_block.", "body.2.", 1)
+MAX_ERROR, MEAN_ERROR = 5e-3, 5e-4
 
 
 def value_by_rule(key: str, shape: torch.Size) -> np.ndarray:
@@ -31,6 +34,28 @@ def value_by_rule(key: str, shape: torch.Size) -> np.ndarray:
     return draw / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
 
 
+def network_by_rule(config: AdcVsrConfig) -> AdcVsr:
+    with torch.device("meta"):
+        network = AdcVsr(config)
+    network = network.to_empty(device="cpu").eval()
+    for key, tensor in network.state_dict().items():
+        tensor.copy_(torch.from_numpy(value_by_rule(published_key(key), tensor.shape)))
+    return network
+
+
+def assert_reproduced(config: AdcVsrConfig, path: Path) -> None:
+    """Raw output and output matched to the input's colours, both as stored."""
+    with np.load(path) as golden:
+        low = torch.from_numpy(golden["lr"])  # (1, 3, H, W)
+        raw, matched = (golden[key].astype(np.float32) for key in ("sr", "sr_matched"))
+    found = network_by_rule(config)(low[None])[0][0]
+    for output, expected in ((found, raw), (match_colours(found, low), matched)):
+        difference = np.abs(output.numpy() - expected)
+        assert difference.max() < MAX_ERROR
+        assert difference.mean() < MEAN_ERROR
+    assert np.abs(raw - matched).max() > 10 * MAX_ERROR  # the match does something
+
+
 @pytest.mark.slow
 @pytest.mark.golden
 @torch.no_grad()
@@ -39,14 +64,11 @@ def test_the_published_network(data: Path) -> None:
     vectors = data.parent / "golden" / "adcsr_64x64.npz"
     if not vectors.is_file():
         pytest.skip(f"no golden vectors at '{vectors}'")
-    with torch.device("meta"):
-        network = AdcVsr(dataclasses.replace(PRESETS["paper"], temporal_sites=()))
-    network = network.to_empty(device="cpu").eval()
-    for key, tensor in network.state_dict().items():
-        tensor.copy_(torch.from_numpy(value_by_rule(published_key(key), tensor.shape)))
-    with np.load(vectors) as golden:
-        clip = torch.from_numpy(golden["lr"])[None]  # (1, T=1, 3, 64, 64)
-        expected = golden["sr"].astype(np.float32)
-    difference = np.abs(network(clip)[0][0].numpy() - expected)
-    assert difference.max() < 5e-3
-    assert difference.mean() < 5e-4
+    assert_reproduced(STILL, vectors)
+
+
+@pytest.mark.golden
+@torch.no_grad()
+def test_a_thin_one_in_every_run() -> None:
+    """Vectors of this project's network, written while the published one above held."""
+    assert_reproduced(SMALL, Path(__file__).with_name("adcsr_thin_16x16.npz"))

@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...clips import media_url
 from ...colour import TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
-from ...cuts import Small, score_cut, small_luma
+from ...scene_cuts import Small, score_cut, small_luma
 
 Levels = npt.NDArray[np.uint8]
 
@@ -71,7 +71,7 @@ def read_stretches(
         path: The video.
         stretches: What to read; their frames are filled in.
         max_side_px: Larger frames are reduced to it.
-        cut_threshold: See `cuts.score_cut`.
+        cut_threshold: See `adcvsr.scene_cuts.score_cut`.
 
     Raises:
         av.FFmpegError: The file cannot be read.

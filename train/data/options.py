@@ -70,8 +70,9 @@ class DataOptions:
     """Weight of the unsharp mask (sigma 8, threshold 10) on the truth; RealBasicVSR: 0.5."""
 
     cut_threshold: float = 0.25
-    """Score from which two frames belong to different scenes (`adcvsr.cuts`); 0.25 lies between the
-    largest of steady scenes (0.19) and the smallest of cuts (0.30) in the clips it was set on."""
+    """Score from which two frames belong to different scenes (`adcvsr.scene_cuts`); 0.25 lies
+    between the largest of steady scenes (0.19) and the smallest of cuts (0.30) in the clips it was
+    set on."""
 
     keep_decoded: bool = False
     """Place the segments once instead of anew every epoch, and keep their frames, and the images,

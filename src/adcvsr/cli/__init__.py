@@ -18,13 +18,16 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "calibrate": "Choose the frames a network is quantized by.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
+    "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
+    "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 # Held beside adcvsr.runtime.backends.BACKENDS by a test; importing it here would load the runtime.
@@ -25,3 +27,11 @@ variant_option = click.option(
     "--variant", metavar="ID", help="Variant of the bundle [default: the backend's]."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Read an input size in pixels, `320x180`, as (width, height); an option's `type`."""
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())
+    if match is None:
+        raise click.BadParameter(f"'{text}' is no size; expected WIDTHxHEIGHT, such as 320x180")
+    return int(match[1]), int(match[2])

@@ -7,6 +7,7 @@ import importlib.util
 from ..errors import missing_package
 
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors")
+QUANTIZE_PACKAGES = ("modelopt", "onnx_graphsurgeon", "onnxslim", "polygraphy")
 WEIGHT_PACKAGES = ("torch", "safetensors")
 TRAIN_PACKAGES = ("torch", "accelerate", "safetensors")
 
@@ -18,6 +19,24 @@ def require_export() -> None:
         MissingPackageError: One is not installed.
     """
     _require(EXPORT_PACKAGES, "export", "'adcvsr export'")
+
+
+def require_quantize() -> None:
+    """Check the packages of the extra `quantize`.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(QUANTIZE_PACKAGES, "quantize", "'adcvsr export --fp16'")
+
+
+def require_int8() -> None:
+    """Check the packages that every quantization needs; ModelOpt is checked where it is used.
+
+    Raises:
+        MissingPackageError: One is not installed.
+    """
+    _require(("onnx", "onnxruntime"), "export", "'adcvsr quantize'")
 
 
 def require_train() -> None:
@@ -36,6 +55,15 @@ def require_weights() -> None:
         MissingPackageError: One is not installed.
     """
     _require(WEIGHT_PACKAGES, "export", "'adcvsr import'")
+
+
+def require_degradations() -> None:
+    """Check the package that the degradations of training compute with.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    _require(("torch",), "train", "a degradation other than bicubic")
 
 
 def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:

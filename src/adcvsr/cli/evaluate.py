@@ -14,8 +14,8 @@ from ._progress import frame_progress
 if TYPE_CHECKING:
     from ..calibration.truth import Degrade
 
-DEGRADATIONS = ("bicubic",)
-"""Names `_degradation` knows; held here so that --help imports none of them."""
+DEGRADATIONS = ("bicubic", "camera", "realbasicvsr")
+"""Those of training, by name; held here so that --help imports none of them."""
 
 STDOUT = "-"
 
@@ -82,7 +82,8 @@ def _check_png(
 @click.option(
     "--degradation",
     type=click.Choice(DEGRADATIONS),
-    help="How low-resolution inputs are made of the truth [default: bicubic].",
+    help="How low-resolution inputs are made of the truth, as in training [default: bicubic]; any "
+    "other than bicubic needs torch.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what a degradation draws.")
 @click.option(
@@ -178,7 +179,17 @@ def _note(line: str) -> None:
 
 
 def _degradation(name: str) -> Degrade:
-    """Find what makes the inputs; what training has is imported here, calibration may not."""
-    from ..calibration.truth import reduce_bicubic
+    """Find what makes the inputs; what training has is imported here, calibration may not.
 
-    return {"bicubic": reduce_bicubic}[name]
+    Raises:
+        MissingPackageError: torch is not installed and the degradation needs it.
+    """
+    from ..calibration.truth import reduce_bicubic, whole_clip
+    from ._torch import require_degradations
+
+    if name == DEGRADATIONS[0]:
+        return reduce_bicubic
+    require_degradations()
+    from ..train.degradation import PRESETS, degrade
+
+    return whole_clip(lambda clip, rng: degrade(clip, PRESETS[name], rng))

@@ -89,6 +89,26 @@ class AdcVsr(nn.Module):
                 module.conv2.weight.data.mul_(0.1)
         self.decoder.interpolation_init(self.unet.conv_in, self.config.unshuffle)
 
+    def features(self, frames: Tensor, flow: StateFlow) -> Tensor:
+        """Run the network up to its decoder; only this part couples frames.
+
+        Args:
+            frames: (N*T, 3, H, W) in [-1, 1].
+            flow: T and the carried state.
+
+        Returns:
+            (N*T, `feature_channels`, H/u, W/u) with u the stem's unshuffle factor.
+        """
+        if self.config.unshuffle > 1:
+            frames = F.pixel_unshuffle(frames, self.config.unshuffle)
+        out: Tensor = self.unet(frames, flow)
+        return out
+
+    @property
+    def feature_channels(self) -> int:
+        """C of `features`."""
+        return self.unet.out_channels
+
     def forward_packed(self, frames: Tensor, flow: StateFlow) -> Tensor:
         """Run the network on frames as batch.
 
@@ -99,9 +119,7 @@ class AdcVsr(nn.Module):
         Returns:
             (N*T, 3*s*s, 4H/s, 4W/s) with s the decoder's pack factor, not clamped.
         """
-        if self.config.unshuffle > 1:
-            frames = F.pixel_unshuffle(frames, self.config.unshuffle)
-        out: Tensor = self.decoder(self.unet(frames, flow))
+        out: Tensor = self.decoder(self.features(frames, flow))
         return out
 
     def forward(

@@ -93,9 +93,11 @@ class TemporalConv(nn.Module):
         else:
             reach = self.kernel // 2
             padded = F.pad(frames, (0, 0, 0, 0, 0, 0, reach, reach))
-        out = torch.zeros((), dtype=x.dtype, device=x.device)
-        for offset, tap in enumerate(self.taps):
-            out = out + tap(padded[:, offset : offset + flow.frames].reshape(-1, c, h, w))
+        taken = [
+            tap(padded[:, offset : offset + flow.frames].reshape(-1, c, h, w))
+            for offset, tap in enumerate(self.taps)
+        ]
+        out: Tensor = sum(taken[1:], taken[0])
         return out
 
     def _stream(self, x: Tensor, flow: StateFlow) -> Tensor:

@@ -152,6 +152,8 @@ class UNet(nn.Module):
             )
             channels = wide
 
+        self.out_channels = link_channels or channels
+        """C of the features."""
         if link_channels is not None:
             self.conv_norm_out = group_norm(channels, UNET_EPS)
             self.conv_out = nn.Conv2d(channels, link_channels, 3, padding=1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adcvsr.calibration.report import Report, Request
@@ -17,6 +18,7 @@ from adcvsr.cli.evaluate import DEGRADATIONS, _degradation
 from adcvsr.clips import read_image, write_clip, write_png
 from adcvsr.metrics import METRICS, usable_metrics
 from adcvsr.synthetic import draw_clip
+from adcvsr.train.degradation import PRESETS
 
 
 def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -196,6 +198,18 @@ def test_every_metric_is_in_the_help() -> None:
         assert name in text
 
 
-def test_every_degradation_is_known() -> None:
-    for name in DEGRADATIONS:
-        assert callable(_degradation(name))
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_every_degradation_reduces_and_depends_on_the_draw_alone(name: str) -> None:
+    clip = draw_clip(3, 64, 96)
+    degrade = _degradation(name)
+
+    def low(seed: int) -> np.ndarray:
+        return np.stack(list(degrade(iter(clip), np.random.default_rng(seed))))
+
+    assert low(0).shape == (3, 16, 24, 3)
+    assert np.array_equal(low(0), low(0))
+    assert np.array_equal(low(0), low(1)) == (name == "bicubic")
+
+
+def test_degradations_are_those_of_training() -> None:
+    assert set(DEGRADATIONS) == set(PRESETS)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcvsr.clips import read_clip, write_clip
-from adcvsr.cuts import score_cut
+from adcvsr.scene_cuts import score_cut
 from adcvsr.runtime.live.pattern import (
     MIN_HEIGHT_PX,
     MIN_WIDTH_PX,
@@ -21,7 +21,7 @@ from adcvsr.runtime.live.pattern import (
     write_time,
 )
 from adcvsr.runtime.live.source import open_source
-from adcvsr.runtime.scene_cuts import CUT_THRESHOLD
+from adcvsr.runtime.cut_reset import CUT_THRESHOLD
 from adcvsr.synthetic import draw_clip
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adcvsr.runtime.live.resets import Placed, Reason, ResetPolicy, StreamWatch
 from adcvsr.runtime.live.source import LiveFrame
-from adcvsr.runtime.scene_cuts import CutResetProcessor
+from adcvsr.runtime.cut_reset import CutResetProcessor
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import av
 
-from ..cuts import Small, score_cut, small_luma
+from ..scene_cuts import Small, score_cut, small_luma
 from .processor import FrameProcessor
 from .session import Frame, check_frame
 
 CUT_THRESHOLD = 0.25
-"""Score of `adcvsr.cuts.score_cut` from which two frames are of different scenes. The largest of
+"""Score of `adcvsr.scene_cuts.score_cut` from which two frames are of different scenes. The largest of
 steady scenes was 0.19 and the smallest of cuts 0.30 in the clips it was set on."""
 
 
@@ -34,7 +34,7 @@ class SceneWatch:
         """Look at the next frame; the first one is no cut.
 
         Args:
-            luma: Of `adcvsr.cuts.small_luma`.
+            luma: Of `adcvsr.scene_cuts.small_luma`.
         """
         before, self._before = self._before, luma
         return before is not None and score_cut(before, luma, self.threshold) >= self.threshold

@@ -1,0 +1,72 @@
+"""A calibration set as the inputs of a network's graph, its states recomputed by running it.
+
+Every run starts without a past (cold), goes on with the state of the frame before (warm), and some
+go across a cut, where the state is of another scene. That is what a stream meets.
+
+    for feed in calibration_feeds(bundle, calibration):
+        ...  # {"frame": (1, H, W, 3) uint8, "state_...": (1, C, H/d, W/d) float32}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..bundle import Bundle
+from ..errors import CalibrationError
+from ..runtime.ort_session import import_onnxruntime
+from .calibration_set import CalibrationSet
+
+REFERENCE = "fp32-onnx"
+"""The variant whose states are taken: the one all others are compared with."""
+
+Feed = dict[str, npt.NDArray[Any]]
+
+
+def calibration_feeds(
+    bundle: Bundle, calibration: CalibrationSet, graph: bytes | None = None
+) -> list[Feed]:
+    """Make the inputs of a stream graph for every frame of a set.
+
+    Args:
+        bundle: Of kind `stream`.
+        calibration: Made for its network.
+        graph: ONNX to run in the place of the bundle's reference variant, with the same interface:
+            one whose states are scaled otherwise.
+
+    Returns:
+        One a frame, in order; held in memory, which a set's bounded size allows.
+
+    Raises:
+        CalibrationError: The set does not fit, or the network gives values that are not finite.
+    """
+    calibration.require_fit(bundle)
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    data = graph or bundle.read(bundle.variant(REFERENCE).file)
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    feeds: list[Feed] = []
+    for run in calibration.runs:
+        feeds += _run_feeds(bundle, session, run.frames)
+    return feeds
+
+
+def _run_feeds(bundle: Bundle, session: Any, frames: npt.NDArray[np.uint8]) -> Iterator[Feed]:
+    height, width = frames.shape[1:3]
+    names = [spec.next_name for spec in bundle.state]
+    state: Feed = {s.name: np.zeros(s.shape(height, width), np.float32) for s in bundle.state}
+    for frame in frames:
+        feed: Feed = {bundle.input_name: frame[None], **state}
+        yield feed
+        following = session.run(names, feed) if names else []
+        state = {s.name: tensor for s, tensor in zip(bundle.state, following, strict=True)}
+        for name, tensor in state.items():
+            if not np.isfinite(tensor).all():
+                raise CalibrationError(
+                    f"'{bundle.name}': state '{name}' is not finite on the calibration set; the "
+                    "network itself is at fault"
+                )

@@ -1,0 +1,79 @@
+"""Writing a calibration set: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ..clips import ffmpeg_reason, write_png
+from ..errors import OutputExistsError, OutputNotWritableError
+from .calibration_set import FRAMES, MANIFEST, SHEET, StoredRun, json_bytes, run_name
+from .contact_sheet import draw_contact_sheet
+
+
+def check_set_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse an output that must not be replaced: only a set may be, and only when asked.
+
+    Raises:
+        OutputExistsError: It exists and `overwrite` is off.
+        OutputNotWritableError: It exists and is no set.
+    """
+    if not output.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    if not (output / MANIFEST).is_file() or not (output / FRAMES).is_file():
+        raise OutputNotWritableError(
+            f"output '{output}' is no calibration set and is not replaced; choose another name"
+        )
+
+
+def write_set(output: Path, manifest: dict[str, Any], runs: Sequence[StoredRun]) -> None:
+    """Write beside the output and move it there when it is whole.
+
+    Args:
+        output: The folder; an old set there is replaced.
+        manifest: All but the files' hashes.
+        runs: In the manifest's order.
+
+    Raises:
+        OutputNotWritableError: It cannot be written; an old set stays.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write '{output}': {error.strerror}") from error
+    try:
+        folder = part / "set"
+        folder.mkdir()
+        buffer = io.BytesIO()
+        arrays = {run_name(index): run.frames for index, run in enumerate(runs)}
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        (folder / FRAMES).write_bytes(buffer.getvalue())
+        write_png(folder / SHEET, draw_contact_sheet(runs))
+        files = {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name in (FRAMES, SHEET)
+            for data in [(folder / name).read_bytes()]
+        }
+        (folder / MANIFEST).write_bytes(json_bytes({**manifest, "files": files}))
+        if output.exists():
+            output.rename(part / "replaced")
+        os.replace(folder, output)
+    except (OSError, av.FFmpegError) as error:
+        if (part / "replaced").exists() and not output.exists():
+            (part / "replaced").rename(output)
+        reason = ffmpeg_reason(error)
+        raise OutputNotWritableError(f"cannot write the set '{output}': {reason}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

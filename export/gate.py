@@ -1,0 +1,187 @@
+"""The parity gate: how far a variant is from the FP32 one, and whether that is near enough.
+
+Both run as the runtime would, frame by frame with their own carried state: a long drawn clip for
+drift, and the calibration set's runs for real pictures and cuts.
+
+    report = compare_variants(stage.open(), "int8-ort", recipe.gate, calibration)
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..calibration.calibration_set import CalibrationSet
+from ..calibration.reader import REFERENCE
+from ..clips import Levels
+from ..errors import ParityError
+from ..metrics import psnr
+from ..runtime.backends import create_session
+from ..runtime.session import Session, StreamSession
+from ..synthetic import draw_clip
+from .recipe import Gate
+
+DRAWN_FRAMES = 25
+"""Frames drawn of the long clip, which walks through them to and fro: motion without a cut."""
+
+HEIGHT, WIDTH = 64, 96
+"""Of the drawn clip, made multiples of the network's."""
+
+FP16_ROUNDS = (1, 31)
+"""ONNX Runtime from which QuantizeLinear rounds float16."""
+
+MOST_DB = 100.0
+"""PSNR of equal pictures, for figures that must be finite."""
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """Distances from the FP32 variant. PSNR in dB over RGB levels, the mean over frames."""
+
+    psnr_db: float
+    """Over the drawn clip."""
+
+    calibration_psnr_db: float
+    """Over the calibration set's runs."""
+
+    drift_db: float
+    """PSNR of the first sixth of the drawn clip less that of the last; negative gets better."""
+
+    max_level_error: int
+    """Largest difference of any pixel, in levels."""
+
+    golden_psnr_db: float
+    """Over the bundle's golden clip, against its golden output."""
+
+    frames: int
+    """Of the drawn clip."""
+
+
+def compare_variants(
+    bundle: Bundle, variant: str, gate: Gate, calibration: CalibrationSet
+) -> GateReport:
+    """Measure a variant.
+
+    Args:
+        bundle: With the variant and `fp32-onnx`.
+        variant: Its id.
+        gate: For the number of frames.
+        calibration: The set the variant was made with.
+
+    Raises:
+        BackendUnavailableError: The variant does not load here.
+    """
+    with _open(bundle, REFERENCE) as reference, _open(bundle, variant) as session:
+        drawn = _compare(session, reference, long_clip(bundle, gate.frames))
+        real = [d for run in calibration.runs for d in _compare(session, reference, run.frames)]
+        golden = _compare_golden(session)
+    sixth = max(1, len(drawn) // 6)
+    first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
+    return GateReport(
+        psnr_db=_mean(drawn),
+        calibration_psnr_db=_mean(real),
+        drift_db=round(first - last, 2),
+        max_level_error=max(error for _, error in [*drawn, *real]),
+        golden_psnr_db=_mean(golden),
+        frames=len(drawn),
+    )
+
+
+def why_not_judged(precision: str, high_precision: str, ort_version: str) -> str | None:
+    """Say why ONNX Runtime on this machine cannot tell a variant's figures, or None when it can.
+
+    Args:
+        precision: `int8` or `fp8`.
+        high_precision: Type of the rest of the graph.
+        ort_version: ONNX Runtime's.
+    """
+    if precision == "fp8":
+        return (
+            "ONNX Runtime's CPU kernels do not compute in fp8 as a GPU does, and refuse some fp8 "
+            "graphs; run 'adcvsr verify' on the target"
+        )
+    version = tuple(int(part) for part in ort_version.split(".")[:2])
+    if high_precision == "float16" and version < FP16_ROUNDS:
+        return (
+            f"ONNX Runtime {ort_version} truncates where float16 is quantized (26 dB instead of 36 "
+            "on one graph); 1.31 and later round; upgrade it, or run 'adcvsr verify' on the target"
+        )
+    return None
+
+
+def require_within(report: GateReport, gate: Gate, variant: str) -> None:
+    """Hold figures against limits.
+
+    Raises:
+        ParityError: One is beyond; the message has it and its limit.
+    """
+    limits = (
+        ("PSNR", report.psnr_db, gate.psnr_db),
+        ("PSNR on the calibration set", report.calibration_psnr_db, gate.psnr_db),
+    )
+    for what, found, least in limits:
+        if found < least:
+            raise ParityError(
+                f"{variant} is too far from {REFERENCE}: {what} {found:.1f} dB, at least "
+                f"{least:g} is required; nothing was written. Calibrate on clips nearer to what "
+                "it will meet, or keep nodes float in the recipe"
+            )
+    if report.drift_db > gate.drift_db:
+        raise ParityError(
+            f"{variant} drifts from {REFERENCE}: {report.drift_db:.2f} dB lost over "
+            f"{report.frames} frames, at most {gate.drift_db:g} is allowed; nothing was written"
+        )
+
+
+def to_json(report: GateReport, gate: Gate) -> dict[str, Any]:
+    """Figures and the limits they were held to, for the manifest."""
+    limits = {"least_psnr_db": gate.psnr_db, "most_drift_db": gate.drift_db}
+    return {"judged": True, **asdict(report), **limits, "against": REFERENCE}
+
+
+def long_clip(bundle: Bundle, frames: int) -> Iterator[Levels]:
+    """Yield a drawn clip that goes to and fro, (H, W, 3) uint8 a frame."""
+    multiple = bundle.size_multiple
+    height, width = (side + -side % multiple for side in (HEIGHT, WIDTH))
+    drawn = draw_clip(min(DRAWN_FRAMES, frames), height, width)
+    period = max(1, 2 * (len(drawn) - 1))
+    for index in range(frames):
+        at = index % period
+        yield drawn[min(at, period - at)]
+
+
+def _compare(
+    session: StreamSession, reference: StreamSession, frames: Iterable[Levels]
+) -> list[tuple[float, int]]:
+    """PSNR and largest difference of every frame of one stream."""
+    session.reset()
+    reference.reset()
+    return [_distance(session.infer(frame), reference.infer(frame)) for frame in frames]
+
+
+def _open(bundle: Bundle, variant: str) -> StreamSession:
+    session: Session = create_session(bundle, backend="ort-cpu", variant=variant)
+    assert isinstance(session, StreamSession)  # quantize_bundle refused the others
+    return session
+
+
+def _compare_golden(session: StreamSession) -> list[tuple[float, int]]:
+    bundle = session.bundle
+    session.reset()
+    with np.load(io.BytesIO(bundle.read(bundle.manifest["golden"]["file"]))) as golden:
+        pairs = zip(golden["frames"], golden["upscaled"], strict=True)
+        return [_distance(session.infer(frame), expected) for frame, expected in pairs]
+
+
+def _distance(found: Levels, expected: Levels) -> tuple[float, int]:
+    error = int(np.abs(found.astype(np.int16) - expected).max())
+    return (min(psnr(found, expected), MOST_DB) if error else MOST_DB), error
+
+
+def _mean(values: list[tuple[float, int]]) -> float:
+    return round(float(np.mean([value for value, _ in values])), 2)

@@ -1,0 +1,191 @@
+"""INT8 for ONNX Runtime on CPUs: a stream graph with Q/DQ nodes that become integer kernels.
+
+ONNX Runtime's static quantization places the nodes. What is done around it makes it fast (integer
+ends) and close to the FP32 graph (equalised channels, compensated rounding); docs/quantization.md
+has what each gives.
+
+    model = quantize_int8_ort(bundle, calibration, recipe)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..bundle import Bundle
+from ..calibration.calibration_set import CalibrationSet
+from ..calibration.reader import REFERENCE, Feed, calibration_feeds
+from .equalise import equalise
+from .graph_edit import GraphEdit, sort_nodes
+from .integer_ends import INPUT_ZERO_POINT, EndTensors, drop_float_ends, fold_ends
+from .observe import channel_ranges, least_error_ranges, observe, tie_ranges, widest_ranges
+from .recipe import Recipe
+from .weight_rounding import can_compensate, input_moments, round_weight, weight_scales
+
+MOMENT_FEEDS = 48
+"""Frames the moments of inputs are taken from, spread over the set: they settle long before ranges
+do, and cost most of the time."""
+
+Override = dict[str, list[dict[str, Any]]]
+
+
+def quantize_int8_ort(
+    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe
+) -> onnx.ModelProto:
+    """Quantize a bundle's FP32 stream graph.
+
+    Args:
+        bundle: Of kind `stream`, with the variant `fp32-onnx`.
+        calibration: Made for its network.
+        recipe: With the tool `onnxruntime`.
+
+    Returns:
+        The graph, with the interface of the FP32 one; state may be scaled otherwise a channel.
+
+    Raises:
+        QuantizationError: The graph is not as exported.
+        CalibrationError: The set does not fit.
+    """
+    state = {spec.name: spec.next_name for spec in bundle.state}
+    edit = GraphEdit(onnx.load_model_from_string(bundle.read(bundle.variant(REFERENCE).file)))
+    ends = None
+    if recipe.activations.integer_ends:
+        ends = fold_ends(edit, bundle.input_name, bundle.output_name)
+    tensors = quantized_tensors(edit, recipe)
+    if recipe.activations.equalise:
+        model = edit.finish()
+        feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
+        ranges = channel_ranges(model, _kept_by_relu(edit, tensors), feeds)
+        edit = GraphEdit(model)
+        equalise(edit, state, ranges)
+    model = edit.finish()
+    feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
+    measured = widest_ranges(channel_ranges(model, tensors, feeds))
+    if recipe.activations.calibration == "mse":
+        measured = least_error_ranges(model, measured, feeds)
+    measured = tie_ranges(measured, state)
+    edit = GraphEdit(model)
+    overrides = _round_weights(edit, recipe, feeds)
+    overrides |= _end_overrides(ends)
+    quantized = _place_nodes(edit.finish(), recipe, measured, overrides)
+    if ends is not None:
+        quantized = drop_float_ends(quantized, bundle.input_name, bundle.output_name)
+    quantized.producer_name, quantized.producer_version = "adcvsr", ""
+    del quantized.metadata_props[:]
+    onnx.checker.check_model(quantized, full_check=True)
+    return quantized
+
+
+def quantized_tensors(edit: GraphEdit, recipe: Recipe) -> list[str]:
+    """Tensors that get Q/DQ nodes: what the recipe's nodes read and write, weights left out."""
+    activations = recipe.activations
+    nodes = [
+        node for node in edit.of_type(*activations.op_types) if not activations.keeps(node.name)
+    ]
+    data = 1  # sizes and the like are further inputs, except where an addition has two
+    names = [
+        name
+        for node in nodes
+        for name in [*node.input[: 2 if node.op_type == "Add" else data], *node.output]
+        if name and name not in edit.weights
+    ]
+    return list(dict.fromkeys(names))
+
+
+def _kept_by_relu(edit: GraphEdit, tensors: Sequence[str]) -> list[str]:
+    """Without those a Relu reads alone: its engine node never writes what is below zero."""
+    return [
+        name
+        for name in tensors
+        if not (readers := edit.consumers(name))
+        or any(reader.op_type != "Relu" for reader in readers)
+    ]
+
+
+def _round_weights(edit: GraphEdit, recipe: Recipe, feeds: Sequence[Feed]) -> Override:
+    """Give every convolution's weight its scales, and round it where the recipe says so."""
+    nodes = [n for n in edit.of_type("Conv") if not recipe.activations.keeps(n.name)]
+    moments = _moments(edit, nodes, feeds) if recipe.weights.rounding == "compensated" else {}
+    overrides: Override = {}
+    for node in nodes:
+        name = node.input[1]
+        weight = edit.weights[name]
+        scales = weight_scales(weight)
+        if node.name in moments:
+            edit.set_weight(name, round_weight(weight, scales, moments[node.name]))
+        overrides[name] = [_parameters(scale, 0, np.int8, axis=0) for scale in scales]
+    return overrides
+
+
+def _moments(
+    edit: GraphEdit, nodes: Sequence[onnx.NodeProto], feeds: Sequence[Feed]
+) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    step = -(-len(feeds) // MOMENT_FEEDS)
+    able = [node for node in nodes if can_compensate(node, edit.weights[node.input[1]])]
+    tensors = list(dict.fromkeys(node.input[0] for node in able))
+    sums: dict[str, Any] = {}
+    model = edit.model
+    for found in observe(model, tensors, feeds[::step]):
+        for node in able:
+            weight = edit.weights[node.input[1]]
+            moments = input_moments(node, weight, [found[node.input[0]]])
+            sums[node.name] = sums.get(node.name, 0) + moments
+    return sums
+
+
+def _end_overrides(ends: EndTensors | None) -> Override:
+    """Scales of the pictures: given by what a level is, not measured."""
+    if ends is None:
+        return {}
+    return {
+        ends.picture_in: [_parameters(ends.scale_in, INPUT_ZERO_POINT, np.uint8)],
+        ends.picture_out: [_parameters(1.0, 0, np.uint8)],
+    }
+
+
+def _parameters(
+    scale: float, zero_point: int, kind: type[np.generic], axis: int | None = None
+) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantType
+
+    parameters: dict[str, Any] = {
+        "scale": np.array(scale, np.float32),
+        "zero_point": np.array(zero_point, kind),
+        "quant_type": QuantType.QInt8 if kind is np.int8 else QuantType.QUInt8,
+    }
+    return parameters if axis is None else {"axis": axis, **parameters}
+
+
+def _place_nodes(
+    model: onnx.ModelProto,
+    recipe: Recipe,
+    ranges: Mapping[str, tuple[float, float]],
+    overrides: Override,
+) -> onnx.ModelProto:
+    """Let ONNX Runtime place Q/DQ nodes: uint8 activations, int8 weights, int32 biases."""
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+    data = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ranges.items()
+    }
+    kept = [node.name for node in model.graph.node if recipe.activations.keeps(node.name)]
+    quantizer = QDQQuantizer(
+        onnx.shape_inference.infer_shapes(model),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, data),
+        nodes_to_quantize=[],
+        nodes_to_exclude=kept,
+        op_types_to_quantize=list(recipe.activations.op_types),
+        extra_options={"TensorQuantOverrides": overrides, "ActivationSymmetric": False},
+    )
+    quantized: onnx.ModelProto = quantizer.quantize_model()
+    sort_nodes(quantized.graph)
+    return quantized

@@ -1,0 +1,163 @@
+"""INT8 and FP8 with FP16 for TensorRT, by ModelOpt's ONNX quantization in a process of its own.
+
+Q/DQ nodes and casts say every precision, as TensorRT 11 and TensorRT-RTX build strongly typed
+networks only. State tensors become float16 of the graph's interface.
+
+    model = quantize_modelopt(bundle, calibration, recipe)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..bundle import Bundle
+from ..calibration.calibration_set import CalibrationSet
+from ..calibration.reader import REFERENCE, Feed, calibration_feeds
+from ..errors import QuantizationError, missing_package
+from .graph_edit import GraphEdit, sort_nodes
+from .recipe import Recipe
+
+MOST_FEEDS = 64
+"""Frames ModelOpt calibrates on, spread over the set; `max` needs no more, and each is a run."""
+
+KEEP_FLOAT32_TYPES = (
+    "InstanceNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "Softmax",
+)
+"""Statistics and exponentials overflow or lose precision in FP16."""
+
+LAST_LINES = 3
+"""Of what a failing ModelOpt said, in the error."""
+
+
+def quantize_modelopt(
+    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe
+) -> onnx.ModelProto:
+    """Quantize a bundle's FP32 stream graph.
+
+    Args:
+        bundle: Of kind `stream`, with the variant `fp32-onnx`.
+        calibration: Made for its network.
+        recipe: With the tool `modelopt`.
+
+    Returns:
+        The graph; its state is float16 where the recipe's `high_precision` is.
+
+    Raises:
+        MissingPackageError: ModelOpt is not installed.
+        QuantizationError: ModelOpt failed; what it said is in it.
+        CalibrationError: The set does not fit.
+    """
+    require_modelopt()
+    feeds = calibration_feeds(bundle, calibration)
+    graph = bundle.read(bundle.variant(REFERENCE).file)
+    with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
+        model = _run(Path(folder), graph, feeds[:: -(-len(feeds) // MOST_FEEDS)], recipe)
+    if recipe.high_precision == "float16":
+        state = {spec.name: spec.next_name for spec in bundle.state}
+        model = half_state(model, state)
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version = "adcvsr", ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def require_modelopt() -> None:
+    """Check for what quantizing for TensorRT needs.
+
+    Raises:
+        MissingPackageError: ModelOpt is not installed.
+    """
+    if find_spec("modelopt") is None:
+        raise missing_package("nvidia-modelopt", "quantize", "quantizing for TensorRT")
+
+
+def half_state(model: onnx.ModelProto, state: dict[str, str]) -> onnx.ModelProto:
+    """Make state inputs and outputs float16, and take the casts that did it inside out.
+
+    Args:
+        model: With float32 state.
+        state: Graph output by graph input.
+    """
+    edit = GraphEdit(model)
+    graph = edit.model.graph
+    half, full = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    for value in graph.input:
+        if value.name in state and value.type.tensor_type.elem_type == full:
+            value.type.tensor_type.elem_type = half
+            for node in edit.consumers(value.name):
+                if node.op_type == "Cast" and _cast_to(node) == half:
+                    edit.bypass(node)
+                elif node.op_type != "Shape":
+                    raise QuantizationError(
+                        f"state '{value.name}' is read by '{node.name}' ({node.op_type}) in float32"
+                    )
+    for value in graph.output:
+        if value.name in state.values() and value.type.tensor_type.elem_type == full:
+            cast = edit.producer(value.name)
+            inner = edit.producer(cast.input[0]) if cast is not None else None
+            if cast is None or inner is None or cast.op_type != "Cast":
+                raise QuantizationError(f"state '{value.name}' does not leave through a Cast")
+            value.type.tensor_type.elem_type = half
+            tensor = cast.input[0]
+            graph.node.remove(cast)
+            edit.rename_reads(tensor, value.name)
+            inner.output[list(inner.output).index(tensor)] = value.name
+    return edit.finish()
+
+
+def _cast_to(node: onnx.NodeProto) -> int:
+    return next(int(entry.i) for entry in node.attribute if entry.name == "to")
+
+
+def _run(folder: Path, graph: bytes, feeds: Sequence[Feed], recipe: Recipe) -> onnx.ModelProto:
+    """Hand a job to the worker and read what it made."""
+    (folder / "feeds").mkdir()
+    for index, feed in enumerate(feeds):
+        np.savez(folder / "feeds" / f"{index:05d}.npz", allow_pickle=False, **feed)
+    (folder / "graph.onnx").write_bytes(graph)
+    model = onnx.load_model_from_string(graph)
+    job: dict[str, Any] = {
+        "graph": str(folder / "graph.onnx"),
+        "feeds": str(folder / "feeds"),
+        "output": str(folder / "quantized.onnx"),
+        "precision": recipe.precision,
+        "calibration": recipe.activations.calibration,
+        "op_types": list(recipe.activations.op_types),
+        "keep_float32_types": list(KEEP_FLOAT32_TYPES),
+        "exclude": [
+            re.escape(node.name) for node in model.graph.node if recipe.activations.keeps(node.name)
+        ],
+        "high_precision": recipe.high_precision,
+        "opset": next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    done = subprocess.run(
+        [sys.executable, "-m", "adcvsr.export.modelopt_worker", str(folder / "job.json")],
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        cwd=folder,  # ModelOpt leaves files where it runs
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = folder / "quantized.onnx"
+    if done.returncode or not output.is_file():
+        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-LAST_LINES:])
+        raise QuantizationError(f"ModelOpt failed on recipe '{recipe.name}': {said}")
+    quantized = onnx.load(output)
+    sort_nodes(quantized.graph)
+    return quantized

@@ -1,0 +1,147 @@
+"""What flows through a graph on calibration inputs: the range of each channel of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ..calibration.reader import Feed
+from ..errors import QuantizationError
+from ..runtime.ort_session import import_onnxruntime
+
+Floats = npt.NDArray[np.float32]
+Range = tuple[float, float]
+ChannelRange = tuple[Floats, Floats]
+
+BINS = 2048
+"""Of the histograms that ranges are searched on."""
+
+SHARES = tuple(np.linspace(0.2, 1.0, 41))
+"""Of a tensor's extremes, tried as its range."""
+
+
+def observe(
+    model: onnx.ModelProto, tensors: Sequence[str], feeds: Sequence[Feed]
+) -> Iterator[dict[str, Floats]]:
+    """Run a graph and yield some of its tensors, feed by feed.
+
+    Args:
+        model: A float graph; not changed.
+        tensors: Graph inputs, outputs or what flows between them.
+        feeds: Inputs of each run.
+    """
+    given = {value.name for value in model.graph.input}
+    inner = [name for name in tensors if name not in given]
+    session = _session(_with_outputs(model, inner))
+    for feed in feeds:
+        found = dict(zip(inner, session.run(inner, feed) if inner else [], strict=True))
+        yield {name: feed[name] if name in given else found[name] for name in tensors}
+
+
+def channel_ranges(
+    model: onnx.ModelProto, tensors: Sequence[str], feeds: Sequence[Feed]
+) -> dict[str, ChannelRange]:
+    """Measure the lowest and highest value of each channel.
+
+    Args:
+        model: See `observe`.
+        tensors: (1, C, H, W) each.
+        feeds: See `observe`; at least one.
+
+    Returns:
+        (C,) twice by tensor.
+
+    Raises:
+        QuantizationError: A tensor is not finite.
+    """
+    ranges: dict[str, ChannelRange] = {}
+    for found in observe(model, tensors, feeds):
+        for name, values in found.items():
+            if not np.isfinite(values).all():
+                raise QuantizationError(
+                    f"tensor '{name}' is not finite on the calibration set; the network itself is "
+                    "at fault"
+                )
+            axes = (0, *range(2, values.ndim))
+            low, high = values.min(axes), values.max(axes)
+            if name in ranges:
+                low, high = np.minimum(low, ranges[name][0]), np.maximum(high, ranges[name][1])
+            ranges[name] = (low, high)
+    return ranges
+
+
+def widest_ranges(channels: Mapping[str, ChannelRange]) -> dict[str, Range]:
+    """Ranges of whole tensors that hold every value measured."""
+    return {name: (float(low.min()), float(high.max())) for name, (low, high) in channels.items()}
+
+
+def least_error_ranges(
+    model: onnx.ModelProto, widest: Mapping[str, Range], feeds: Sequence[Feed]
+) -> dict[str, Range]:
+    """Ranges of whole tensors with the least squared error in 8 bits: rare extremes are cut off.
+
+    Args:
+        model: See `observe`.
+        widest: By tensor, see `widest_ranges`.
+        feeds: Those `widest` was measured with.
+    """
+    edges = {name: np.linspace(low, high, BINS + 1) for name, (low, high) in widest.items()}
+    counts = {name: np.zeros(BINS) for name in widest}
+    for found in observe(model, list(widest), feeds):
+        for name, values in found.items():
+            low, high = widest[name]
+            if high > low:
+                counts[name] += np.histogram(values, BINS, (low, high))[0]
+    return {name: _least_error(edges[name], counts[name]) for name in widest}
+
+
+def tie_ranges(ranges: dict[str, Range], pairs: Mapping[str, str]) -> dict[str, Range]:
+    """Give pairs of tensors one range: what is written as one is read as the other."""
+    tied = dict(ranges)
+    for first, second in pairs.items():
+        if first in ranges and second in ranges:
+            (low, high), (other_low, other_high) = ranges[first], ranges[second]
+            tied[first] = tied[second] = (min(low, other_low), max(high, other_high))
+    return tied
+
+
+def _least_error(edges: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]) -> Range:
+    """Search shares of the range's two sides, each from its own extreme towards zero."""
+    centres = (edges[:-1] + edges[1:]) / 2
+    low, high = min(edges[0], 0.0), max(edges[-1], 0.0)
+    # Squared error of cutting a side off at each share, and of rounding to what is left.
+    below = [(counts * np.minimum(centres - low * share, 0) ** 2).sum() for share in SHARES]
+    above = [(counts * np.maximum(centres - high * share, 0) ** 2).sum() for share in SHARES]
+    total = counts.sum()
+    errors = [
+        (cut_low + cut_high + total * ((high * b - low * a) / 255) ** 2 / 12, low * a, high * b)
+        for cut_low, a in zip(below, SHARES, strict=True)
+        for cut_high, b in zip(above, SHARES, strict=True)
+    ]
+    _, best_low, best_high = min(errors)
+    return float(best_low), float(best_high)
+
+
+def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    wider = onnx.ModelProto()
+    wider.CopyFrom(model)
+    present = {value.name for value in model.graph.output}
+    wider.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        for name in tensors
+        if name not in present
+    )
+    return wider
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    return ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,231 @@
+"""Recipes: small TOML files that say how a variant is made. The used one is stored in the bundle.
+
+recipe = recipe_for("int8", target="cpu")
+recipe = read_recipe(Path("mine.toml"))
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..config import nearest
+from ..errors import ConfigError, InputNotFoundError, missing_package
+from ..targets import target, why_not
+
+FOLDER = Path(__file__).parent / "recipes"
+
+FORMAT = 1
+
+TOOLS = ("onnxruntime", "modelopt")
+ROUNDINGS = ("compensated", "nearest")
+PRECISIONS = ("int8", "fp8")
+
+FAMILIES = {87: "orin"}
+"""Recipe family by SM; all other GPUs are `rtx`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activations:
+    """What becomes of the tensors between nodes."""
+
+    op_types: tuple[str, ...]
+    """Operators whose inputs and outputs are quantized."""
+
+    keep_float: tuple[str, ...] = ()
+    """Names of nodes that are left alone; `*` and `?` match as in a shell."""
+
+    integer_ends: bool = False
+    """Take the float nodes between uint8 pictures and the network out (`onnxruntime` only)."""
+
+    equalise: bool = False
+    """Bring the channels of a tensor to one range first (`onnxruntime` only)."""
+
+    calibration: str = "max"
+    """How ranges are chosen. `max`: they hold every value. `mse` (`onnxruntime` only): the least
+    squared error, rare extremes cut off. `entropy` (`modelopt` only) clips highlights."""
+
+    def keeps(self, name: str) -> bool:
+        """Whether a node is left alone."""
+        return any(fnmatchcase(name, pattern) for pattern in self.keep_float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How weights are rounded."""
+
+    rounding: str = "nearest"
+    """`nearest`, or `compensated`: see `adcvsr.export.weight_rounding` (`onnxruntime` only)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """Least shares of the graph in the recipe's precision, 0 to 1."""
+
+    convolutions: float = 0.0
+    """Of the convolutions."""
+
+    multiply_adds: float = 0.0
+    """Of the multiply-adds of convolutions and matrix products."""
+
+    weights: float = 0.0
+    """Of the weights' elements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Limits against the FP32 variant; a variant beyond them is not written."""
+
+    psnr_db: float
+    """Least PSNR of the pictures, dB."""
+
+    drift_db: float = 0.5
+    """Largest loss of PSNR from the first sixth of the frames to the last."""
+
+    frames: int = 300
+    """Frames of the drawn clip, with carried state."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe."""
+
+    name: str
+    """The file's name without its ending."""
+
+    text: str
+    """The file, as it is stored in the bundle."""
+
+    variant: str
+    """Id of what it makes, `<precision>-<runtime>`."""
+
+    tool: str
+    """One of `TOOLS`."""
+
+    activations: Activations
+    weights: Weights
+    expect: Expectation
+    gate: Gate
+
+    high_precision: str = "float32"
+    """What the rest of the graph is in: `float32` or `float16` (`modelopt` only)."""
+
+    @property
+    def precision(self) -> str:
+        """`int8` or `fp8`."""
+        return self.variant.split("-", maxsplit=1)[0]
+
+
+def recipe_names() -> list[str]:
+    """Recipes that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def recipe_for(precision: str, target_name: str) -> Recipe:
+    """Choose a packaged recipe.
+
+    Args:
+        precision: `int8` or `fp8`.
+        target_name: A name of `adcvsr targets`; `cpu` is one of them.
+
+    Raises:
+        ConfigError: There is no such target, or it does not run the precision; the reason is given.
+    """
+    device = target(target_name)
+    family = FAMILIES.get(device.sm or 0, "rtx") if device.sm else "cpu"
+    backend = "tensorrt" if device.sm else "ort-cpu"
+    reason = why_not(device.sm, backend, precision)
+    if reason is not None:
+        raise ConfigError(f"no {precision} on {target_name} ({device.device}): {reason}")
+    return read_recipe(FOLDER / f"{precision}-{family}.toml")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        InputNotFoundError: It is not there.
+        ConfigError: It is no TOML, or a value is not known; the nearest known one is named.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise InputNotFoundError(f"no recipe '{path}': {error.strerror}") from error
+    try:
+        return _recipe(path.stem, text, _parse(text))
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise ConfigError(f"recipe '{path}': {error}") from error
+        reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"recipe '{path}': {reason}") from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ImportError as error:
+            raise missing_package("tomli", "export", "reading a recipe") from error
+    values: dict[str, Any] = tomllib.loads(text)
+    return values
+
+
+def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:
+    if values.pop("format") != FORMAT:
+        raise ConfigError(f"format of another version; this adcvsr reads {FORMAT}")
+    recipe = Recipe(
+        name=name,
+        text=text,
+        activations=_section(Activations, values.pop("activations")),
+        weights=_section(Weights, values.pop("weights", {})),
+        expect=_section(Expectation, values.pop("expect", {})),
+        gate=_section(Gate, values.pop("gate")),
+        **_checked(values, {"variant": str, "tool": str, "high_precision": str}),
+    )
+    _require_known("tool", recipe.tool, TOOLS)
+    _require_known("rounding", recipe.weights.rounding, ROUNDINGS)
+    _require_known("precision", recipe.precision, PRECISIONS)
+    _require_known("calibration", recipe.activations.calibration, ("max", "mse", "entropy"))
+    _require_known("high_precision", recipe.high_precision, ("float32", "float16"))
+    return recipe
+
+
+def _section(kind: Any, values: Any) -> Any:
+    """A section as its dataclass; unknown keys and wrong types are errors."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{kind.__name__.lower()} is no section")
+    types = {field.name: _KINDS[str(field.type)] for field in fields(kind)}
+    given = _checked(values, types)
+    for field in fields(kind):
+        if field.default is MISSING and field.name not in given:
+            raise ConfigError(f"'{field.name}' is missing in [{kind.__name__.lower()}]")
+    return kind(**given)
+
+
+_KINDS: dict[str, Any] = {
+    "str": str,
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "tuple[str, ...]": list,
+}
+
+
+def _checked(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in values.items():
+        if key not in types:
+            raise ConfigError(f"unknown key '{key}'{nearest(key, types)}")
+        if not isinstance(value, types[key]):
+            raise ConfigError(f"{key} = {value!r} is of the wrong kind")
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def _require_known(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{what} '{value}'{nearest(value, dict.fromkeys(known))}")

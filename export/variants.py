@@ -1,0 +1,211 @@
+"""Adding a variant to a bundle: other variants untouched, the bundle whole at every moment.
+
+with stage_variant(path) as stage:
+    (stage.folder / "int8-ort.onnx").write_bytes(graph)
+    stage.put("int8-ort", entry, ["int8-ort.onnx"])
+    ...  # the stage is a bundle of its own: replay it, prove it
+    stage.commit()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..bundle import Bundle
+from ..bundle_files import MANIFEST
+from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
+from ..errors import OutputExistsError, OutputNotWritableError
+
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Zip files carry times; a fixed one keeps bytes reproducible."""
+
+
+class Stage:
+    """A bundle's copy beside it, in which a variant is made.
+
+    Args:
+        path: The bundle.
+        folder: Holds its files; a directory bundle's are hard links, so that weights of gigabytes
+            are not copied. New files replace links, never what they point to.
+    """
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path, self.folder = path, folder
+
+    def open(self) -> Bundle:
+        """The stage as a bundle."""
+        return Bundle(self.folder)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the new variant."""
+        part = self.folder / f".{name}.part"
+        part.write_bytes(data)
+        os.replace(part, self.folder / name)
+
+    def put(self, variant_id: str, entry: dict[str, Any], files: Sequence[str]) -> Bundle:
+        """List a variant and its files in the manifest, in the place of one of the same id.
+
+        Args:
+            variant_id: The variant.
+            entry: What the manifest says of it.
+            files: All its files, already written.
+
+        Returns:
+            The stage, opened.
+        """
+        manifest = self._manifest()
+        old = manifest["variants"].pop(variant_id, None)
+        if old is not None:
+            for name in _files_of(old):
+                manifest["files"].pop(name, None)
+        manifest["variants"][variant_id] = {**entry, "files": sorted(files)}
+        manifest["files"] |= {name: _file_entry(self.folder / name) for name in files}
+        listed = {*manifest["files"], MANIFEST}
+        for name in set(_files_of(old or {})) - listed:
+            (self.folder / name).unlink(missing_ok=True)
+        self.write(MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+        return self.open()
+
+    def commit(self) -> Bundle:
+        """Put the stage in the bundle's place.
+
+        Returns:
+            The bundle, opened and every file verified.
+
+        Raises:
+            BundleError: A file is not what the manifest says.
+            OutputNotWritableError: It cannot be moved; the old bundle stays.
+        """
+        self.open().verify_files()
+        try:
+            _swap(self.folder, self.path)
+        except OSError as error:
+            raise OutputNotWritableError(f"cannot write '{self.path}': {error}") from error
+        return Bundle(self.path)
+
+    def _manifest(self) -> Manifest:
+        manifest: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
+        return manifest
+
+
+@contextmanager
+def stage_variant(path: Path) -> Iterator[Stage]:
+    """Make a stage of a bundle; it goes when the context ends, committed or not.
+
+    Args:
+        path: A bundle, directory or zip.
+
+    Raises:
+        BundleError: The bundle is damaged or of an older schema.
+        OutputNotWritableError: Nothing can be written beside it.
+    """
+    bundle = Bundle(path)
+    bundle.verify_files()
+    try:
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.resolve().parent))
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"cannot write beside the bundle '{path}': {error.strerror}; copy it to a folder that "
+            "may be written"
+        ) from error
+    try:
+        folder = part / "bundle"
+        folder.mkdir()
+        _fill(bundle, folder)
+        yield Stage(path, folder)
+    except OSError as error:
+        if isinstance(error, OutputNotWritableError | OutputExistsError):
+            raise
+        raise OutputNotWritableError(f"cannot write the bundle '{path}': {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def require_new(bundle: Bundle, variant_id: str, *, overwrite: bool) -> Variant | None:
+    """Refuse to replace a variant that was not asked to be.
+
+    Raises:
+        OutputExistsError: The bundle has it and `overwrite` is off.
+    """
+    old = bundle.variants.get(variant_id)
+    if old is not None and not overwrite:
+        raise OutputExistsError(
+            f"bundle '{bundle.path}' has a variant '{variant_id}'; pass --overwrite to replace it"
+        )
+    return old
+
+
+def _fill(bundle: Bundle, folder: Path) -> None:
+    """Link or unpack a bundle's files, and write its manifest in the present schema."""
+    if bundle.path.is_dir():
+        # All of it, what the manifest does not list too: it is the user's.
+        shutil.copytree(bundle.path, folder, copy_function=_link, dirs_exist_ok=True)
+    else:
+        with zipfile.ZipFile(bundle.path) as archive:
+            for name in bundle.manifest["files"]:
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as member, target.open("wb") as file:
+                    shutil.copyfileobj(member, file, 1 << 20)
+    manifest = {**bundle.manifest, "schema": SCHEMA_VERSION}
+    part = folder / f".{MANIFEST}.part"
+    part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    os.replace(part, folder / MANIFEST)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
+
+
+def _swap(folder: Path, path: Path) -> None:
+    """Move a stage to the bundle's name; if that fails, the old bundle comes back."""
+    target = folder
+    if not path.is_dir():
+        target = folder.with_suffix(".zip")
+        with zipfile.ZipFile(target, "w") as archive:
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                _add_to_zip(archive, file, file.relative_to(folder).as_posix())
+        os.replace(target, path)
+        return
+    aside = folder.with_name("replaced")
+    path.rename(aside)
+    try:
+        os.replace(target, path)
+    except BaseException:
+        aside.rename(path)
+        raise
+
+
+def _add_to_zip(archive: zipfile.ZipFile, file: Path, name: str) -> None:
+    entry = zipfile.ZipInfo(name, _ZIP_EPOCH)
+    entry.external_attr = 0o644 << 16
+    # Trained weights hardly shrink: deflating gigabytes takes minutes and gains a few per cent.
+    stored = file.suffix == ".data"
+    entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as member:
+        shutil.copyfileobj(source, member, 1 << 20)
+
+
+def _files_of(entry: dict[str, Any]) -> list[str]:
+    """Files a manifest's variant names as its own."""
+    return list(entry.get("files", []))
+
+
+def _file_entry(file: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 24):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "bytes": file.stat().st_size}

@@ -1,0 +1,42 @@
+"""`adcvsr inspect`: what a bundle is, holds and promises."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ._options import json_option, read_size
+
+
+@click.command()
+@click.argument("bundle", metavar="NAME|BUNDLE")
+@click.option(
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    help="Also count what a frame of this size costs, from the graphs; needs the package onnx.",
+)
+@json_option
+def command(bundle: str, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Show a bundle: graphs, tensors, variants with their proof, licences, files.
+
+    Every file is read and held against its hash; a damaged one is named, exit 1.
+    """
+    from ..bundle import open_bundle
+    from ..bundle_text import inspect_bundle, lines
+    from ..errors import BundleError
+
+    opened = open_bundle(bundle)
+    facts = inspect_bundle(opened, size=None if size is None else (size[1], size[0]))
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+    else:
+        for line in lines(facts):
+            click.echo(line)
+    damaged = [name for name, file in facts["files"].items() if not file["intact"]]
+    if damaged:
+        raise BundleError(
+            f"'{opened.path}': {len(damaged)} of {len(facts['files'])} files damaged: "
+            f"{', '.join(damaged)}; get the bundle again"
+        )

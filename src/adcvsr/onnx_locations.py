@@ -1,0 +1,93 @@
+"""Which files outside itself an ONNX file refers to, read without the package `onnx`.
+
+A device has only an inference engine, which follows such references wherever they lead; so a bundle
+looks before it hands a graph on. Only the few fields of ONNX's protobuf that lead to a tensor are
+followed, all else is stepped over.
+
+    external_locations(path.read_bytes())  # {"fp32-onnx.onnx.data"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+MODEL = "ModelProto"
+
+FIELDS: dict[str, dict[int, str]] = {
+    MODEL: {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
+    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+    "NodeProto": {5: "AttributeProto"},
+    "AttributeProto": {
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
+    "TensorProto": {13: "StringStringEntryProto"},
+}
+"""Message fields that lead to a tensor's external data, by number (onnx.proto)."""
+
+ENTRY = "StringStringEntryProto"
+KEY, VALUE = 1, 2
+
+_VARINT, _EIGHT_BYTES, _MESSAGE, _FOUR_BYTES = 0, 1, 2, 5
+
+
+def external_locations(graph: bytes) -> set[str]:
+    """Names of the files a graph's tensors say they are in.
+
+    Args:
+        graph: An ONNX file.
+
+    Raises:
+        ValueError: It is no protobuf message.
+    """
+    found: set[str] = set()
+    pending = [(MODEL, memoryview(graph))]  # a stack, as subgraphs may nest as deep as they like
+    while pending:
+        kind, message = pending.pop()
+        if kind == ENTRY:
+            texts = dict(_messages(message))
+            if bytes(texts.get(KEY, b"")) == b"location":
+                found.add(bytes(texts.get(VALUE, b"")).decode())
+            continue
+        children = FIELDS[kind]
+        pending += [(children[n], part) for n, part in _messages(message) if n in children]
+    return found
+
+
+def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of every length-delimited field."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        wire = tag & 7
+        if wire == _MESSAGE:
+            length, at = _varint(data, at)
+            if at + length > len(data):
+                raise ValueError("a field is longer than its message")
+            yield tag >> 3, data[at : at + length]
+            at += length
+        elif wire == _VARINT:
+            _, at = _varint(data, at)
+        elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
+            at += 8 if wire == _EIGHT_BYTES else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, lowest first, and where it ends."""
+    value = shift = 0
+    while at < len(data) and shift < 64:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number does not end")

@@ -1,0 +1,79 @@
+"""Files as AdcSR publishes them, written with random weights, and the names in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adcvsr.config import AdcVsrConfig
+from adcvsr.model import AdcVsr
+
+LIGHTNING = "pytorch_lightning.callbacks.model_checkpoint"
+
+
+def published_key(key: str) -> str:
+    if key.startswith("unet."):
+        return key.replace("unet.", "body.1.", 1)
+    return key.replace("decoder.mid_block.", "body.2.", 1)
+
+
+def write_adcsr(folder: Path, config: AdcVsrConfig) -> tuple[AdcVsr, Path, Path]:
+    """A network without temporal part, and the two files AdcSR would publish it in."""
+    torch.manual_seed(1)
+    network = AdcVsr(dataclasses.replace(config, temporal_sites=())).eval()
+    weights = network.state_dict()
+    net, tail = {}, {}
+    for key, tensor in weights.items():
+        name = published_key(key)
+        if name.startswith("body."):
+            net[f"module.{name}"] = tensor
+            alias = _alias(name)
+            if alias:
+                net[f"module.{alias}"] = tensor
+        else:
+            tail[key] = tensor
+    torch.save(net, folder / "net_params_200.pkl")
+    middle = {
+        f"decoder.mid_block.{k.split('mid_block.')[1]}": v
+        for k, v in weights.items()
+        if "mid_block" in k and k.startswith("decoder")
+    }
+    width = config.decoder_widths[-1]
+    stem = {"weight": torch.zeros(width, 4, 3, 3), "bias": torch.zeros(width)}
+    half = {"loss.logvar": torch.zeros(1), **{f"decoder.conv_in.{k}": v for k, v in stem.items()}}
+    write_lightning(folder / "halfDecoder.ckpt", {**half, **tail, **middle})
+    return network, folder / "net_params_200.pkl", folder / "halfDecoder.ckpt"
+
+
+def _alias(name: str) -> str | None:
+    """The second name AdcSR's file has for a tensor of the UNet's body."""
+    heads = ["down_blocks.0", "down_blocks.1", "down_blocks.2", "down_blocks.3", "mid_block"]
+    heads += ["up_blocks.0", "up_blocks.1", "up_blocks.2", "up_blocks.3", "conv_norm_out"]
+    for index, head in enumerate([*heads, "", "conv_out"]):
+        if head and name.startswith(f"body.1.{head}."):
+            return f"body.1.body.{index}." + name.removeprefix(f"body.1.{head}.")
+    return None
+
+
+def write_lightning(path: Path, state: dict[str, Tensor]) -> None:
+    """A Lightning checkpoint: written with a class of that package's name in a process of its own,
+    so that this process does not know the class."""
+    raw = path.with_suffix(".raw")
+    torch.save(state, raw)
+    code = f"""
+import sys, types, torch
+for name in ("pytorch_lightning", "pytorch_lightning.callbacks", "{LIGHTNING}"):
+    sys.modules[name] = types.ModuleType(name)
+ModelCheckpoint = type("ModelCheckpoint", (), {{"__module__": "{LIGHTNING}"}})
+sys.modules["{LIGHTNING}"].ModelCheckpoint = ModelCheckpoint
+instance = ModelCheckpoint(); instance.best = 3
+torch.save({{"epoch": 3, "callbacks": {{ModelCheckpoint: {{"best": 1}}, "x": instance}},
+            "state_dict": torch.load({str(raw)!r})}}, {str(path)!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    raw.unlink()

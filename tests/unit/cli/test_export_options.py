@@ -1,0 +1,39 @@
+"""Options of `adcvsr export` that contradict each other are refused before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from adcvsr import bundle_schema
+from adcvsr.cli import export
+
+
+def test_colour_matches_are_those_of_the_schema() -> None:
+    assert export.COLOUR_MATCHES == bundle_schema.COLOUR_MATCHES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either CHECKPOINT or --untrained"),
+        (["c.safetensors", "--untrained", "nano"], "either CHECKPOINT or --untrained"),
+        (["c.safetensors", "--causal"], "--causal goes with --untrained"),
+        (["--untrained", "nano", "--calibration", "a.mp4"], "--calibration goes with --fp16"),
+        (
+            ["--untrained", "nano", "--colour-match", "frame", "--colour-half-life", "3"],
+            "--colour-half-life goes with --colour-match ema",
+        ),
+        (["--untrained", "nano", "--fp16"], "--calibration"),
+        (["--untrained", "nano", "--window", "5"], "is causal and streams"),
+        (["--untrained", "paper", "--window", "5", "--overlap", "5"], "cannot overlap by 5"),
+        (["--untrained", "nao"], "did you mean 'nano'"),
+    ],
+)
+def test_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(export.command, [*arguments, "-o", str(tmp_path / "out")])
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
+    assert list(tmp_path.iterdir()) == []

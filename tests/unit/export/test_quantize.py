@@ -1,0 +1,339 @@
+"""Quantized variants: integer end to end, proven, repeatable; what is not is not written."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from adcvsr.bundle import Bundle, open_bundle
+from adcvsr.calibration.build_set import SetOptions, build_set
+from adcvsr.calibration.calibration_set import CalibrationSet, open_set
+from adcvsr.calibration.reader import calibration_feeds
+from adcvsr.cli import cli
+from adcvsr.cli.quantize import PRECISIONS
+from adcvsr.clips import write_clip
+from adcvsr.errors import (
+    BundleError,
+    CalibrationError,
+    ConfigError,
+    OutputExistsError,
+    ParityError,
+    QuantizationError,
+)
+from adcvsr.export import recipe as recipes
+from adcvsr.export.equalise import equalise
+from adcvsr.export.gate import why_not_judged
+from adcvsr.export.graph_edit import GraphEdit
+from adcvsr.export.integer_ends import fold_ends
+from adcvsr.export.observe import channel_ranges, least_error_ranges, observe, tie_ranges
+from adcvsr.export.quantize import quantize_bundle
+from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
+from adcvsr.export.variants import stage_variant
+from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
+from adcvsr.runtime.backends import create_session
+from adcvsr.synthetic import draw_clip
+
+GATE = "psnr_db = 42.0"
+RECIPE = (recipes.FOLDER / "int8-cpu.toml").read_text().replace("frames = 300", "frames = 24")
+
+
+@pytest.fixture(scope="module")
+def calibration(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> CalibrationSet:
+    folder = tmp_path_factory.mktemp("calibration")
+    write_clip(folder / "clip.mp4", draw_clip(16, 48, 64))
+    options = SetOptions(runs=3, length=4, width=48, height=32)
+    bundle = open_bundle(tiny_bundle)
+    return build_set([folder], folder / "set", bundle, options, report=lambda line: None)
+
+
+@pytest.fixture
+def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+
+
+def write_recipe(folder: Path, **replaced: str) -> Path:
+    text = RECIPE.replace(GATE, "psnr_db = 30.0")
+    for old, new in replaced.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{old} ="))
+        text = text.replace(line, f"{old} = {new}")
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def quantize(path: Path, recipe: Path, calibration: CalibrationSet, **options: bool) -> list[str]:
+    lines: list[str] = []
+    quantize_bundle(path, read_recipe(recipe), calibration, report=lines.append, **options)
+    return lines
+
+
+def digests(path: Path) -> dict[str, str]:
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in path.iterdir()}
+
+
+def test_the_command_adds_a_proven_variant(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    before = digests(bundle_path)
+    old = open_bundle(bundle_path).manifest
+    command = ["quantize", str(bundle_path), "--precision", "int8", "--recipe"]
+    recipe = write_recipe(tmp_path)
+    done = CliRunner().invoke(cli, [*command, str(recipe), "--calibration", str(calibration.path)])
+    assert done.exit_code == 0, done.output
+    assert "100.0% of convolutions, 100.0% of multiply-adds" in done.output
+    assert "fp32-onnx, int8-ort" in done.output
+
+    bundle = open_bundle(bundle_path)
+    bundle.verify_files()
+    entry = bundle.manifest["variants"]["int8-ort"]
+    assert entry["parity"]["judged"]
+    assert entry["parity"]["psnr_db"] > 30
+    assert abs(entry["parity"]["drift_db"]) < 0.5
+    assert entry["calibration"]["digest"] == calibration.digest
+    assert entry["census"] == {
+        "int8": {"nodes": 14, "convolutions": 1.0, "multiply_adds": 1.0, "weights": 1.0}
+    }
+    assert bundle.read(entry["recipe"]["file"]) == recipe.read_bytes()
+    # The variant that was there is as it was.
+    assert bundle.manifest["variants"]["fp32-onnx"] == old["variants"]["fp32-onnx"]
+    after = digests(bundle_path)
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: digest for name, digest in before.items() if name != "manifest.json"
+    }
+
+
+def test_no_float_at_full_resolution(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    quantize(bundle_path, write_recipe(tmp_path), calibration)
+    model = onnx.load(bundle_path / "int8-ort.onnx")
+    readers = [n for n in model.graph.node if "frame" in n.input and n.op_type != "Shape"]
+    producer = next(n for n in model.graph.node if "upscaled" in n.output)
+    assert {node.op_type for node in readers} == {"Transpose"}
+    assert producer.op_type == "Reshape"
+    assert not [n for n in model.graph.node if n.op_type in ("Clip", "Sub")]
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        str(bundle_path / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    kinds = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 14
+    assert "Conv" not in kinds
+    assert "Add" not in kinds
+
+
+def test_the_same_inputs_give_the_same_bytes(
+    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    recipe = write_recipe(tmp_path)
+    paths = [Path(shutil.copytree(tiny_bundle, tmp_path / name / "tiny")) for name in "ab"]
+    for path in paths:
+        quantize(path, recipe, calibration)
+    assert digests(paths[0]) == digests(paths[1])
+
+
+def test_a_single_file_bundle_and_overwriting(
+    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    path = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_bundle))
+    recipe = write_recipe(tmp_path)
+    quantize(path, recipe, calibration)
+    assert sorted(Bundle(path).variants) == ["fp32-onnx", "int8-ort"]
+    once = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="pass --overwrite"):
+        quantize(path, recipe, calibration)
+    quantize(path, recipe, calibration, overwrite=True)
+    assert path.read_bytes() == once
+
+
+def test_what_is_not_proven_is_not_written(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    before = digests(bundle_path)
+    with pytest.raises(ParityError, match="PSNR .* at least 90 is required"):
+        quantize(bundle_path, write_recipe(tmp_path, psnr_db="90.0"), calibration)
+    kept = write_recipe(tmp_path, keep_float='["unet.down_blocks.1.*"]')
+    with pytest.raises(QuantizationError, match=r"expects 100.0%; not in it: unet.down_blocks.1"):
+        quantize(bundle_path, kept, calibration)
+    graph = bundle_path / "fp32-onnx.onnx"
+    raw = graph.read_bytes()
+    graph.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    with pytest.raises(BundleError, match="changed after"):
+        quantize(bundle_path, write_recipe(tmp_path), calibration)
+    after = digests(bundle_path)
+    assert {k: v for k, v in after.items() if k != graph.name} == {
+        k: v for k, v in before.items() if k != graph.name
+    }
+    assert [p.name for p in bundle_path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_refusals_of_the_command(bundle_path: Path, tmp_path: Path) -> None:
+    command = ["quantize", str(bundle_path), "--precision", "fp8"]
+    alone = CliRunner().invoke(cli, command)
+    assert isinstance(alone.exception, CalibrationError)
+    assert "adcvsr calibrate" in str(alone.exception)
+    given = [*command, "--calibration", str(tmp_path), "--target"]
+    orin = CliRunner().invoke(cli, [*given, "orin-nano"])
+    assert isinstance(orin.exception, ConfigError)
+    assert "no fp8 on orin-nano" in str(orin.exception)
+    unknown = CliRunner().invoke(cli, [*given, "orin-nan"])
+    assert "did you mean 'orin-nano'" in str(unknown.exception)
+    assert PRECISIONS == recipes.PRECISIONS
+
+
+def test_recipes_are_read_strictly(tmp_path: Path) -> None:
+    assert recipe_names() == ["fp8-rtx", "int8-cpu", "int8-orin", "int8-rtx"]
+    for name in recipe_names():
+        assert read_recipe(recipes.FOLDER / f"{name}.toml").precision == name.split("-")[0]
+    assert recipe_for("int8", "agx-orin").name == "int8-orin"
+    assert recipe_for("fp8", "thor").name == "fp8-rtx"
+    for old, new, message in (
+        ("equalise", '"yes"', "equalise = 'yes' is of the wrong kind"),
+        ("rounding", '"up"', "rounding 'up'"),
+        ("tool", '"onnxruntme"', "did you mean 'onnxruntime'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_recipe(write_recipe(tmp_path, **{old: new}))
+    path = write_recipe(tmp_path)
+    path.write_text(path.read_text().replace("equalise", "equalize"))
+    with pytest.raises(ConfigError, match="did you mean 'equalise'"):
+        read_recipe(path)
+
+
+def test_equalised_and_folded_graphs_are_the_same_function(
+    tiny_bundle: Path, calibration: CalibrationSet
+) -> None:
+    bundle = open_bundle(tiny_bundle)
+    state = {spec.name: spec.next_name for spec in bundle.state}
+    model = onnx.load(tiny_bundle / "fp32-onnx.onnx")
+    edit = GraphEdit(model)
+    ends = fold_ends(edit, "frame", "upscaled")
+    outputs = [n.output[0] for n in edit.of_type("Conv") if n.name != "decoder.conv_out/Conv"]
+    outputs += list(state)
+    folded = edit.finish()
+    feeds = calibration_feeds(bundle, calibration, folded.SerializeToString())
+    ranges = channel_ranges(folded, outputs, feeds)
+    edit = GraphEdit(folded)
+    factors = equalise(edit, state, ranges)
+    equal = edit.finish()
+    assert set(state) <= set(factors)
+    feeds = calibration_feeds(bundle, calibration, equal.SerializeToString())
+    spans = channel_ranges(equal, list(state), feeds)
+    for low, high in spans.values():
+        widest = np.maximum(-low, high)
+        assert widest.min() > 0.3 * widest.max()
+    # Without rounding and limits, which are uint8's: all but the border is half a level lower.
+    convolution = ends.picture_out
+    original = calibration_feeds(bundle, calibration)
+    pairs = zip(
+        observe(model, [convolution], original[:6]),
+        observe(equal, [convolution], feeds[:6]),
+        strict=True,
+    )
+    for one, other in pairs:
+        difference = one[convolution] - other[convolution] - 0.5
+        assert np.abs(difference[..., 10:-10, 10:-10]).max() < 0.02
+
+
+def test_compensated_rounding_loses_less_on_its_inputs() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(8, 6, 3, 3)).astype(np.float32)
+    mixed = rng.normal(size=(6, 3)) @ rng.normal(size=(3, 40 * 40))  # correlated channels
+    image = mixed.reshape(1, 6, 40, 40).astype(np.float32)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    moments = input_moments(node, weight, [image])
+    scales = weight_scales(weight) * 8  # coarse, so that rounding matters
+    compensated = round_weight(weight, scales, moments)
+    steps = scales[:, None, None, None]
+    nearest = np.round(weight / steps) * steps
+    assert np.allclose(compensated / steps, np.round(compensated / steps), atol=1e-3)
+
+    def loss(rounded: np.ndarray) -> float:
+        error = (rounded - weight).reshape(8, -1).astype(np.float64)
+        return float(np.einsum("oi,ij,oj->", error, moments, error))
+
+    assert loss(compensated) < 0.5 * loss(nearest)
+
+
+def test_ranges_cut_off_what_is_rare() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 1, 1000, 1000)).astype(np.float32)
+    values[0, 0, 0, 0] = 12.0
+    value_info = onnx.helper.make_tensor_value_info
+    shape = [1, 1, "h", "w"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [value_info("x", 1, shape)],
+        [value_info("y", 1, shape)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    ranges = least_error_ranges(model, {"x": (float(values.min()), 12.0)}, [{"x": values}])
+    assert 4 < ranges["x"][1] < 10
+    tied = tie_ranges({"a": (-1.0, 2.0), "b": (-3.0, 1.0)}, {"a": "b"})
+    assert tied == {"a": (-3.0, 2.0), "b": (-3.0, 2.0)}
+
+
+def test_where_this_machine_cannot_judge() -> None:
+    assert why_not_judged("int8", "float32", "1.23.2") is None
+    assert why_not_judged("int8", "float16", "1.31.0") is None
+    assert "truncates" in str(why_not_judged("int8", "float16", "1.30.2"))
+    assert "fp8" in str(why_not_judged("fp8", "float16", "1.32.0"))
+
+
+def test_a_failing_stage_leaves_the_bundle(bundle_path: Path) -> None:
+    before = digests(bundle_path)
+    (bundle_path / "notes.txt").write_text("mine")
+
+    def fail() -> None:
+        with stage_variant(bundle_path) as stage:
+            stage.write("x.onnx", b"x")
+            entry = {"file": "x.onnx", "state_dtype": "float32"}
+            stage.put("int8-ort", entry, ["x.onnx"])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with stage_variant(bundle_path) as stage:
+        stage.write("x.onnx", b"x")
+        stage.put("int8-ort", {"file": "x.onnx", "state_dtype": "float32"}, ["x.onnx"])
+        stage.commit()
+    after = digests(bundle_path)
+    assert after.keys() == {*before, "x.onnx", "notes.txt"}
+    assert Bundle(bundle_path).read("x.onnx") == b"x"
+
+
+@pytest.mark.slow
+def test_int8_for_tensorrt_by_modelopt(tmp_path: Path, data: Path) -> None:
+    """The shipped network: what the recipe keeps is kept, state is half, the bytes repeat."""
+    pytest.importorskip("modelopt", reason="needs ModelOpt")
+    nano = open_bundle("nano")
+    clips = [data / "clips/train/puppy_grass_640x360.mp4"]
+    options = SetOptions(runs=4, length=4, reduce=4, max_frames=60)
+    report = lambda line: None  # noqa: E731
+    calibration = build_set(clips, tmp_path / "set", nano, options, report=report)
+    graphs = []
+    for name in "ab":
+        path = Path(shutil.copytree(nano.path, tmp_path / name))
+        recipe = recipe_for("int8", "orin-nano")
+        quantize_bundle(path, recipe, open_set(calibration.path), report=report)
+        graphs.append((path / "int8-trt.onnx").read_bytes())
+    assert graphs[0] == graphs[1]
+    bundle = open_bundle(tmp_path / "a")
+    entry = bundle.manifest["variants"]["int8-trt"]
+    assert entry["state_dtype"] == "float16"
+    assert entry["census"]["int8"]["nodes"] == 10
+    assert entry["parity"]["psnr_db"] > 38
+    with create_session(bundle, variant="int8-trt") as session:
+        assert session.infer(np.zeros((9, 16, 3), np.uint8)).shape == (36, 64, 3)
+    with pytest.raises(QuantizationError, match="0.0% of convolutions are in fp8"):
+        quantize_bundle(tmp_path / "a", recipe_for("fp8", "rtx-40"), calibration, report=report)

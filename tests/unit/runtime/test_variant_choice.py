@@ -1,0 +1,122 @@
+"""`auto` takes the faster variant, measures once, and says so."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adcvsr.runtime import backends, ort_precision, variant_choice
+from adcvsr.runtime.variant_choice import choose_variant, measure
+
+IDS = ("fp32-onnx", "int8-ort")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, float]]:
+    """Milliseconds to report, one dict a measurement; nothing is timed."""
+    times: list[dict[str, float]] = []
+    monkeypatch.setenv(variant_choice.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(variant_choice, "measure", lambda present, open_variant: times.pop(0))
+    return times
+
+
+def fake_bundle(sha256: str = "a", ids: tuple[str, ...] = IDS) -> Any:
+    variants = {name: SimpleNamespace(file=f"{name}.onnx") for name in ids}
+    files = {f"{name}.onnx": {"sha256": sha256} for name in ids}
+    return SimpleNamespace(name="fake", variants=variants, manifest={"files": files})
+
+
+def choose(bundle: Any, threads: int = 2) -> variant_choice.VariantChoice:
+    def never(name: str) -> Any:
+        raise AssertionError(name)
+
+    return choose_variant(bundle, IDS, engine="ort 1", threads=threads, open_variant=never)
+
+
+def test_the_faster_one_is_taken_and_remembered(measured: list[dict[str, float]]) -> None:
+    measured.append({"fp32-onnx": 30.0, "int8-ort": 20.0})
+    first = choose(fake_bundle())
+    assert first.variant == "int8-ort"
+    assert first.reason == "1.50x the speed of fp32-onnx (measured now)"
+    # Nothing is left to measure with: the second answer is remembered.
+    assert choose(fake_bundle()).reason == "1.50x the speed of fp32-onnx (measured before)"
+    # Other threads and another graph are measured anew.
+    measured.append({"fp32-onnx": 20.0, "int8-ort": 19.0})
+    other = choose(fake_bundle(), threads=1)
+    assert other.variant == "fp32-onnx"
+    assert "not 1.1x faster: int8-ort 1.05x" in other.reason
+    measured.append({"fp32-onnx": 20.0, "int8-ort": 40.0})
+    assert choose(fake_bundle("b")).variant == "fp32-onnx"
+    assert not measured
+
+
+def test_one_variant_needs_no_choice(measured: list[dict[str, float]]) -> None:
+    choice = choose(fake_bundle(ids=("fp32-onnx",)))
+    assert (choice.variant, choice.reason) == ("fp32-onnx", "")
+
+
+def test_damaged_and_unwritable_memory(
+    measured: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured += [{"fp32-onnx": 30.0, "int8-ort": 20.0}] * 3
+    choose(fake_bundle())
+    (file,) = (tmp_path / "cache" / "variants").iterdir()
+    file.write_text("{")
+    assert "measured now" in choose(fake_bundle()).reason
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(variant_choice.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    blocked = choose(fake_bundle())
+    assert blocked.variant == "int8-ort"
+    assert "again next time" in blocked.reason
+
+
+def test_variants_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def open_variant(name: str) -> Any:
+        def infer(frame: np.ndarray) -> np.ndarray:
+            calls.append(name)
+            return frame
+
+        return nullcontext(SimpleNamespace(infer=infer))
+
+    speeds = measure(IDS, open_variant)
+    assert set(speeds) == set(IDS)
+    warm = variant_choice.WARM_UP_RUNS
+    assert calls[2 * warm : 2 * warm + 4] == [*IDS, *IDS]
+    assert len(calls) == 2 * (warm + variant_choice.ROUNDS)
+
+
+def test_a_session_says_why(
+    measured: list[dict[str, float]], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adcvsr.bundle import Bundle
+
+    bundle = Bundle(tiny_bundle)
+    bundle.variants["int8-ort"] = bundle.variants["fp32-onnx"]
+    measured.append({"fp32-onnx": 20.0, "int8-ort": 10.0})
+    session = backends.create_session(bundle)
+    assert session.variant_reason == "2.00x the speed of fp32-onnx (measured now)"
+    assert backends.create_session(bundle, variant="fp32-onnx").variant_reason == ""
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "saturates"),
+    [
+        ("x86_64", "fpu avx2 avx512_vnni", False),
+        ("x86_64", "fpu avx2 avx_vnni", False),
+        ("x86_64", "fpu avx2", True),
+        ("aarch64", "", False),
+    ],
+)
+def test_where_products_saturate(
+    machine: str, flags: str, saturates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort_precision.platform, "machine", lambda: machine)
+    monkeypatch.setattr(ort_precision.Path, "read_text", lambda path: f"flags\t\t: {flags}\n")
+    assert ort_precision.products_saturate() is saturates
