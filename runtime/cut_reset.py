@@ -15,8 +15,8 @@ from .processor import FrameProcessor
 from .session import Frame, check_frame
 
 CUT_THRESHOLD = 0.25
-"""Score of `adcvsr.scene_cuts.score_cut` from which two frames are of different scenes. The largest of
-steady scenes was 0.19 and the smallest of cuts 0.30 in the clips it was set on."""
+"""Score of `adcvsr.scene_cuts.score_cut` from which two frames are of different scenes. The largest
+of steady scenes was 0.19 and the smallest of cuts 0.30 in the clips it was set on."""
 
 
 class SceneWatch:

@@ -408,6 +408,11 @@ def pixel_format(encoder: str, codec: Any) -> str:
 
 
 def find_encoder(name: str) -> Any:
+    """Find a video encoder of FFmpeg.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:

@@ -16,7 +16,9 @@ from typing import Any
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from .backends import create_processor, create_session
+from .cut_reset import CutResetProcessor
 from .pipeline import Pipeline, PipelineResult
+from .processor import FrameProcessor
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
 from .source import FileSource
@@ -53,6 +55,8 @@ class UpscaleReport:
     whole frames, and whether the result is exactly that of whole frames."""
     colour_match: dict[str, Any] | None
     """Mode and half-life in frames; None for none."""
+    scene_cuts: int | None
+    """Cuts at which the network started anew; None where it was not to."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
     damaged_frames: int
@@ -176,6 +180,7 @@ class Upscaler:
         output: str | Path,
         *,
         options: EncodeOptions | None = None,
+        cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpscaleReport:
         """Upscale a video file with everything in it.
@@ -187,6 +192,7 @@ class Upscaler:
             source: Input file.
             output: Output file; the ending chooses the container.
             options: Encoder choices.
+            cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
 
@@ -201,6 +207,9 @@ class Upscaler:
         with result.stages["decode"].threads.claim():
             reader = FileSource(source)
         notes: list[str] = []
+        processor = self._processor
+        if cut_reset and self.bundle.kind == "stream":
+            processor = CutResetProcessor(processor)
         with reader:
             check_output(output, options, source)
             self.reset()
@@ -214,15 +223,20 @@ class Upscaler:
                         progress(done, expected)
 
                 try:
-                    Pipeline(reader, self._processor, sink, result, step).run()
+                    Pipeline(reader, processor, sink, result, step).run()
                 finally:
                     self.reset()
                 sink.finish()
-            notes += self._processor.notes()
-            return self._report(reader, sink, result, [*reader.notes, *notes])
+            notes += processor.notes()
+            return self._report(reader, sink, result, processor, [*reader.notes, *notes])
 
     def _report(
-        self, reader: FileSource, sink: FileSink, result: PipelineResult, notes: list[str]
+        self,
+        reader: FileSource,
+        sink: FileSink,
+        result: PipelineResult,
+        processor: FrameProcessor,
+        notes: list[str],
     ) -> UpscaleReport:
         if reader.damaged_packets:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
@@ -250,7 +264,7 @@ class Upscaler:
                 }
                 for name, times in result.stages.items()
             },
-            **self._processor.facts(),
+            **{"scene_cuts": None, **processor.facts()},
             damaged_packets=reader.damaged_packets,
             damaged_frames=reader.damaged_frames,
             notes=notes,

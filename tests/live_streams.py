@@ -1,4 +1,4 @@
-"""What the tests of live streams share: clips with times in them, a real RTSP server, free ports."""
+"""What tests of live streams share: clips with times in them, a real RTSP server, free ports."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ It runs with the system's Python, which has GStreamer's bindings; a virtual envi
 
     /usr/bin/python3 rtsp_server.py PORT FILE.mp4
 
-`/play` gives the file's H.264 from its start to whoever connects, `/push` takes one stream and gives
-it to those who play it. Prints `ready` when it listens.
+`/play` gives the file's H.264 from its start to whoever connects, `/push` takes a stream. It prints
+`ready` when it listens, and `frame` for every frame that was pushed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ push.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
 def count(factory: object, media: GstRtspServer.RTSPMedia) -> None:
     sink = media.get_element().get_by_name("seen")
     sink.set_property("signal-handoffs", True)
-    sink.connect("handoff", lambda *_: print("frame", flush=True))
+    sink.connect("handoff", lambda *_: print("frame", flush=True)  # noqa: T201)
 
 
 push.connect("media-configure", count)
@@ -43,5 +43,5 @@ for place, factory in (("/play", play), ("/push", push)):
     server.get_mount_points().add_factory(place, factory)
 if not server.attach(None):
     sys.exit(f"cannot listen at port {port}")
-print("ready", flush=True)
+print("ready", flush=True)  # noqa: T201
 GLib.MainLoop().run()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+import itertools
 
 STAGES = ("queue", "infer", "encode", "present")
 """Waiting for the network; conversion to RGB and the network; waiting for the encoder, conversion
@@ -75,7 +76,7 @@ class FrameTimes:
     def stages_ms(self) -> dict[str, float]:
         """Milliseconds of each stage, and of all as `latency`."""
         points = (self.captured, self.taken, self.inferred, self.encoded, self.presented)
-        spans = [1000 * (b - a) for a, b in zip(points, points[1:], strict=False)]
+        spans = [1000 * (b - a) for a, b in itertools.pairwise(points)]
         return dict(zip(STAGES, spans, strict=True)) | {"latency": 1000 * (points[-1] - points[0])}
 
 

@@ -164,12 +164,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "there are /, /pictures, /stats and /metrics")
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Log nothing: addresses hold tokens."""
 
     def _host_is_ours(self) -> bool:
-        """Without a token, only by a name of loopback: else any web page could read the camera
-        through a name of its own that it lets point here (DNS rebinding).
+        """Whether the request came by a name of loopback, or has to show a token anyway.
+
+        Else any web page could read the camera through a name of its own that it lets point here
+        (DNS rebinding).
         """
         if self.server.page.token:
             return True

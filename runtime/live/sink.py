@@ -107,7 +107,7 @@ class VideoSink(ABC):
             OutputNotWritableError: The output is gone.
         """
 
-    def publish(self, record: Mapping[str, Any], metrics: str) -> None:
+    def publish(self, record: Mapping[str, Any], metrics: str) -> None:  # noqa: B027 optional
         """Take the latest figures, for sinks that show them; called about once a second.
 
         Args:
@@ -115,14 +115,14 @@ class VideoSink(ABC):
             metrics: The same as Prometheus text.
         """
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.
 
         Raises:
             OutputNotWritableError: It cannot be finished.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 optional
         """Free everything; what was not finished is thrown away."""
 
     def __enter__(self) -> VideoSink:

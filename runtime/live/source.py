@@ -27,8 +27,8 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import SDR_BT709, Colours, rgb_from_frame
 from ...config import nearest
-from ...scene_cuts import Small, small_luma
 from ...errors import ConfigError
+from ...scene_cuts import Small, small_luma
 from .address import Address
 
 Levels: TypeAlias = "npt.NDArray[np.uint8]"

@@ -97,7 +97,8 @@ class AvSource(VideoSource):
         if isinstance(error, av.error.ExitError):
             reason = f"no video within {self.timeout_s:g} s (?timeout=SECONDS waits longer)"
         raise UnreadableVideoError(
-            f"'{self.address.text}' gives no video: {reason}; is it running and is the address right?"
+            f"'{self.address.text}' gives no video: {reason}; "
+            "is it running and is the address right?"
         ) from error
 
     def _connected(self, connection: int) -> Iterator[LiveFrame]:
@@ -107,7 +108,7 @@ class AvSource(VideoSource):
             clean = False
             for packet in container.demux(stream):
                 for frame in self._decode(stream, packet):
-                    # Before the first keyframe a decoder fills in grey; the network must not see it.
+                    # Before the first keyframe decoders fill in grey: not for the network's eyes.
                     clean = clean or not frame.is_corrupt
                     if frame.is_corrupt:
                         self.drops["damaged"] += 1

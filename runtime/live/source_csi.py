@@ -19,7 +19,7 @@ from typing import IO, ClassVar
 import av
 import numpy as np
 
-from ...colour import MATRIX_BT601, MATRIX_BT709, HD_LINES, Colours
+from ...colour import HD_LINES, MATRIX_BT601, MATRIX_BT709, Colours
 from ...errors import ConfigError, MissingProgramError, UnreadableVideoError
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import ClassVar
 
-
 from ...errors import ConfigError
 from ...synthetic import draw_clip
 from ..spacing import crossfade

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import backend_option, json_option, model_option, variant_option
+from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 
 if TYPE_CHECKING:
     from ..runtime.live.live_run import LiveReport
@@ -37,12 +37,7 @@ if TYPE_CHECKING:
     metavar="S",
     help="End S seconds after the first frame [default: with the source, or Ctrl-C].",
 )
-@click.option(
-    "--cut-reset/--no-cut-reset",
-    default=True,
-    show_default=True,
-    help="Start the network anew at scene cuts.",
-)
+@cut_reset_option
 @click.option(
     "--stall-frames",
     type=click.IntRange(1),
@@ -98,9 +93,9 @@ def command(
 ) -> None:
     """Upscale a live stream four times, at a latency that is stated.
 
-    Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp:// (MPEG-TS),
-    v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and a preview page:
-    http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
+    Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
+    (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
+    the preview page http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
     """
     from ..runtime.live.live_run import LiveOptions, LiveRun
     from ..runtime.sink import EncodeOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..bundle_schema import COLOUR_MATCHES
-from ._options import backend_option, json_option, model_option, variant_option
+from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._progress import frame_progress
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     help="Match mean and contrast to the input: not, each frame by itself, or averaged over the "
     "stream so that brightness does not pump [default: as the bundle says].",
 )
+@cut_reset_option
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -50,6 +51,7 @@ def command(
     variant: str | None,
     tile: int | None,
     colour_match: str | None,
+    cut_reset: bool,
     encoder: str | None,
     preset: str | None,
     crf: int | None,
@@ -83,7 +85,9 @@ def command(
         ) as upscaler,
         frame_progress(source.name) as progress,
     ):
-        report = upscaler.upscale_file(source, output, options=options, progress=progress)
+        report = upscaler.upscale_file(
+            source, output, options=options, cut_reset=cut_reset, progress=progress
+        )
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.clips import read_clip
 from adcvsr.cli import load_command
+from adcvsr.clips import read_clip
 from adcvsr.colour import SDR_BT709
 from adcvsr.errors import (
     ClipNetworkError,

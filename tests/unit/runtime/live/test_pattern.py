@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adcvsr.clips import read_clip, write_clip
-from adcvsr.scene_cuts import score_cut
+from adcvsr.runtime.cut_reset import CUT_THRESHOLD
 from adcvsr.runtime.live.pattern import (
     MIN_HEIGHT_PX,
     MIN_WIDTH_PX,
@@ -21,8 +21,9 @@ from adcvsr.runtime.live.pattern import (
     write_time,
 )
 from adcvsr.runtime.live.source import open_source
-from adcvsr.runtime.cut_reset import CUT_THRESHOLD
+from adcvsr.scene_cuts import score_cut
 from adcvsr.synthetic import draw_clip
+import itertools
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,5 +72,5 @@ def test_the_pattern_moves_and_is_no_cut() -> None:
     lumas = [each.luma() for each in frames]
     assert len(frames) == 40
     assert (frames[0].picture[20:] != frames[-1].picture[20:]).any()  # type: ignore[index]
-    scores = [score_cut(a, b, CUT_THRESHOLD) for a, b in zip(lumas, lumas[1:], strict=False)]
+    scores = [score_cut(a, b, CUT_THRESHOLD) for a, b in itertools.pairwise(lumas)]
     assert max(scores) < CUT_THRESHOLD / 2

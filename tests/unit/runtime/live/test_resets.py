@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adcvsr.runtime.cut_reset import CutResetProcessor
 from adcvsr.runtime.live.resets import Placed, Reason, ResetPolicy, StreamWatch
 from adcvsr.runtime.live.source import LiveFrame
-from adcvsr.runtime.cut_reset import CutResetProcessor
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
+import itertools
 
 STEP = 1 / 25
 
@@ -98,7 +99,7 @@ def test_output_times_only_go_forward(steps: list[tuple[float, float, bool]]) ->
         placed = watch.place(frame(media, wall, connection=connection), STEP)
         times.append(placed.time)
         streams.append(placed.stream)
-    assert all(b > a for a, b in zip(times, times[1:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(times))
     assert streams == sorted(streams)
 
 
@@ -116,7 +117,7 @@ class TestNothingShinesThrough:
             upscaler.reset()
             policy = ResetPolicy()
             for index, picture in enumerate([old, old, *new]):
-                stream = int(reason != "cut" and reason != "size" and index >= 2)
+                stream = int(reason not in {"cut", "size"} and index >= 2)
                 why: Reason | None = reason if stream else None
                 placed = Placed(frame(index * STEP, 0, picture), stream, why, index * STEP)
                 found = policy.reason(placed)
