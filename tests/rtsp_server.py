@@ -32,10 +32,15 @@ push.set_launch("( rtph264depay name=depay0 ! fakesink name=seen silent=false )"
 push.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
 
 
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def count(factory: object, media: GstRtspServer.RTSPMedia) -> None:
     sink = media.get_element().get_by_name("seen")
     sink.set_property("signal-handoffs", True)
-    sink.connect("handoff", lambda *_: print("frame", flush=True)  # noqa: T201)
+    sink.connect("handoff", lambda *_: say("frame"))
 
 
 push.connect("media-configure", count)
@@ -43,5 +48,5 @@ for place, factory in (("/play", play), ("/push", push)):
     server.get_mount_points().add_factory(place, factory)
 if not server.attach(None):
     sys.exit(f"cannot listen at port {port}")
-print("ready", flush=True)  # noqa: T201
+say("ready")
 GLib.MainLoop().run()

@@ -5,13 +5,13 @@ Memory is constant: times go into histograms of fixed width. Thread-safe.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-import itertools
 
 STAGES = ("queue", "infer", "encode", "present")
 """Waiting for the network; conversion to RGB and the network; waiting for the encoder, conversion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from io import BytesIO
 
@@ -23,7 +24,6 @@ from adcvsr.runtime.live.pattern import (
 from adcvsr.runtime.live.source import open_source
 from adcvsr.scene_cuts import score_cut
 from adcvsr.synthetic import draw_clip
-import itertools
 
 
 @settings(max_examples=60, deadline=None)

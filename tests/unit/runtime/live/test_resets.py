@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from adcvsr.runtime.live.resets import Placed, Reason, ResetPolicy, StreamWatch
 from adcvsr.runtime.live.source import LiveFrame
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
-import itertools
 
 STEP = 1 / 25
 
