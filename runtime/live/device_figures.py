@@ -59,7 +59,7 @@ def _quietly(step: Callable[[], Any]) -> None:
 
 
 def _card_figures(nvml: Any, count: int) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for index in range(count):
         with suppress(nvml.NVMLError):
             state = nvml_state(nvml, index)
