@@ -9,6 +9,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import AdcVsrError
 from .accounting import Accounting
+from .notes import Notes
 from .pattern import age_of, read_time, wall_ms
 from .source import open_source
 
@@ -29,7 +30,7 @@ class GlassReader:
         self._source = open_source(address, self._stop)
         self._accounting = accounting
         self._thread = threading.Thread(target=self._read, name="adcvsr-glass")
-        self.notes: list[str] = []
+        self.notes = Notes()
         """Lines worth telling the user."""
         self.unread = 0
         """Pictures whose time could not be read."""
@@ -60,11 +61,9 @@ class GlassReader:
                     self._accounting.picture_seen(age_of(coded, wall_ms()))
         except AdcVsrError as error:
             if not self._stop.is_set():
-                self.notes.append(f"glass to glass is not measured: {error}")
+                self.notes.add(f"glass to glass is not measured: {error}")
 
     def _miss(self) -> None:
         self.unread += 1
         if self.unread == 1:
-            self.notes.append(
-                "pictures came back whose time cannot be read: is the source test://?"
-            )
+            self.notes.add("pictures came back whose time cannot be read: is the source test://?")

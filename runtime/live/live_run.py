@@ -263,9 +263,7 @@ class LiveRun:
         while any(thread.is_alive() for thread in threads):
             try:
                 threads[-1].join(LOOK_S)
-                limit = self.options.duration_s
-                over = limit is not None and self._first is not None
-                if over and self.clock() - self._first >= limit and not self._ending.is_set():
+                if self._is_over() and not self._ending.is_set():
                     ended = "duration"
                     self._ending.set()
                 if (now := self.clock()) - tick >= TICK_S:
@@ -277,6 +275,10 @@ class LiveRun:
                 self._ending.set()
         self._publish(self.record(self.clock() - tick, frames), stats)
         return ended
+
+    def _is_over(self) -> bool:
+        limit, first = self.options.duration_s, self._first
+        return limit is not None and first is not None and self.clock() - first >= limit
 
     def _publish(self, record: dict[str, Any], stats: IO[str] | None) -> None:
         self._latest = record
@@ -350,9 +352,9 @@ class LiveRun:
         return self.source.rate or UNKNOWN_RATE
 
     def _drops(self) -> dict[str, int]:
-        counts = Counter(self._captured.waiting.drops)
-        counts.update(self.source.drops)
-        counts.update(self.sink.drops)
+        counts: Counter[str] = Counter()
+        for drops in (self._captured.waiting.drops, self.source.drops, self.sink.drops):
+            counts.update(dict(drops))  # a copy: other threads count on
         return dict(sorted(counts.items()))
 
     def notes(self) -> list[str]:

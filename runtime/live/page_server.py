@@ -70,7 +70,7 @@ class PageServer:
         self.port: int = self._server.server_address[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="adcvsr-page"
+            target=self._server.serve_forever, args=(0.1,), name="adcvsr-page", daemon=True
         )
         self._thread.start()
 

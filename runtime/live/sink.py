@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeAlias
 from ...colour import Colours
 from ..sink import EncodeOptions
 from .address import Address
+from .notes import Notes
 from .source import Levels, load_class
 
 SINKS = {
@@ -78,7 +79,7 @@ class VideoSink(ABC):
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         self.address = address
         self.encode_options = options
-        self.notes: list[str] = []
+        self.notes = Notes()
         """Lines worth telling the user, in the order they came up."""
         self.drops: Counter[str] = Counter()
         """Frames that were not sent, by reason."""

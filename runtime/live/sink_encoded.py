@@ -52,9 +52,8 @@ class EncodedSink(VideoSink):
 
     def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
         super().__init__(address, options)
-        self.encoder = options.encoder or encoder
-        self._codec = find_encoder(self.encoder)
-        self._pixel_format = pixel_format(self.encoder, self._codec)
+        self.encoder = self._encoder = options.encoder or encoder
+        self._pixel_format = pixel_format(self._encoder, find_encoder(self._encoder))
         self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
@@ -113,10 +112,9 @@ class EncodedSink(VideoSink):
             ConfigError: One was asked for that the encoder lacks.
         """
         options = self.encode_options
-        if self.encoder in ("libx264", "libx265") and options.preset is None:
+        if self._encoder in ("libx264", "libx265") and options.preset is None:
             options = replace(options, preset=LIVE_PRESET)
-        assert self.encoder is not None
-        return encoder_options(self.encoder, options) | LOW_DELAY.get(self.encoder, {})
+        return encoder_options(self._encoder, options) | LOW_DELAY.get(self._encoder, {})
 
     def _begin(self, frame: FinishedFrame) -> None:
         """Open container and encoder for frames like this one, unless they are open."""
@@ -135,10 +133,10 @@ class EncodedSink(VideoSink):
     def _add_stream(self, container: av.container.OutputContainer, frame: FinishedFrame) -> Any:
         rate = frame.rate.limit_denominator(65535)
         try:
-            stream: Any = container.add_stream(self.encoder, rate=rate)
+            stream: Any = container.add_stream(self._encoder, rate=rate)
         except (ValueError, av.FFmpegError) as error:
             raise ConfigError(
-                f"'{self.address.text}' cannot hold video of encoder '{self.encoder}': {error}"
+                f"'{self.address.text}' cannot hold video of encoder '{self._encoder}': {error}"
             ) from error
         if self.size is None:
             height, width = frame.picture.shape[:2]
@@ -163,8 +161,7 @@ class EncodedSink(VideoSink):
             f"frames of {rgb.shape[1]}x{rgb.shape[0]} are scaled to {inner[0]}x{inner[1]}: "
             f"the output stays {width}x{height}"
         )
-        if note not in self.notes:
-            self.notes.append(note)
+        self.notes.add(note, once=True)
         scaled = self._scaler.reformat(
             av.VideoFrame.from_ndarray(rgb, format="rgb24"),
             width=inner[0],

@@ -33,7 +33,7 @@ class RecordingSink(EncodedSink):
     def finish(self) -> None:
         """See `VideoSink`."""
         if self._container is None:
-            self.notes.append(f"no frame came: '{self.path}' is not written")
+            self.notes.add(f"no frame came: '{self.path}' is not written")
             return
         super().finish()
         try:

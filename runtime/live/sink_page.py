@@ -68,7 +68,7 @@ class PageSink(VideoSink):
         self._small, self._big = JpegEncoder(), JpegEncoder()
         self._server = PageServer(host, port or 8080, token, viewers)
         self._closing = threading.Lock()
-        self.notes.append(f"the page: {self._server.url}" + ("?token=..." if token else ""))
+        self.notes.add(f"the page: {self._server.url}" + ("?token=..." if token else ""))
 
     @property
     def port(self) -> int:

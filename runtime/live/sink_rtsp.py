@@ -50,7 +50,7 @@ class RtspSink(EncodedSink):
             self._lost(error)
             return None
         if self._tries:
-            self.notes.append(f"'{self.address.text}' is back after {self._tries} tries")
+            self.notes.add(f"'{self.address.text}' is back after {self._tries} tries")
         self._connected, self._tries = True, 0
         return packets
 
@@ -67,14 +67,14 @@ class RtspSink(EncodedSink):
         try:
             super().finish()
         except OutputNotWritableError as error:
-            self.notes.append(str(error))
+            self.notes.add(str(error))
 
     def _lost(self, error: OutputNotWritableError) -> None:
         if not self._connected:
             raise error
         self.drops["sink"] += 1
         if not self._tries:
-            self.notes.append(str(error))
+            self.notes.add(str(error))
         self.close()
         self._retry_at = time.monotonic() + min(FIRST_WAIT_S * 2**self._tries, LONGEST_WAIT_S)
         self._tries += 1

@@ -14,7 +14,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -30,6 +30,7 @@ from ...config import nearest
 from ...errors import ConfigError
 from ...scene_cuts import Small, small_luma
 from .address import Address
+from .notes import Notes
 
 Levels: TypeAlias = "npt.NDArray[np.uint8]"
 Clock: TypeAlias = "Callable[[], float]"
@@ -106,7 +107,7 @@ class VideoSource(ABC):
         self.address = address
         self.stop = stop
         self.clock = clock
-        self.notes: list[str] = []
+        self.notes = Notes()
         """Lines worth telling the user, in the order they came up."""
         self.reconnects = 0
         """How often the stream was lost and came back."""
@@ -126,8 +127,10 @@ class VideoSource(ABC):
         return None
 
     @abstractmethod
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         """Open, yield frames until the end or until `stop` is set, close.
+
+        Whoever reads ends early with the generator's `close`, in the same thread.
 
         Raises:
             InputNotFoundError: There is no such file or device.

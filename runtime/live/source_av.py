@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -63,7 +63,7 @@ class AvSource(VideoSource):
             av.FFmpegError, OSError: It cannot be connected.
         """
 
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`."""
         connection, waits, seen = 0, 0, False
         while not self.stop.is_set():
@@ -71,7 +71,7 @@ class AvSource(VideoSource):
                 for frame in self._connected(connection):
                     if waits:
                         self.reconnects += 1
-                        self.notes.append(f"'{self.address.text}' is back after {waits} tries")
+                        self.notes.add(f"'{self.address.text}' is back after {waits} tries")
                         waits = 0
                     seen = True
                     yield frame
@@ -85,7 +85,7 @@ class AvSource(VideoSource):
                     return
                 self._require_retry(error, connected=seen)
                 if not waits:
-                    self.notes.append(f"'{self.address.text}' was lost: {ffmpeg_reason(error)}")
+                    self.notes.add(f"'{self.address.text}' was lost: {self._reason(error)}")
                     connection += 1
             self.stop.wait(min(FIRST_WAIT_S * 2**waits, LONGEST_WAIT_S))
             waits += 1
@@ -93,13 +93,15 @@ class AvSource(VideoSource):
     def _require_retry(self, error: Exception, *, connected: bool) -> None:
         if connected and self.reconnecting:
             return
-        reason = ffmpeg_reason(error)
-        if isinstance(error, av.error.ExitError):
-            reason = f"no video within {self.timeout_s:g} s (?timeout=SECONDS waits longer)"
         raise UnreadableVideoError(
-            f"'{self.address.text}' gives no video: {reason}; "
+            f"'{self.address.text}' gives no video: {self._reason(error)}; "
             "is it running and is the address right?"
         ) from error
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, (av.error.ExitError, TimeoutError)):
+            return f"nothing came for {self.timeout_s:g} s (?timeout=SECONDS waits longer)"
+        return ffmpeg_reason(error)
 
     def _connected(self, connection: int) -> Iterator[LiveFrame]:
         """One connection, from opening to closing."""

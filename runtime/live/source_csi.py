@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import IO, ClassVar
@@ -68,7 +68,7 @@ class CsiSource(VideoSource):
         """See `VideoSource`."""
         return self.width, self.height
 
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`."""
         size = self.width * self.height * 3 // 2
         matrix = MATRIX_BT709 if self.height >= HD_LINES else MATRIX_BT601

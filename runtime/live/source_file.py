@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -34,7 +34,7 @@ class PacedFileSource(VideoSource):
         """See `VideoSource`."""
         return self._rate
 
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`; a loop is a seek to the start."""
         while not self.stop.is_set():
             with FileSource(self.path) as reader:
@@ -59,4 +59,5 @@ class PacedFileSource(VideoSource):
             if info.rotation:
                 picture = np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
             yield LiveFrame(picture, seconds, self.clock(), colours=info.colours)
-        self.notes += [note for note in reader.notes if note not in self.notes]
+        for note in reader.notes:
+            self.notes.add(note, once=True)

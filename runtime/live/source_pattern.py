@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from typing import ClassVar
 
@@ -58,7 +58,7 @@ class PatternSource(VideoSource):
         """See `VideoSource`."""
         return self.width, self.height
 
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`."""
         margin = max(self.height // MARGIN_SHARE, 2)
         scene = draw_clip(1, self.height, self.width + 2 * margin + 1)[0]

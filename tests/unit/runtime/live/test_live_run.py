@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from adcvsr.runtime.doctor_host import Host
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, Histogram
 from adcvsr.runtime.live.device_figures import DeviceFigures
 from adcvsr.runtime.live.live_run import LiveOptions, LiveReport, LiveRun
+from adcvsr.runtime.live.notes import MAX_LINES, Notes
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
@@ -109,7 +110,7 @@ def slowly(call: Any, seconds: float) -> Any:
 class SizesSource(VideoSource):
     """Frames of one size and then of another, of one scene."""
 
-    def frames(self) -> Iterator[LiveFrame]:
+    def frames(self) -> Generator[LiveFrame, None, None]:
         index = 0
         for height, width in ((48, 64), (36, 64), (48, 64)):
             for picture in draw_clip(3, height, width):
@@ -154,7 +155,7 @@ def test_interrupting_keeps_the_recording(upscaler: Upscaler, tmp_path: Path) ->
 
 def test_a_source_that_fails_keeps_what_was_recorded(upscaler: Upscaler, tmp_path: Path) -> None:
     class Failing(VideoSource):
-        def frames(self) -> Iterator[LiveFrame]:
+        def frames(self) -> Generator[LiveFrame, None, None]:
             for index, picture in enumerate(draw_clip(4, 48, 64)):
                 yield LiveFrame(picture, index / 25, self.clock())
             raise InputNotFoundError("the camera is gone")
@@ -253,6 +254,16 @@ def test_the_command(make_video: VideoMaker, tmp_path: Path) -> None:
     assert "5 of 5 frames" in result.stdout
     assert "latency p50" in result.stdout
     assert "CPU-ms a frame" in result.stdout
+
+
+def test_lines_for_people_are_bounded() -> None:
+    notes = Notes()
+    for index in range(1000):
+        notes.add(f"line {index}")
+    notes.add("line 1", once=True)
+    assert len(notes) == MAX_LINES
+    assert notes[:2] == ["line 0", "line 1"]
+    assert "left out" in notes[-1]
 
 
 class TestFigures:

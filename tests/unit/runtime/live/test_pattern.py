@@ -41,7 +41,7 @@ def test_any_time_is_read_at_any_size_and_scale(
     assert read_time(picture.repeat(scale, 0).repeat(scale, 1)) == time_ms
 
 
-@pytest.mark.parametrize(("crf", "size"), [(23, (64, 64)), (35, (160, 90)), (40, (320, 180))])
+@pytest.mark.parametrize(("crf", "size"), [(23, (64, 64)), (35, (96, 64)), (40, (160, 90))])
 def test_the_codec_leaves_it(crf: int, size: tuple[int, int]) -> None:
     clip = draw_clip(6, size[1], size[0])
     times = [0, 1, 0xFFFFFFFF, 0x55555555, 123_456_789, 4_000_000_000]

@@ -145,7 +145,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         first(open_source(str(tmp_path / "gone.mp4"), stop))
     with pytest.raises(InputNotFoundError, match="no device '/dev/video99'"):
         first(open_source("v4l2:///dev/video99", stop))
-    with pytest.raises(UnreadableVideoError, match="no video within 0.3 s"):
+    with pytest.raises(UnreadableVideoError, match="nothing came for 0.3 s"):
         first(open_source(f"udp://127.0.0.1:{free_port()}?timeout=0.3", stop))
 
 
