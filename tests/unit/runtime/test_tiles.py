@@ -31,9 +31,9 @@ def distance(found: Levels, expected: Levels) -> int:
 def group_norm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that sees its whole input."""
     pytest.importorskip("torch", reason="making a clip bundle needs torch")
-    from clip_bundle import CONFIG, clip_network, write_clip_bundle
+    from small_bundles import CLIP, random_network, write_clip_bundle
 
-    network = clip_network(dataclasses.replace(CONFIG, name="global", norm="group"))
+    network = random_network(dataclasses.replace(CLIP, name="global", norm="group"))
     for name, parameter in network.named_parameters():
         if name.endswith("conv2.weight"):
             parameter.data *= 10  # back from its small start: the norms shall matter

@@ -53,7 +53,7 @@ def clip() -> Levels:
 
 def whole(clip: Levels) -> Levels:
     """What torch makes of the clip as one."""
-    from clip_bundle import clip_network
+    from small_bundles import clip_network
 
     padded = np.pad(
         clip, ((0, 0), (0, -clip.shape[1] % 4), (0, -clip.shape[2] % 4), (0, 0)), "edge"
