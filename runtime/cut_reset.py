@@ -82,5 +82,5 @@ class CutResetProcessor(FrameProcessor):
 
     def notes(self) -> list[str]:
         """See `FrameProcessor`."""
-        line = f"{self.cuts} scene cuts: the network starts anew at each"
+        line = f"{self.cuts} scene cut{'s' * (self.cuts > 1)}: the network starts anew at each"
         return [*self.inner.notes(), *([line] if self.cuts else [])]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adcvsr.clips import write_clip
 from adcvsr.runtime.cut_reset import CutResetProcessor
 from adcvsr.runtime.live.resets import Placed, Reason, ResetPolicy, StreamWatch
 from adcvsr.runtime.live.source import LiveFrame
@@ -142,3 +143,16 @@ class TestNothingShinesThrough:
             pictures = list(processor.clip(clip))
         assert len(pictures) == 4
         np.testing.assert_array_equal(pictures[2:], fresh)
+
+    @pytest.mark.parametrize(("cut_reset", "expected"), [(True, 1), (False, None)])
+    def test_upscale_file_tells_how_often(
+        self, tmp_path: Path, cut_reset: bool, expected: int | None
+    ) -> None:
+        write_clip(tmp_path / "in.mp4", [*[scene(0)] * 3, *[scene(1)] * 3])
+        with Upscaler("nano", threads=1) as upscaler:
+            report = upscaler.upscale_file(
+                tmp_path / "in.mp4", tmp_path / "out.mp4", cut_reset=cut_reset
+            )
+        assert report.scene_cuts == expected
+        assert report.frames == 6
+        assert any("1 scene cut" in note for note in report.notes) == cut_reset
