@@ -12,23 +12,22 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from fractions import Fraction
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
+from ...errors import ClipNetworkError, OutputNotWritableError
 from ..sink import EncodeOptions
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes, prometheus_text
 from .device_figures import DeviceFigures
-from .frame_queue import Channel, Policy, StoppedError, WaitingFrames
+from .frame_queue import Channel, StoppedError, WaitingFrames
 from .glass import GlassReader
-from .resets import STALL_FRAMES, Placed, ResetPolicy, StreamWatch
+from .live_report import LiveOptions, LiveReport, resident_bytes
+from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink, open_sink
 from .source import VideoSource, open_source
 
@@ -42,86 +41,6 @@ UNKNOWN_RATE = Fraction(30)
 
 FINISHED_WAITING = 1
 """Pictures that wait for the encoder: with more, a slow encoder would make old pictures of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveOptions:
-    """How a live run behaves."""
-
-    policy: Policy = "newest"
-    """`newest`: latency is bounded, frames are dropped; `every`: nothing is, the source waits."""
-
-    max_latency_ms: float | None = None
-    """Frames that cannot be out this long after capture are dropped; None for no limit."""
-
-    duration_s: float | None = None
-    """Seconds from the first frame; None until the source ends or Ctrl-C."""
-
-    cut_reset: bool = True
-    """Whether the network starts anew at scene cuts."""
-
-    stall_frames: int = STALL_FRAMES
-    """Frames missing in the source after which it starts anew."""
-
-    glass: str | None = None
-    """Address where the output can be received again, to read the time in its pictures."""
-
-    stats_path: Path | None = None
-    """File that gets a JSON line a second, appended."""
-
-    def __post_init__(self) -> None:
-        if self.policy == "every" and self.max_latency_ms is not None:
-            raise ConfigError(
-                "a largest latency needs frames to be dropped: use the policy 'newest' with it"
-            )
-
-
-@dataclass(frozen=True)
-class LiveReport:
-    """What a live run did; `to_json` is what `adcvsr live --json` prints."""
-
-    source: str
-    sink: str
-    policy: str
-    max_latency_ms: float | None
-    seconds: float
-    """From the first frame to the last one out."""
-    captured: int
-    """Frames from the source."""
-    presented: int
-    """Frames out."""
-    unfinished: int
-    """Frames that were on their way when an error ended the run."""
-    fps: float
-    """Frames out a second."""
-    drops: dict[str, int]
-    """Frames dropped, by reason: `newer`, `late`, `damaged`, `sink`."""
-    resets: dict[str, int]
-    """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`."""
-    reconnects: int
-    damaged_packets: int
-    ms: dict[str, dict[str, float | None]]
-    """p50, p95, p99 and max of each stage, of `latency` and of `glass`, in milliseconds."""
-    cpu_seconds: float
-    cpu_ms_per_frame: float | None
-    """Of the whole process, every core, by frames out."""
-    rss_bytes: int | None
-    input_size: tuple[int, int] | None
-    output_size: tuple[int, int] | None
-    encoder: str | None
-    backend: str
-    variant: str
-    model: str
-    device: dict[str, float]
-    """Power, temperature and load at the end, where the device tells."""
-    ended: str
-    """`end of source`, `duration` or `interrupted`."""
-    notes: list[str]
-    """What was lost, scaled or odd, one line each."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return asdict(self)
 
 
 class LiveRun:
@@ -395,13 +314,3 @@ class LiveRun:
             ended=ended,
             notes=self.notes(),
         )
-
-
-def resident_bytes() -> int | None:
-    """Memory of this process that is in RAM; None where the system does not tell."""
-    try:
-        text = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    line = next((line for line in text.splitlines() if line.startswith("VmRSS:")), None)
-    return int(line.split()[1]) << 10 if line else None

@@ -10,11 +10,9 @@ import av
 from ...errors import ConfigError, OutputNotWritableError
 from ..sink import EncodeOptions
 from .address import Address
+from .backoff import wait_before_try
 from .sink import Encoded, FinishedFrame
 from .sink_encoded import EncodedSink
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
-"""Between tries to reach a lost server again, doubled from try to try."""
 
 TRANSPORTS = ("tcp", "udp")
 
@@ -76,7 +74,7 @@ class RtspSink(EncodedSink):
         if not self._tries:
             self.notes.add(str(error))
         self.close()
-        self._retry_at = time.monotonic() + min(FIRST_WAIT_S * 2**self._tries, LONGEST_WAIT_S)
+        self._retry_at = time.monotonic() + wait_before_try(self._tries)
         self._tries += 1
 
     def _open(self) -> av.container.OutputContainer:

@@ -16,10 +16,8 @@ from ...clips import ffmpeg_reason
 from ...colour import TRANSFER_HLG, TRANSFER_PQ, colours_of
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
 from .address import Address
+from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
-"""Before the first try to connect again, and before the last ones: doubled from try to try."""
 
 DEFAULT_TIMEOUT_S = 5.0
 """Without a packet for this long, a stream is lost; also how long a run may take to stop."""
@@ -33,8 +31,7 @@ class AvSource(VideoSource):
     """A stream FFmpeg reads.
 
     The first connection must work, so that a mistyped address is an error at once. A stream that is
-    lost later is tried again, first after `FIRST_WAIT_S`, then after twice as long up to
-    `LONGEST_WAIT_S`, until it is back or the run stops.
+    lost later is tried again (`backoff`) until it is back or the run stops.
 
     Args:
         address, stop, clock: See `VideoSource`. Takes the option `timeout` (seconds).
@@ -87,7 +84,7 @@ class AvSource(VideoSource):
                 if not waits:
                     self.notes.add(f"'{self.address.text}' was lost: {self._reason(error)}")
                     connection += 1
-            self.stop.wait(min(FIRST_WAIT_S * 2**waits, LONGEST_WAIT_S))
+            self.stop.wait(wait_before_try(waits))
             waits += 1
 
     def _require_retry(self, error: Exception, *, connected: bool) -> None:
@@ -107,14 +104,12 @@ class AvSource(VideoSource):
         """One connection, from opening to closing."""
         with self._open() as container:
             stream = self._prepare(container)
-            clean = False
             for packet in container.demux(stream):
                 for frame in self._decode(stream, packet):
                     # Before the first keyframe decoders fill in grey: not for the network's eyes.
-                    clean = clean or not frame.is_corrupt
                     if frame.is_corrupt:
                         self.drops["damaged"] += 1
-                    if clean and not frame.is_corrupt:
+                    else:
                         yield self._live_frame(frame, stream, connection)
                 if self.stop.is_set():
                     return

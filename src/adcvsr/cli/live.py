@@ -12,7 +12,7 @@ import click
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 
 if TYPE_CHECKING:
-    from ..runtime.live.live_run import LiveReport
+    from ..runtime.live.live_report import LiveReport
 
 
 @click.command()
@@ -97,7 +97,8 @@ def command(
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
     the preview page http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
     """
-    from ..runtime.live.live_run import LiveOptions, LiveRun
+    from ..runtime.live.live_report import LiveOptions
+    from ..runtime.live.live_run import LiveRun
     from ..runtime.sink import EncodeOptions
     from ..runtime.upscaler import Upscaler
 

@@ -30,7 +30,8 @@ from adcvsr.errors import (
 from adcvsr.runtime.doctor_host import Host
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, Histogram
 from adcvsr.runtime.live.device_figures import DeviceFigures
-from adcvsr.runtime.live.live_run import LiveOptions, LiveReport, LiveRun
+from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
+from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.notes import MAX_LINES, Notes
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink

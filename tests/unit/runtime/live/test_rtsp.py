@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from adcvsr.errors import UnreadableVideoError
-from adcvsr.runtime.live import live_run, source_av
-from adcvsr.runtime.live.live_run import LiveOptions, LiveRun
+from adcvsr.runtime.live import backoff, live_run
+from adcvsr.runtime.live.live_report import LiveOptions
+from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.source import open_source
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
@@ -47,7 +48,7 @@ def test_a_killed_server_comes_back_with_a_new_stream(
 ) -> None:
     """The whole run: what was lost is told, the past is forgotten once, the counters are right."""
     monkeypatch.setattr(live_run, "TICK_S", 0.1)
-    monkeypatch.setattr(source_av, "FIRST_WAIT_S", 0.1)
+    monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.1)
     done, steps = threading.Event(), []
 
     def observe(record: dict[str, object], notes: list[str]) -> None:

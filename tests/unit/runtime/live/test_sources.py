@@ -25,6 +25,7 @@ from adcvsr.errors import (
     UnsupportedVideoError,
 )
 from adcvsr.runtime.live.address import Address
+from adcvsr.runtime.live.backoff import wait_before_try
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
@@ -210,6 +211,11 @@ def test_a_stream_that_falls_silent_is_lost_and_found() -> None:
     sender.join()
     assert source.reconnects == 1
     assert ["was lost" in note or "is back" in note for note in source.notes] == [True, True]
+
+
+def test_waits_double_up_to_a_limit_for_days() -> None:
+    assert [wait_before_try(tries) for tries in range(7)] == [0.5, 1, 2, 4, 8, 10, 10]
+    assert wait_before_try(1_000_000) == 10
 
 
 def test_credentials_are_not_in_messages() -> None:
