@@ -17,6 +17,7 @@ from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from .backends import create_processor, create_session
 from .cut_reset import CutResetProcessor
+from .gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processor import FrameProcessor
 from .session import Frame, Session
@@ -42,6 +43,8 @@ class UpscaleReport:
     fps: float
     """Frames a second of wall time."""
     backend: str
+    backend_reasons: list[str]
+    """Why `auto` took no better backend."""
     variant: str
     model: str
     encoder: str
@@ -227,8 +230,14 @@ class Upscaler:
                 finally:
                     self.reset()
                 sink.finish()
-            notes += processor.notes()
+            notes += [*self.backend_notes(), *processor.notes()]
             return self._report(reader, sink, result, processor, [*reader.notes, *notes])
+
+    def backend_notes(self) -> list[str]:
+        """Why `auto` took no better backend, where a GPU would have been there."""
+        if not looks_like_gpu():
+            return []
+        return [f"not on {reason}" for reason in self.session.reasons]
 
     def _report(
         self,
@@ -254,6 +263,7 @@ class Upscaler:
             seconds=round(result.seconds, 3),
             fps=round(result.frames / max(result.seconds, 1e-9), 2),
             backend=self.session.backend,
+            backend_reasons=list(self.session.reasons),
             variant=self.session.variant.id,
             model=self.bundle.path.name,
             encoder=sink.encoder,

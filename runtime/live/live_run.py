@@ -77,6 +77,7 @@ class LiveRun:
             )
         self.options = options = options or LiveOptions()
         self.upscaler = upscaler
+        self._backend_notes = upscaler.backend_notes()
         self.clock = time.monotonic
         self.accounting = Accounting()
         self._ending = threading.Event()  # the source ends, what it gave is finished
@@ -279,7 +280,7 @@ class LiveRun:
     def notes(self) -> list[str]:
         """Lines worth telling the user, so far."""
         glass = self.glass.notes if self.glass is not None else []
-        return [*self.source.notes, *self.sink.notes, *glass]
+        return [*self._backend_notes, *self.source.notes, *self.sink.notes, *glass]
 
     def _report(self, ended: str) -> LiveReport:
         counts, drops = self.accounting, self._drops()

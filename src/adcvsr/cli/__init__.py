@@ -18,8 +18,11 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "build": "Build a bundle's engines for a GPU.",
+    "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "deploy": "Build, try out and make current a bundle's engines.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
@@ -27,6 +30,7 @@ COMMANDS = {
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
+    "plan": "Predict whether a bundle runs live on a target.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
