@@ -464,10 +464,10 @@ def pixel_format(encoder: str, codec: Any) -> str:
 
 
 def find_encoder(name: str) -> Any:
-    """FFmpeg's encoder of a name.
+    """Find a video encoder of FFmpeg.
 
     Raises:
-        ConfigError: There is none, or it is not one for video.
+        ConfigError: There is none of that name.
     """
     try:
         codec = av.Codec(name, "w")

@@ -19,9 +19,11 @@ from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from .backends import create_processor, create_session
 from .compare import CompareSink
+from .cut_reset import CutResetProcessor
 from .gpu import looks_like_gpu
 from .limits import check_memory
 from .pipeline import Pipeline, PipelineResult
+from .processor import FrameProcessor
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
 from .source import FileSource, ReadOptions
@@ -62,6 +64,8 @@ class UpscaleReport:
     whole frames, and whether the result is exactly that of whole frames."""
     colour_match: dict[str, Any] | None
     """Mode and half-life in frames; None for none."""
+    scene_cuts: int | None
+    """Cuts at which the network started anew; None where it was not to."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
     damaged_frames: int
@@ -188,6 +192,7 @@ class Upscaler:
         options: EncodeOptions | None = None,
         read: ReadOptions | None = None,
         compare: str | Path | None = None,
+        cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpscaleReport:
         """Upscale a video file with everything in it.
@@ -201,6 +206,7 @@ class Upscaler:
             options: Encoder choices.
             read: What of the input is read: start, duration, stream, deinterlacing, decoder.
             compare: A further output, bicubic and the network side by side; None for none.
+            cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
 
@@ -217,6 +223,9 @@ class Upscaler:
         with result.stages["decode"].threads.claim():
             reader = FileSource(source, read)
         notes: list[str] = []
+        processor = self._processor
+        if cut_reset and self.bundle.kind == "stream":
+            processor = CutResetProcessor(processor)
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self.reset()
@@ -236,23 +245,28 @@ class Upscaler:
                     progress(done, expected)
 
             try:
-                Pipeline(reader, self._processor, sink, result, step, compare=beside).run()
+                Pipeline(reader, processor, sink, result, step, compare=beside).run()
             finally:
                 self.reset()
             sink.finish()
             if beside is not None:
                 beside.finish()
-            notes += [*self._backend_notes(), *self._processor.notes()]
-            return self._report(reader, sink, result, [*reader.notes, *notes])
+            notes += [*self.backend_notes(), *processor.notes()]
+            return self._report(reader, sink, result, processor, [*reader.notes, *notes])
 
-    def _backend_notes(self) -> list[str]:
+    def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there."""
         if not looks_like_gpu():
             return []
         return [f"not on {reason}" for reason in self.session.reasons]
 
     def _report(
-        self, reader: FileSource, sink: FileSink, result: PipelineResult, notes: list[str]
+        self,
+        reader: FileSource,
+        sink: FileSink,
+        result: PipelineResult,
+        processor: FrameProcessor,
+        notes: list[str],
     ) -> UpscaleReport:
         if reader.damaged_packets:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
@@ -282,7 +296,7 @@ class Upscaler:
                 }
                 for name, times in result.stages.items()
             },
-            **self._processor.facts(),
+            **{"scene_cuts": None, **processor.facts()},
             damaged_packets=reader.damaged_packets,
             damaged_frames=reader.damaged_frames,
             notes=notes,

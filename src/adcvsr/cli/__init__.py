@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
+    "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
     "plan": "Predict whether a bundle runs live on a target.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",

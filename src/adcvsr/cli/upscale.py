@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle_schema import COLOUR_MATCHES
-from ._options import backend_option, json_option, model_option, variant_option
+from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._progress import files_progress, frame_progress
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="OUT",
     help="Also write a clip with bicubic and the network side by side.",
 )
+@cut_reset_option
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -97,6 +98,7 @@ def command(
     deinterlace: Any,
     decoder: Any,
     compare: Path | None,
+    cut_reset: bool,
     encoder: str | None,
     preset: str | None,
     crf: int | None,
@@ -121,6 +123,7 @@ def command(
     from ..runtime.upscaler import Upscaler
 
     choices: dict[str, Any] = {
+        "cut_reset": cut_reset,
         "options": EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite),
         "read": ReadOptions(
             start=start,
