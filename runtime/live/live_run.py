@@ -20,6 +20,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...errors import ClipNetworkError, OutputNotWritableError
+from ..service import ServiceNotifier
 from ..sink import EncodeOptions
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes, prometheus_text
@@ -111,6 +112,7 @@ class LiveRun:
             AdcVsrError: Source, network or sink failed.
         """
         with ExitStack() as stack:
+            self._service = stack.enter_context(ServiceNotifier())
             stack.enter_context(self.sink)
             stack.enter_context(self.source)
             self.device = DeviceFigures()
@@ -266,7 +268,14 @@ class LiveRun:
             if encoded is not None and self.sink.present(encoded):
                 times.presented = self._last = self.clock()
                 self.accounting.frame_presented(times)
+                self._tell_service()
         self.sink.finish()
+
+    def _tell_service(self) -> None:
+        """Systemd's unit has started with the first picture, and is alive with each further one."""
+        if self.accounting.presented == 1:
+            self._service.ready(f"{self.source.address.text} -> {self.sink.address.text}")
+        self._service.alive()
 
     def _rate(self) -> Fraction:
         return self.source.rate or UNKNOWN_RATE

@@ -13,7 +13,7 @@ import av
 from av.codec.context import Flags
 
 from ...clips import ffmpeg_reason
-from ...colour import TRANSFER_HLG, TRANSFER_PQ, colours_of
+from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, colours_of
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
 from .address import Address
 from .backoff import wait_before_try
@@ -121,6 +121,7 @@ class AvSource(VideoSource):
         stream = streams[0]
         # Frame threads would hold back a frame each.
         stream.thread_type = "SLICE"
+        stream.codec_context.options = dict(CHROMA_LEFT)
         stream.codec_context.flags |= Flags.low_delay | Flags.unaligned
         self._rate = stream.guessed_rate or stream.average_rate or Fraction(25)
         return stream

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from adcvsr.runtime import service
+from adcvsr.runtime.live.live_report import LiveOptions
+from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.service import ServiceNotifier
+from adcvsr.runtime.upscaler import Upscaler
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 
@@ -105,3 +108,13 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
         check=False,
     )
     assert "adcvsr-live" not in done.stderr, done.stderr
+
+
+def test_a_live_run_is_ready_with_its_first_picture(listener: socket.socket) -> None:
+    with Upscaler("nano", threads=1) as upscaler:
+        options = LiveOptions(duration_s=1)
+        report = LiveRun(upscaler, "test://?size=64x64&fps=5", "null://", options).run()
+    assert report.presented >= 1
+    said = heard(listener)
+    assert said[:2] == ["READY=1\nSTATUS=test://?size=64x64&fps=5 -> null://", "WATCHDOG=1"]
+    assert said[-1] == "STOPPING=1"
