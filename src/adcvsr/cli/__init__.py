@@ -30,6 +30,7 @@ COMMANDS = {
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
+    "verify": "Hash a bundle's files and replay its golden clip here.",
 }
 """Every command and its help line; held here so that --help imports none of them."""
 

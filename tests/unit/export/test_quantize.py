@@ -29,7 +29,6 @@ from adcvsr.errors import (
 )
 from adcvsr.export import recipe as recipes
 from adcvsr.export.equalise import equalise
-from adcvsr.export.gate import why_not_judged
 from adcvsr.export.graph_edit import GraphEdit
 from adcvsr.export.integer_ends import fold_ends
 from adcvsr.export.observe import channel_ranges, least_error_ranges, observe, tie_ranges
@@ -38,6 +37,7 @@ from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
 from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.runtime.backends import create_session
+from adcvsr.runtime.ort_precision import why_not_judged
 from adcvsr.synthetic import draw_clip
 
 GATE = "psnr_db = 42.0"
@@ -95,6 +95,8 @@ def test_the_command_adds_a_proven_variant(
     entry = bundle.manifest["variants"]["int8-ort"]
     assert entry["parity"]["judged"]
     assert entry["parity"]["psnr_db"] > 30
+    reached, least = (entry["parity"][k] for k in ("golden_psnr_db", "least_golden_psnr_db"))
+    assert least == pytest.approx(max(30, reached - 1), abs=0.01)
     assert abs(entry["parity"]["drift_db"]) < 0.5
     assert entry["calibration"]["digest"] == calibration.digest
     assert entry["census"] == {
@@ -287,6 +289,7 @@ def test_where_this_machine_cannot_judge() -> None:
     assert why_not_judged("int8", "float32", "1.23.2") is None
     assert why_not_judged("int8", "float16", "1.31.0") is None
     assert "truncates" in str(why_not_judged("int8", "float16", "1.30.2"))
+    assert why_not_judged("fp16", "float16", "1.23.2") is None
     assert "fp8" in str(why_not_judged("fp8", "float16", "1.32.0"))
 
 
