@@ -44,7 +44,9 @@ class GoldenLimit:
         if self.most_levels is not None and levels > self.most_levels:
             return f"{levels} levels off the golden clip, at most {self.most_levels} allowed"
         if self.least_psnr_db is not None and psnr_db < self.least_psnr_db:
-            return f"{psnr_db:.1f} dB to the golden clip, at least {self.least_psnr_db:.1f} required"
+            return (
+                f"{psnr_db:.1f} dB to the golden clip, at least {self.least_psnr_db:.1f} required"
+            )
         return None
 
 

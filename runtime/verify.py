@@ -1,7 +1,7 @@
 """Whether a bundle is what it was when it was proven: every file by its hash, every variant by running.
 
-    found = verify_bundle(open_bundle("nano"))
-    found.outcome  # "passed", "failed" or "not judged"
+found = verify_bundle(open_bundle("nano"))
+found.outcome  # "passed", "failed" or "not judged"
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "models": "List the bundles at hand.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
+    "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
