@@ -84,6 +84,9 @@ class Gate:
     psnr_db: float
     """Least PSNR of the pictures, dB."""
 
+    golden_psnr_db: float = 30.0
+    """Least PSNR of the bundle's golden clip, dB: small and all edges, so harder than footage."""
+
     drift_db: float = 0.5
     """Largest loss of PSNR from the first sixth of the frames to the last."""
 

@@ -1,8 +1,8 @@
 """Search for the nodes that have to stay float for a budget, and the cheapest such choice.
 
-Every layer and every block is made float by itself first: what noise that takes away is the damage
-it does. Then they are kept float in order of damage a multiply-add until the budget holds, and given
-back one by one where it holds without them. Every step is a graph that was really made and run.
+Every layer and every block is made float by itself first: the noise that takes away is the damage
+it does. Then they are kept float in order of damage a multiply-add until the budget holds, and
+given back one by one where it holds without them. Every step is a graph really made and run.
 
     result = search(bundle, recipe, open_set(path), read_budget("psnr>=42"), folder, report=print)
 """
@@ -157,9 +157,10 @@ class _Search:
         recipe, final = self._confirm(_nodes(kept))
         while not self.budget.holds(final.figures):
             if not waiting:
+                broken = "; ".join(self.budget.broken(final.figures))
                 raise QuantizationError(
                     f"no choice of float nodes keeps {self.budget}: with {len(final.nodes)} of "
-                    f"{len(self.work)} float, broken is {'; '.join(self.budget.broken(final.figures))}"
+                    f"{len(self.work)} float, broken is {broken}"
                 )
             kept.append(waiting.pop(0))  # all steps anew give a graph that is a little further off
             recipe, final = self._confirm(_nodes(kept))

@@ -86,9 +86,9 @@ def lines(result: SearchResult) -> Iterator[str]:
 def draw(result: SearchResult) -> str:
     """An SVG of all trials: work kept float to the right, PSNR of luma upwards."""
     trials = [*result.trials, result.final]
-    across = max(max(trial.float_work for trial in trials), 0.01)
+    across = max(0.01, *(trial.float_work for trial in trials))
     values = [trial.figures["psnr"] for trial in trials]
-    low, high = min(values), max(max(values), min(values) + 1)
+    low, high = min(values), max(*values, min(values) + 1)
 
     def place(trial: Trial) -> tuple[float, float]:
         right = (WIDTH_PX - 2 * MARGIN_PX) * trial.float_work / across

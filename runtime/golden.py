@@ -53,9 +53,11 @@ class GoldenLimit:
 def golden_limit(bundle: Bundle, variant: Variant, backend: str) -> GoldenLimit:
     """Find what a variant is held to on a backend.
 
-    FP32 may be off by the bundle's `max_level_error`. Others carry their own figures: on the
-    backend they were measured by what they reached there less a tolerance (`least_golden_psnr_db`);
-    elsewhere kernels differ, and what their recipe requires holds (`least_psnr_db`).
+    FP32 may be off by the bundle's `max_level_error`. Others carry their own figures in the
+    manifest: on the backend they were measured by, what they reached there (`golden_psnr_db`) less
+    `golden_tolerance_db`; never less than their recipe requires (`least_golden_psnr_db`), which
+    alone holds elsewhere, where kernels differ. A variant without golden figures is held to its
+    `least_psnr_db`.
 
     Raises:
         BundleError: The manifest has no limit for the variant.
@@ -63,10 +65,10 @@ def golden_limit(bundle: Bundle, variant: Variant, backend: str) -> GoldenLimit:
     if variant.id.startswith("fp32-"):
         return GoldenLimit(int(bundle.manifest["golden"]["max_level_error"]), None)
     parity = variant.facts.get("parity", {})
-    least = parity.get("least_psnr_db")
-    if backend == MEASURED_BY:
-        least = parity.get("least_golden_psnr_db", least)
-    if not isinstance(least, int | float):
+    least = parity.get("least_golden_psnr_db", parity.get("least_psnr_db"))
+    if least is not None and backend == MEASURED_BY and "golden_psnr_db" in parity:
+        least = max(least, parity["golden_psnr_db"] - parity.get("golden_tolerance_db", 0.0))
+    if least is None:
         raise BundleError(
             f"'{bundle.path}': the manifest says no least PSNR for variant '{variant.id}'; "
             "quantize or export it again"

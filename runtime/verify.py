@@ -1,4 +1,4 @@
-"""Whether a bundle is what it was when it was proven: every file by its hash, every variant by running.
+"""Whether a bundle is what was proven: every file by its hash, every variant by running it.
 
 found = verify_bundle(open_bundle("nano"))
 found.outcome  # "passed", "failed" or "not judged"

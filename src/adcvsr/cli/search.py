@@ -1,4 +1,4 @@
-"""`adcvsr search BUNDLE --budget "psnr>=42,haarpsi>=0.995,warp<=1.05x" --calibration SET -o DIR`."""
+"""`adcvsr search BUNDLE --budget "psnr>=42,warp<=1.05x" --calibration SET -o DIR`."""
 
 from __future__ import annotations
 
