@@ -1,11 +1,10 @@
-"""Ahead-of-time TensorRT-RTX builds of a bundle's graphs, on a machine without a GPU.
+"""Time and peak memory of `adcvsr build` against the bare compiler's API doing the same.
 
-Each graph is built for each compute capability in a process of its own; printed are seconds, the
-process's peak resident memory and the engine's size, or the compiler's first complaint. A build
-says nothing about speed or correctness on the device.
+Each build is a process of its own, cold, alternating; the least time and the least peak of each
+count. Bars: 1.2 times the time, 1.3 times the memory. A further build tells what a cache hit takes.
 
-    pip install 'adcvsr[rtx]'
-    python benchmarks/engine_build.py BUNDLE [--variant fp16-trt] [--sm 86 89 120] [--size 64x64]
+    python benchmarks/engine_build.py [--bundle nano] [--precision fp32] [--target rtx-40]
+        [--size 640x360] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -17,96 +16,103 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from adcvsr.bundle import open_bundle
+from adcvsr.runtime.engine_choice import order_engines
+from adcvsr.runtime.engine_order import BuildOptions, EngineOrder, SizeRange, parse_bytes
 
-WORKSPACE_BYTES = 4 << 30
+BARE = """
+import json, sys
+import tensorrt_rtx as trt
+path, sm, profile, workspace = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
+logger = trt.Logger(trt.Logger.ERROR)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+parser = trt.OnnxParser(network, logger)
+assert parser.parse_from_file(path)
+config = builder.create_builder_config()
+config.num_compute_capabilities = 1
+config.set_compute_capability(getattr(trt.ComputeCapability, sm), 0)
+config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+config.clear_flag(trt.BuilderFlag.TF32)
+shapes = builder.create_optimization_profile()
+for name, three in profile.items():
+    shapes.set_shape(name, *three)
+config.add_optimization_profile(shapes)
+plan = builder.build_serialized_network(network, config)
+with open(sys.argv[5], "wb") as file:
+    file.write(memoryview(plan))
+"""
+"""What someone would write by hand, with the same settings."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle")
-    parser.add_argument("--variant", default="fp16-trt")
-    parser.add_argument("--sm", nargs="+", default=["89"])
-    parser.add_argument("--size", default="64x64", help="input width x height")
-    parser.add_argument("--frames", type=int, default=3, help="of a clip graph's window")
+    parser.add_argument("--bundle", default="nano")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--target", default="rtx-40")
+    parser.add_argument("--size", default="640x360")
+    parser.add_argument("--workspace", default="2GiB")
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    bundle = open_bundle(arguments.bundle)
-    variant = bundle.variant(arguments.variant)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = [sys.executable, "-m", "adcvsr", "build", arguments.bundle]
+        ours += ["--backend", "tensorrt-rtx", "--target", arguments.target]
+        ours += ["--precision", arguments.precision, "--size", arguments.size]
+        ours += ["--workspace", arguments.workspace]
+        bare = [bare_command(order, folder) for order in orders_of(arguments)]
+        times: dict[str, list[float]] = {"ours": [], "bare": [], "hit": []}
+        work: dict[str, list[float]] = {"ours": [], "bare": [], "hit": []}
+        peaks: dict[str, list[float]] = {"ours": [], "bare": [], "hit": []}
+        for index in range(arguments.rounds):
+            os.environ["ADCVSR_CACHE"] = os.path.join(folder, f"cache{index}")
+            for name, commands in (("bare", bare), ("ours", [ours]), ("hit", [ours])):
+                seconds, cpu, peak = zip(*map(measure, commands), strict=True)
+                times[name].append(sum(seconds))
+                work[name].append(sum(cpu))
+                peaks[name].append(max(peak))
+    for name, seconds in times.items():
+        print(
+            f"{name:5} {min(seconds):7.2f} s  CPU {min(work[name]):7.2f} s  "
+            f"peak {min(peaks[name]):8.1f} MiB"
+        )
+    print(
+        f"time   {min(times['ours']) / min(times['bare']):.2f} of the bare API (bar 1.2), "
+        f"CPU {min(work['ours']) / min(work['bare']):.2f}"
+    )
+    print(f"memory {min(peaks['ours']) / min(peaks['bare']):.2f} of the bare API (bar 1.3)")
+
+
+def orders_of(arguments: argparse.Namespace) -> list[EngineOrder]:
     width, height = map(int, arguments.size.split("x"))
-    frames = arguments.frames if bundle.kind == "clip" else 1
-    shapes = {bundle.input_name: (frames, height, width, 3)}
-    shapes |= {spec.name: spec.shape(height, width) for spec in bundle.state}
-    graphs = {variant.file: shapes}
-    if variant.decoder_file and bundle.features:
-        graphs[variant.decoder_file] = {bundle.features.name: bundle.features.shape(height, width)}
-    print(f"{bundle.name} {variant.id}, {width}x{height}, {frames} frame(s)")
-    for file, wanted in graphs.items():
-        with bundle.graph(variant, file) as graph, tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / file
-            if isinstance(graph, Path):
-                path = graph
-            else:
-                path.write_bytes(graph)
-            for sm in arguments.sm:
-                print(f"{file}  SM{sm}  {measure(path, sm, wanted)}", flush=True)
-
-
-def measure(graph: Path, sm: str, shapes: dict[str, tuple[int, ...]]) -> str:
-    with tempfile.TemporaryFile() as out:
-        command = [sys.executable, __file__, "--build", str(graph), sm, json.dumps(shapes)]
-        process = subprocess.Popen(command, stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        said = out.read().decode().strip().splitlines()
-    if process.returncode:
-        return f"failed with code {process.returncode}: {said[0] if said else 'no message'}"
-    built = json.loads(said[-1])
-    return (
-        f"{built['seconds']:.1f} s ({built['cpu_seconds']:.1f} CPU-s), "
-        f"peak {usage.ru_maxrss / 1024:.0f} MiB, engine {built['bytes'] / 2**20:.1f} MiB"
+    return order_engines(
+        open_bundle(arguments.bundle),
+        backend="tensorrt-rtx",
+        targets=[arguments.target],
+        precision=arguments.precision,
+        sizes=SizeRange.fixed(height, width),
+        options=BuildOptions(workspace_bytes=parse_bytes(arguments.workspace)),
     )
 
 
-def build(graph: Path, sm: str, shapes: dict[str, list[int]]) -> None:
-    """Build one engine; errors of the compiler go to stdout, first one first."""
-    import tensorrt_rtx as trt
+def bare_command(order: EngineOrder, folder: str) -> list[str]:
+    graph = order.bundle.path / order.graph_file
+    numbers = (json.dumps(order.profile()), str(order.options.workspace_bytes))
+    plan = os.path.join(folder, "bare.plan")
+    return [sys.executable, "-c", BARE, str(graph), f"SM{order.sms[0]}", *numbers, plan]
 
-    class Logger(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
 
-        def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-            if severity <= trt.ILogger.Severity.ERROR:
-                print(message.splitlines()[0], flush=True)
-
-    start, cpu = time.perf_counter(), time.process_time()
-    logger = Logger()
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(graph)):
-        print(parser.get_error(0).desc() if parser.num_errors else "the parser refused the graph")
-        sys.exit(1)
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    profile = builder.create_optimization_profile()
-    for name, shape in shapes.items():
-        profile.set_shape(name, shape, shape, shape)
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    if engine is None:
-        sys.exit(1)
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "bytes": engine.nbytes}))
+def measure(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and peak resident MiB of a process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"'{' '.join(command[:4])} …' failed with status {status}")
+    seconds = time.perf_counter() - start
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--build"]:
-        build(Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))
-    else:
-        main()
+    main()

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from typing import cast
+import os
+from dataclasses import dataclass
+from typing import Any, cast
 
 from ..bundle import Bundle
-from ..bundle_schema import COLOUR_MATCHES, ColourMatch
+from ..bundle_schema import COLOUR_MATCHES, ColourMatch, Variant
 from ..config import nearest
-from ..errors import BackendUnavailableError, ConfigError
+from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
+from ..target_facts import BF16_MIN_SM
+from ..targets import why_not
+from . import gpu
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .session import ClipSession, Session, StreamSession
 from .variant_choice import VariantChoice, choose_variant
 from .windows import ClipProcessor
 
-BACKENDS = ("ort-cpu",)
+BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 """Backends of this version, best first."""
 
-VARIANTS = {"ort-cpu": ("fp32-onnx", "int8-ort")}
-"""Variants each backend can run, the most precise first; see `choose_variant`."""
+VARIANTS = {
+    "tensorrt": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
+    "tensorrt-rtx": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
+    "ort-cuda": ("fp16-onnx", "fp16-trt", "fp32-onnx"),
+    "ort-cpu": ("fp32-onnx", "int8-ort"),
+}
+"""Variants each backend runs unasked. On a GPU the first that a bundle has is taken, and narrower
+ones are `adcvsr deploy`'s to accept; on a CPU they are the most precise first, see
+`choose_variant`."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` settled on."""
+
+    backend: str
+    variant: Variant
+    reasons: tuple[str, ...]
+    """Why each better backend was not possible, one line each."""
 
 
 def create_session(
@@ -40,28 +62,129 @@ def create_session(
         threads: Threads of a CPU backend; 0 for all processors.
 
     Returns:
-        A `StreamSession` or `ClipSession`, by the bundle's kind.
+        A `StreamSession` or `ClipSession`, by the bundle's kind; its `reasons` say why `auto` took
+        nothing better.
 
     Raises:
-        BackendUnavailableError: There is no such backend; the message lists them.
+        BackendUnavailableError: There is no such backend, or it cannot run here.
         BundleError: The bundle has no such variant.
         ConfigError: The tile is too small for the network.
         MissingPackageError: The backend's package is not installed.
     """
-    chosen = BACKENDS[0] if backend == "auto" else backend
-    if chosen not in BACKENDS:
-        raise BackendUnavailableError(
-            f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
-        )
+    choice = choose_backend(bundle, backend=backend, variant=variant)
+    if choice.backend == "ort-cpu":
+        session = _ort_cpu_session(bundle, variant, tile, threads)
+    else:
+        session = _gpu_session_class(choice.backend, bundle)(bundle, choice.variant, tile=tile)
+    session.reasons = choice.reasons
+    return session
+
+
+def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None = None) -> Choice:
+    """Choose what runs a bundle here; nothing is loaded yet.
+
+    Args:
+        bundle: An opened bundle.
+        backend: One of `BACKENDS`, which then runs or is an error, or `auto`.
+        variant: A variant's id; None takes the backend's default.
+
+    Raises:
+        BackendUnavailableError, BundleError, MissingPackageError: See `create_session`.
+    """
+    if backend != "auto":
+        if backend not in BACKENDS:
+            raise BackendUnavailableError(
+                f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
+            )
+        chosen = _default_variant(bundle, backend, variant)
+        _require_usable(backend, chosen)
+        return Choice(backend, chosen, ())
+    if variant is not None:
+        bundle.variant(variant)  # a misspelt one is an error, not a reason
+    reasons: list[str] = []
+    for each in BACKENDS:
+        try:
+            chosen = _default_variant(bundle, each, variant)
+            _require_usable(each, chosen)
+        except (BackendUnavailableError, MissingPackageError, BundleError) as error:
+            if each == BACKENDS[-1]:
+                raise
+            reasons.append(f"{each}: {error}")
+            continue
+        return Choice(each, chosen, tuple(reasons))
+    raise AssertionError("the last backend returns or raises")
+
+
+def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Variant:
+    """The variant asked for, or the best the backend runs unasked."""
+    if variant is not None:
+        return bundle.variant(variant)
+    if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
+        return deployed
+    for name in VARIANTS[backend]:
+        if name in bundle.variants:
+            return bundle.variants[name]
+    raise BundleError(
+        f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
+        f"{', '.join(sorted(bundle.variants))}"
+    )
+
+
+def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
+    """The variant that `adcvsr deploy` made current for this bundle, backend and GPU."""
+    from .deploy import CurrentEngines
+    from .engine_cache import EngineCache
+
+    try:
+        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current
+    except (BackendUnavailableError, MissingPackageError):
+        return None  # no GPU: said by what asks for it next
+    if current is None or current["backend"] != backend:
+        return None
+    return bundle.variants.get(current["variant"])
+
+
+def _require_usable(backend: str, variant: Variant) -> None:
+    """Check that a backend's package, a GPU and the precision are there.
+
+    Raises:
+        BackendUnavailableError, MissingPackageError: They are not.
+    """
+    precision = variant.id.split("-")[0]
+    if backend == "ort-cpu":
+        from .ort_session import import_onnxruntime
+
+        import_onnxruntime()
+        return
+    if backend == "ort-cuda":
+        from .ort_cuda_session import import_onnxruntime_gpu
+
+        if reason := why_not(BF16_MIN_SM, backend, precision):
+            raise BackendUnavailableError(reason)
+        if os.name == "posix" and not gpu.looks_like_gpu():
+            raise BackendUnavailableError("no NVIDIA driver has left its device files in /dev")
+        import_onnxruntime_gpu()
+        return
+    from .trt_flavour import load_flavour
+
+    here = gpu.current_gpu()  # first, as it is quick and most machines without one end here
+    if reason := why_not(here.sm, backend, precision):
+        raise BackendUnavailableError(f"{here.name}: {reason}")
+    load_flavour(backend)
+
+
+def _ort_cpu_session(
+    bundle: Bundle, variant: str | None, tile: int | None, threads: int
+) -> Session:
+    """On a CPU the narrower variant is taken where it measures faster."""
     from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime, usable_processors
 
-    engine = f"{chosen} {import_onnxruntime().__version__}"
-    choice = VariantChoice(variant or VARIANTS[chosen][0], "")
+    choice = VariantChoice(variant or VARIANTS["ort-cpu"][0], "")
     if variant is None and bundle.kind == "stream":
         choice = choose_variant(
             bundle,
-            VARIANTS[chosen],
-            engine=engine,
+            VARIANTS["ort-cpu"],
+            engine=f"ort-cpu {import_onnxruntime().__version__}",
             threads=threads or usable_processors(),
             open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
         )
@@ -69,6 +192,22 @@ def create_session(
     session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
     session.variant_reason = choice.reason
     return session
+
+
+def _gpu_session_class(backend: str, bundle: Bundle) -> Any:
+    clip = bundle.kind == "clip"
+    if backend == "ort-cuda":
+        from .ort_cuda_session import OrtCudaClipSession, OrtCudaSession
+
+        return OrtCudaClipSession if clip else OrtCudaSession
+    rtx = backend == "tensorrt-rtx"
+    if clip:
+        from .trt_clip_session import TensorRtClipSession, TensorRtRtxClipSession
+
+        return TensorRtRtxClipSession if rtx else TensorRtClipSession
+    from .trt_session import TensorRtRtxSession, TensorRtSession
+
+    return TensorRtRtxSession if rtx else TensorRtSession
 
 
 def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:

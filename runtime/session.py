@@ -52,6 +52,8 @@ class Session(ABC):
         self.tiling = Tiling(tile, bundle.size_multiple, spatial_radius(bundle.config))
         self.layout: TileLayout | None = None
         """Tiles of the latest frame's size; None before the first."""
+        self.reasons: tuple[str, ...] = ()
+        """Why `auto` took no better backend; see `adcvsr.runtime.backends`."""
         self._shape: tuple[int, ...] | None = None  # what buffers are allocated for
         self._active = False
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from .backends import create_processor, create_session
+from .gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
@@ -40,6 +41,8 @@ class UpscaleReport:
     fps: float
     """Frames a second of wall time."""
     backend: str
+    backend_reasons: list[str]
+    """Why `auto` took no better backend."""
     variant: str
     model: str
     encoder: str
@@ -218,8 +221,14 @@ class Upscaler:
                 finally:
                     self.reset()
                 sink.finish()
-            notes += self._processor.notes()
+            notes += [*self._backend_notes(), *self._processor.notes()]
             return self._report(reader, sink, result, [*reader.notes, *notes])
+
+    def _backend_notes(self) -> list[str]:
+        """Why `auto` took no better backend, where a GPU would have been there."""
+        if not looks_like_gpu():
+            return []
+        return [f"not on {reason}" for reason in self.session.reasons]
 
     def _report(
         self, reader: FileSource, sink: FileSink, result: PipelineResult, notes: list[str]
@@ -240,6 +249,7 @@ class Upscaler:
             seconds=round(result.seconds, 3),
             fps=round(result.frames / max(result.seconds, 1e-9), 2),
             backend=self.session.backend,
+            backend_reasons=list(self.session.reasons),
             variant=self.session.variant.id,
             model=self.bundle.path.name,
             encoder=sink.encoder,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import statistics
 import time
@@ -27,11 +26,7 @@ import numpy.typing as npt
 
 from ..bundle import Bundle
 from ..errors import OutputNotWritableError
-from ..files import replace_file
-
-CACHE_VARIABLE = "ADCVSR_CACHE"
-"""Environment variable: the folder for what can be made again; else $XDG_CACHE_HOME/adcvsr, else
-~/.cache/adcvsr."""
+from ..files import cache_folder, replace_file
 
 HEIGHT, WIDTH = 90, 160
 """Of the measured frame: large enough that work outweighs overhead, small enough to be quick."""
@@ -130,15 +125,6 @@ def measure(variants: Sequence[str], open_variant: OpenVariant) -> dict[str, flo
         for name in opened:
             sessions[name].__exit__(None, None, None)
     return {name: round(statistics.median(each), 3) for name, each in times.items()}
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be made again."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "adcvsr"
 
 
 def processor_name() -> str:

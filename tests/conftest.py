@@ -7,13 +7,14 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
@@ -28,6 +29,27 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no real clips at '{DATA}' (set ADCVSR_TEST_DATA)")
     return DATA
+
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Fill a folder in the first test process that asks; the others wait and read it too."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, part = root / name, root / f"{name}.part"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                part.mkdir()
+                fill(part)
+                part.rename(folder)
+        return folder
+
+    return make
 
 
 @pytest.fixture
@@ -111,44 +133,22 @@ def _add_tone(container: av.container.OutputContainer, stream: av.AudioStream) -
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(make_once: MakeOnce) -> Path:
     """An exported bundle with two levels, two states and a size multiple of 2; random weights."""
-    torch = pytest.importorskip("torch", reason="exporting a bundle needs torch")
-    from adcvsr.config import AdcVsrConfig
-    from adcvsr.export.bundle_writer import export_bundle
-    from adcvsr.model import AdcVsr, save_checkpoint
+    pytest.importorskip("torch", reason="exporting a bundle needs torch")
+    from small_bundles import write_tiny_bundle
 
-    config = AdcVsrConfig(
-        name="tiny",
-        unshuffle=1,
-        widths=(8, 12),
-        down_blocks=(1, 1),
-        mid_blocks=0,
-        up_blocks=(1, 0),
-        skip="add",
-        norm="none",
-        activation="relu",
-        temporal_sites=("down_blocks.1.resnets.0", "up_blocks.1.resnets.0"),
-    )
-    torch.manual_seed(0)
-    network = AdcVsr(config)
-    network.start_as_interpolation()
-    for name, parameter in network.named_parameters():
-        if "temporal" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
-    folder = tmp_path_factory.mktemp("tiny")
-    checkpoint = folder / "checkpoint.safetensors"
-    save_checkpoint(checkpoint, network, provenance={"recipe": "random", "licences": ["CC0-1.0"]})
-    export_bundle(checkpoint, folder / "tiny", report=lambda line: None)
-    return folder / "tiny"
+    return make_once("tiny", write_tiny_bundle) / "tiny"
 
 
 @pytest.fixture(scope="session")
-def clip_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip_bundle(make_once: MakeOnce) -> Path:
     """A bundle of a small network that is not causal, with windows of 7 frames sharing 2."""
     pytest.importorskip("torch", reason="making a clip bundle needs torch")
     from adcvsr.bundle_schema import Window
-    from clip_bundle import clip_network, write_clip_bundle
+    from small_bundles import clip_network, write_clip_bundle
 
-    path = tmp_path_factory.mktemp("clip") / "clip"
-    return write_clip_bundle(path, clip_network(), Window(frames=7, overlap=2))
+    window = Window(frames=7, overlap=2)
+    return (
+        make_once("clip", lambda f: write_clip_bundle(f / "clip", clip_network(), window)) / "clip"
+    )

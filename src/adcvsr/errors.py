@@ -13,6 +13,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- ClipNetworkError         single frames for a network that needs the frames around them
     |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
+    |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
     |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
@@ -67,6 +68,10 @@ class MissingProgramError(AdcVsrError, OSError):
 
 class BackendUnavailableError(AdcVsrError, RuntimeError):
     """The requested backend, variant or precision cannot run on this machine."""
+
+
+class EngineError(AdcVsrError, RuntimeError):
+    """An engine cannot be built from its graph, is damaged, or fails its acceptance."""
 
 
 class InputNotFoundError(AdcVsrError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all: checkpoints and the state of training runs.
+"""Files that are replaced whole or not at all, and the folder for those that can be made again.
 
 replace_file(path, lambda part: part.write_bytes(data))
 """
@@ -11,6 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import OutputNotWritableError
+
+CACHE_VARIABLE = "ADCVSR_CACHE"
+"""Environment variable: the folder for what can be made again; else $XDG_CACHE_HOME/adcvsr, else
+~/.cache/adcvsr."""
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "adcvsr"
 
 
 def replace_file(

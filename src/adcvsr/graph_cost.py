@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Nodes an engine fuses into their neighbours: they move no bytes of their own."""
 
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+"""Nodes with multiply-adds."""
+
 BOOKKEEPING = frozenset({"Shape", "Constant", "Reshape", "Squeeze", "Unsqueeze", "Identity"})
 """Nodes that compute shapes or rename a tensor without touching its elements."""
 
@@ -50,6 +53,13 @@ class NodeCost:
     weight_bytes: int
     """Initializers read, in the type they are stored in."""
 
+    score_bytes: int = 0
+    """Attention's scores among both: a fused attention never has them in memory."""
+
+    element: str = "float"
+    """ONNX's name of the type its first input is stored in: `float16`, or `int8` behind a
+    DequantizeLinear. It decides the arithmetic."""
+
 
 @dataclass(frozen=True)
 class GraphCost:
@@ -64,6 +74,9 @@ class GraphCost:
     peak_activation_bytes: int
     """Largest sum of tensors alive at once when nodes run in graph order and every tensor is freed
     after its last reader; inputs, state and outputs included. What an engine needs at least."""
+
+    fused_peak_activation_bytes: int
+    """The same without attention's scores, as engines that fuse attention run it."""
 
     state_bytes: int
     """State tensors of one set (a session holds two)."""
@@ -135,6 +148,11 @@ def count_cost(
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     sources = _stored_sources(graph)
+    scores = _attention_scores(graph, types)
+
+    def stored_element(node: onnx.NodeProto) -> str:
+        first = next((name for name in node.input if name), None)
+        return "" if first is None else types[sources.get(first, first)].element_name
 
     def stored_bytes(names: Iterable[str], *, weight: bool) -> int:
         stored = [sources.get(name, name) for name in names if name]
@@ -148,6 +166,10 @@ def count_cost(
             read_bytes=stored_bytes(node.input, weight=False),
             written_bytes=sum(types[name].bytes for name in node.output if name),
             weight_bytes=stored_bytes(node.input, weight=True),
+            score_bytes=sum(
+                types[name].bytes for name in (*node.input, *node.output) if name in scores
+            ),
+            element=stored_element(node),
         )
         for node in graph.node
         if node.op_type not in QUANTIZING | BOOKKEEPING
@@ -157,6 +179,7 @@ def count_cost(
         nodes=tuple(nodes),
         weight_bytes=sum(types[name].bytes for name in weights),
         peak_activation_bytes=_peak_bytes(graph, types, weights),
+        fused_peak_activation_bytes=_peak_bytes(graph, types, weights | scores),
         state_bytes=sum(types[name].bytes for name in state),
     )
 
@@ -191,6 +214,33 @@ def multiply_adds_of(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> i
     return 0
 
 
+def _attention_scores(graph: onnx.GraphProto, types: Mapping[str, TensorType]) -> set[str]:
+    """Tensors between the two products of each attention: scores, scaled, masked, normalised.
+
+    They are the ones of a softmax's size around it, up to a product on either side.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found: set[str] = set()
+    for softmax in (node for node in graph.node if node.op_type == "Softmax"):
+        size = types[softmax.output[0]].elements
+        pending = [softmax.input[0], softmax.output[0]]
+        while pending:
+            name = pending.pop()
+            if name in found or name not in makers or types[name].elements != size:
+                continue
+            found.add(name)
+            if makers[name].op_type not in PRODUCTS:
+                pending += [other for other in makers[name].input if other]
+            for node in readers.get(name, ()):
+                if node.op_type not in PRODUCTS:
+                    pending += list(node.output)
+    return found
+
+
 def _peak_bytes(
     graph: onnx.GraphProto, types: Mapping[str, TensorType], weights: Collection[str]
 ) -> int:
@@ -221,6 +271,7 @@ def _add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
             read_bytes=node.read_bytes * frames,
             written_bytes=node.written_bytes * frames,
             weight_bytes=node.weight_bytes * frames,
+            score_bytes=node.score_bytes * frames,
         )
         for node in decoder.nodes
     ]
@@ -228,5 +279,8 @@ def _add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
         nodes=(*clip.nodes, *times),
         weight_bytes=clip.weight_bytes + decoder.weight_bytes,
         peak_activation_bytes=max(clip.peak_activation_bytes, decoder.peak_activation_bytes),
+        fused_peak_activation_bytes=max(
+            clip.fused_peak_activation_bytes, decoder.fused_peak_activation_bytes
+        ),
         state_bytes=0,
     )

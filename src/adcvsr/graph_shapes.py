@@ -41,6 +41,13 @@ class TensorType:
         """Bytes in memory; types below a byte are packed."""
         return (self.elements * _bits(self.element) + 7) // 8
 
+    @property
+    def element_name(self) -> str:
+        """ONNX's name of the element type in lower case, such as `float16`."""
+        from onnx import TensorProto
+
+        return str(TensorProto.DataType.Name(self.element)).lower()
+
 
 def infer_types(
     model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]

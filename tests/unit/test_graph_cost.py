@@ -137,3 +137,27 @@ def test_equal_to_torch_on_a_network_with_attention() -> None:
     graph = onnx_ir.to_proto(stream_graph(network))
     cost = count_cost(graph, {INPUT_NAME: (1, 32, 48, 3), **sizes})
     assert 2 * cost.multiply_adds == counter.get_total_flops()
+
+
+def test_attention_scores_are_counted_apart() -> None:
+    """Query times key, scaled, normalised, times value: what lies between is the scores."""
+    nodes = [
+        helper.make_node("MatMul", ["q", "k"], ["s"], name="scores"),
+        helper.make_node("Mul", ["s", "scale"], ["t"], name="scaled"),
+        helper.make_node("Softmax", ["t"], ["p"], name="softmax", axis=-1),
+        helper.make_node("MatMul", ["p", "v"], ["y"], name="mixed"),
+    ]
+    inputs = {"q": [1, 100, 8], "k": [1, 8, 100], "v": [1, 100, 8]}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", FLOAT, [1, 100, 8])],
+        [numpy_helper.from_array(np.float32(0.1), "scale")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    cost = count_cost(model, {name: tuple(shape) for name, shape in inputs.items()})
+    score, rest = 100 * 100 * 4, 100 * 8 * 4
+    assert [node.score_bytes for node in cost.nodes] == [score, 2 * score, 2 * score, score]
+    assert cost.peak_activation_bytes == 3 * rest + 2 * score
+    assert cost.fused_peak_activation_bytes == 4 * rest

@@ -32,7 +32,8 @@ def test_wheel_content(tmp_path: Path) -> None:
 
 
 def _sources() -> list[Path]:
-    found = [REPOSITORY / "src/adcvsr/py.typed", *(REPOSITORY / "train/configs").glob("*.toml")]
+    found = [REPOSITORY / "src/adcvsr" / name for name in ("py.typed", "preset_costs.json")]
+    found += (REPOSITORY / "train/configs").glob("*.toml")
     found += (REPOSITORY / "src/adcvsr/models").glob("*/*")
     for folder in ("src/adcvsr", "runtime", "calibration", "export", "train"):
         found += (REPOSITORY / folder).rglob("*.py")

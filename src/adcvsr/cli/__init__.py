@@ -18,14 +18,18 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "build": "Build a bundle's engines for a GPU.",
+    "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",
     "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "deploy": "Build, try out and make current a bundle's engines.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "models": "List the bundles at hand.",
+    "plan": "Predict whether a bundle runs live on a target.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",

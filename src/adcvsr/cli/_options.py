@@ -7,7 +7,7 @@ import re
 import click
 
 # Held beside adcvsr.runtime.backends.BACKENDS by a test; importing it here would load the runtime.
-BACKEND_NAMES = ("auto", "ort-cpu")
+BACKEND_NAMES = ("auto", "tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 
 model_option = click.option(
     "--model",

@@ -46,6 +46,36 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextmanager
+def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
+    """Show the share of a build that is done, the compiler's phase and the time left."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[phase]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=1.0, phase="")
+        yield lambda share, phase: bar.update(task, completed=share, phase=phase)
+
+
+@contextmanager
 def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None]]:
     """Show steps, loss and the time left on a terminal; a line a minute elsewhere."""
     if not sys.stderr.isatty():

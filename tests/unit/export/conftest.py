@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from adcvsr.export import bundle_writer
 from adcvsr.export.variant_files import VariantFiles, write_graphs
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.model.untrained import untrained_network
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+FP32 = "fp32-onnx"
 
 CLIP = AdcVsrConfig(
     name="tiny-clip",
@@ -49,9 +54,10 @@ def network(checkpoint: Path) -> AdcVsr:
 
 
 @pytest.fixture(scope="session")
-def files(network: AdcVsr, tmp_path_factory: pytest.TempPathFactory) -> VariantFiles:
+def files(network: AdcVsr, make_once: MakeOnce) -> VariantFiles:
     """The stream graph of `network`."""
-    return write_graphs(network, tmp_path_factory.mktemp("stream"), "fp32-onnx")
+    folder = make_once("graphs", lambda folder: write_graphs(network, folder, FP32))
+    return VariantFiles(folder, FP32, "stream")
 
 
 @pytest.fixture(scope="session")
@@ -61,9 +67,10 @@ def clip_network() -> AdcVsr:
 
 
 @pytest.fixture(scope="session")
-def clip_files(clip_network: AdcVsr, tmp_path_factory: pytest.TempPathFactory) -> VariantFiles:
+def clip_files(clip_network: AdcVsr, make_once: MakeOnce) -> VariantFiles:
     """The clip graph and the decoder graph of `clip_network`."""
-    return write_graphs(clip_network, tmp_path_factory.mktemp("clip"), "fp32-onnx")
+    folder = make_once("clip-graphs", lambda folder: write_graphs(clip_network, folder, FP32))
+    return VariantFiles(folder, FP32, "clip")
 
 
 @pytest.fixture

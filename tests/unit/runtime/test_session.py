@@ -9,14 +9,15 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, BundleError
-from adcvsr.runtime.backends import BACKENDS, create_session
+from adcvsr.runtime.backends import create_session
 from adcvsr.runtime.session import pad_to_multiple
 from adcvsr.synthetic import draw_clip
+from gpu_backends import CONTRACT, prepare_backend
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(params=CONTRACT)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    return prepare_backend(request.param, monkeypatch, tmp_path / "cache")
 
 
 def test_golden_vectors(tiny_bundle: Path, backend: str) -> None:
@@ -131,7 +132,9 @@ def test_no_memory_for_a_size(
 
 def test_unknown_backend_and_variant() -> None:
     bundle = open_bundle("nano")
-    with pytest.raises(BackendUnavailableError, match="no backend 'npu'.*auto, ort-cpu"):
+    with pytest.raises(
+        BackendUnavailableError, match="no backend 'npu'.*auto, tensorrt, .*ort-cpu"
+    ):
         create_session(bundle, backend="npu")
     with pytest.raises(BundleError, match="no variant 'int1'"):
         create_session(bundle, variant="int1")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adcvsr.files import CACHE_VARIABLE
 from adcvsr.runtime import backends, ort_precision, variant_choice
 from adcvsr.runtime.variant_choice import choose_variant, measure
 
@@ -20,7 +21,7 @@ IDS = ("fp32-onnx", "int8-ort")
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, float]]:
     """Milliseconds to report, one dict a measurement; nothing is timed."""
     times: list[dict[str, float]] = []
-    monkeypatch.setenv(variant_choice.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(variant_choice, "measure", lambda present, open_variant: times.pop(0))
     return times
 
@@ -69,7 +70,7 @@ def test_damaged_and_unwritable_memory(
     file.write_text("{")
     assert "measured now" in choose(fake_bundle()).reason
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv(variant_choice.CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     blocked = choose(fake_bundle())
     assert blocked.variant == "int8-ort"
     assert "again next time" in blocked.reason

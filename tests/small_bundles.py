@@ -1,4 +1,4 @@
-"""A bundle of a small network that is not causal, as the exporter writes it."""
+"""Bundles of small networks, causal and not, as the exporter writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,21 @@ from adcvsr.export.bundle_writer import export_bundle
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
 
-CONFIG = AdcVsrConfig(
+TINY = AdcVsrConfig(
+    name="tiny",
+    unshuffle=1,
+    widths=(8, 12),
+    down_blocks=(1, 1),
+    mid_blocks=0,
+    up_blocks=(1, 0),
+    skip="add",
+    norm="none",
+    activation="relu",
+    temporal_sites=("down_blocks.1.resnets.0", "up_blocks.1.resnets.0"),
+)
+"""Causal, with two states at half the resolution."""
+
+CLIP = AdcVsrConfig(
     name="clip",
     unshuffle=2,
     widths=(12, 12),
@@ -30,8 +44,8 @@ CONFIG = AdcVsrConfig(
 """Sees two frames to each side."""
 
 
-def clip_network(config: AdcVsrConfig = CONFIG) -> AdcVsr:
-    """The network with random weights and a temporal part that matters."""
+def random_network(config: AdcVsrConfig) -> AdcVsr:
+    """A network with random weights and a temporal part that matters."""
     torch.manual_seed(0)
     network = AdcVsr(config).eval()
     network.start_as_interpolation()
@@ -39,6 +53,19 @@ def clip_network(config: AdcVsrConfig = CONFIG) -> AdcVsr:
         if "temporal" in name:
             nn.init.normal_(parameter, std=0.1)
     return network
+
+
+def clip_network() -> AdcVsr:
+    """The network of `write_clip_bundle`'s fixture."""
+    return random_network(CLIP)
+
+
+def write_tiny_bundle(folder: Path) -> None:
+    """Write `checkpoint.safetensors` and the bundle `tiny` made of it."""
+    checkpoint = folder / "checkpoint.safetensors"
+    provenance = {"recipe": "random", "licences": ["CC0-1.0"]}
+    save_checkpoint(checkpoint, random_network(TINY), provenance=provenance)
+    export_bundle(checkpoint, folder / "tiny", report=lambda line: None)
 
 
 def write_clip_bundle(path: Path, network: AdcVsr, window: Window) -> Path:

@@ -1,0 +1,189 @@
+"""`adcvsr build BUNDLE`: engines for a GPU, built once and kept in the cache."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import json_option, read_size
+from ._progress import build_progress
+
+if TYPE_CHECKING:
+    from ..runtime.engine_order import SizeRange
+    from ..runtime.engines import BuiltEngine
+
+Size = tuple[int, int]
+"""Width and height, as `read_size` gives them."""
+
+# Held beside adcvsr.runtime.trt_flavour by a test; importing it here would load the runtime.
+ENGINE_BACKENDS = ("auto", "tensorrt", "tensorrt-rtx")
+HARDWARE_LEVELS = ("ampere+", "same-sm")
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE")
+@click.option(
+    "--backend",
+    type=click.Choice(ENGINE_BACKENDS),
+    default="auto",
+    show_default=True,
+    help="Which compiler.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="A name from 'adcvsr targets', or 'current' [default]. Repeat it for one TensorRT-RTX "
+    "engine for several.",
+)
+@click.option("--precision", metavar="NAME", help="Such as fp16 [default: fp16, else fp32].")
+@click.option(
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    help="Input size; the fastest engine [default: 640x360].",
+)
+@click.option(
+    "--min",
+    "smallest",
+    type=read_size,
+    metavar="WxH",
+    help="With --opt and --max: a range of sizes.",
+)
+@click.option("--opt", "best", type=read_size, metavar="WxH", help="The size to be fastest at.")
+@click.option(
+    "--max",
+    "largest",
+    type=read_size,
+    metavar="WxH",
+    help="The largest size; it decides the memory.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    help="Frames of a clip network's window [default: the bundle's].",
+)
+@click.option(
+    "--workspace", metavar="BYTES", default="2GiB", show_default=True, help="Scratch memory's cap."
+)
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Kernel timings to reuse and extend (TensorRT); shortens later builds.",
+)
+@click.option(
+    "--level", type=click.IntRange(0, 5), help="Optimisation level; 5 tries every kernel."
+)
+@click.option(
+    "--hardware-compatible",
+    type=click.Choice(HARDWARE_LEVELS),
+    help="TensorRT: run on other GPUs too. Costs speed: only kernels all of them have.",
+)
+@click.option(
+    "--version-compatible",
+    is_flag=True,
+    help="TensorRT: run on later versions too. Costs speed, and size for a runtime inside.",
+)
+@json_option
+def command(bundle: str, as_json: bool, **options: Any) -> None:
+    """Build the engines of BUNDLE (a name from 'adcvsr models', or a path) into the cache.
+
+    A second build of the same takes the engine from there. TensorRT builds on the device itself;
+    TensorRT-RTX also ahead of time, without a GPU, for the targets named.
+    """
+    notes: list[str] = []
+
+    def report(line: str) -> None:
+        notes.append(line)
+        click.echo(f"note: {line}", err=True)
+
+    built = _build(bundle, report=report, **options)
+    if as_json:
+        click.echo(json.dumps({"engines": [_facts(each) for each in built], "notes": notes}))
+        return
+    for each in built:
+        _print(each)
+
+
+def _build(
+    bundle: str,
+    *,
+    report: Any,
+    backend: str,
+    targets: tuple[str, ...],
+    precision: str | None,
+    size: Size | None,
+    smallest: Size | None,
+    best: Size | None,
+    largest: Size | None,
+    frames: int | None,
+    workspace: str,
+    timing_cache: Path | None,
+    level: int | None,
+    hardware_compatible: str | None,
+    version_compatible: bool,
+) -> list[BuiltEngine]:
+    from ..bundle import open_bundle
+    from ..runtime.engine_choice import CURRENT, order_engines
+    from ..runtime.engine_order import BuildOptions, parse_bytes
+    from ..runtime.engines import ensure_engine
+
+    orders = order_engines(
+        open_bundle(bundle),
+        backend=backend,
+        targets=targets or (CURRENT,),
+        precision=precision,
+        sizes=choose_sizes(size, smallest, best, largest),
+        frames=frames,
+        options=BuildOptions(
+            workspace_bytes=parse_bytes(workspace),
+            hardware=hardware_compatible,
+            version_compatible=version_compatible,
+            level=level,
+        ),
+        report=report,
+    )
+    built = []
+    for order in orders:
+        with build_progress(f"building {order.part}") as progress:
+            built.append(
+                ensure_engine(order, timing_cache=timing_cache, progress=progress, report=report)
+            )
+    return built
+
+
+def choose_sizes(
+    size: Size | None, smallest: Size | None, best: Size | None, largest: Size | None
+) -> SizeRange | None:
+    """Make one size, or a range, of the options; `adcvsr deploy` takes them too."""
+    from ..runtime.engine_order import SizeRange
+
+    if size is not None and (smallest, best, largest) == (None, None, None):
+        return SizeRange.fixed(size[1], size[0])
+    if size is None and smallest and best and largest:
+        return SizeRange(smallest[::-1], best[::-1], largest[::-1])
+    if size or smallest or best or largest:
+        raise click.UsageError("give either --size, or --min, --opt and --max together")
+    return None
+
+
+def _facts(each: BuiltEngine) -> dict[str, Any]:
+    facts = {key: value for key, value in each.entry.facts.items() if key != "schema"}
+    return {
+        "key": each.entry.key,
+        "path": str(each.entry.plan),
+        "hit": each.hit,
+        "seconds": round(each.seconds, 3),
+        **facts,
+    }
+
+
+def _print(each: BuiltEngine) -> None:
+    how = "was in the cache" if each.hit else f"built in {each.seconds:.1f} s"
+    megabytes = each.entry.size_bytes / 1e6
+    click.echo(f"{each.entry.facts['what']}: {how}, {megabytes:.1f} MB\n{each.entry.plan}")

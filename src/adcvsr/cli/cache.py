@@ -1,0 +1,52 @@
+"""`adcvsr cache list|clear`: the engines on this device."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ._options import json_option
+
+
+@click.group()
+def command() -> None:
+    """List or clear the engines built on this device.
+
+    They lie in $ADCVSR_CACHE [default: ~/.cache/adcvsr] and take up to $ADCVSR_CACHE_LIMIT
+    [default: 20GiB]; the ones unused for longest go first.
+    """
+
+
+@command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List engines, the last used first."""
+    from ..runtime.engine_cache import EngineCache
+
+    cache = EngineCache()
+    entries = cache.entries()
+    if as_json:
+        engines = [{"key": e.key, "path": str(e.plan), **e.facts} for e in entries]
+        facts = {"folder": str(cache.folder), "limit_bytes": cache.limit_bytes, "engines": engines}
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for entry in entries:
+        facts = entry.facts
+        click.echo(
+            f"{entry.key}  {entry.size_bytes / 1e6:8.1f} MB  {facts['built']}  {facts['what']} "
+            f"({entry.identity['backend']} {entry.identity['builder']})"
+        )
+    total = sum(entry.size_bytes for entry in entries)
+    click.echo(f"{len(entries)} engines, {total / 1e6:.1f} MB in {cache.engines}")
+
+
+@command.command("clear")
+@click.argument("key", required=False)
+def clear_command(key: str | None) -> None:
+    """Remove all engines, or those whose key starts with KEY."""
+    from ..runtime.engine_cache import EngineCache
+
+    cache = EngineCache()
+    count, size = cache.clear(key)
+    click.echo(f"{count} engines removed from {cache.engines}, {size / 1e6:.1f} MB")

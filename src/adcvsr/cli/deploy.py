@@ -1,0 +1,139 @@
+"""`adcvsr deploy BUNDLE`: build, try out, make current."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import json_option, read_size
+from ._progress import build_progress
+from .build import ENGINE_BACKENDS, Size, choose_sizes
+
+if TYPE_CHECKING:
+    from ..runtime.deploy import DeployReport
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE")
+@click.option(
+    "--backend",
+    type=click.Choice(ENGINE_BACKENDS),
+    default="auto",
+    show_default=True,
+    help="Which compiler.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="NAME",
+    help="Such as int8; repeat it, best first: the first that passes becomes current.",
+)
+@click.option("--size", type=read_size, metavar="WxH", help="Input size [default: 640x360].")
+@click.option(
+    "--min",
+    "smallest",
+    type=read_size,
+    metavar="WxH",
+    help="With --opt and --max: a range of sizes.",
+)
+@click.option(
+    "--opt",
+    "best",
+    type=read_size,
+    metavar="WxH",
+    help="The size to be fastest at, and measured at.",
+)
+@click.option("--max", "largest", type=read_size, metavar="WxH", help="The largest size.")
+@click.option("--fps", type=click.FloatRange(min=0.1), help="Source to keep up with.")
+@click.option("--budget", type=click.FloatRange(min=0.01), metavar="MS", help="Most ms at p99.")
+@click.option("--frames", type=click.IntRange(10), default=300, show_default=True, help="To time.")
+@click.option("--workspace", metavar="BYTES", default="2GiB", show_default=True)
+@click.option("--rollback", is_flag=True, help="Make current what was so before; builds nothing.")
+@json_option
+def command(
+    bundle: str,
+    backend: str,
+    precisions: tuple[str, ...],
+    size: Size | None,
+    smallest: Size | None,
+    best: Size | None,
+    largest: Size | None,
+    fps: float | None,
+    budget: float | None,
+    frames: int,
+    workspace: str,
+    rollback: bool,
+    as_json: bool,
+) -> None:
+    """Build BUNDLE's engines on this GPU and make them current if they pass.
+
+    They have to compute in the precision asked for, give the bundle's golden pictures, and stay
+    within the budget at the 99th percentile. Otherwise what was current stays, and exit is 1.
+    """
+    from ..bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    if rollback:
+        _roll_back(opened.name, as_json)
+        return
+    from ..runtime.deploy import deploy_bundle
+    from ..runtime.engine_order import BuildOptions, parse_bytes
+
+    with build_progress(f"deploying {opened.name}") as progress:
+        report = deploy_bundle(
+            opened,
+            backend=backend,
+            precisions=precisions,
+            sizes=choose_sizes(size, smallest, best, largest),
+            fps=fps,
+            budget_ms=budget,
+            frames=frames,
+            options=BuildOptions(workspace_bytes=parse_bytes(workspace)),
+            progress=progress,
+            report=lambda line: click.echo(f"note: {line}", err=True),
+        )
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        _print(report)
+    if not report.changed:
+        sys.exit(1)
+
+
+def _roll_back(bundle: str, as_json: bool) -> None:
+    from ..runtime.deploy import CurrentEngines
+    from ..runtime.engine_cache import EngineCache
+    from ..runtime.gpu import current_gpu
+
+    entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
+    if as_json:
+        click.echo(json.dumps({"current": entry}))
+    else:
+        click.echo(f"current again: {bundle} {entry['variant']} {entry['size']} ({entry['date']})")
+
+
+def _print(report: DeployReport) -> None:
+    for candidate in report.candidates:
+        verdict = "; ".join(candidate.reasons) or "accepted"
+        click.echo(f"{candidate.variant or candidate.precision}: {verdict}")
+        found = candidate.acceptance
+        if found is not None:
+            for line in found.census:
+                click.echo(f"  census   {line}")
+            click.echo(f"  golden   {found.golden}")
+            click.echo(
+                f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
+                f"{found.frames} runs"
+            )
+    current = report.current
+    if current is None:
+        click.echo(f"{report.bundle} on {report.gpu}: nothing is current")
+        return
+    click.echo(
+        f"{report.bundle} on {report.gpu}: {'now' if report.changed else 'still'} current is "
+        f"{current['variant']} {current['size']} ({current['backend']} {current['builder']})"
+    )

@@ -1,0 +1,137 @@
+"""`adcvsr plan BUNDLE`: will it run live there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._options import json_option, variant_option
+
+if TYPE_CHECKING:
+    from ..planning import Plan
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE", required=False)
+@click.option("--target", "target_name", metavar="NAME", help="A name from 'adcvsr targets'.")
+@click.option("--source", metavar="WxH@FPS", help="What comes in, such as 640x360@30.")
+@click.option("--backend", metavar="NAME", help="What runs it [default: the fastest there].")
+@variant_option
+@click.option("--all", "every", is_flag=True, help="Presets x targets instead, in FP16.")
+@json_option
+def command(
+    bundle: str | None,
+    target_name: str | None,
+    source: str | None,
+    backend: str | None,
+    variant: str | None,
+    every: bool,
+    as_json: bool,
+) -> None:
+    """Predict whether BUNDLE keeps up with a source on a target, and what would.
+
+    A roofline over the graph's multiply-adds and bytes, corrected by measured speeds in
+    $ADCVSR_CACHE/measured where there are any (docs/engines.md).
+    """
+    if every:
+        _print_all(as_json)
+        return
+    if bundle is None or target_name is None or source is None:
+        raise click.UsageError("give BUNDLE, --target and --source, or --all")
+    from ..bundle import open_bundle
+    from ..files import cache_folder
+    from ..measured import FOLDER, read_measurements
+    from ..planning import Source, plan_bundle
+    from ..targets import target
+
+    notes: list[str] = []
+    plan = plan_bundle(
+        open_bundle(bundle),
+        target(target_name),
+        Source.parse(source),
+        variant=variant,
+        backend=backend,
+        measurements=read_measurements(cache_folder() / FOLDER, notes.append),
+    )
+    for note in [*notes, *plan.notes]:
+        click.echo(f"note: {note}", err=True)
+    click.echo(json.dumps(plan_facts(plan)) if as_json else describe(plan))
+
+
+def describe(plan: Plan) -> str:
+    """The plan for people."""
+    cost, prediction, source = plan.cost, plan.prediction, plan.source
+    corrected = f", corrected x{plan.correction:.2f} by {plan.corrected_by}"
+    lines = [
+        f"{plan.bundle} {plan.variant} on {plan.target} with {plan.backend}, {source.text}:",
+        f"  time         {plan.frame_ms:.2f} ms a frame of {1000 / source.fps:.2f}, "
+        f"{prediction.bound}-bound{corrected if plan.corrected_by else ''}",
+        f"  arithmetic   {cost.multiply_adds / 1e9:.2f} G multiply-adds in "
+        f"{', '.join(prediction.precisions)}",
+        f"  memory       {_mb(plan.memory_bytes)}"
+        + (f" of {_mb(plan.memory_limit_bytes)}" if plan.memory_limit_bytes else "")
+        + f": weights {_mb(cost.weight_bytes)}, activations {_mb(cost.peak_activation_bytes)}, "
+        f"state 2 x {_mb(cost.state_bytes)}",
+        f"  {_verdict(plan)}",
+    ]
+    return "\n".join(lines)
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """The plan for JSON."""
+    cost = plan.cost
+    return {
+        "bundle": plan.bundle,
+        "variant": plan.variant,
+        "target": plan.target,
+        "backend": plan.backend,
+        "source": asdict(plan.source),
+        "feasible": plan.feasible,
+        "frame_ms": round(plan.frame_ms, 3),
+        "largest_fps": round(plan.largest_fps, 2),
+        "largest": asdict(plan.largest) if plan.largest else None,
+        "bound": plan.prediction.bound,
+        "precisions": plan.prediction.precisions,
+        "shares": asdict(plan.prediction.shares),
+        "correction": round(plan.correction, 4),
+        "corrected_by": plan.corrected_by,
+        "multiply_adds": cost.multiply_adds,
+        "weight_bytes": cost.weight_bytes,
+        "activation_bytes": cost.activation_bytes,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "fused_peak_activation_bytes": cost.fused_peak_activation_bytes,
+        "state_bytes": cost.state_bytes,
+        "memory_bytes": plan.memory_bytes,
+        "memory_limit_bytes": plan.memory_limit_bytes,
+        "notes": plan.notes,
+    }
+
+
+def _verdict(plan: Plan) -> str:
+    if plan.feasible:
+        return f"feasible: up to {plan.largest_fps:.0f} fps at this size"
+    why = "too slow" if plan.fits_memory else "too little memory"
+    instead = [f"{plan.largest_fps:.1f} fps at this size"] if plan.fits_memory else []
+    if plan.largest:
+        instead.append(f"{plan.largest.text} at this rate")
+    return f"not feasible ({why}); what is: {' or '.join(instead) or 'nothing of this shape'}"
+
+
+def _print_all(as_json: bool) -> None:
+    from ..preset_costs import all_rows, table
+
+    rows, notes = all_rows()
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        click.echo(json.dumps({"rows": rows, "notes": notes}, indent=1))
+        return
+    for line in table(rows):
+        click.echo(line)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,272 @@
+"""Will a network run a source live on a target: milliseconds, memory, and what would fit instead.
+
+plan = plan_bundle(open_bundle("nano"), target("orin-nano"), Source(640, 360, 30.0))
+plan.feasible, plan.frame_ms
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from .bundle import Bundle
+from .config import SCALE
+from .errors import BackendUnavailableError, ConfigError
+from .graph_cost import GraphCost, count_bundle_cost
+from .measured import Measurement, correction
+from .roofline import Prediction, predict
+from .targets import Target, why_not
+
+MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
+"""Share of a device's memory a network may take: a Jetson's is the system's too."""
+
+OVERHEAD_BYTES = 400 << 20
+"""CUDA context, kernels and runtime beside the network; an assumption."""
+
+UNASKED = ("fp16", "bf16", "fp32")
+"""Precisions planned for when none is named; narrower ones come last."""
+
+SIZES = (1 / 8, 1 / 6, 1 / 5, 1 / 4, 1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3, 3 / 4, 4 / 5, 9 / 10)
+"""Shares of the source's size that are tried when it does not fit."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What comes in."""
+
+    width: int
+    height: int
+    fps: float
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read `1280x720@30`.
+
+        Raises:
+            ConfigError: It is no source.
+        """
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})@(\d{1,4}(?:\.\d+)?)", text.strip().lower())
+        if not match or 0 in (int(match[1]), int(match[2]), float(match[3])):
+            raise ConfigError(
+                f"'{text}' is no source; expected WIDTHxHEIGHT@FPS, such as 1280x720@30"
+            )
+        return cls(int(match[1]), int(match[2]), float(match[3]))
+
+    @property
+    def text(self) -> str:
+        """As `parse` reads it."""
+        return f"{self.width}x{self.height}@{self.fps:g}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A prediction for one bundle, target and source."""
+
+    bundle: str
+    variant: str
+    target: str
+    backend: str
+    source: Source
+    frame_ms: float
+    """Of one frame; of a window's run divided by its new frames."""
+    prediction: Prediction
+    corrected_by: str
+    """Measurements behind the correction; empty without."""
+    correction: float
+    cost: GraphCost
+    memory_bytes: int
+    """Weights, activations, both sets of state, frames in and out, and the runtime."""
+    memory_limit_bytes: int | None
+    """What the target has for it; None where that is not known."""
+    largest: Source | None = None
+    """Largest size that runs at the source's rate; None when the source itself does, or none."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fits_memory(self) -> bool:
+        """Whether the target has the memory."""
+        return self.memory_limit_bytes is None or self.memory_bytes <= self.memory_limit_bytes
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every frame is done before the next one comes."""
+        return self.fits_memory and self.frame_ms <= 1000 / self.source.fps
+
+    @property
+    def largest_fps(self) -> float:
+        """Frames a second at the source's size; 0 when the memory does not suffice."""
+        return 1000 / self.frame_ms if self.fits_memory else 0.0
+
+
+def choose_variant(
+    bundle: Bundle, target: Target, variant: str | None, backend: str | None
+) -> tuple[str, str]:
+    """Choose variant and backend for a target, as the runtime does unasked: FP16, else FP32.
+
+    Args:
+        bundle: An opened bundle.
+        target: Where.
+        variant: A variant's id; None for the first of `UNASKED` that runs.
+        backend: None for the fastest that runs it.
+
+    Returns:
+        The variant's id and the backend.
+
+    Raises:
+        BackendUnavailableError: Nothing the bundle has runs there.
+        BundleError: No such variant.
+    """
+    if backend == "ort-cpu" and target.kind != "cpu":
+        raise BackendUnavailableError(
+            f"no figures are known for the CPU of {target.name}; plan for its GPU, or for the "
+            "target 'cpu'"
+        )
+    # ort-cpu runs everywhere, but a target's figures are those of its GPU.
+    backends = [b for b in target.backends if target.kind == "cpu" or b != "ort-cpu"]
+    ids = [bundle.variant(variant).id] if variant else sorted(bundle.variants, key=_rank)
+    refused = []
+    for each in ids:
+        for candidate in [backend] if backend else [b for b in backends if _suits(each, b)]:
+            reason = why_not(target.sm, candidate, each.split("-")[0])
+            if reason is None:
+                return each, candidate
+            refused.append(f"{each} on {candidate}: {reason}")
+    raise BackendUnavailableError(
+        f"nothing of bundle '{bundle.name}' runs on {target.name}: "
+        f"{'; '.join(refused) or ', '.join(ids)}"
+    )
+
+
+def plan_bundle(
+    bundle: Bundle,
+    target: Target,
+    source: Source,
+    *,
+    variant: str | None = None,
+    backend: str | None = None,
+    measurements: Sequence[Measurement] = (),
+) -> Plan:
+    """Predict whether a bundle keeps up with a source on a target.
+
+    Args:
+        bundle: An opened bundle.
+        target: Where.
+        source: What comes in.
+        variant: None for the fastest arithmetic the target has.
+        backend: None for the fastest.
+        measurements: Speeds that correct the prediction.
+
+    Raises:
+        BackendUnavailableError: The target does not run it.
+        GraphError, BundleError, MissingPackageError: See `count_bundle_cost`.
+    """
+    variant_id, chosen = choose_variant(bundle, target, variant, backend)
+    frames, fresh = _window(bundle)
+
+    @cache
+    def run(height: int, width: int) -> tuple[GraphCost, Prediction]:
+        cost = count_bundle_cost(bundle, variant_id, height=height, width=width, frames=frames)
+        return cost, predict(cost.nodes, target, chosen)
+
+    def expected(each: Measurement) -> float | None:
+        if (each.bundle, each.variant) != (bundle.name, variant_id):
+            return None
+        return run(each.height, each.width)[1].seconds / fresh * 1000
+
+    factor, by = correction(
+        measurements,
+        expected,
+        target=target.name,
+        backend=chosen,
+        bundle=bundle.name,
+        variant=variant_id,
+    )
+
+    def at(width: int, height: int, largest: Source | None = None) -> Plan:
+        cost, prediction = run(height, width)
+        return Plan(
+            bundle=bundle.name,
+            variant=variant_id,
+            target=target.name,
+            backend=chosen,
+            source=Source(width, height, source.fps),
+            frame_ms=prediction.seconds / fresh * 1000 * factor,
+            prediction=prediction,
+            corrected_by=by,
+            correction=factor,
+            cost=cost,
+            memory_bytes=memory_bytes(cost, width, height, frames, chosen),
+            memory_limit_bytes=memory_limit(target),
+            largest=largest,
+            notes=_notes(target, prediction, by),
+        )
+
+    plan = at(source.width, source.height)
+    if plan.feasible:
+        return plan
+    return at(source.width, source.height, _largest(source, lambda w, h: at(w, h).feasible))
+
+
+def _largest(source: Source, feasible: Callable[[int, int], bool]) -> Source | None:
+    """Largest even size of the source's shape that is feasible, by halving the table of sizes."""
+    low, high, best = 0, len(SIZES) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        width, height = (
+            max(2, round(side * SIZES[middle] / 2) * 2) for side in (source.width, source.height)
+        )
+        if feasible(width, height):
+            best, low = Source(width, height, source.fps), middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _window(bundle: Bundle) -> tuple[int, int]:
+    """Frames of a run, and how many of them are new."""
+    if bundle.window is None:
+        return 1, 1
+    return bundle.window.frames, bundle.window.frames - bundle.window.overlap
+
+
+def memory_bytes(cost: GraphCost, width: int, height: int, frames: int, backend: str) -> int:
+    """Memory a session takes: weights, activations, two sets of state, frames, the runtime."""
+    pictures = width * height * 3 * (frames + SCALE * SCALE)
+    # The peak counts one set of state; a session holds a second one.
+    return (
+        cost.weight_bytes
+        + (cost.peak_activation_bytes if backend == "ort-cpu" else cost.fused_peak_activation_bytes)
+        + cost.state_bytes
+        + 2 * pictures
+        + OVERHEAD_BYTES
+    )
+
+
+def memory_limit(target: Target) -> int | None:
+    """What a target has for one; None where its memory is not known."""
+    if target.memory_gb is None:
+        return None
+    return int(target.memory_gb.value * 1e9 * MEMORY_SHARE[target.kind])
+
+
+def _notes(target: Target, prediction: Prediction, corrected_by: str) -> list[str]:
+    notes = [] if corrected_by else [f"shares of the peaks: {prediction.shares.source}"]
+    if target.encodes is not None and not target.encodes.value:
+        notes.append(f"{target.name} has no hardware encoder: {target.encodes.note}")
+    return notes
+
+
+def _rank(variant_id: str) -> tuple[int, str]:
+    """Sort key: what is run unasked first."""
+    precision = variant_id.split("-", maxsplit=1)[0]
+    return (UNASKED.index(precision) if precision in UNASKED else len(UNASKED), variant_id)
+
+
+def _suits(variant_id: str, backend: str) -> bool:
+    """Whether a variant is meant for a backend: `int8-ort` is for ONNX Runtime, `-trt` is not."""
+    runtime = variant_id.rsplit("-", maxsplit=1)[-1]
+    if runtime == "onnx":
+        return True
+    return backend.startswith("tensorrt") == (runtime == "trt")

@@ -1,0 +1,239 @@
+"""CUDA's driver as the sessions see it, on host memory, with the rules a real one holds.
+
+Device addresses are made up, so that host code touching them fails; memory freed once is gone;
+calls need a current context in their thread; a capturing stream records instead of running.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from enum import IntEnum
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class CUresult(IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_INVALID_CONTEXT = 201
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
+    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
+
+
+OK = CUresult.CUDA_SUCCESS
+BASE = 0x7000_0000_0000
+
+
+class Stream:
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.recording: list[Callable[[], None]] | None = None
+        self.broken = False
+
+    def __int__(self) -> int:
+        return self.handle
+
+    def queue(self, work: Callable[[], None]) -> None:
+        """Run, or record while capturing."""
+        if self.recording is not None:
+            self.recording.append(work)
+        else:
+            work()
+
+
+class FakeDriver:
+    """Stands in for `cuda.bindings.driver`, after `cuInit`."""
+
+    CU_MEMHOSTALLOC_DEVICEMAP = 2
+    CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
+    CUdevice_attribute = SimpleNamespace(
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
+        CU_DEVICE_ATTRIBUTE_INTEGRATED="integrated",
+    )
+
+    def __init__(self, *, name: str = "Fake GPU", sm: int = 89, integrated: bool = False) -> None:
+        self.name, self.integrated = name, integrated
+        self.attributes = {"major": sm // 10, "minor": sm % 10, "integrated": int(integrated)}
+        self.memory: dict[int, np.ndarray] = {}
+        self.pinned: dict[int, Any] = {}
+        self.streams: dict[int, Stream] = {}
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.executables: dict[int, list[Callable[[], None]]] = {}
+        self.next = BASE
+        self.retained = 0
+        self.local = threading.local()
+        self.calls: list[str] = []
+        self.limit_bytes = 1 << 30
+
+    # Devices and contexts
+
+    def cuDeviceGet(self, ordinal: int) -> tuple[Any, ...]:
+        return OK, ordinal
+
+    def cuDeviceGetName(self, length: int, device: int) -> tuple[Any, ...]:
+        return OK, self.name.encode().ljust(length, b"\0")
+
+    def cuDeviceGetAttribute(self, attribute: str, device: int) -> tuple[Any, ...]:
+        return OK, self.attributes[attribute]
+
+    def cuDriverGetVersion(self) -> tuple[Any, ...]:
+        return OK, 13000
+
+    def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[Any, ...]:
+        self.retained += 1
+        return OK, "context"
+
+    def cuDevicePrimaryCtxRelease(self, device: int) -> tuple[Any, ...]:
+        self.retained -= 1
+        return (OK,)
+
+    def cuCtxSetCurrent(self, context: Any) -> tuple[Any, ...]:
+        self.local.current = context
+        return (OK,)
+
+    # Memory
+
+    def cuMemAlloc(self, size: int) -> tuple[Any, ...]:
+        self._check_context()
+        if sum(a.nbytes for a in self.memory.values()) + size > self.limit_bytes:
+            return CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0
+        address, self.next = self.next, self.next + -(-size // 512) * 512
+        self.memory[address] = np.full(size, 0xCD, np.uint8)  # not zero: nothing promises that
+        return OK, address
+
+    def cuMemFree(self, address: int) -> tuple[Any, ...]:
+        self._check_context()
+        return (OK if self.memory.pop(address, None) is not None else CUresult(1),)
+
+    def cuMemHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
+        self._check_context()
+        assert bool(flags & 2) == self.integrated, "mapped exactly where memory is shared"
+        block = (ctypes.c_uint8 * (size + 4096))()
+        address = -(-ctypes.addressof(block) // 4096) * 4096
+        self.pinned[address] = (block, size)
+        return OK, address
+
+    def cuMemFreeHost(self, address: int) -> tuple[Any, ...]:
+        return (OK if self.pinned.pop(address, None) is not None else CUresult(1),)
+
+    def cuMemHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
+        assert address in self.pinned
+        return OK, address
+
+    def view(self, address: int, size: int) -> np.ndarray:
+        """Bytes the GPU sees at an address; fails on memory that is not there or too small."""
+        for start, block in self.memory.items():
+            if start <= address < start + block.nbytes:
+                assert address - start + size <= block.nbytes, "beyond the end of its memory"
+                return block[address - start : address - start + size]
+        assert self.integrated, f"no device memory at {address:#x} (freed, or the host's)"
+        return self.host(address, size)
+
+    def host(self, address: int, size: int) -> np.ndarray:
+        assert address in self.pinned, "only pinned memory can be copied asynchronously"
+        assert size <= self.pinned[address][1]
+        return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+
+    def cuMemcpyHtoDAsync(self, target: int, source: int, size: int, stream: Stream) -> Any:
+        def work() -> None:
+            self.calls.append("upload")
+            self.view(target, size)[:] = self.host(source, size)
+
+        return self._queue(stream, work)
+
+    def cuMemcpyDtoHAsync(self, target: int, source: int, size: int, stream: Stream) -> Any:
+        def work() -> None:
+            self.calls.append("download")
+            self.host(target, size)[:] = self.view(source, size)
+
+        return self._queue(stream, work)
+
+    def cuMemcpyDtoDAsync(self, target: int, source: int, size: int, stream: Stream) -> Any:
+        def work() -> None:
+            self.calls.append("copy")
+            self.view(target, size)[:] = self.view(source, size)
+
+        return self._queue(stream, work)
+
+    def cuMemsetD8Async(self, target: int, value: int, size: int, stream: Stream) -> Any:
+        return self._queue(stream, lambda: self.view(target, size).fill(value))
+
+    # Streams and graphs
+
+    def cuStreamCreate(self, flags: int) -> tuple[Any, ...]:
+        self._check_context()
+        assert flags == 1, "a stream that other libraries' default stream does not wait for"
+        stream = Stream(len(self.streams) + 1)
+        self.streams[stream.handle] = stream
+        return OK, stream
+
+    def cuStreamDestroy(self, stream: Stream) -> tuple[Any, ...]:
+        return (OK if self.streams.pop(stream.handle, None) is stream else CUresult(1),)
+
+    def cuStreamSynchronize(self, stream: Stream) -> tuple[Any, ...]:
+        self._check_context()
+        if stream.recording is not None:
+            stream.broken = True
+            return (CUresult.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,)
+        return (OK,)
+
+    def cuStreamBeginCapture(self, stream: Stream, mode: int) -> tuple[Any, ...]:
+        self._check_context()
+        assert mode == 1, "thread-local, so that other threads' CUDA calls go on"
+        assert stream.recording is None
+        stream.recording, stream.broken = [], False
+        return (OK,)
+
+    def cuStreamEndCapture(self, stream: Stream) -> tuple[Any, ...]:
+        work, stream.recording = stream.recording, None
+        if work is None or stream.broken:
+            return CUresult.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, None
+        self.next += 512
+        self.graphs[self.next] = work
+        return OK, self.next
+
+    def cuGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
+        self.next += 512
+        self.executables[self.next] = self.graphs[graph]
+        self.calls.append("capture")
+        return OK, self.next
+
+    def cuGraphDestroy(self, graph: int) -> tuple[Any, ...]:
+        return (OK if self.graphs.pop(graph, None) is not None else CUresult(1),)
+
+    def cuGraphExecDestroy(self, executable: int) -> tuple[Any, ...]:
+        return (OK if self.executables.pop(executable, None) is not None else CUresult(1),)
+
+    def cuGraphLaunch(self, executable: int, stream: Stream) -> tuple[Any, ...]:
+        self._check_context()
+        assert executable in self.executables, "a graph that was destroyed"
+        self.calls.append("launch")
+        for work in self.executables[executable]:
+            work()
+        return (OK,)
+
+    def left(self) -> dict[str, int]:
+        """What was never freed."""
+        return {
+            "memory": len(self.memory),
+            "pinned": len(self.pinned),
+            "streams": len(self.streams),
+            "graphs": len(self.graphs) + len(self.executables),
+            "contexts": self.retained,
+        }
+
+    def _queue(self, stream: Stream, work: Callable[[], None]) -> tuple[Any, ...]:
+        self._check_context()
+        assert stream.handle in self.streams
+        stream.queue(work)
+        return (OK,)
+
+    def _check_context(self) -> None:
+        assert getattr(self.local, "current", None) == "context", "no CUDA context in this thread"

@@ -1,0 +1,259 @@
+"""TensorRT as builder and sessions see it; engines compute with ONNX Runtime on the fake GPU.
+
+It holds the rules whose breach crashes or corrupts on a real GPU: every tensor has an address,
+aligned, alive and large enough; shapes lie in the profile and are set before a run; the first run
+after a change of shape is not captured; nothing is used after what it stems from is gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import types
+import weakref
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from fake_cuda import FakeDriver, Stream
+
+
+class _Bits(IntEnum):
+    STRONGLY_TYPED = 0
+
+
+class BuilderFlag(IntEnum):
+    TF32 = 6
+    VERSION_COMPATIBLE = 13
+
+
+class TensorIOMode(IntEnum):
+    NONE = 0
+    INPUT = 1
+    OUTPUT = 2
+
+
+class ILogger:
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+
+class IProgressMonitor:
+    pass
+
+
+class Profile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, list[list[int]]] = {}
+
+    def set_shape(self, name: str, low: Any, best: Any, high: Any) -> None:
+        assert all(a <= b <= c for a, b, c in zip(low, best, high, strict=True))
+        self.shapes[name] = [list(low), list(best), list(high)]
+
+
+class Config:
+    def __init__(self) -> None:
+        self.profiles: list[Profile] = []
+        self.limits: dict[str, int] = {}
+        self.flags = {BuilderFlag.TF32}
+        self.progress_monitor: Any = None
+        self.profiling_verbosity = "LAYER_NAMES_ONLY"
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.limits[pool] = size
+
+    def set_flag(self, flag: BuilderFlag) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.flags.discard(flag)
+
+    def add_optimization_profile(self, profile: Profile) -> int:
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
+
+
+class Network:
+    def __init__(self) -> None:
+        self.onnx = b""
+        self.inputs: list[Any] = []
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.inputs)
+
+    def get_input(self, index: int) -> Any:
+        return self.inputs[index]
+
+
+class OnnxParser:
+    def __init__(self, network: Network, logger: ILogger) -> None:
+        self.network = network
+        self.num_errors = 0
+
+    def parse(self, data: bytes) -> bool:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        self.network.onnx = data
+        self.network.inputs = [
+            types.SimpleNamespace(name=t.name, shape=t.shape) for t in session.get_inputs()
+        ]
+        return True
+
+
+class Builder:
+    built = 0
+
+    def __init__(self, logger: ILogger) -> None:
+        pass
+
+    def create_network(self, flags: int) -> Network:
+        assert flags == 1 << _Bits.STRONGLY_TYPED, "weakly typed"
+        return Network()
+
+    def create_builder_config(self) -> Config:
+        return Config()
+
+    def create_optimization_profile(self) -> Profile:
+        return Profile()
+
+    def build_serialized_network(self, network: Network, config: Config) -> Any:
+        assert config.limits.get("WORKSPACE"), "no cap on the workspace"
+        assert config.profiling_verbosity == "DETAILED"
+        (profile,) = config.profiles
+        assert profile.shapes.keys() == {t.name for t in network.inputs}
+        monitor = config.progress_monitor
+        monitor.phase_start("Building", None, 4)
+        for step in range(4):
+            if not monitor.step_complete("Building", step):
+                return None
+        monitor.phase_finish("Building")
+        Builder.built += 1
+        plan = {
+            "onnx": base64.b64encode(network.onnx).decode(),
+            "profile": profile.shapes,
+            "tf32": BuilderFlag.TF32 in config.flags,
+        }
+        return json.dumps(plan).encode()
+
+
+class Engine:
+    def __init__(self, plan: dict[str, Any], driver: FakeDriver) -> None:
+        import onnxruntime
+
+        self.plan, self.driver = plan, driver
+        self.graph = base64.b64decode(plan["onnx"])
+        self.session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
+        self.inputs = {t.name: t for t in self.session.get_inputs()}
+        self.outputs = {t.name: t for t in self.session.get_outputs()}
+        self.names = [*self.inputs, *self.outputs]
+        self.num_io_tensors = len(self.names)
+        self.num_layers = 1
+        self.device_memory_size_v2 = 1 << 20
+
+    def get_tensor_name(self, index: int) -> str:
+        return self.names[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
+
+    def create_execution_context(self) -> Context:
+        return Context(self)
+
+    def create_engine_inspector(self) -> Any:
+        layer = {
+            "Name": "body",
+            "LayerType": "CaskConvolution",
+            "Inputs": [{"Name": "x", "Format/Datatype": "Row major linear FP32 format"}],
+            "Outputs": [{"Name": "y", "Format/Datatype": "Row major linear FP32 format"}],
+        }
+        text = json.dumps({"Layers": [layer], "Bindings": self.names})
+        return types.SimpleNamespace(get_engine_information=lambda form: text)
+
+
+DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+class Context:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = weakref.proxy(engine)  # as in TensorRT: the engine has to outlive it
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
+        self.prepared = False
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        low, _, high = self.engine.plan["profile"][name]
+        if not all(a <= s <= b for a, s, b in zip(low, shape, high, strict=True)):
+            return False
+        self.shapes[name] = tuple(shape)
+        self.prepared = False
+        return True
+
+    def infer_shapes(self) -> list[str]:
+        return [name for name in self.engine.inputs if name not in self.shapes]
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert name in self.engine.names
+        assert address % 256 == 0, "unaligned"
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, handle: int) -> bool:
+        engine, driver = self.engine, self.engine.driver
+        stream: Stream = driver.streams[handle]
+        assert not self.infer_shapes(), "a run without shapes"
+        assert self.addresses.keys() == set(engine.names), "a tensor without address"
+        assert len(set(self.addresses.values())) == len(engine.names), "tensors on one another"
+        if stream.recording is not None and not self.prepared:
+            stream.broken = True  # as a real one allocates and synchronises then
+            return False
+        self.prepared = True
+        driver.calls.append("enqueue")
+        shapes, addresses = dict(self.shapes), dict(self.addresses)
+
+        def work() -> None:
+            feeds = {}
+            for name, tensor in engine.inputs.items():
+                dtype = np.dtype(DTYPES[tensor.type])
+                size = int(np.prod(shapes[name])) * dtype.itemsize
+                feeds[name] = driver.view(addresses[name], size).view(dtype).reshape(shapes[name])
+            results = engine.session.run(list(engine.outputs), feeds)
+            for name, value in zip(engine.outputs, results, strict=True):
+                data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+                driver.view(addresses[name], data.nbytes)[:] = data
+
+        stream.queue(work)
+        return True
+
+
+def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType:
+    """A module to put into `sys.modules` as `tensorrt`."""
+
+    class Runtime:
+        def __init__(self, logger: ILogger) -> None:
+            self.engine_host_code_allowed = False
+
+        def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+            if not re.match(rb'\{"onnx"', plan):
+                return None
+            return Engine(json.loads(plan), driver)
+
+    module = types.ModuleType("tensorrt")
+    module.__dict__.update(
+        __version__=version,
+        ILogger=ILogger,
+        IProgressMonitor=IProgressMonitor,
+        Builder=Builder,
+        OnnxParser=OnnxParser,
+        Runtime=Runtime,
+        BuilderFlag=BuilderFlag,
+        TensorIOMode=TensorIOMode,
+        NetworkDefinitionCreationFlag=_Bits,
+        MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),
+        ProfilingVerbosity=types.SimpleNamespace(DETAILED="DETAILED"),
+        LayerInformationFormat=types.SimpleNamespace(JSON="JSON"),
+        HardwareCompatibilityLevel=types.SimpleNamespace(AMPERE_PLUS="AMPERE_PLUS"),
+    )
+    return module

@@ -1,0 +1,248 @@
+"""TensorRT sessions over a fake GPU that checks what a real one would."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adcvsr.bundle import open_bundle
+from adcvsr.errors import BackendUnavailableError, EngineError, MissingPackageError
+from adcvsr.runtime import gpu
+from adcvsr.runtime.backends import choose_backend, create_session
+from adcvsr.runtime.engine_cache import EngineCache
+from adcvsr.runtime.engine_choice import order_engines
+from adcvsr.runtime.engine_order import SizeRange
+from adcvsr.runtime.engines import ensure_engine
+from adcvsr.synthetic import draw_clip
+from fake_cuda import CUresult, FakeDriver
+from fake_trt import Builder
+from gpu_backends import CONTRACT, fake_gpu, prepare_backend
+
+NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDriver:
+    return fake_gpu(monkeypatch, tmp_path / "cache")
+
+
+def reference(clip: np.ndarray) -> list[np.ndarray]:
+    with create_session(open_bundle("nano"), backend="ort-cpu", threads=1) as session:
+        return [session.infer(frame) for frame in clip]
+
+
+def test_one_graph_a_direction_after_a_plain_run(driver: FakeDriver) -> None:
+    clip = draw_clip(6, 20, 24)
+    with create_session(open_bundle("nano"), backend="tensorrt") as session:
+        out = [session.infer(frame) for frame in clip]
+        # Frame 1 plain; 2 and 3 are captured, one a direction of the two sets, then replayed.
+        assert driver.calls.count("capture") == 2
+        assert driver.calls.count("launch") == 5
+        assert driver.calls.count("enqueue") == 3
+        # Frames alone are copied, state never.
+        assert driver.calls.count("upload") == driver.calls.count("download") == 6
+        assert "copy" not in driver.calls
+    assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
+    assert driver.left() == NOTHING
+
+
+def test_another_size_drops_graphs_and_buffers(driver: FakeDriver) -> None:
+    clip = draw_clip(4, 20, 24)
+    small = [frame[:12, :16] for frame in clip]
+    with create_session(open_bundle("nano"), backend="tensorrt") as session:
+        for frame in clip:
+            session.infer(frame)
+        before = driver.left()
+        out = [session.infer(frame) for frame in small]
+        assert driver.left() == before
+    assert all(np.array_equal(a, b) for a, b in zip(out, reference(np.stack(small)), strict=True))
+    assert driver.left() == NOTHING
+
+
+def test_tiles_have_a_state_each(driver: FakeDriver) -> None:
+    clip = draw_clip(5, 40, 70)
+    with create_session(open_bundle("nano"), backend="ort-cpu", tile=40) as session:
+        expected = [session.infer(frame) for frame in clip]
+    with create_session(open_bundle("nano"), backend="tensorrt", tile=40) as session:
+        out = [session.infer(frame) for frame in clip]
+        slots = session.layout.count  # type: ignore[union-attr]
+        assert slots > 1
+        assert driver.calls.count("capture") == slots + 1
+    assert all(np.array_equal(a, b) for a, b in zip(out, expected, strict=True))
+    assert driver.left() == NOTHING
+
+
+def test_shared_memory_is_read_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    driver = fake_gpu(monkeypatch, tmp_path, integrated=True)
+    clip = draw_clip(4, 20, 24)
+    with create_session(open_bundle("nano"), backend="tensorrt") as session:
+        out = [session.infer(frame) for frame in clip]
+    assert "upload" not in driver.calls
+    assert "download" not in driver.calls
+    assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
+    assert driver.left() == NOTHING
+
+
+def test_used_from_another_thread(driver: FakeDriver) -> None:
+    """The pipeline opens a session in one thread and runs it in another."""
+    clip, out = draw_clip(3, 12, 16), []
+    with create_session(open_bundle("nano"), backend="tensorrt") as session:
+        worker = threading.Thread(target=lambda: out.extend(map(session.infer, clip)))
+        worker.start()
+        worker.join()
+        session.reset()
+    assert len(out) == 3
+
+
+def test_refused_capture_is_said_and_runs_on(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse = (CUresult.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, None)
+    monkeypatch.setattr(driver, "cuGraphInstantiate", lambda graph, flags: refuse)
+    clip = draw_clip(4, 12, 16)
+    with (
+        caplog.at_level(logging.WARNING, "adcvsr"),
+        create_session(open_bundle("nano"), backend="tensorrt") as session,
+    ):
+        out = [session.infer(frame) for frame in clip]
+    assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
+    said = [r.message for r in caplog.records if "CUDA graphs are off" in r.message]
+    assert len(said) == 1
+    assert driver.left() == NOTHING
+
+
+def test_engines_are_built_once_and_announced(
+    driver: FakeDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, built = draw_clip(1, 12, 16)[0], Builder.built
+    with caplog.at_level(logging.WARNING, "adcvsr"):
+        for _ in range(2):
+            with create_session(open_bundle("nano"), backend="tensorrt") as session:
+                session.infer(frame)
+    assert Builder.built == built + 1
+    assert sum("building it now" in r.message for r in caplog.records) == 1
+    entry = EngineCache().entries()[0]
+    assert entry.identity["device"] == {"gpu": driver.name, "sms": [89], "aot": False}
+    entry.plan.write_bytes(entry.plan.read_bytes()[:-1] + b"?")
+    with create_session(open_bundle("nano"), backend="tensorrt") as session:
+        session.infer(frame)
+    assert Builder.built == built + 2
+
+
+def test_a_range_serves_its_sizes(driver: FakeDriver) -> None:
+    bundle, built = open_bundle("nano"), Builder.built
+    sizes = SizeRange((8, 8), (16, 16), (32, 32))
+    (order,) = order_engines(bundle, backend="tensorrt", sizes=sizes)
+    ensure_engine(order)
+    with create_session(bundle, backend="tensorrt") as session:
+        for height, width in ((8, 8), (20, 32), (9, 31)):
+            clip = draw_clip(2, height, width)
+            out = [session.infer(frame) for frame in clip]
+            assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
+    assert Builder.built == built + 1
+
+
+def test_out_of_memory_is_an_error_of_one_line(driver: FakeDriver) -> None:
+    driver.limit_bytes = 10_000
+    with (
+        create_session(open_bundle("nano"), backend="tensorrt") as session,
+        pytest.raises(BackendUnavailableError, match="CUDA_ERROR_OUT_OF_MEMORY.*lower the size"),
+    ):
+        session.infer(draw_clip(1, 64, 64)[0])
+    assert driver.left() == NOTHING
+
+
+def test_foreign_plan_does_not_load(driver: FakeDriver) -> None:
+    bundle, cache = open_bundle("nano"), EngineCache()
+    (order,) = order_engines(bundle, backend="tensorrt", sizes=SizeRange.fixed(12, 16))
+    with cache.lock(order.key, print):
+        cache.store(order, memoryview(b"no plan"), {"what": "x"}, print)
+    with (
+        create_session(bundle, backend="tensorrt") as session,
+        pytest.raises(EngineError, match="does not load in tensorrt 10.3.0"),
+    ):
+        session.infer(draw_clip(1, 12, 16)[0])
+
+
+def test_auto_takes_the_gpu_and_says_why_not(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = open_bundle("nano")
+    assert choose_backend(bundle).backend == "tensorrt"
+    driver.attributes |= {"major": 6, "minor": 1}
+    choice = choose_backend(bundle)
+    assert choice.backend == "ort-cpu"
+    assert [reason.partition(":")[0] for reason in choice.reasons] == [
+        "tensorrt",
+        "tensorrt-rtx",
+        "ort-cuda",
+    ]
+    assert "needs compute capability 7.5" in choice.reasons[0]
+    with pytest.raises(BackendUnavailableError, match="this is 6.1"):
+        choose_backend(bundle, backend="tensorrt")
+
+
+def test_precisions_the_gpu_lacks(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = open_bundle("nano")
+    fp32 = bundle.variants["fp32-onnx"]
+    monkeypatch.setitem(bundle.variants, "fp8-trt", replace(fp32, id="fp8-trt"))
+    driver.attributes |= {"major": 8, "minor": 6}
+    with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
+        create_session(bundle, backend="tensorrt", variant="fp8-trt")
+    with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
+        order_engines(bundle, backend="tensorrt", precision="fp8")
+
+
+def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name, the build for CPUs is an error, as is a machine without driver."""
+    with pytest.raises(BackendUnavailableError, match="no NVIDIA driver"):
+        create_session(open_bundle("nano"), backend="ort-cuda")
+    monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
+    with pytest.raises(MissingPackageError, match="is the build for CPUs: pip uninstall"):
+        create_session(open_bundle("nano"), backend="ort-cuda")
+
+
+def test_too_old_a_tensorrt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake_gpu(monkeypatch, tmp_path, version="8.6.1")
+    with pytest.raises(BackendUnavailableError, match="TensorRT 8.6.1 is too old"):
+        create_session(open_bundle("nano"), backend="tensorrt")
+
+
+@pytest.mark.parametrize("name", [p for p in CONTRACT if p != "ort-cpu"])
+def test_clip_networks(
+    clip_bundle: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows of two lengths and a tiled size give what ONNX Runtime on the CPU gives."""
+    backend = prepare_backend(name, monkeypatch, tmp_path / "cache")
+    bundle, clip = open_bundle(clip_bundle), draw_clip(6, 30, 90)
+    for tile in (None, 64):
+        with create_session(bundle, backend="ort-cpu", tile=tile) as session:
+            expected = [
+                picture
+                for window, first, last in ((clip, 0, 6), (clip[:4], 1, 3))
+                for picture in session.upscale_window(window, first, last)  # type: ignore[attr-defined]
+            ]
+        with create_session(bundle, backend=backend, tile=tile) as session:
+            out = [
+                picture
+                for window, first, last in ((clip, 0, 6), (clip[:4], 1, 3))
+                for picture in session.upscale_window(window, first, last)  # type: ignore[attr-defined]
+            ]
+        assert len(out) == len(expected) == 8
+        for picture, wanted in zip(out, expected, strict=True):
+            assert np.abs(picture.astype(int) - wanted).max() <= 1
+
+
+def test_one_graph_serves_all_frames_of_a_clip(driver: FakeDriver, clip_bundle: Path) -> None:
+    clip = draw_clip(5, 16, 16)
+    with create_session(open_bundle(clip_bundle), backend="tensorrt") as session:
+        for _ in range(3):
+            assert len(list(session.upscale_window(clip, 0, 5))) == 5  # type: ignore[attr-defined]
+        # One for the window, one for the pictures: all frames go through one address.
+        assert driver.calls.count("capture") == 2
+    assert driver.left() == NOTHING

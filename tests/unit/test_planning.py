@@ -1,0 +1,202 @@
+"""Plans: the roofline by hand, what decides, what would fit, and how measurements correct it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from adcvsr.bundle import open_bundle
+from adcvsr.cli import cli
+from adcvsr.errors import BackendUnavailableError, ConfigError
+from adcvsr.graph_cost import GraphCost, NodeCost
+from adcvsr.measured import Measurement, correction, read_measurements
+from adcvsr.planning import Source, plan_bundle
+from adcvsr.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
+from adcvsr.roofline import GPU_SHARES, moved_bytes, predict
+from adcvsr.targets import TARGETS, target
+
+pytest.importorskip("onnx", reason="counting graphs needs onnx")
+
+CONV = NodeCost("c", "Conv", 10**9, 10**6, 10**6, 10**4, element="float16")
+
+
+def test_a_product_takes_the_longer_of_both() -> None:
+    orin = target("orin-nano")
+    shares = GPU_SHARES
+    one = predict([CONV], orin, "tensorrt")
+    assert one.bound == "compute"
+    by_hand = 2e9 / (17e12 * shares.compute) + shares.kernel_seconds
+    assert one.seconds == pytest.approx(by_hand)
+    wide = NodeCost("c", "Conv", 10**3, 10**8, 10**8, 0, element="float16")
+    moved = predict([wide], orin, "tensorrt")
+    assert moved.bound == "memory"
+    by_hand = 2e8 / (102e9 * shares.bandwidth) + shares.kernel_seconds
+    assert moved.seconds == pytest.approx(by_hand)
+
+
+def test_narrower_arithmetic_is_faster_and_named() -> None:
+    orin = target("orin-nano")
+    times = {}
+    for element in ("float", "float16", "int8"):
+        node = NodeCost("c", "Conv", 10**10, 1, 1, 0, element=element)
+        prediction = predict([node], orin, "tensorrt")
+        times[prediction.precisions[0]] = prediction.seconds
+    assert times["fp32"] > times["fp16"] > times["int8"]
+    fp8 = NodeCost("c", "Conv", 10**10, 1, 1, 0, element="float8e4m3fn")
+    with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
+        predict([fp8], orin, "tensorrt")
+
+
+def test_what_is_fused_moves_nothing_of_its_own() -> None:
+    assert moved_bytes(NodeCost("r", "Relu", 0, 100, 100, 0)) == 0
+    assert moved_bytes(NodeCost("a", "Add", 0, 200, 100, 0)) == 100  # the other operand
+    assert moved_bytes(NodeCost("q", "Cast", 0, 400, 100, 0)) == 0
+    assert moved_bytes(NodeCost("t", "Transpose", 0, 100, 100, 0)) == 200
+
+
+def test_plan_grows_with_the_picture_and_names_what_fits() -> None:
+    bundle, orin = open_bundle("nano"), target("orin-nano")
+    small = plan_bundle(bundle, orin, Source(320, 180, 30))
+    large = plan_bundle(bundle, orin, Source(640, 360, 30))
+    assert small.feasible
+    assert 3.5 < large.frame_ms / small.frame_ms < 4.1
+    assert large.cost.multiply_adds == 4 * small.cost.multiply_adds
+    huge = plan_bundle(bundle, orin, Source(1920, 1080, 60))
+    assert not huge.feasible
+    assert huge.fits_memory
+    assert huge.largest is not None
+    assert plan_bundle(bundle, orin, huge.largest).feasible
+    wider = Source(round(huge.largest.width * 1.4), round(huge.largest.height * 1.4), 60)
+    assert not plan_bundle(bundle, orin, wider).feasible
+    assert any("no hardware encoder" in note for note in huge.notes)
+
+
+def test_too_little_memory() -> None:
+    plan = plan_bundle(open_bundle("nano"), target("orin-nano-4gb"), Source(3840, 2160, 1))
+    assert not plan.fits_memory
+    assert not plan.feasible
+    assert plan.largest_fps == 0
+
+
+def test_a_targets_figures_are_its_gpus() -> None:
+    source = Source(320, 180, 30)
+    with pytest.raises(BackendUnavailableError, match="no figures are known for the CPU"):
+        plan_bundle(open_bundle("nano"), target("orin-nano"), source, backend="ort-cpu")
+    cpu = plan_bundle(open_bundle("nano"), target("cpu"), source)
+    assert cpu.backend == "ort-cpu"
+    assert cpu.prediction.precisions == ("fp32",)
+    assert 15 < cpu.frame_ms < 35  # 21 to 25 ms were measured for networks of its kind
+
+
+def measurement(**changes: object) -> Measurement:
+    values = {
+        "target": "orin-nano",
+        "backend": "tensorrt",
+        "bundle": "nano",
+        "variant": "fp32-onnx",
+        "width": 320,
+        "height": 180,
+        "ms": 9.0,
+        "file": "m.json",
+    }
+    return Measurement(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_measurements_correct() -> None:
+    bundle, orin = open_bundle("nano"), target("orin-nano")
+    source = Source(320, 180, 30)
+    assumed = plan_bundle(bundle, orin, source)
+    measured = plan_bundle(bundle, orin, source, measurements=[measurement()])
+    assert measured.frame_ms == pytest.approx(9.0)
+    assert measured.corrected_by == "1 measurement (m.json)"
+    assert assumed.notes != measured.notes
+    larger = plan_bundle(bundle, orin, Source(640, 360, 30), measurements=[measurement()])
+    assert larger.correction == pytest.approx(9.0 / assumed.frame_ms)
+    for other in ({"target": "orin-nx"}, {"backend": "ort-cuda"}, {"bundle": "other"}):
+        plan = plan_bundle(bundle, orin, source, measurements=[measurement(**other)])
+        assert plan.frame_ms == assumed.frame_ms
+
+
+def test_the_same_network_counts_before_others() -> None:
+    several = [measurement(ms=4.0), measurement(ms=16.0), measurement(bundle="b", ms=99.0)]
+    names = {"target": "orin-nano", "backend": "tensorrt", "variant": "fp32-onnx"}
+    factor, by = correction(several, lambda each: 2.0, bundle="nano", **names)
+    assert factor == pytest.approx(4.0)  # geometric mean of 2 and 8
+    assert by.startswith("2 measurements")
+    factor, _ = correction(several[2:], lambda each: 9.0, bundle="nano", **names)
+    assert factor == pytest.approx(11.0)
+    assert correction([], lambda each: 9.0, bundle="nano", **names) == (1.0, "")
+
+
+def test_measurement_files(tmp_path: Path) -> None:
+    good = {key: value for key, value in vars(measurement()).items() if key != "file"}
+    (tmp_path / "a.json").write_text(json.dumps([good, good]))
+    (tmp_path / "b.json").write_text(json.dumps({**good, "ms": 0}))
+    (tmp_path / "c.json").write_text("{")
+    said: list[str] = []
+    assert len(read_measurements(tmp_path, said.append)) == 2
+    assert len(said) == 2
+    assert "ms of 0" in said[0]
+    assert read_measurements(tmp_path / "none", said.append) == []
+
+
+def test_sources() -> None:
+    assert Source.parse("1280x720@29.97") == Source(1280, 720, 29.97)
+    for wrong in ("1280x720", "0x720@30", "1280x720@0", "a"):
+        with pytest.raises(ConfigError, match="is no source"):
+            Source.parse(wrong)
+
+
+def test_cost_table_round_trip() -> None:
+    cost = GraphCost(
+        (CONV, CONV),
+        weight_bytes=10,
+        peak_activation_bytes=20,
+        fused_peak_activation_bytes=20,
+        state_bytes=30,
+    )
+    again = unpack_cost(json.loads(json.dumps(pack_cost(cost))))
+    assert again.multiply_adds == cost.multiply_adds
+    assert again.traffic_bytes == cost.traffic_bytes
+    assert in_fp16(cost).traffic_bytes * 2 == cost.traffic_bytes
+
+
+def test_all_presets_on_all_targets() -> None:
+    rows, notes = all_rows()
+    assert {row["target"] for row in rows} == set(TARGETS)
+    assert {row["preset"] for row in rows} == {"nano", "small", "base", "paper"}
+    lines = table(rows)
+    assert len(lines) == len(rows) + 1
+    assert len(COLUMNS) == 11
+    by = {(row["preset"], row["target"]): row for row in rows}
+    assert by["nano", "orin-nano"]["frame_ms"] < by["small", "orin-nano"]["frame_ms"]
+    assert by["nano", "orin-nano"]["precision"] == "fp16"
+    assert not by["paper", "orin-nano-4gb"]["fits_memory"]
+    assert by["nano", "cpu"]["precision"] == "fp32"
+    assert "counted from untrained exports" in notes[0]
+    # What is stored is what the shipped bundle counts.
+    plan = plan_bundle(open_bundle("nano"), target("cpu"), Source(320, 180, 30))
+    assert by["nano", "cpu"]["multiply_adds"] == plan.cost.multiply_adds
+
+
+def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADCVSR_CACHE", str(tmp_path))
+    run = CliRunner().invoke
+    arguments = ["plan", "nano", "--target", "orin-nano", "--source"]
+    done = run(cli, [*arguments, "320x180@30"])
+    assert done.exit_code == 0, done.output
+    assert "feasible: up to" in done.stdout
+    assert "assumed, not measured" in done.stderr
+    done = run(cli, [*arguments, "1920x1080@60", "--json"])
+    facts = json.loads(done.stdout)
+    assert not facts["feasible"]
+    assert facts["largest"]["fps"] == 60
+    assert "not feasible (too slow)" in run(cli, [*arguments, "1920x1080@60"]).stdout
+    assert run(cli, ["plan", "nano"]).exit_code == 2
+    done = run(cli, [*arguments, "1x1@1", "--variant", "fp16-trt"])
+    assert "has no variant 'fp16-trt'" in str(done.exception)
+    done = run(cli, ["plan", "--all"])
+    assert done.stdout.splitlines()[0].split()[:2] == ["preset", "target"]
