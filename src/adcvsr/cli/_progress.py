@@ -175,3 +175,30 @@ class _LogLines:
         assert self.first is not None
         passed, covered = seconds - self.first[0], done - self.first[1]
         return f", {passed / covered * (1 - done) / 60:.0f} min left" if covered > 0 else ""
+
+
+@contextmanager
+def count_progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show steps done, the time left and what is done next; yields the callback to feed it."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, what="")
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
