@@ -56,6 +56,16 @@ class StageTimes:
     threads: StageThreads = field(default_factory=StageThreads)
     """CPU seconds, helper threads included."""
 
+    watch: Callable[[float, float], None] | None = None
+    """Called with the begin and end of every piece of work, by `time.monotonic`."""
+
+    def worked(self, began: float) -> None:
+        """Count the time since `began` as work."""
+        now = time.monotonic()
+        self.wall += now - began
+        if self.watch is not None:
+            self.watch(began, now)
+
 
 @dataclass
 class PipelineResult:
@@ -196,13 +206,13 @@ class Pipeline:
                 self.progress(self.result.frames)
             else:
                 self.sink.carry(item)
-            times.wall += time.monotonic() - began
+            times.worked(began)
         began = time.monotonic()
         times.threads.claim_late()
         self.sink.flush()
         if self.compare is not None:
             self.compare.flush()
-        times.wall += time.monotonic() - began
+        times.worked(began)
 
     def _put(self, target: queue.Queue[T], item: T) -> None:
         while not self._stop.is_set():
@@ -246,5 +256,5 @@ def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:
         except StopIteration:
             return
         finally:
-            times.wall += time.monotonic() - began
+            times.worked(began)
         yield item

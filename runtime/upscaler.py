@@ -28,6 +28,7 @@ from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
 from .source import FileSource, ReadOptions
 from .stage_threads import StageThreads
+from .trace import Trace
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Upscaler:
         colour_match: `none`, `frame` or `ema`; None as the bundle says.
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
+        trace: Collects what ran when, layers included where the backend profiles them.
 
     Raises:
         BundleNotFoundError: No such bundle.
@@ -108,6 +110,7 @@ class Upscaler:
         colour_match: str | None = None,
         threads: int = 0,
         allow_untrained: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         if not self.bundle.trained and not allow_untrained:
@@ -121,6 +124,9 @@ class Upscaler:
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._trace = trace
+        if trace is not None:
+            trace.watch(self.session)
         with self._threads.claim():
             self.session.__enter__()
 
@@ -170,6 +176,9 @@ class Upscaler:
     def close(self) -> None:
         """Free the network."""
         self.session.__exit__(None, None, None)
+        if self._trace is not None:
+            self._trace.merge(self.session)
+            self._trace = None
 
     def __enter__(self) -> Upscaler:
         """Return itself; the constructor loaded the network."""
@@ -220,6 +229,9 @@ class Upscaler:
             raise ConfigError(f"'{output}' cannot be the output and the comparison at once")
         result = PipelineResult()
         result.stages["infer"].threads = self._threads.restarted()
+        for name, times in result.stages.items():
+            if self._trace is not None:
+                times.watch = partial(self._trace.span, name, name)
         with result.stages["decode"].threads.claim():
             reader = FileSource(source, read)
         notes: list[str] = []

@@ -12,6 +12,7 @@ import click
 from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._progress import files_progress, frame_progress
+from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from ..runtime.batch import Job
@@ -83,6 +84,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
+@trace_option
 @json_option
 def command(
     inputs: tuple[str, ...],
@@ -105,6 +107,7 @@ def command(
     threads: int,
     overwrite: bool,
     allow_untrained: bool,
+    trace_path: Path | None,
     as_json: bool,
 ) -> None:
     """Upscale the video INPUT four times into OUTPUT.
@@ -136,15 +139,19 @@ def command(
     jobs = plan(inputs, output) if is_batch(inputs) else None
     if jobs is not None and compare is not None:
         raise click.UsageError("--compare is for a single input")
-    with Upscaler(
-        model,
-        backend=backend,
-        variant=variant,
-        tile=tile,
-        colour_match=colour_match,
-        threads=threads,
-        allow_untrained=allow_untrained,
-    ) as upscaler:
+    with (
+        open_trace(trace_path, overwrite=overwrite) as trace,
+        Upscaler(
+            model,
+            backend=backend,
+            variant=variant,
+            tile=tile,
+            colour_match=colour_match,
+            threads=threads,
+            allow_untrained=allow_untrained,
+            trace=trace,
+        ) as upscaler,
+    ):
         if jobs is not None:
             _upscale_all(upscaler, jobs, choices, as_json=as_json)
             return
