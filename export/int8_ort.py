@@ -10,9 +10,11 @@ has what each gives.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from ..bundle import Bundle
@@ -49,11 +51,37 @@ def quantize_int8_ort(
         QuantizationError: The graph is not as exported.
         CalibrationError: The set does not fit.
     """
+    return place_int8_ort(prepare_int8_ort(bundle, calibration, recipe), recipe)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph ready for its Q/DQ nodes; all that takes the calibration set is done."""
+
+    bundle: Bundle
+    """Whose graph it is."""
+
+    model: onnx.ModelProto
+    """Ends folded, channels equalised, weights as they were."""
+
+    ends: EndTensors | None
+    """None where the pictures stay float inside the graph."""
+
+    ranges: dict[str, tuple[float, float]]
+    """Of every tensor that may be quantized."""
+
+    weights: dict[str, npt.NDArray[Any]]
+    """Rounded weights by initializer, where rounding is compensated."""
+
+
+def prepare_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Prepared:
+    """Do what takes the calibration set; see `quantize_int8_ort` for arguments and errors."""
     state = {spec.name: spec.next_name for spec in bundle.state}
     edit = GraphEdit(onnx.load_model_from_string(bundle.read(bundle.variant(REFERENCE).file)))
     ends = None
     if recipe.activations.integer_ends:
-        ends = fold_ends(edit, bundle.input_name, bundle.output_name)
+        keeps = recipe.activations.keeps
+        ends = fold_ends(edit, bundle.input_name, bundle.output_name, keeps)
     tensors = quantized_tensors(edit, recipe)
     if recipe.activations.equalise:
         model = edit.finish()
@@ -66,13 +94,29 @@ def quantize_int8_ort(
     measured = widest_ranges(channel_ranges(model, tensors, feeds))
     if recipe.activations.calibration == "mse":
         measured = least_error_ranges(model, measured, feeds)
-    measured = tie_ranges(measured, state)
-    edit = GraphEdit(model)
-    overrides = _round_weights(edit, recipe, feeds)
-    overrides |= _end_overrides(ends)
-    quantized = _place_nodes(edit.finish(), recipe, measured, overrides)
-    if ends is not None:
-        quantized = drop_float_ends(quantized, bundle.input_name, bundle.output_name)
+    weights = _rounded_weights(GraphEdit(model), recipe, feeds)
+    return Prepared(bundle, model, ends, tie_ranges(measured, state), weights)
+
+
+def place_int8_ort(prepared: Prepared, recipe: Recipe) -> onnx.ModelProto:
+    """Place Q/DQ nodes.
+
+    Args:
+        prepared: By this recipe, or one that keeps fewer nodes float and the same at the ends.
+        recipe: Says which nodes stay float.
+    """
+    edit = GraphEdit(prepared.model)
+    overrides = _end_overrides(prepared.ends)
+    for node in edit.of_type("Conv"):
+        if not recipe.activations.keeps(node.name):
+            name = node.input[1]
+            scales = weight_scales(edit.weights[name])
+            edit.set_weight(name, prepared.weights.get(name, edit.weights[name]))
+            overrides[name] = [_parameters(scale, 0, np.int8, axis=0) for scale in scales]
+    quantized = _place_nodes(edit.finish(), recipe, prepared.ranges, overrides)
+    if prepared.ends is not None:
+        names = prepared.bundle.input_name, prepared.bundle.output_name
+        quantized = drop_float_ends(quantized, *names, prepared.ends)
     quantized.producer_name, quantized.producer_version = "adcvsr", ""
     del quantized.metadata_props[:]
     onnx.checker.check_model(quantized, full_check=True)
@@ -105,19 +149,22 @@ def _kept_by_relu(edit: GraphEdit, tensors: Sequence[str]) -> list[str]:
     ]
 
 
-def _round_weights(edit: GraphEdit, recipe: Recipe, feeds: Sequence[Feed]) -> Override:
-    """Give every convolution's weight its scales, and round it where the recipe says so."""
+def _rounded_weights(
+    edit: GraphEdit, recipe: Recipe, feeds: Sequence[Feed]
+) -> dict[str, npt.NDArray[Any]]:
+    """Weights of convolutions rounded so that errors make up for each other."""
+    if recipe.weights.rounding != "compensated":
+        return {}
     nodes = [n for n in edit.of_type("Conv") if not recipe.activations.keeps(n.name)]
-    moments = _moments(edit, nodes, feeds) if recipe.weights.rounding == "compensated" else {}
-    overrides: Override = {}
-    for node in nodes:
-        name = node.input[1]
-        weight = edit.weights[name]
-        scales = weight_scales(weight)
-        if node.name in moments:
-            edit.set_weight(name, round_weight(weight, scales, moments[node.name]))
-        overrides[name] = [_parameters(scale, 0, np.int8, axis=0) for scale in scales]
-    return overrides
+    moments = _moments(edit, nodes, feeds)
+    weights = {node.name: edit.weights[node.input[1]] for node in nodes}
+    return {
+        node.input[1]: round_weight(
+            weights[node.name], weight_scales(weights[node.name]), moments[node.name]
+        )
+        for node in nodes
+        if node.name in moments
+    }
 
 
 def _moments(
@@ -138,12 +185,12 @@ def _moments(
 
 def _end_overrides(ends: EndTensors | None) -> Override:
     """Scales of the pictures: given by what a level is, not measured."""
-    if ends is None:
-        return {}
-    return {
-        ends.picture_in: [_parameters(ends.scale_in, INPUT_ZERO_POINT, np.uint8)],
-        ends.picture_out: [_parameters(1.0, 0, np.uint8)],
-    }
+    overrides: Override = {}
+    if ends is not None and ends.picture_in is not None:
+        overrides[ends.picture_in] = [_parameters(ends.scale_in, INPUT_ZERO_POINT, np.uint8)]
+    if ends is not None and ends.picture_out is not None:
+        overrides[ends.picture_out] = [_parameters(1.0, 0, np.uint8)]
+    return overrides
 
 
 def _parameters(

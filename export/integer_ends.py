@@ -9,6 +9,7 @@ is a fifth of the time of `nano` (docs/quantization.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,17 +31,22 @@ INPUT_ZERO_POINT = 128
 class EndTensors:
     """Tensors whose scale and zero point are given by the contract, not by calibration."""
 
-    picture_in: str
-    """Read by the first convolutions."""
+    picture_in: str | None
+    """Read by the first convolutions; None where one of them stays float."""
 
     scale_in: float
     """Network units of a level."""
 
-    picture_out: str
-    """Written by the last convolution: levels, to be rounded."""
+    picture_out: str | None
+    """Written by the last convolution: levels, to be rounded; None where it stays float."""
 
 
-def fold_ends(edit: GraphEdit, input_name: str, output_name: str) -> EndTensors:
+def fold_ends(
+    edit: GraphEdit,
+    input_name: str,
+    output_name: str,
+    keeps: Callable[[str], bool] = lambda name: False,
+) -> EndTensors:
     """Make the picture's float tensors such that rounding them to uint8 loses nothing.
 
     Zero padding stands for level 128 instead of 127.5 afterwards, half a level on a convolution's
@@ -50,40 +56,51 @@ def fold_ends(edit: GraphEdit, input_name: str, output_name: str) -> EndTensors:
         edit: Changed in place: biases of the first and last convolutions, the clip taken out.
         input_name: The uint8 frame.
         output_name: The uint8 picture.
+        keeps: Whether a node of a name stays float; an end with such a convolution stays as it is.
 
     Raises:
         QuantizationError: The ends are not what the exporter writes; a node is named.
     """
-    last, scale, offset = _affine_input(edit, input_name)
-    rest = offset + INPUT_ZERO_POINT * scale
-    _shift_input(edit, last, rest, scale)
-    picture_out = _fold_output(edit, output_name)
-    return EndTensors(last, scale, picture_out)
+    first, scale, offset = _affine_input(edit, input_name)
+    picture_in = None
+    if not any(keeps(node.name) for node in edit.consumers(first)):
+        picture_in = first
+        _shift_input(edit, first, offset + INPUT_ZERO_POINT * scale, scale)
+    clip, convolution = _output_end(edit, output_name)
+    picture_out = None
+    if not keeps(convolution.name):
+        picture_out = str(convolution.output[0])
+        _fold_output(edit, clip, convolution)
+    return EndTensors(picture_in, scale, picture_out)
 
 
-def drop_float_ends(model: onnx.ModelProto, input_name: str, output_name: str) -> onnx.ModelProto:
+def drop_float_ends(
+    model: onnx.ModelProto, input_name: str, output_name: str, ends: EndTensors
+) -> onnx.ModelProto:
     """Take the float nodes between the uint8 pictures and the first and last quantized tensors out.
 
     Args:
         model: A folded graph with Q/DQ nodes whose end tensors have the scales of `EndTensors`.
         input_name: The uint8 frame.
         output_name: The uint8 picture.
+        ends: From `fold_ends`; an end that stays float is left alone.
     """
     edit = GraphEdit(model)
-    node = _picture_consumer(edit, input_name)
-    while node.op_type != "QuantizeLinear":
-        (following,) = edit.consumers(node.output[0])
-        if node.op_type not in LAYOUT:
-            edit.bypass(node)
-        node = following
-    edit.bypass(node)
-
-    following_node = _producer(edit, output_name)
-    while following_node.op_type != "QuantizeLinear":
-        before = _producer(edit, following_node.input[0])
-        if following_node.op_type not in LAYOUT:
-            _take_output_out(edit, following_node, output_name)
-        following_node = before
+    if ends.picture_in is not None:
+        node = _picture_consumer(edit, input_name)
+        while node.op_type != "QuantizeLinear":
+            (following,) = edit.consumers(node.output[0])
+            if node.op_type not in LAYOUT:
+                edit.bypass(node)
+            node = following
+        edit.bypass(node)
+    if ends.picture_out is not None:
+        node = _producer(edit, output_name)
+        while node.op_type != "QuantizeLinear":
+            before = _producer(edit, node.input[0])
+            if node.op_type not in LAYOUT:
+                _take_output_out(edit, node, output_name)
+            node = before
     return edit.finish()
 
 
@@ -159,12 +176,8 @@ def _shift_input(edit: GraphEdit, tensor: str, rest: float, scale: float) -> Non
         edit.set_weight(bias, edit.weights[bias] + weight.sum((1, 2, 3)) * np.float32(rest))
 
 
-def _fold_output(edit: GraphEdit, output_name: str) -> str:
-    """Take the clip out, and the half that made truncation round: rounding and limits are uint8's.
-
-    Returns:
-        The last convolution's output.
-    """
+def _output_end(edit: GraphEdit, output_name: str) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    """The clip before the picture, and the last convolution."""
     node = _producer(edit, output_name)
     while node.op_type == "Cast" or node.op_type in LAYOUT:
         node = _producer(edit, node.input[0])
@@ -174,10 +187,14 @@ def _fold_output(edit: GraphEdit, output_name: str) -> str:
     convolution = _producer(edit, clip.input[0])
     if convolution.op_type != "Conv":
         raise QuantizationError(_unknown_end(convolution, "output"))
+    return clip, convolution
+
+
+def _fold_output(edit: GraphEdit, clip: onnx.NodeProto, convolution: onnx.NodeProto) -> None:
+    """Take the clip out, and the half that made truncation round: both are uint8's."""
     bias = edit.bias_of(convolution)
     edit.set_weight(bias, edit.weights[bias] - np.float32(0.5))
     edit.bypass(clip)
-    return str(convolution.output[0])
 
 
 def _unknown_end(node: onnx.NodeProto, side: str) -> str:

@@ -17,7 +17,8 @@ from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
-from .gate import compare_variants, require_within, to_json, why_not_judged
+from ..runtime.ort_precision import why_not_judged
+from .gate import compare_variants, limits_json, require_within, to_json
 from .int8_ort import quantize_int8_ort
 from .modelopt_quantize import quantize_modelopt
 from .recipe import Expectation, Recipe
@@ -109,8 +110,7 @@ def _prove(
     reason = why_not_judged(recipe.precision, recipe.high_precision, ort_version)
     if reason is not None:
         report(f"parity: not judged here, the variant is unproven: {reason}")
-        limits = {"least_psnr_db": recipe.gate.psnr_db, "most_drift_db": recipe.gate.drift_db}
-        return {"judged": False, "reason": reason, **limits}
+        return {"judged": False, "reason": reason, **limits_json(recipe.gate)}
     distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
     report(
         f"parity: {distances.psnr_db:.1f} dB to fp32-onnx over {distances.frames} frames, "

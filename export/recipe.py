@@ -6,9 +6,10 @@ recipe = read_recipe(Path("mine.toml"))
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,9 @@ class Gate:
 
     psnr_db: float
     """Least PSNR of the pictures, dB."""
+
+    golden_psnr_db: float = 30.0
+    """Least PSNR of the bundle's golden clip, dB: small and all edges, so harder than footage."""
 
     drift_db: float = 0.5
     """Largest loss of PSNR from the first sixth of the frames to the last."""
@@ -162,6 +166,46 @@ def read_recipe(path: Path) -> Recipe:
             raise ConfigError(f"recipe '{path}': {error}") from error
         reason = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"recipe '{path}': {reason}") from error
+
+
+def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) -> Recipe:
+    """A recipe that keeps other nodes float, with a text of its own.
+
+    Args:
+        recipe: Everything else is from it.
+        keep_float: Names of nodes, in the place of the recipe's.
+        expect: Least shares, likewise.
+    """
+    activations = replace(recipe.activations, keep_float=tuple(keep_float))
+    changed = replace(recipe, activations=activations, expect=expect)
+    head = {"format": FORMAT, "variant": recipe.variant, "tool": recipe.tool}
+    head["high_precision"] = recipe.high_precision
+    parts = {
+        "activations": activations,
+        "weights": recipe.weights,
+        "expect": expect,
+        "gate": recipe.gate,
+    }
+    lines = [f"# As {recipe.name}, with nodes that a search kept float.", *_assignments(head)]
+    for name, part in parts.items():
+        lines += [
+            "",
+            f"[{name}]",
+            *_assignments({f.name: getattr(part, f.name) for f in fields(part)}),
+        ]
+    return replace(changed, text="\n".join(lines) + "\n")
+
+
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    """Lines of TOML; JSON's texts, numbers, truth values and lists of texts are TOML's too."""
+    lines = []
+    for key, value in values.items():
+        if isinstance(value, tuple) and len(value) > 1:
+            entries = "".join(f"  {json.dumps(entry)},\n" for entry in value)
+            lines.append(f"{key} = [\n{entries}]")
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return lines
 
 
 def _parse(text: str) -> dict[str, Any]:

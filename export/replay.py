@@ -18,6 +18,7 @@ import onnx
 
 from ..bundle_schema import StateSpec
 from ..errors import missing_package
+from ..runtime.ort_precision import products_saturate
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, LEVELS_NODE, OUTPUT_NAME
 from .variant_files import VariantFiles
 
@@ -58,7 +59,7 @@ def replay(
     picture = PACKED if probe else OUTPUT_NAME
     if files.decoder is None:
         with _session(files.graph, probe=probe) as session:
-            return [_stream(session, clip, state, picture) for clip in clips]
+            return [run_stream(session, clip, state, picture) for clip in clips]
     with _session(files.graph, probe=False) as session:
         features = [session.run([FEATURES_NAME], {CLIP_NAME: clip})[0] for clip in clips]
     with _session(files.decoder, probe=probe) as session:
@@ -78,11 +79,11 @@ def zero_state(
     return {spec.name: np.zeros(spec.shape(*clip.shape[1:3]), dtype) for spec in state}
 
 
-def open_session(graph: Path, *, early: bool = False) -> Any:
+def open_session(graph: Path | bytes, *, early: bool = False) -> Any:
     """Open an ONNX Runtime session on the CPU.
 
     Args:
-        graph: An ONNX file.
+        graph: An ONNX file, or its content.
         early: Run nodes as soon as they can be, in the graph's order. By default ONNX Runtime goes
             back from the outputs, and keeps what only a further output needs until the end.
 
@@ -95,12 +96,17 @@ def open_session(graph: Path, *, early: bool = False) -> Any:
         raise missing_package("onnxruntime", "export", "running exported graphs") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    if products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if early:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _stream(session: Any, clip: Levels, state: Sequence[StateSpec], picture: str) -> Run:
+def run_stream(
+    session: Any, clip: Levels, state: Sequence[StateSpec], picture: str = OUTPUT_NAME
+) -> Run:
+    """Run a clip of (T, H, W, 3) uint8 through a stream graph's session, from the zero state."""
     half = "tensor(float16)" in (tensor.type for tensor in session.get_inputs())
     carried = zero_state(state, clip, np.float16 if half else np.float32)
     names = [picture, *(spec.next_name for spec in state)]

@@ -5,7 +5,6 @@ accept(session, order, budget_ms=33.3)
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import Bundle
 from ..config import SCALE
 from ..receptive import spatial_radius
 from ..synthetic import draw_clip
 from .engine_census import Census, census_of
 from .engine_order import EngineOrder, SizeRange
 from .engines import ensure_engine
+from .golden import golden_clip
 from .session import ClipSession, Frame, StreamSession
 
 WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300
 
 MIN_PSNR_DB = {"fp16": 45.0, "bf16": 35.0, "int8": 28.0, "fp8": 28.0, "fp4": 24.0}
 """Against the golden pictures, which are FP32's, where the variant does not say what it was
-exported with (`least_psnr_db`). An engine has to be the network at all here: overflow, a wrong
-layout or a lost state end far below."""
+exported with (`least_golden_psnr_db`, `least_psnr_db`). An engine has to be the network at all
+here: overflow, a wrong layout or a lost state end far below."""
 
 Report = Callable[[str], None]
 
@@ -144,6 +143,7 @@ def _judge_golden(
     found.golden = f"level error {error}, {psnr:.1f} dB over {kept[1]}x{kept[0]} {how}"
     parity = orders[0].bundle.variant(orders[0].variant_id).facts.get("parity", {})
     least = parity.get("least_psnr_db", MIN_PSNR_DB.get(precision))
+    least = parity.get("least_golden_psnr_db", least)
     allowed = int(bundle.manifest["golden"]["max_level_error"])
     if least is None and error > allowed:
         found.reasons.append(f"golden vectors: level error {error}, at most {allowed} is allowed")
@@ -151,12 +151,6 @@ def _judge_golden(
         found.reasons.append(
             f"golden vectors: {psnr:.1f} dB, {precision} has to reach {least:g} dB"
         )
-
-
-def golden_clip(bundle: Bundle) -> tuple[Frame, Frame]:
-    """The bundle's self-test: frames (T, H, W, 3) and pictures (T, 4H, 4W, 3), uint8."""
-    with np.load(io.BytesIO(bundle.read(bundle.manifest["golden"]["file"]))) as golden:
-        return golden["frames"], golden["upscaled"]
 
 
 def _canvas(

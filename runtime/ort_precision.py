@@ -1,4 +1,4 @@
-"""Whether this processor's 8-bit products are exact, as ONNX Runtime computes them."""
+"""What ONNX Runtime's arithmetic is worth here: exact 8-bit products, and what it cannot judge."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import platform
 from pathlib import Path
 
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avxvnni"})
+
+FP16_ROUNDS = (1, 31)
+"""ONNX Runtime from which QuantizeLinear rounds float16."""
 
 
 def products_saturate() -> bool:
@@ -23,3 +26,25 @@ def products_saturate() -> bool:
         return True
     flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return not VNNI_FLAGS & set(flags.split())
+
+
+def why_not_judged(precision: str, high_precision: str, ort_version: str) -> str | None:
+    """Say why ONNX Runtime on this machine cannot tell a variant's figures, or None when it can.
+
+    Args:
+        precision: Of the variant: `int8`, `fp8`, or one without Q/DQ nodes.
+        high_precision: Type of the rest of the graph.
+        ort_version: ONNX Runtime's.
+    """
+    if precision == "fp8":
+        return (
+            "ONNX Runtime's CPU kernels do not compute in fp8 as a GPU does, and refuse some fp8 "
+            "graphs; run 'adcvsr verify' on the target"
+        )
+    version = tuple(int(part) for part in ort_version.split(".")[:2])
+    if precision == "int8" and high_precision == "float16" and version < FP16_ROUNDS:
+        return (
+            f"ONNX Runtime {ort_version} truncates where float16 is quantized (26 dB instead of 36 "
+            "on one graph); 1.31 and later round; upgrade it, or run 'adcvsr verify' on the target"
+        )
+    return None

@@ -19,6 +19,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
     |-- OutputExistsError        the output is there and may not be overwritten
     |-- OutputNotWritableError   the output cannot be written
+    |-- BatchError               some files of a run over many failed; the others are done
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
     |-- BenchError               results of a benchmark that cannot be read or compared
@@ -93,6 +94,10 @@ class OutputExistsError(AdcVsrError, FileExistsError):
 
 class OutputNotWritableError(AdcVsrError, OSError):
     """The output cannot be created, written or finished."""
+
+
+class BatchError(AdcVsrError, RuntimeError):
+    """Some files of a run over many failed, each with a line of its own; the others are done."""
 
 
 class TrainingDataError(AdcVsrError, ValueError):

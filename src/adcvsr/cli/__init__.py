@@ -29,13 +29,16 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
+    "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
     "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "plan": "Predict whether a bundle runs live on a target.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
+    "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student.",
     "upscale": "Upscale a video file four times.",
+    "verify": "Hash a bundle's files and replay its golden clip here.",
 }
 """Every command and its help line; held here so that --help imports none of them."""
 

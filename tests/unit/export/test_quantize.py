@@ -29,7 +29,6 @@ from adcvsr.errors import (
 )
 from adcvsr.export import recipe as recipes
 from adcvsr.export.equalise import equalise
-from adcvsr.export.gate import why_not_judged
 from adcvsr.export.graph_edit import GraphEdit
 from adcvsr.export.integer_ends import fold_ends
 from adcvsr.export.observe import channel_ranges, least_error_ranges, observe, tie_ranges
@@ -38,9 +37,12 @@ from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
 from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.runtime.backends import create_session
+from adcvsr.runtime.ort_precision import why_not_judged
+from adcvsr.runtime.verify import verify_bundle
 from adcvsr.synthetic import draw_clip
 
 GATE = "psnr_db = 42.0"
+GOLDEN_GATE = "golden_psnr_db = 38.0"
 RECIPE = (recipes.FOLDER / "int8-cpu.toml").read_text().replace("frames = 300", "frames = 24")
 
 
@@ -59,7 +61,7 @@ def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def write_recipe(folder: Path, **replaced: str) -> Path:
-    text = RECIPE.replace(GATE, "psnr_db = 30.0")
+    text = RECIPE.replace(GATE, "psnr_db = 30.0").replace(GOLDEN_GATE, "golden_psnr_db = 30.0")
     for old, new in replaced.items():
         line = next(line for line in text.splitlines() if line.startswith(f"{old} ="))
         text = text.replace(line, f"{old} = {new}")
@@ -95,6 +97,8 @@ def test_the_command_adds_a_proven_variant(
     entry = bundle.manifest["variants"]["int8-ort"]
     assert entry["parity"]["judged"]
     assert entry["parity"]["psnr_db"] > 30
+    assert entry["parity"]["golden_psnr_db"] > entry["parity"]["least_golden_psnr_db"] == 30
+    assert verify_bundle(bundle).outcome == "passed"
     assert abs(entry["parity"]["drift_db"]) < 0.5
     assert entry["calibration"]["digest"] == calibration.digest
     assert entry["census"] == {
@@ -287,6 +291,7 @@ def test_where_this_machine_cannot_judge() -> None:
     assert why_not_judged("int8", "float32", "1.23.2") is None
     assert why_not_judged("int8", "float16", "1.31.0") is None
     assert "truncates" in str(why_not_judged("int8", "float16", "1.30.2"))
+    assert why_not_judged("fp16", "float16", "1.23.2") is None
     assert "fp8" in str(why_not_judged("fp8", "float16", "1.32.0"))
 
 

@@ -1,0 +1,136 @@
+"""What a search has tried, kept on disk after every trial so that it can be cut off and go on.
+
+trials = Trials(folder, key)
+trials.get(nodes) or trials.add(nodes, 0.1, {"snr": 31.2})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..bundle import Bundle
+from ..calibration.calibration_set import CalibrationSet, json_bytes
+from ..calibration.reader import REFERENCE
+from ..errors import ConfigError, OutputNotWritableError
+from ..files import replace_file
+from .quantize import tool_versions
+from .recipe import Recipe
+
+FILE = "trials.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One graph that was made and measured."""
+
+    nodes: frozenset[str]
+    """Kept float, by name."""
+
+    float_work: float
+    """Their part of the multiply-adds, 0 to 1."""
+
+    figures: dict[str, float]
+    """See `DamageMeter.measure`."""
+
+    @property
+    def noise(self) -> float:
+        """Power of the difference to FP32 over that of the signal."""
+        return float(10 ** (-self.figures["snr"] / 10))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        figures = {name: round(value, 5) for name, value in self.figures.items()}
+        return {"float": sorted(self.nodes), "float_work": round(self.float_work, 6), **figures}
+
+
+class Trials:
+    """Trials of one search, in memory and in a file.
+
+    Args:
+        folder: Made where it is not there.
+        key: What the figures depend on, see `search_key`.
+
+    Raises:
+        ConfigError: The folder holds trials of another key, or what is no trials.
+        OutputNotWritableError: It cannot be written.
+    """
+
+    def __init__(self, folder: Path, key: dict[str, str]) -> None:
+        self.path, self.key = folder / FILE, key
+        self._trials: dict[frozenset[str], Trial] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputNotWritableError(f"cannot make '{folder}': {error.strerror}") from error
+        if self.path.exists():
+            self._read()
+
+    def get(self, nodes: frozenset[str]) -> Trial | None:
+        """The trial with these nodes float, if it was run."""
+        return self._trials.get(nodes)
+
+    def all(self) -> list[Trial]:
+        """In the order they were run."""
+        return list(self._trials.values())
+
+    def add(self, nodes: frozenset[str], float_work: float, figures: dict[str, float]) -> Trial:
+        """Keep a trial; it is on disk when this returns."""
+        trial = self._trials[nodes] = Trial(nodes, float_work, figures)
+        content = {"of": self.key, "trials": [self._stored(each) for each in self.all()]}
+        replace_file(self.path, lambda part: part.write_bytes(json_bytes(content)))
+        return trial
+
+    @staticmethod
+    def _stored(trial: Trial) -> dict[str, Any]:
+        return {
+            "float": sorted(trial.nodes),
+            "float_work": trial.float_work,
+            "figures": trial.figures,
+        }
+
+    def _read(self) -> None:
+        try:
+            content = json.loads(self.path.read_bytes())
+            key, entries = content["of"], content["trials"]
+            for entry in entries:
+                nodes = frozenset(entry["float"])
+                figures = {str(name): float(value) for name, value in entry["figures"].items()}
+                figures["snr"]
+                self._trials[nodes] = Trial(nodes, float(entry["float_work"]), figures)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"'{self.path}' holds no trials of a search ({type(error).__name__}: {error}); "
+                "remove it, or search in another folder"
+            ) from error
+        other = [name for name in self.key if key.get(name) != self.key[name]]
+        if other:
+            raise ConfigError(
+                f"'{self.path}' holds a search with other {', '.join(other)}; search in another "
+                "folder, or remove it"
+            )
+
+
+def search_key(
+    bundle: Bundle, recipe: Recipe, calibration: CalibrationSet, measured: str
+) -> dict[str, str]:
+    """What the figures of a search depend on.
+
+    Args:
+        bundle: Whose FP32 graph is quantized.
+        recipe: Its text counts.
+        calibration: Its content counts.
+        measured: What is measured, on how much.
+    """
+    graph = bundle.manifest["files"][bundle.variant(REFERENCE).file]["sha256"]
+    return {
+        "network": str(graph),
+        "recipe": hashlib.sha256(recipe.text.encode()).hexdigest(),
+        "calibration set": calibration.digest,
+        "measures": measured,
+        "versions": json.dumps({"adcvsr": __version__, **tool_versions(recipe.tool)}),
+    }

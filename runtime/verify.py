@@ -1,0 +1,196 @@
+"""Whether a bundle is what was proven: every file by its hash, every variant by running it.
+
+found = verify_bundle(open_bundle("nano"))
+found.outcome  # "passed", "failed" or "not judged"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..bundle import Bundle
+from ..bundle_schema import Variant
+from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
+from .backends import create_session
+from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
+from .ort_precision import why_not_judged
+from .session import Frame, Session
+
+PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
+
+OWN_BACKENDS = {"ort": ("ort-cpu",), "trt": ("tensorrt", "tensorrt-rtx")}
+"""By a variant's runtime, the backends it is made for; one that they refuse has failed. `onnx` is
+made for all."""
+
+Golden = tuple[Frame, Frame]
+
+
+@dataclass(frozen=True)
+class VariantFound:
+    """What became of one variant."""
+
+    variant: str
+    """Its id."""
+
+    outcome: str
+    """`passed`, `failed` or `not judged`."""
+
+    reason: str
+    """Figures and limit, or why there are none."""
+
+    backend: str | None = None
+    """What ran it; None where nothing did."""
+
+    max_level_error: int | None = None
+    """Largest difference of any pixel from the golden pictures."""
+
+    psnr_db: float | None = None
+    """To the golden pictures."""
+
+    least_psnr_db: float | None = None
+    """Limit, where there is one."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What became of a bundle."""
+
+    bundle: str
+    """Its name."""
+
+    damaged: dict[str, str]
+    """Files that are not what the manifest says, and how."""
+
+    files: int
+    """All files."""
+
+    variants: tuple[VariantFound, ...]
+
+    @property
+    def outcome(self) -> str:
+        """`failed` where anything did, else `not judged` where anything could not be."""
+        found = {each.outcome for each in self.variants}
+        if self.damaged or FAILED in found:
+            return FAILED
+        return NOT_JUDGED if NOT_JUDGED in found else PASSED
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {**asdict(self), "outcome": self.outcome}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        whole = self.files - len(self.damaged)
+        width = max((len(each.variant) for each in self.variants), default=0)
+        return [
+            f"{self.bundle}: {whole} of {self.files} files as they were written",
+            *(f"damaged: {reason}" for reason in self.damaged.values()),
+            *(f"{v.variant:{width}}  {v.outcome:10}  {v.reason}" for v in self.variants),
+        ]
+
+
+def verify_bundle(
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    variants: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> Verification:
+    """Re-hash every file and run the golden clip through variants.
+
+    Args:
+        bundle: An opened bundle.
+        backend: What runs them; `auto` takes the best present for each variant.
+        variants: Ids; empty for all.
+        progress: Called with what is looked at next.
+
+    Returns:
+        The findings. A variant that the backend cannot judge has not passed.
+
+    Raises:
+        BundleError: There is no such variant.
+    """
+    chosen = [bundle.variant(name) for name in variants or sorted(bundle.variants)]
+    damaged: dict[str, str] = {}
+    for name in sorted(bundle.manifest["files"]):
+        progress(name)
+        try:
+            bundle.verify_file(name)
+        except BundleError as error:
+            damaged[name] = str(error)
+    golden: Golden | BundleError
+    try:
+        golden = golden_clip(bundle)
+    except BundleError as error:
+        golden = error
+    found = []
+    for variant in chosen:
+        progress(variant.id)
+        found.append(_judge(bundle, variant, backend, golden, damaged))
+    return Verification(bundle.name, damaged, len(bundle.manifest["files"]), tuple(found))
+
+
+def _judge(
+    bundle: Bundle,
+    variant: Variant,
+    backend: str,
+    golden: Golden | BundleError,
+    damaged: dict[str, str],
+) -> VariantFound:
+    mine = {variant.file, *variant.data_files, *variant.facts.get("files", ())} & damaged.keys()
+    if mine:
+        return VariantFound(variant.id, FAILED, f"not run: {', '.join(sorted(mine))} damaged")
+    if isinstance(golden, BundleError):
+        return VariantFound(variant.id, FAILED, f"not run: {golden}")
+    try:
+        session = create_session(bundle, backend=_backend(variant, backend), variant=variant.id)
+    except (BackendUnavailableError, MissingPackageError) as error:
+        return VariantFound(variant.id, NOT_JUDGED, str(error))
+    reason = _why_not_judged(session)
+    if reason is not None:
+        return VariantFound(variant.id, NOT_JUDGED, reason, session.backend)
+    try:
+        return _replay(session, golden, golden_limit(bundle, variant, session.backend))
+    except AdcVsrError as error:
+        own = OWN_BACKENDS.get(variant.id.rpartition("-")[2], (session.backend,))
+        outcome = FAILED if session.backend in own else NOT_JUDGED
+        return VariantFound(variant.id, outcome, str(error), session.backend)
+
+
+def _backend(variant: Variant, asked: str) -> str:
+    """A variant made for ONNX Runtime on CPUs is looked at there, whatever else is at hand."""
+    return "ort-cpu" if asked == "auto" and variant.id.endswith("-ort") else asked
+
+
+def _why_not_judged(session: Session) -> str | None:
+    if not session.backend.startswith("ort-"):
+        return None
+    from .ort_session import import_onnxruntime
+
+    variant = session.variant
+    precision = variant.id.split("-", maxsplit=1)[0]
+    return why_not_judged(precision, variant.state_dtype, import_onnxruntime().__version__)
+
+
+def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFound:
+    with session:
+        levels, psnr_db = replay_golden(session, *golden)
+    beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
+    held = f"{levels} levels at most, {psnr_db:.1f} dB to the golden clip"
+    return VariantFound(
+        variant=session.variant.id,
+        outcome=PASSED if beyond is None else FAILED,
+        reason=f"{session.backend}: {beyond or f'{held}, {_required(limit)}'}",
+        backend=session.backend,
+        max_level_error=levels,
+        psnr_db=round(psnr_db, 2),
+        least_psnr_db=limit.least_psnr_db,
+    )
+
+
+def _required(limit: GoldenLimit) -> str:
+    if limit.most_levels is not None:
+        return f"{limit.most_levels} allowed"
+    return f"{limit.least_psnr_db:.1f} dB required"

@@ -1,0 +1,103 @@
+"""`adcvsr search BUNDLE --budget "psnr>=42,warp<=1.05x" --calibration SET -o DIR`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ._options import json_option
+from ._progress import count_progress
+from .quantize import PRECISIONS
+
+
+@click.command()
+@click.argument("bundle", metavar="NAME|BUNDLE")
+@click.option(
+    "--budget",
+    "budget_text",
+    required=True,
+    metavar="LIMITS",
+    help="Against FP32, in measures of 'adcvsr evaluate': psnr>=42,haarpsi>=0.995,warp<=1.05x; "
+    "with x times FP32's own figure.",
+)
+@click.option(
+    "--calibration",
+    "calibration_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="SET",
+    help="Calibration set from 'adcvsr calibrate'; its runs are also what is measured on.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="For recipe, figures and plot. Trials are kept there: the same command goes on.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="int8",
+    show_default=True,
+    help="Of the variant.",
+)
+@click.option(
+    "--target", default="cpu", show_default=True, metavar="NAME", help="As of 'adcvsr quantize'."
+)
+@click.option(
+    "--recipe",
+    "recipe_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Start from your recipe in the place of the packaged one.",
+)
+@json_option
+def command(
+    bundle: str,
+    budget_text: str,
+    calibration_path: Path,
+    folder: Path,
+    precision: str,
+    target: str,
+    recipe_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Search for the nodes of BUNDLE that have to stay float for a budget, the cheapest choice.
+
+    DIR/VARIANT.toml is a recipe that keeps them float: adcvsr quantize --recipe takes it.
+    """
+    from ..bundle import open_bundle
+    from ..calibration.calibration_set import open_set
+    from ..export.budget import read_budget
+    from ..export.recipe import read_recipe, recipe_for
+    from ..export.search import search
+    from ..export.search_report import lines, to_json, write_result
+
+    budget = read_budget(budget_text)
+    opened = open_bundle(bundle)
+    recipe = read_recipe(recipe_path) if recipe_path else recipe_for(precision, target)
+    with count_progress(f"search {opened.name}") as progress:
+        result = search(
+            opened,
+            recipe,
+            open_set(calibration_path),
+            budget,
+            folder,
+            report=lambda line: click.echo(line, err=as_json),
+            progress=progress,
+        )
+    written = write_result(folder, result, budget)
+    if as_json:
+        click.echo(json.dumps(to_json(result, budget), indent=1, allow_nan=False))
+        return
+    for line in lines(result):
+        click.echo(line)
+    click.echo(
+        f"{written}: adcvsr quantize {bundle} --precision {recipe.precision} --recipe {written} "
+        f"--calibration {calibration_path}"
+    )

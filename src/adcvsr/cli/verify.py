@@ -1,0 +1,44 @@
+"""`adcvsr verify`: whether a bundle is what it was when it was proven, here."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from ._options import backend_option, json_option
+
+EXIT_CODES = {"passed": 0, "failed": 1, "not judged": 3}
+
+
+@click.command()
+@click.argument("bundle", metavar="NAME|BUNDLE")
+@backend_option
+@click.option(
+    "--variant",
+    "variants",
+    metavar="ID",
+    multiple=True,
+    help="Only this variant; may be repeated [default: all].",
+)
+@json_option
+def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool) -> None:
+    """Re-hash every file of a bundle and run its golden clip through its variants on this machine.
+
+    FP32 may be off by the bundle's level error, others are held to the figures in their manifest. A
+    variant that this backend cannot judge has not passed, and the reason is said.
+
+    Exits 0 where everything passed, 1 where anything failed, 3 where nothing failed but something
+    could not be judged.
+    """
+    from ..bundle import open_bundle
+    from ..runtime.verify import verify_bundle
+
+    found = verify_bundle(open_bundle(bundle), backend=backend, variants=variants)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False))
+    else:
+        for line in found.lines():
+            click.echo(line)
+    sys.exit(EXIT_CODES[found.outcome])
