@@ -25,8 +25,8 @@ WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300
 
 MIN_PSNR_DB = {"fp16": 45.0, "bf16": 35.0, "int8": 28.0, "fp8": 28.0, "fp4": 24.0}
 """Against the golden pictures, which are FP32's, where the variant does not say what it was
-exported with (`least_golden_psnr_db`, `least_psnr_db`). An engine has to be the network at all here: overflow, a wrong
-layout or a lost state end far below."""
+exported with (`least_golden_psnr_db`, `least_psnr_db`). An engine has to be the network at all
+here: overflow, a wrong layout or a lost state end far below."""
 
 Report = Callable[[str], None]
 
