@@ -41,9 +41,11 @@ def reference_runner(graph: bytes) -> Any:
 
 def plain_runner(graph: bytes) -> Any:
     """ONNX Runtime with every optimisation off."""
+    from onnxruntime import GraphOptimizationLevel
     from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
 
-    return OnnxrtRunner(SessionFromOnnx(graph, graph_optimization_level=0), name="ort-plain")
+    off = GraphOptimizationLevel.ORT_DISABLE_ALL
+    return OnnxrtRunner(SessionFromOnnx(graph, graph_optimization_level=off), name="ort-plain")
 
 
 @pytest.mark.parametrize("other", [plain_runner, reference_runner])
