@@ -178,7 +178,7 @@ def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFoun
     with session:
         levels, psnr_db = replay_golden(session, *golden)
     beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
-    held = f"{levels} levels at most, {psnr_db:.1f} dB to the golden clip"
+    held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     return VariantFound(
         variant=session.variant.id,
         outcome=PASSED if beyond is None else FAILED,
@@ -192,5 +192,5 @@ def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFoun
 
 def _required(limit: GoldenLimit) -> str:
     if limit.most_levels is not None:
-        return f"{limit.most_levels} allowed"
+        return f"an error of {limit.most_levels} allowed"
     return f"{limit.least_psnr_db:.1f} dB required"

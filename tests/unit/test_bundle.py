@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -171,3 +172,48 @@ def test_a_damaged_zip_is_one_error(bundle_copy: Path, tmp_path: Path) -> None:
 def test_missing_variant_lists_those_there() -> None:
     with pytest.raises(BundleError, match="no variant 'int4'; it has: .*fp32-onnx"):
         open_bundle("nano").variant("int4")
+
+
+def zip_with(bundle: Path, target: Path, entries: dict[str, bytes]) -> Path:
+    """A bundle as one file, some entries in the place of its own or beside them."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in bundle.iterdir():
+            if file.name not in entries:
+                archive.write(file, file.name)
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return target
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/adcvsr-evil", "a/../../evil"])
+def test_archive_entries_that_leave_the_bundle(
+    bundle_copy: Path, tmp_path: Path, name: str
+) -> None:
+    """Beside the listed files they are never unpacked; listed, the bundle is refused."""
+    before = sorted(tmp_path.rglob("*"))
+    archive = zip_with(bundle_copy, tmp_path / "inner.zip", {name: b"evil"})
+    bundle = Bundle(archive)
+    bundle.verify_files()
+    with bundle.graph(bundle.variant("fp32-onnx"), "fp32-onnx.onnx") as graph:
+        assert isinstance(graph, bytes)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, archive])
+    assert not Path("/tmp/adcvsr-evil").exists()
+    change_manifest(bundle_copy, files={name: {"sha256": "0", "bytes": 4}})
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        Bundle(zip_with(bundle_copy, tmp_path / "listed.zip", {name: b"evil"}))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "fp32-onnx.onnx"])
+def test_an_entry_that_unpacks_to_more_than_it_says(
+    bundle_copy: Path, tmp_path: Path, name: str
+) -> None:
+    """A zip bomb ends at what the manifest declares, in bounded memory."""
+    archive = zip_with(bundle_copy, tmp_path / "bomb.zip", {name: bytes(256 << 20)})
+    assert archive.stat().st_size < 3 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match=r"is longer than the \d+ bytes expected"):
+            Bundle(archive).verify_files()
+        assert tracemalloc.get_traced_memory()[1] < 80 << 20
+    finally:
+        tracemalloc.stop()

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
+from adcvsr.calibration import calibration_set
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import FRAMES, MANIFEST, open_set
 from adcvsr.calibration.reader import calibration_feeds
@@ -20,6 +21,7 @@ from adcvsr.cli import cli
 from adcvsr.clips import write_clip, write_png
 from adcvsr.errors import CalibrationError, ConfigError, InputNotFoundError, OutputExistsError
 from adcvsr.synthetic import draw_clip
+from changed_manifest import with_manifest
 
 SMALL = SetOptions(runs=4, length=4, width=48, height=32)
 
@@ -170,6 +172,23 @@ def test_a_set_of_another_network_is_refused(
         open_set(path).require_fit(open_bundle(tiny_bundle))
     with pytest.raises(ConfigError, match="multiples of 2"):
         dataclasses.replace(SMALL, width=47).check(open_bundle(tiny_bundle).size_multiple)
+
+
+def test_a_set_of_another_size_is_refused(clips: Path, tmp_path: Path) -> None:
+    _, path = build(clips, tmp_path / "set")
+    other = with_manifest(open_bundle("nano").path, tmp_path / "nano", size_multiple=64)
+    with pytest.raises(CalibrationError, match="frames of 48x32, 'nano' takes multiples of 64"):
+        open_set(path).require_fit(open_bundle(other))
+
+
+def test_a_set_that_declares_too_much_is_not_unpacked(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = build(clips, tmp_path / "set")
+    declared = sum(run.frames.nbytes for run in open_set(path).runs)
+    monkeypatch.setattr(calibration_set, "FRAMES_LIMIT_BYTES", declared - 1)
+    with pytest.raises(CalibrationError, match=r"declares \d+ bytes of frames, more than"):
+        open_set(path)
 
 
 def test_the_command(clips: Path, tmp_path: Path) -> None:
