@@ -105,10 +105,10 @@ def probe_nvml(emit: Emit) -> None:
 
     nvml.nvmlInit()
     emit(driver=_plain(nvml.nvmlSystemGetDriverVersion()))
-    emit(gpus=[_state(nvml, index) for index in range(nvml.nvmlDeviceGetCount())])
+    emit(gpus=[nvml_state(nvml, index) for index in range(nvml.nvmlDeviceGetCount())])
 
 
-def _state(nvml: Any, index: int) -> dict[str, Any]:
+def nvml_state(nvml: Any, index: int) -> dict[str, Any]:
     """What NVML tells of a GPU; a Jetson answers 'not supported' to most questions."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     questions: dict[str, Callable[[], Any]] = {

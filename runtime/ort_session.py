@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from ..bundle_schema import TensorSpec, Variant
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, missing_package
 from .ort_precision import products_saturate
-from .session import ClipSession, Frame, StreamSession
+from .session import ClipSession, Frame, Profile, StreamSession
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
@@ -44,8 +47,11 @@ class OrtCpuSession(StreamSession):
         self._spare: list[Floats] = []
 
     def _open(self) -> None:
-        self._runtime = load_graph(self.bundle, self.variant, self.variant.file, self.threads)
-        bundle = self.bundle
+        bundle, variant = self.bundle, self.variant
+        self._runtime = load_graph(
+            bundle, variant, variant.file, self.threads, profile=self.profile_prefix
+        )
+        self.engine_seconds = 0.0
         require_interface(
             self,
             self._runtime,
@@ -55,6 +61,7 @@ class OrtCpuSession(StreamSession):
         self._binding = self._runtime.io_binding()
 
     def _close(self) -> None:
+        self.profiles = end_profiles([self._runtime], self.profile_prefix)
         self._binding = self._runtime = None
         self._states, self._spare = [], []
 
@@ -79,7 +86,9 @@ class OrtCpuSession(StreamSession):
         for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
             bind(binding.bind_input, spec.name, past)
             bind(binding.bind_output, spec.next_name, following_past)
+        began = time.perf_counter()
         self._runtime.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
         self._states[slot], self._spare = following, current
         return out
 
@@ -111,14 +120,19 @@ class OrtCpuClipSession(ClipSession):
     def _open(self) -> None:
         bundle, variant, spec = self.bundle, self.variant, self._spec
         assert variant.decoder_file is not None
-        self._encoder = load_graph(bundle, variant, variant.file, self.threads)
-        self._decoder = load_graph(bundle, variant, variant.decoder_file, self.threads)
+        files = (variant.file, variant.decoder_file)
+        self._encoder, self._decoder = (
+            load_graph(bundle, variant, file, self.threads, profile=self.profile_prefix)
+            for file in files
+        )
+        self.engine_seconds = 0.0
         require_interface(self, self._encoder, inputs={bundle.input_name: 3}, outputs={spec.name})
         require_interface(
             self, self._decoder, inputs={spec.name: spec.channels}, outputs={bundle.output_name}
         )
 
     def _close(self) -> None:
+        self.profiles = end_profiles([self._encoder, self._decoder], self.profile_prefix)
         self._encoder = self._decoder = None
         self._features = np.empty(0, np.float32)
 
@@ -131,19 +145,32 @@ class OrtCpuClipSession(ClipSession):
         binding = self._encoder.io_binding()
         bind(binding.bind_input, self.bundle.input_name, clip)
         bind(binding.bind_output, self._spec.name, self._features)
+        began = time.perf_counter()
         self._encoder.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
 
     def _decode(self, index: int) -> Frame:
         out = picture_buffer(*self._input_size)
         binding = self._decoder.io_binding()
         bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
         bind(binding.bind_output, self.bundle.output_name, out[None])
+        began = time.perf_counter()
         self._decoder.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
         return out
 
 
-def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any:
+def load_graph(
+    bundle: Bundle, variant: Variant, file: str, threads: int, *, profile: Path | None = None
+) -> Any:
     """Load one graph of a variant for the CPU.
+
+    Args:
+        bundle: The opened bundle.
+        variant: One of its variants.
+        file: The graph's.
+        threads: Of the network.
+        profile: Prefix of a file in which ONNX Runtime notes every layer's times.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
@@ -157,6 +184,8 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
@@ -168,6 +197,17 @@ def load_graph(bundle: Bundle, variant: Variant, file: str, threads: int) -> Any
                 f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
                 f"'{bundle.name}': {error}"
             ) from error
+
+
+def end_profiles(graphs: Sequence[Any], prefix: Path | None) -> list[Profile]:
+    """Finish the profiles of loaded graphs; none without a prefix."""
+    if prefix is None:
+        return []
+    return [
+        Profile(began_ns=graph.get_profiling_start_time_ns(), path=Path(graph.end_profiling()))
+        for graph in graphs
+        if graph is not None
+    ]
 
 
 def require_interface(

@@ -17,23 +17,33 @@ from typing import Any, TypeAlias, TypeVar
 import av
 
 from ..config import SCALE
+from .compare import CompareSink
+from .limits import queue_length
 from .processor import FrameProcessor
 from .session import Frame
 from .sink import FileSink
 from .source import FileSource, SourceFrame
 from .stage_threads import StageThreads
 
-QUEUE_LENGTH = 4
-"""Items between two stages at most: enough to even out frame times."""
-
-QUEUE_BYTES = 128 << 20
-"""Pixels between two stages at most, in bytes; large frames get shorter queues, down to one."""
-
 POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""
 
 T = TypeVar("T")
 Item: TypeAlias = "SourceFrame | av.Packet[Any]"
+
+
+@dataclass(frozen=True)
+class FinishedFrame:
+    """A frame on its way to the sinks."""
+
+    picture: Frame
+    """(4H, 4W, 3) uint8 RGB."""
+
+    pts: int
+    """Presentation time in ticks of the source's time base."""
+
+    low: Frame | None
+    """What it was made of, (H, W, 3), where it is compared."""
 
 
 @dataclass
@@ -45,6 +55,16 @@ class StageTimes:
 
     threads: StageThreads = field(default_factory=StageThreads)
     """CPU seconds, helper threads included."""
+
+    watch: Callable[[float, float], None] | None = None
+    """Called with the begin and end of every piece of work, by `time.monotonic`."""
+
+    def worked(self, began: float) -> None:
+        """Count the time since `began` as work."""
+        now = time.monotonic()
+        self.wall += now - began
+        if self.watch is not None:
+            self.watch(began, now)
 
 
 @dataclass
@@ -62,10 +82,6 @@ class PipelineResult:
     )
 
 
-def _queue_length(frame_bytes: int) -> int:
-    return max(1, min(QUEUE_LENGTH, QUEUE_BYTES // frame_bytes))
-
-
 class _StoppedError(Exception):
     """Another stage failed or the user interrupted; this stage ends quietly."""
 
@@ -77,6 +93,7 @@ class Pipeline:
         source: Opened.
         processor: Of an opened session, at the start of a stream.
         sink: Opened, its encoder started.
+        compare: Takes both pictures of every frame as well; None for none.
         result: Filled while running; its stages may have claimed threads already.
         progress: Called in the encoding thread after every frame with the frames written.
     """
@@ -88,16 +105,19 @@ class Pipeline:
         sink: FileSink,
         result: PipelineResult,
         progress: Callable[[int], None],
+        *,
+        compare: CompareSink | None = None,
     ) -> None:
         self.source, self.processor, self.sink = source, processor, sink
+        self.compare = compare
         self.result = result
         self.progress = progress
         self._stop = threading.Event()
         self._error: BaseException | None = None
         frame_bytes = source.info.width * source.info.height * 3
-        self._decoded: queue.Queue[Item | None] = queue.Queue(_queue_length(frame_bytes))
-        self._upscaled: queue.Queue[Item | None] = queue.Queue(
-            _queue_length(frame_bytes * SCALE**2)
+        self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
+        self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
+            queue_length(frame_bytes * SCALE**2)
         )
 
     def run(self) -> PipelineResult:
@@ -164,29 +184,35 @@ class Pipeline:
         for picture in _timed(pictures, times):
             frame = waiting.popleft()
             assert isinstance(frame, SourceFrame)
-            self._put(self._upscaled, SourceFrame(picture, frame.pts))
+            low = frame.rgb if self.compare is not None else None
+            self._put(self._upscaled, FinishedFrame(picture, frame.pts, low))
             self._pass_packets(waiting)
 
     def _pass_packets(self, waiting: deque[Item]) -> None:
         """Hand over the packets that no unfinished frame precedes."""
-        while waiting and not isinstance(waiting[0], SourceFrame):
-            self._put(self._upscaled, waiting.popleft())
+        while waiting and not isinstance(packet := waiting[0], SourceFrame):
+            waiting.popleft()
+            self._put(self._upscaled, packet)
 
     def _encode(self, times: StageTimes) -> None:
         times.threads.lower_priority()
         while (item := self._get(self._upscaled)) is not None:
             began = time.monotonic()
-            if isinstance(item, SourceFrame):
-                self.sink.write(item.rgb, item.pts)
+            if isinstance(item, FinishedFrame):
+                self.sink.write(item.picture, item.pts)
+                if self.compare is not None and item.low is not None:
+                    self.compare.write(item.low, item.picture, item.pts)
                 self.result.frames += 1
                 self.progress(self.result.frames)
             else:
                 self.sink.carry(item)
-            times.wall += time.monotonic() - began
+            times.worked(began)
         began = time.monotonic()
         times.threads.claim_late()
         self.sink.flush()
-        times.wall += time.monotonic() - began
+        if self.compare is not None:
+            self.compare.flush()
+        times.worked(began)
 
     def _put(self, target: queue.Queue[T], item: T) -> None:
         while not self._stop.is_set():
@@ -230,5 +256,5 @@ def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:
         except StopIteration:
             return
         finally:
-            times.wall += time.monotonic() - began
+            times.worked(began)
         yield item

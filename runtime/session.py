@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
@@ -25,6 +27,17 @@ from .tiles import Canvas, TileLayout, Tiling
 
 Frame = npt.NDArray[np.uint8]
 AnySession = TypeVar("AnySession", bound="Session")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of layers that a backend wrote."""
+
+    path: Path
+    """A Chrome trace: a JSON list of events in microseconds since `began_ns`."""
+
+    began_ns: int
+    """Since the epoch."""
 
 
 class Session(ABC):
@@ -43,6 +56,19 @@ class Session(ABC):
     """
 
     backend: ClassVar[str]
+
+    engine_seconds: float | None = None
+    """Wall seconds spent inside the engine so far; None where the backend does not tell. The rest
+    of a frame's time is copying, padding and cropping."""
+
+    engine_bytes: int | None = None
+    """Size of the engine built for this device; None where there is none beside the graph."""
+
+    profile_prefix: Path | None = None
+    """Set before opening: the backend writes a profile of its layers to files of this prefix."""
+
+    profiles: Sequence[Profile] = ()
+    """After closing: what was written."""
 
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         self.bundle = bundle

@@ -7,6 +7,7 @@ with FileSink(path, source, options) as sink:
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -22,11 +23,12 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from ..clips import ffmpeg_reason, media_url
-from ..colour import frame_from_rgb
+from ..colour import CHROMA_LEFT, frame_from_rgb
 from ..config import SCALE
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from .carried import CarriedStream, carry_streams
-from .source import FileSource, VideoInfo
+from .source import FileSource
+from .video_info import VideoInfo
 
 ENCODERS = {
     ".mp4": "libx264",
@@ -48,6 +50,9 @@ CONSTANT_RATE = frozenset({".avi"})
 CODING_ORDER = frozenset({".avi", ".ts"})
 """Containers that get no B-frames: avi cannot order them, ts would delay every time by them."""
 
+MILLISECONDS = frozenset({".mkv", ".webm"})
+"""Containers whose times are whole milliseconds."""
+
 NEGATIVE_TIMES = frozenset({".mp4", ".m4v", ".mov"})
 """Containers whose times may be negative, as an AAC track's first packet is; others shift all."""
 
@@ -58,7 +63,15 @@ CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-
 CRF_LIMITS = {"libx264": 51, "libx265": 51}
 """Worst constant rate factor; 63 for the others."""
 
-PRESET_ENCODERS = frozenset({"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc"})
+CQ_ENCODERS = frozenset({"h264_nvenc", "hevc_nvenc", "av1_nvenc"})
+"""NVIDIA's encoders, whose constant quality `cq` takes the place of crf."""
+
+PRESET_ENCODERS = frozenset(
+    {"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc"}
+)
+
+MAX_TIMESCALE = 1 << 31
+"""Ticks a second an mp4 file can count."""
 
 KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
 """Container metadata that stays true of the upscaled video."""
@@ -128,6 +141,8 @@ class FileSink:
         source: Gives times, colours, rotation, aspect, metadata and the streams to carry.
         options: Encoder choices.
         note: Called with lines worth telling the user.
+        info: The video that is written, in input pixels, where it is not the source's.
+        carry: Whether the source's other streams and chapters come along.
 
     Raises:
         OutputExistsError, OutputNotWritableError, ConfigError: See `check_output`.
@@ -139,21 +154,27 @@ class FileSink:
         source: FileSource,
         options: EncodeOptions,
         note: Callable[[str], None],
+        *,
+        info: VideoInfo | None = None,
+        carry: bool = True,
     ) -> None:
         check_output(path, options, source.path)
         self.path = path
-        info = source.info
+        info = info or source.info
         self.info = info
         self.turns = 0
         self._finished = False
         self._note = note
         self._shift_ms = self._moved_ms = 0.0
+        self._merged = 0
         self._reformatter = VideoReformatter()
         self._overwrite = options.overwrite
         self._part = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
         try:
             self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
-            self._container = av.open(media_url(self._part), "w")
+            self._container = av.open(
+                media_url(self._part), "w", container_options=_container_options(path, source)
+            )
         except (av.FFmpegError, OSError) as error:
             with suppress(OSError):
                 self._part.unlink(missing_ok=True)
@@ -169,9 +190,13 @@ class FileSink:
                 {k: v for k, v in source.container.metadata.items() if k in KEPT_METADATA}
             )
             self._carried: dict[int, CarriedStream] = carry_streams(
-                source.carried, self._container, offset=source.time_offset, note=note
+                source.carried if carry else (),
+                self._container,
+                offset=source.time_offset,
+                note=note,
             )
-            self._carry_chapters(source)
+            if carry:
+                self._carry_chapters(source)
         except BaseException:
             self.abort()
             raise
@@ -179,7 +204,7 @@ class FileSink:
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
-        codec = _find_encoder(encoder)
+        codec = find_encoder(encoder)
         rate = info.rate.limit_denominator(65535)
         try:
             stream: Any = self._container.add_stream(encoder, rate=rate)
@@ -198,7 +223,7 @@ class FileSink:
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
         self.width, self.height = stream.width, stream.height
-        self._pixel_format = _pixel_format(encoder, codec)
+        self._pixel_format = pixel_format(encoder, codec)
         stream.pix_fmt = self._pixel_format
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
@@ -214,7 +239,7 @@ class FileSink:
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        stream.options = _encoder_options(encoder, options)
+        stream.options = encoder_options(encoder, options)
         self.encoder = encoder
         self._stream = stream
 
@@ -227,7 +252,9 @@ class FileSink:
         try:
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
-            given = ", ".join(f"{k} {v}" for k, v in self._stream.options.items())
+            given = ", ".join(
+                f"{k} {v}" for k, v in self._stream.options.items() if k not in CHROMA_LEFT
+            )
             raise ConfigError(
                 f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._time_base}"
@@ -242,15 +269,15 @@ class FileSink:
             return
         for chapter in chapters:
             ticks = round(source.time_offset / (chapter["time_base"] or 1))
-            chapter["start"] -= ticks
+            chapter["start"] = max(chapter["start"] - ticks, 0)
             chapter["end"] -= ticks
-        self._container.set_chapters(chapters)
+        self._container.set_chapters([each for each in chapters if each["end"] > each["start"]])
 
     def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
         """Encode one frame.
 
         Args:
-            rgb: (4H, 4W, 3) uint8 of the source's H and W.
+            rgb: (4H, 4W, 3) uint8 of the source's H and W; another size is scaled to it.
             pts: In ticks of the source's time base.
 
         Raises:
@@ -258,7 +285,13 @@ class FileSink:
         """
         if self.turns:
             rgb = np.ascontiguousarray(np.rot90(rgb, self.turns))
-        frame = frame_from_rgb(rgb, self.info.colours, self._pixel_format, self._reformatter)
+        frame = frame_from_rgb(
+            rgb,
+            self.info.colours,
+            self._pixel_format,
+            self._reformatter,
+            size=(self.width, self.height),
+        )
         frame.pts = self._tick(pts)
         frame.time_base = self._time_base
         self._guard(lambda: self._container.mux(self._stream.encode(frame)))
@@ -278,6 +311,8 @@ class FileSink:
     def _tick(self, pts: int) -> int:
         """Source time in the encoder's ticks; only a constant-rate container changes it."""
         if self._time_base == self.info.time_base:
+            if self.path.suffix.lower() in MILLISECONDS:
+                self._count_merged(pts)
             return pts
         exact = pts * self.info.time_base / self._time_base
         tick = round(exact)
@@ -286,6 +321,12 @@ class FileSink:
         self._last_tick = tick
         self._moved_ms = max(self._moved_ms, float(abs(tick - exact) * self._time_base) * 1000)
         return tick
+
+    def _count_merged(self, pts: int) -> None:
+        """Count frames that share their millisecond with the one before."""
+        tick = round(pts * self._time_base * 1000)
+        self._merged += tick == self._last_tick
+        self._last_tick = tick
 
     def flush(self) -> None:
         """Encode what the encoder still holds.
@@ -297,6 +338,11 @@ class FileSink:
         if self._shift_ms:
             self._note(
                 f"all times are shifted by {self._shift_ms:.0f} ms: the sound starts before 0"
+            )
+        if self._merged:
+            self._note(
+                f"{self._merged} frames come less than a millisecond after the one before and get "
+                f"its time: {self.path.suffix} counts milliseconds, mp4 keeps them apart"
             )
         if self._moved_ms >= 1:
             self._note(
@@ -317,7 +363,7 @@ class FileSink:
             if self._overwrite:
                 os.replace(self._part, self.path)
             else:
-                _publish(self._part, self.path)
+                publish(self._part, self.path)
         except FileExistsError as error:
             self.abort()
             raise OutputExistsError(
@@ -372,7 +418,17 @@ class FileSink:
             ) from error
 
 
-def _publish(part: Path, path: Path) -> None:
+def _container_options(path: Path, source: FileSource) -> dict[str, str]:
+    """mp4 counts a stream's late beginning in the file's ticks, milliseconds by default."""
+    if path.suffix.lower() not in NEGATIVE_TIMES:
+        return {}
+    ticks = source.info.time_base.denominator
+    sounds = [s.rate for s in source.carried if isinstance(s, av.AudioStream) and s.codec_context]
+    exact = math.lcm(ticks, *(rate for rate in sounds if rate))
+    return {"movie_timescale": str(exact if exact < MAX_TIMESCALE else ticks)}
+
+
+def publish(part: Path, path: Path) -> None:
     """Give a finished file its name, unless something has that name by now.
 
     Raises:
@@ -391,7 +447,7 @@ def _publish(part: Path, path: Path) -> None:
         part.unlink()
 
 
-def _pixel_format(encoder: str, codec: Any) -> str:
+def pixel_format(encoder: str, codec: Any) -> str:
     """The best input format of an encoder.
 
     Raises:
@@ -407,7 +463,12 @@ def _pixel_format(encoder: str, codec: Any) -> str:
     )
 
 
-def _find_encoder(name: str) -> Any:
+def find_encoder(name: str) -> Any:
+    """Find a video encoder of FFmpeg.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
     try:
         codec = av.Codec(name, "w")
     except ValueError as error:
@@ -420,14 +481,16 @@ def _find_encoder(name: str) -> Any:
     return codec
 
 
-def _encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
+def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     """Options in the encoder's own terms; asking for one it lacks is an error."""
-    chosen: dict[str, str] = {}
+    chosen: dict[str, str] = dict(CHROMA_LEFT)
     if encoder in CRF_ENCODERS:
         limit = CRF_LIMITS.get(encoder, 63)
         if options.crf is not None and not 0 <= options.crf <= limit:
             raise ConfigError(f"crf {options.crf}: '{encoder}' takes 0 to {limit}")
         chosen["crf"] = str(options.crf) if options.crf is not None else DEFAULT_CRF
+    elif encoder in CQ_ENCODERS:
+        chosen |= {"rc": "vbr", "cq": str(options.crf) if options.crf is not None else DEFAULT_CRF}
     elif options.crf is not None:
         raise ConfigError(f"encoder '{encoder}' has no crf; leave --crf out")
     if encoder in PRESET_ENCODERS:

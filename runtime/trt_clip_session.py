@@ -92,6 +92,7 @@ class TensorRtClipSession(ClipSession):
         self._runners.append(encoder)
         decoder = engines.load(variant.decoder_file, height, width)
         self._runners.append(decoder)
+        self.engine_bytes = sum(engines.plan_bytes.values())
         bundle, spec = self.bundle, self._spec
         require_tensors(encoder, inputs={bundle.input_name}, outputs={spec.name})
         require_tensors(decoder, inputs={spec.name}, outputs={bundle.output_name})

@@ -48,6 +48,8 @@ class EngineSource:
             raise BackendUnavailableError(f"{device.gpu.name}, {flavour.backend}: {reason}")
         self.bundle, self.variant, self.flavour, self.device = bundle, variant, flavour, device
         self.cache = cache or EngineCache()
+        self.plan_bytes: dict[str, int] = {}
+        """Sizes of the engines in use, by graph file."""
         self.only: set[str] | None = None
         """Keys that may be used; None for all. `adcvsr deploy` tries one engine."""
 
@@ -76,6 +78,7 @@ class EngineSource:
             entry = self._build(order, str(error))
             plan = entry.read_plan()
         entry.touch()
+        self.plan_bytes[file] = entry.size_bytes
         return EngineRunner(
             self.flavour,
             self.device,

@@ -92,6 +92,7 @@ class TensorRtSession(StreamSession):
         device.synchronize()
         self._free()
         self.runner = engines.load(self.variant.file, height, width)
+        self.engine_bytes = sum(engines.plan_bytes.values())
         bundle = self.bundle
         require_tensors(
             self.runner,

@@ -8,20 +8,27 @@ with Upscaler("nano") as upscaler:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..bundle import Bundle, open_bundle
-from ..errors import BundleError, ClipNetworkError
+from ..errors import BundleError, ClipNetworkError, ConfigError
 from .backends import create_processor, create_session
+from .compare import CompareSink
+from .cut_reset import CutResetProcessor
 from .gpu import looks_like_gpu
+from .limits import check_memory
 from .pipeline import Pipeline, PipelineResult
+from .processor import FrameProcessor
 from .session import Frame, Session
 from .sink import EncodeOptions, FileSink, check_output
-from .source import FileSource
+from .source import FileSource, ReadOptions
 from .stage_threads import StageThreads
+from .trace import Trace
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class UpscaleReport:
     variant: str
     model: str
     encoder: str
+    decoder: str
+    """Where the input was decoded: `cpu` or `cuda`."""
     stages: dict[str, dict[str, float | None]]
     """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
     windows: dict[str, Any] | None
@@ -56,6 +65,8 @@ class UpscaleReport:
     whole frames, and whether the result is exactly that of whole frames."""
     colour_match: dict[str, Any] | None
     """Mode and half-life in frames; None for none."""
+    scene_cuts: int | None
+    """Cuts at which the network started anew; None where it was not to."""
     damaged_packets: int
     """Packets of the input that could not be decoded and were skipped."""
     damaged_frames: int
@@ -80,6 +91,7 @@ class Upscaler:
         colour_match: `none`, `frame` or `ema`; None as the bundle says.
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
+        trace: Collects what ran when, layers included where the backend profiles them.
 
     Raises:
         BundleNotFoundError: No such bundle.
@@ -98,6 +110,7 @@ class Upscaler:
         colour_match: str | None = None,
         threads: int = 0,
         allow_untrained: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         if not self.bundle.trained and not allow_untrained:
@@ -106,10 +119,14 @@ class Upscaler:
                 "it is for speed and build work; --allow-untrained (allow_untrained=True) runs it"
             )
         self._threads = StageThreads()
+        self._tile = tile
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._trace = trace
+        if trace is not None:
+            trace.watch(self.session)
         with self._threads.claim():
             self.session.__enter__()
 
@@ -159,6 +176,9 @@ class Upscaler:
     def close(self) -> None:
         """Free the network."""
         self.session.__exit__(None, None, None)
+        if self._trace is not None:
+            self._trace.merge(self.session)
+            self._trace = None
 
     def __enter__(self) -> Upscaler:
         """Return itself; the constructor loaded the network."""
@@ -179,6 +199,9 @@ class Upscaler:
         output: str | Path,
         *,
         options: EncodeOptions | None = None,
+        read: ReadOptions | None = None,
+        compare: str | Path | None = None,
+        cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
     ) -> UpscaleReport:
         """Upscale a video file with everything in it.
@@ -190,6 +213,9 @@ class Upscaler:
             source: Input file.
             output: Output file; the ending chooses the container.
             options: Encoder choices.
+            read: What of the input is read: start, duration, stream, deinterlacing, decoder.
+            compare: A further output, bicubic and the network side by side; None for none.
+            cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
 
@@ -199,39 +225,60 @@ class Upscaler:
         """
         options = options or EncodeOptions()
         source, output = Path(source), Path(output)
+        if compare is not None and Path(compare).absolute() == output.absolute():
+            raise ConfigError(f"'{output}' cannot be the output and the comparison at once")
         result = PipelineResult()
         result.stages["infer"].threads = self._threads.restarted()
+        for name, times in result.stages.items():
+            if self._trace is not None:
+                times.watch = partial(self._trace.span, name, name)
         with result.stages["decode"].threads.claim():
-            reader = FileSource(source)
+            reader = FileSource(source, read)
         notes: list[str] = []
-        with reader:
+        processor = self._processor
+        if cut_reset and self.bundle.kind == "stream":
+            processor = CutResetProcessor(processor)
+        with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self.reset()
-            with FileSink(output, reader, options, notes.append) as sink:
-                with result.stages["encode"].threads.claim():
-                    sink.open_encoder()
-                expected = reader.info.frames
+            sink = outputs.enter_context(FileSink(output, reader, options, notes.append))
+            with result.stages["encode"].threads.claim():
+                sink.open_encoder()
+                beside = None
+                if compare is not None:
+                    beside = CompareSink(Path(compare), reader, options, notes.append)
+                    outputs.enter_context(beside)
+            reader.check_size = partial(check_memory, source, tile=self._tile)
+            reader.check_size(reader.info.width, reader.info.height)
+            expected = reader.info.frames
 
-                def step(done: int) -> None:
-                    if progress is not None:
-                        progress(done, expected)
+            def step(done: int) -> None:
+                if progress is not None:
+                    progress(done, expected)
 
-                try:
-                    Pipeline(reader, self._processor, sink, result, step).run()
-                finally:
-                    self.reset()
-                sink.finish()
-            notes += [*self._backend_notes(), *self._processor.notes()]
-            return self._report(reader, sink, result, [*reader.notes, *notes])
+            try:
+                Pipeline(reader, processor, sink, result, step, compare=beside).run()
+            finally:
+                self.reset()
+            sink.finish()
+            if beside is not None:
+                beside.finish()
+            notes += [*self.backend_notes(), *processor.notes()]
+            return self._report(reader, sink, result, processor, [*reader.notes, *notes])
 
-    def _backend_notes(self) -> list[str]:
+    def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there."""
         if not looks_like_gpu():
             return []
         return [f"not on {reason}" for reason in self.session.reasons]
 
     def _report(
-        self, reader: FileSource, sink: FileSink, result: PipelineResult, notes: list[str]
+        self,
+        reader: FileSource,
+        sink: FileSink,
+        result: PipelineResult,
+        processor: FrameProcessor,
+        notes: list[str],
     ) -> UpscaleReport:
         if reader.damaged_packets:
             notes.append(f"{reader.damaged_packets} damaged packets were skipped")
@@ -253,6 +300,7 @@ class Upscaler:
             variant=self.session.variant.id,
             model=self.bundle.path.name,
             encoder=sink.encoder,
+            decoder=reader.decoder,
             stages={
                 name: {
                     "wall_seconds": round(times.wall, 3),
@@ -260,7 +308,7 @@ class Upscaler:
                 }
                 for name, times in result.stages.items()
             },
-            **self._processor.facts(),
+            **{"scene_cuts": None, **processor.facts()},
             damaged_packets=reader.damaged_packets,
             damaged_frames=reader.damaged_frames,
             notes=notes,

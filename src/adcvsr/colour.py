@@ -9,7 +9,9 @@ flat colours; with accurate rounding and full chroma the error is rounding alone
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 import av
@@ -36,6 +38,14 @@ _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 _EXACT = 0x4 | 0x40000 | 0x2000
 """swscale flags: bicubic chroma, accurate rounding, full horizontal chroma."""
+
+
+CHROMA_LEFT = {"chroma_sample_location": "left"}
+"""Option of every encoder that is given frames of `frame_from_rgb`, and of every decoder.
+
+An encoder tags its stream with it where it can. A decoder takes it where the stream says nothing
+(VP8, VP9, FFV1); those of H.264, HEVC, AV1, MPEG and JPEG know better and say so.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,10 @@ def rgb_from_frame(
     *,
     size: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Convert a decoded frame to RGB.
+    """Convert a decoded frame to RGB, chroma taken from where the frame says that it lies.
 
     Args:
-        frame: Any decoded frame.
+        frame: Any decoded frame, of a decoder opened with `CHROMA_LEFT`.
         reformatter: Reused between frames; holds swscale's tables.
         size: Width and height to scale to; None keeps the frame's.
 
@@ -135,22 +145,33 @@ def frame_from_rgb(
     colours: Colours,
     pixel_format: str,
     reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> av.VideoFrame:
     """Convert RGB to a frame an encoder takes.
+
+    Subsampled chroma lies left, midway between its two lines, as H.264, HEVC and MPEG have it where
+    nothing is said; in the formats of JPEG (`yuvj…`) in the middle of its pixels.
 
     Args:
         rgb: (H, W, 3) uint8, C-contiguous; not copied, so it must not change before this returns.
         colours: Matrix, range and tags of the result.
         pixel_format: FFmpeg pixel format, such as `yuv420p`.
         reformatter: Reused between frames.
+        size: Width and height to scale to; None keeps the picture's.
 
     Returns:
         A frame with all four colour tags set; its PTS is not.
     """
     source = av.VideoFrame.from_numpy_buffer(rgb, format="rgb24")
+    if not pixel_format.startswith("yuvj"):
+        source = _tag_left(source)
     matrix = _SWS_MATRIX[colours.matrix]
+    width, height = size or (source.width, source.height)
     frame = reformatter.reformat(
         source,
+        width=width,
+        height=height,
         format=pixel_format,
         src_colorspace=matrix,
         dst_colorspace=matrix,
@@ -164,3 +185,31 @@ def frame_from_rgb(
     frame.color_primaries = colours.primaries
     frame.color_trc = colours.transfer
     return frame
+
+
+_taggers = threading.local()  # filter graphs belong to one thread each
+
+
+def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
+    """The same pixels, tagged as left: swscale puts the chroma of the result where its input says.
+
+    PyAV has no way to set a frame's chroma location but FFmpeg's filter `setparams`.
+    """
+    size = (source.width, source.height)
+    graph = getattr(_taggers, "graph", None)
+    if graph is None or _taggers.size != size:
+        graph = av.filter.Graph()
+        buffer = graph.add_buffer(
+            width=source.width,
+            height=source.height,
+            format=source.format,
+            time_base=Fraction(1, 25),
+        )
+        graph.link_nodes(
+            buffer, graph.add("setparams", "chroma_location=left"), graph.add("buffersink")
+        ).configure()
+        _taggers.graph, _taggers.size = graph, size
+    graph.push(source)
+    tagged = cast("av.VideoFrame", graph.pull())
+    tagged.time_base = Fraction(0)  # the graph's own would rescale the caller's PTS
+    return tagged

@@ -19,8 +19,10 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
     |-- OutputExistsError        the output is there and may not be overwritten
     |-- OutputNotWritableError   the output cannot be written
+    |-- BatchError               some files of a run over many failed; the others are done
     |-- TrainingDataError        no usable training data
     |-- TrainingDivergedError    the loss is no longer finite
+    |-- BenchError               results of a benchmark that cannot be read or compared
     |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
     |-- CalibrationError         a calibration set that cannot be made, is damaged or does not fit
     |-- QuantizationError        a precision variant that cannot be made, or not as its recipe says
@@ -94,6 +96,10 @@ class OutputNotWritableError(AdcVsrError, OSError):
     """The output cannot be created, written or finished."""
 
 
+class BatchError(AdcVsrError, RuntimeError):
+    """Some files of a run over many failed, each with a line of its own; the others are done."""
+
+
 class TrainingDataError(AdcVsrError, ValueError):
     """The training folders hold nothing that can be trained on."""
 
@@ -104,6 +110,10 @@ class TrainingDivergedError(AdcVsrError, ArithmeticError):
 
 class TeacherCacheError(AdcVsrError, ValueError):
     """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
+
+
+class BenchError(AdcVsrError, ValueError):
+    """A benchmark's result cannot be read, or two measured different things."""
 
 
 class CalibrationError(AdcVsrError, ValueError):

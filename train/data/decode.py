@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from av.video.reformatter import VideoReformatter
 
 from ...clips import media_url
-from ...colour import TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
+from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
 from ...scene_cuts import Small, score_cut, small_luma
 
 Levels = npt.NDArray[np.uint8]
@@ -147,6 +147,7 @@ def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
         raise ValueError("no decoder for its video stream")
     if int(stream.codec_context.color_trc) in (TRANSFER_PQ, TRANSFER_HLG):
         raise ValueError("HDR video; training is on SDR")
+    stream.codec_context.options = dict(CHROMA_LEFT)
     stream.thread_type = "SLICE"  # frame threads would decode ahead of what is needed
     return stream
 

@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from ...colour import MATRIX_BT601, Colours, frame_from_rgb, rgb_from_frame
+from ...colour import CHROMA_LEFT, MATRIX_BT601, Colours, frame_from_rgb, rgb_from_frame
 from ...errors import ConfigError
 from .draw import Range, check_range, check_share, check_weights, draw_kind
 from .resize import resize_planes
@@ -235,25 +235,14 @@ def _encode(context: VideoCodecContext, clip: Levels, encoder: Encoder) -> Packe
 def _decode(encoded: VideoCodecContext, packets: Packets, encoder: Encoder) -> list[Levels]:
     context = cast("VideoCodecContext", av.CodecContext.create(encoded.codec.canonical_name, "r"))
     context.extradata, context.thread_count = encoded.extradata, 1
+    context.options = dict(CHROMA_LEFT)
     reformatter, images = VideoReformatter(), []
     for packet in [*packets, None]:
-        for decoded in context.decode(packet):
-            frame = _centred(decoded)
+        for frame in context.decode(packet):
             # Not every codec carries tags, and an untagged tall frame would pass for BT.709.
             frame.colorspace, frame.color_range = MATRIX_BT601, 1 + encoder.full_range
             images.append(rgb_from_frame(frame, reformatter))
     return images
-
-
-def _centred(frame: av.VideoFrame) -> av.VideoFrame:
-    """Forget where a 4:2:0 frame's chroma is said to lie.
-
-    `_encode` puts it in the middle of its four pixels, most decoders say left of it: colour would
-    be shifted by half a pixel, two of the truth's. A copy says nothing, which means the middle.
-    """
-    if frame.format.name != "yuv420p":
-        return frame
-    return av.VideoFrame.from_ndarray(frame.to_ndarray(), format=frame.format.name)
 
 
 def _quality(encoder: Encoder, level: int | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, media_url, read_image
-from ...colour import MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
+from ...colour import CHROMA_LEFT, MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
 from ...errors import TeacherCacheError
 from .sample import Clip
 
@@ -97,6 +97,7 @@ def _read_video(path: Path) -> tuple[list[npt.NDArray[np.uint8]], bool]:
     with av.open(media_url(path), metadata_errors="replace") as container:
         if not container.streams.video:
             raise ValueError("no video stream")
+        container.streams.video[0].codec_context.options = dict(CHROMA_LEFT)
         for frame in container.decode(video=0):
             if not is_rgb(frame):
                 lossy = True

@@ -18,6 +18,7 @@ from .. import __version__
 from ..errors import AdcVsrError
 
 COMMANDS = {
+    "bench": "Measure how fast a bundle's variants run here.",
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",
@@ -28,7 +29,9 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
+    "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand.",
+    "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "plan": "Predict whether a bundle runs live on a target.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "search": "Find the nodes that must stay float for a budget.",

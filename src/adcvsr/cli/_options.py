@@ -26,6 +26,12 @@ backend_option = click.option(
 variant_option = click.option(
     "--variant", metavar="ID", help="Variant of the bundle [default: the backend's]."
 )
+cut_reset_option = click.option(
+    "--cut-reset/--no-cut-reset",
+    default=True,
+    show_default=True,
+    help="Start the network anew at scene cuts.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

@@ -46,6 +46,38 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 @contextmanager
+def files_progress(count: int) -> Iterator[Callable[[int, str], Callable[[int, int], None] | None]]:
+    """One display for many files: yields what starts the next file and gives its callback."""
+    if not sys.stderr.isatty():
+        yield lambda index, name: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        files = bar.add_task("all files", total=count, unit="files")
+        frames = bar.add_task("", total=None, unit="frames")
+
+        def start(index: int, name: str) -> Callable[[int, int], None]:
+            bar.update(files, completed=index)
+            bar.reset(frames, description=name, total=None)
+
+            def update(done: int, expected: int) -> None:
+                total = max(expected, done) if expected else None
+                bar.update(frames, completed=done, total=total)
+
+            return update
+
+        yield start
+
+
+@contextmanager
 def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
     """Show the share of a build that is done, the compiler's phase and the time left."""
     if not sys.stderr.isatty():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._files import STDOUT, check_json, json_file_option
 from ._options import backend_option
 from ._progress import frame_progress
 
@@ -16,20 +17,6 @@ if TYPE_CHECKING:
 
 DEGRADATIONS = ("bicubic", "camera", "realbasicvsr")
 """Those of training, by name; held here so that --help imports none of them."""
-
-STDOUT = "-"
-
-
-def _check_json(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> str | None:
-    """A bare --json before PATHS would take the first of them for its file."""
-    if value is not None and value != STDOUT and not value.endswith(".json"):
-        raise click.BadParameter(
-            f"expected a file ending in .json, got '{value}'; for stdout put --json last or write "
-            "--json=-"
-        )
-    return value
 
 
 def _check_png(
@@ -103,16 +90,7 @@ def _check_png(
     callback=_check_png,
     help="Write a picture of each file's worst crop beside the truth.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    metavar="[FILE.json]",
-    is_flag=False,
-    flag_value=STDOUT,
-    callback=_check_json,
-    is_eager=True,  # before PATHS are missed
-    help="Write everything as JSON, to stdout without a name.",
-)
+@json_file_option(check_json("PATHS"))
 @click.option("--overwrite", is_flag=True, help="Replace existing files of --strip and --json.")
 def command(
     paths: tuple[Path, ...],

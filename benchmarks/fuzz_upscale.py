@@ -1,0 +1,204 @@
+"""Upscale damaged copies of clips: every one gives a file or one clear error, and nothing else.
+
+Copies are damaged by flipped bits, overwritten, removed and repeated blocks, cut ends, and by the
+middle of one clip put into another. They are upscaled in worker processes, so that a crash or a
+hang of any library is seen: it is reported with the seed that makes the copy again, and the copy is
+kept. Nothing may lie in the output folder but a finished file.
+
+    python benchmarks/fuzz_upscale.py FOLDER_OF_CLIPS [--copies 2000] [--seed 0] [--seconds 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+LARGEST_BYTES = 400_000
+"""Clips of more bytes are left out: they mostly have large frames, which only take longer."""
+
+READ_SECONDS = Fraction(1, 2)
+"""How much of each copy is upscaled."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--copies", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first copy")
+    parser.add_argument("--seconds", type=float, default=120, help="after which a copy hangs")
+    parser.add_argument("--minutes", type=float, default=1e9, help="end earlier")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
+    arguments = parser.parse_args()
+    clips = sorted(p for p in arguments.folder.iterdir() if 0 < p.stat().st_size <= LARGEST_BYTES)
+    if not clips:
+        raise SystemExit(f"no clips of up to {LARGEST_BYTES} bytes in '{arguments.folder}'")
+    outcomes: Counter[str] = Counter()
+    end = time.monotonic() + arguments.minutes * 60
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker()
+        for seed in range(arguments.seed, arguments.seed + arguments.copies):
+            if time.monotonic() > end:
+                break
+            copy, name = damaged_copy(clips, seed, Path(folder))
+            output = Path(folder) / "out"
+            outcome = worker.upscale(copy, output, arguments.seconds)
+            outcomes[outcome.split(":")[0]] += 1
+            if not outcome.startswith(("done", "refused")):
+                arguments.keep.mkdir(exist_ok=True)
+                (arguments.keep / copy.name).write_bytes(copy.read_bytes())
+                print(f"seed {seed} ({name}): {outcome}", flush=True)
+            copy.unlink()
+        worker.stop()
+    print(f"{outcomes.total()} copies: {json.dumps(dict(outcomes))}")
+    sys.exit(bool(set(outcomes) - {"done", "refused"}))
+
+
+def damaged_copy(clips: list[Path], seed: int, folder: Path) -> tuple[Path, str]:
+    """Write the copy of a seed; returns its path and the clip's name."""
+    rng = random.Random(seed)
+    clip, other = rng.choice(clips), rng.choice(clips)
+    data = bytearray(clip.read_bytes())
+    for _ in range(rng.randint(1, 3)):
+        damage = rng.choice((flip_bits, overwrite, remove, repeat, cut))
+        damage(data, rng)
+    if rng.random() < 0.1:
+        foreign = other.read_bytes()
+        middle = len(foreign) // 3
+        at = rng.randrange(len(data) + 1)
+        data[at:at] = foreign[middle : 2 * middle]
+    path = folder / f"{seed}{clip.suffix}"
+    path.write_bytes(data)
+    return path, clip.name
+
+
+def flip_bits(data: bytearray, rng: random.Random) -> None:
+    # Half of the time in the header, where most of what a demuxer trusts lies.
+    reach = min(len(data), 2048) if rng.random() < 0.5 else len(data)
+    for _ in range(rng.randint(1, 64)):
+        if reach:
+            data[rng.randrange(reach)] ^= 1 << rng.randrange(8)
+
+
+def overwrite(data: bytearray, rng: random.Random) -> None:
+    start, stop = _block(data, rng)
+    filler: Callable[[int], bytes] = rng.choice((bytes, rng.randbytes, lambda n: b"\xff" * n))
+    data[start:stop] = filler(stop - start)
+
+
+def remove(data: bytearray, rng: random.Random) -> None:
+    start, stop = _block(data, rng)
+    del data[start:stop]
+
+
+def repeat(data: bytearray, rng: random.Random) -> None:
+    start, stop = _block(data, rng)
+    data[start:start] = data[start:stop]
+
+
+def cut(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data) + 1) :]
+
+
+def _block(data: bytearray, rng: random.Random) -> tuple[int, int]:
+    start = rng.randrange(len(data) + 1)
+    return start, min(len(data), start + rng.randint(1, 4096))
+
+
+class Worker:
+    """A process that upscales one copy after the other, started anew after a crash or hang."""
+
+    def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        threading.Thread(
+            target=_forward, args=(self._process.stdout, self._answers), daemon=True
+        ).start()
+
+    def upscale(self, copy: Path, output: Path, seconds: float) -> str:
+        """Return `done`, `refused: ...`, or what went wrong."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([str(copy), str(output)]) + "\n")
+        self._process.stdin.flush()
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            answer = f"hang: nothing after {seconds:.0f} s"
+            self._process.kill()
+        if not answer:
+            answer = f"crash: exit status {self._process.wait()}"
+        if answer.startswith(("hang", "crash")):
+            self._process.wait()
+            self._start()
+        return answer
+
+    def stop(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _forward(lines: object, answers: queue.Queue[str]) -> None:
+    for line in lines:  # type: ignore[attr-defined]
+        answers.put(line.strip())
+    answers.put("")  # the process ended
+
+
+def work() -> None:
+    """Answer each request on stdin with a line on stdout."""
+    import shutil
+
+    from adcvsr.errors import AdcVsrError
+    from adcvsr.runtime.sink import EncodeOptions
+    from adcvsr.runtime.source import ReadOptions
+    from adcvsr.runtime.upscaler import Upscaler
+
+    options = EncodeOptions(preset="ultrafast")
+    with Upscaler("nano") as upscaler:
+        for line in sys.stdin:
+            copy, output = map(Path, json.loads(line))
+            shutil.rmtree(output, ignore_errors=True)
+            output.mkdir()
+            try:
+                upscaler.upscale_file(
+                    copy,
+                    output / "out.mp4",
+                    options=options,
+                    read=ReadOptions(duration=READ_SECONDS),
+                )
+                answer = "done"
+            except AdcVsrError as error:
+                answer = f"refused: {type(error).__name__}"
+            except Exception as error:
+                answer = f"traceback: {error!r}"
+            left = [path.name for path in output.iterdir()]
+            if left != (["out.mp4"] if answer == "done" else []):
+                answer = f"leftover: {left} after {answer}"
+            print(answer.replace("\n", " "), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--worker"]:
+        work()
+    else:
+        main()

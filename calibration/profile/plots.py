@@ -1,0 +1,165 @@
+"""Plots as SVG text, drawn here: no library, no script, sharp on paper and on a phone.
+
+Colours are the page's: `s0` is the reference, `s1` and on the other variants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 640, 220
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 34
+MOST_POINTS = 400
+"""More points than pixels show nothing; the mean of each run of them is drawn."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear or logarithmic scale with readable ticks."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Place of a value, 0 to 1."""
+        low, high, value = (self._scale(v) for v in (self.low, self.high, value))
+        return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+
+    def ticks(self) -> list[float]:
+        """About five round values."""
+        if self.log:
+            ends = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+            step = max((ends[1] - ends[0]) // 4, 1)
+            return [10.0**power for power in range(ends[0], ends[1] + 1, step)]
+        span = self.high - self.low
+        if span <= 0:
+            return [self.low]
+        step = 10 ** math.floor(math.log10(span / 4))
+        step *= next((m for m in (1, 2, 5) if span / (step * m) <= 5), 10)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+    def _scale(self, value: float) -> float:
+        return math.log10(max(value, 1e-12)) if self.log else value
+
+
+def line_plot(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    colours: Mapping[str, int],
+    *,
+    x: str,
+    y: str,
+    log: bool = False,
+    zero: bool = True,
+) -> str:
+    """Draw lines.
+
+    Args:
+        series: By name, points in order of x; at least one has two points.
+        colours: By name, which of the page's colours.
+        x: Label with unit.
+        y: Likewise.
+        log: Logarithmic y.
+        zero: Let y start at 0.
+    """
+    shown = {name: _thin(points) for name, points in series.items() if len(points) > 1}
+    xs = [px for points in shown.values() for px, _ in points]
+    ys = [py for points in shown.values() for _, py in points]
+    if log:
+        ys = [value for value in ys if value > 0] or [1e-6, 1.0]
+        y_axis = Axis(min(ys), max(*ys, min(ys) * 10), log=True)
+    else:
+        low = 0.0 if zero else min(ys)
+        y_axis = Axis(low, max(ys) * 1.05 if max(ys) > low else low + 1)
+    x_axis = Axis(min(xs), max(xs))
+    lines = []
+    for name, points in shown.items():
+        path = " ".join(f"{_x(x_axis, px):.1f},{_y(y_axis, py):.1f}" for px, py in points)
+        lines.append(
+            f'<polyline class="s{colours[name]}" points="{path}"><title>{escape(name)}</title>'
+            "</polyline>"
+        )
+    return _frame("".join(lines), x_axis, y_axis, x, y)
+
+
+def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) -> str:
+    """Draw what activations take of what their scales hold.
+
+    Args:
+        rows: Name, lowest and highest the scale holds, lowest and highest seen, share clipped.
+    """
+    step, label, bar = 22, 250, 350
+    height = len(rows) * step + 26
+    parts = []
+    for index, (name, low, high, seen_low, seen_high, clipped) in enumerate(rows):
+        top = index * step + 4
+        first, last = min(low, seen_low), max(high, seen_high)
+        span = (last - first) or 1.0
+
+        def place(value: float, first: float = first, span: float = span) -> float:
+            return label + bar * (value - first) / span
+
+        short = name if len(name) <= 40 else f"…{name[-39:]}"
+        note = f"{_used(low, high, seen_low, seen_high):.0%} used"
+        if clipped:
+            note = f"{100 * clipped:.2g} % cut off"
+        parts.append(
+            f'<text x="{label - 6}" y="{top + 12}" text-anchor="end">{escape(short)}'
+            f"<title>{escape(name)}</title></text>"
+            f'<rect class="holds" x="{place(low):.1f}" y="{top}" '
+            f'width="{max(place(high) - place(low), 1):.1f}" height="14"/>'
+            f'<rect class="{"over" if clipped > 1e-4 else "seen"}" x="{place(seen_low):.1f}" '
+            f'y="{top + 4}" width="{max(place(seen_high) - place(seen_low), 1):.1f}" height="6"/>'
+            f'<text x="{label + bar + 6}" y="{top + 12}">{note}</text>'
+        )
+    return (
+        f'<svg viewBox="0 0 700 {height}" role="img" aria-label="activation ranges">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _used(low: float, high: float, seen_low: float, seen_high: float) -> float:
+    return (min(high, seen_high) - max(low, seen_low)) / (high - low) if high > low else 1.0
+
+
+def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    run = math.ceil(len(points) / MOST_POINTS)
+    groups = [points[i : i + run] for i in range(0, len(points), run)]
+    return [
+        (sum(px for px, _ in group) / len(group), sum(py for _, py in group) / len(group))
+        for group in groups
+    ]
+
+
+def _frame(inside: str, x_axis: Axis, y_axis: Axis, x: str, y: str) -> str:
+    parts = []
+    for tick in y_axis.ticks():
+        top = _y(y_axis, tick)
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{top:.1f}" y2="{top:.1f}"/>'
+            f'<text x="{LEFT - 5}" y="{top + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
+        )
+    for tick in x_axis.ticks():
+        left, below = _x(x_axis, tick), HEIGHT - BOTTOM + 15
+        parts.append(f'<text x="{left:.1f}" y="{below}" text-anchor="middle">{tick:.4g}</text>')
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y)} over {escape(x)}">'
+        f"{''.join(parts)}{inside}"
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">'
+        f"{escape(x)}</text>"
+        f'<text transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}'
+        "</text></svg>"
+    )
+
+
+def _x(axis: Axis, value: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * axis.at(value)
+
+
+def _y(axis: Axis, value: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * axis.at(value)

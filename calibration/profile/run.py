@@ -1,0 +1,352 @@
+"""A profile from request to figures: what `adcvsr profile` runs.
+
+profile = run_profile(request, note=print)
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ...errors import AdcVsrError, BackendUnavailableError
+from ...metrics.quantization import flicker
+from ...runtime.backends import create_session
+from ...runtime.bench import BenchOptions, run_bench
+from ...runtime.session import Session
+from ...runtime.trace import Trace
+from ...runtime.variant_pick import pick_variants, resolve_backend
+from .over_time import frames_needed, measure_over_time
+from .quality import MOST_DB, ClipQuality, measure_clip
+from .request import Clip, ProfileRequest, read_clips
+from .verdict import Limits, judge, verdict
+
+SCHEMA = 1
+"""Of the profile's JSON."""
+
+LAYER_FRAMES, TIMED_FRAMES = 12, 23
+"""Frames of the first clip that layers are looked at and timed on."""
+
+NO_SAVING = 0.01
+"""Share of a frame's time below which a layer's saving counts as this: it is in the noise."""
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Profile:
+    """Everything measured."""
+
+    facts: dict[str, Any]
+    """JSON-ready, docs/profile.md has its schema."""
+
+    clips: list[ClipQuality] = field(default_factory=list)
+    """With the pictures the page shows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return self.facts
+
+
+class _Progress:
+    """Counts frames of all parts of a profile."""
+
+    def __init__(self, show: Callable[[int, int], None] | None) -> None:
+        self.show, self.done, self.expected = show, 0, 0
+
+    def step(self) -> None:
+        self.done += 1
+        if self.show is not None:
+            self.show(min(self.done, self.expected), self.expected)
+
+
+def run_profile(
+    request: ProfileRequest,
+    *,
+    note: Note = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
+    stage: Note = lambda line: None,
+    trace: Trace | None = None,
+) -> Profile:
+    """Measure every variant.
+
+    Args:
+        request: What to measure.
+        note: Called with a line for what is left out; the page has it, too.
+        progress: Called with frames done and expected.
+        stage: Called with a line when a part begins.
+        trace: Collects what ran when: every variant's frames, and its layers where they are timed.
+
+    Raises:
+        InputNotFoundError, UnreadableVideoError: No clip can be used.
+        BundleError: A variant is not in the bundle.
+        BackendUnavailableError: A variant that was asked for does not run here.
+    """
+    notes: list[str] = []
+
+    def keep(line: str) -> None:
+        notes.append(line)
+        note(line)
+
+    request = replace(request, backend=resolve_backend(request.bundle, request.backend))
+    stage("reading clips")
+    clips = read_clips(request, keep)
+    with _open_sessions(request, keep) as sessions:
+        names = [session.variant.id for session in sessions]
+        counter = _Progress(progress)
+        frames = sum(len(clip.frames) for clip in clips)
+        others = len(names) - 1
+        counter.expected = len(names) * (frames + TIMED_FRAMES) + 2 * others * LAYER_FRAMES
+        counter.expected += frames_needed(request.drift_frames, len(names)) if others else 0
+        stage(f"{', '.join(names)} over {len(clips)} clips, {frames} frames")
+        measured = [
+            measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
+        ]
+        stage("drift, cold start, scene cut")
+        over_time = measure_over_time(clips, sessions, request.drift_frames, counter.step, keep)
+    stage("layers")
+    layers = _layers(request, names, clips[0], counter.step, keep, trace)
+    stage("speed")
+    bench = run_bench(
+        request.bundle,
+        BenchOptions(
+            backend=request.backend,
+            variants=names,
+            size=clips[0].size,
+            seconds=request.bench_seconds,
+            threads=request.threads,
+        ),
+        note=keep,
+    )
+    facts = _facts(request, names, measured, over_time, layers, bench)
+    facts["notes"] = notes
+    return Profile(facts, measured)
+
+
+def _facts(
+    request: ProfileRequest,
+    names: Sequence[str],
+    measured: Sequence[ClipQuality],
+    over_time: dict[str, Any] | None,
+    layers: dict[str, Any] | None,
+    bench: dict[str, Any],
+) -> dict[str, Any]:
+    basis = _basis(bench)
+    table = [_row(name, names[0], measured, over_time, bench, basis) for name in names]
+    judgements = [judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]]
+    return {
+        "schema": SCHEMA,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "bundle": {
+            "name": request.bundle.name,
+            "kind": request.bundle.kind,
+            "parameters": request.bundle.parameters,
+            "trained": request.bundle.trained,
+        },
+        "reference": names[0],
+        "verdict": verdict(names[0], judgements, Limits(), basis),
+        "table": table,
+        "layers": layers,
+        "over_time": over_time,
+        "clips": [each.to_json() for each in measured],
+        "bench": bench,
+        "protocol": {
+            "truth": request.truth,
+            "frames": request.frames,
+            "max_side_px": request.max_side_px,
+            "drift_frames": request.drift_frames,
+            "metrics": [
+                {"name": m.name, "title": m.title, "unit": m.unit, "digits": m.digits}
+                for m in request.metrics.metrics
+            ],
+            "left_out": request.metrics.left_out,
+        },
+    }
+
+
+@contextmanager
+def _open_sessions(request: ProfileRequest, note: Note) -> Iterator[list[Session]]:
+    """All variants that run here; one that was asked for and does not is an error."""
+    with ExitStack() as stack:
+        sessions: list[Session] = []
+        for name in pick_variants(request.bundle, request.backend, request.variants):
+            try:
+                session = create_session(
+                    request.bundle, backend=request.backend, variant=name, threads=request.threads
+                )
+                sessions.append(stack.enter_context(session))
+            except AdcVsrError as error:
+                if request.variants:
+                    raise
+                note(f"variant '{name}' left out: {error}")
+        if not sessions:
+            raise BackendUnavailableError(f"no variant of '{request.bundle.name}' runs here")
+        if len(sessions) == 1:
+            note(
+                f"'{request.bundle.name}' has one variant that runs here "
+                f"({sessions[0].variant.id}): nothing is compared; 'adcvsr quantize' makes others"
+            )
+        yield sessions
+
+
+def _basis(bench: dict[str, Any]) -> str:
+    """Which times to believe: wall, or CPU where other work makes wall times worthless."""
+    on_cpu = all(row["backend"] == "ort-cpu" for row in bench["variants"])
+    return "cpu" if on_cpu and any(w["worthless"] for w in bench["warnings"]) else "wall"
+
+
+def _row(
+    name: str,
+    reference: str,
+    measured: Sequence[ClipQuality],
+    over_time: dict[str, Any] | None,
+    bench: dict[str, Any],
+    basis: str,
+) -> dict[str, Any]:
+    """A line of the table: means over clips, each clip counting the same."""
+    speed = next(row for row in bench["variants"] if row["variant"] == name)
+    ratio = speed.get(f"{basis}_ratio")
+    row: dict[str, Any] = {
+        "variant": name,
+        "backend": speed["backend"],
+        "fps": speed["fps"],
+        "p50_ms": speed["latency_ms"]["p50"],
+        "p99_ms": speed["latency_ms"]["p99"],
+        "cpu_ms": speed["cpu_ms"]["mean"],
+        "time_ratio": ratio["median"] if ratio else None,
+        "time_ratio_high": ratio["high"] if ratio else None,
+        "model_bytes": speed["model_bytes"],
+        "memory_bytes": (speed["start"] or {}).get("memory_bytes"),
+        "to_reference": _means([each.to_reference.get(name) for each in measured]),
+        "to_truth": _means([each.to_truth.get(name) for each in measured]),
+        "truth_loss_db": _truth_loss(name, reference, measured),
+        "psnr_db": None,
+        "worst_frame_db": None,
+        "flicker_levels": None,
+        "drift": None,
+        "drifts": False,
+        "drift_growth": None,
+    }
+    if name == reference:
+        return row
+    row["psnr_db"] = min(_psnr(_mean_square(each.rms[name])) for each in measured)
+    row["worst_frame_db"] = min(_psnr(max(each.rms[name]) ** 2) for each in measured)
+    row["flicker_levels"] = max(flicker(each.patches[name]).rms for each in measured)
+    found = over_time["variants"][name]["drift"] if over_time else None
+    if found:
+        row |= {"drift": found, "drifts": found["grows"], "drift_growth": found["growth"]}
+    return row
+
+
+def _truth_loss(name: str, reference: str, measured: Sequence[ClipQuality]) -> float | None:
+    lost = [
+        exact - own
+        for each in measured
+        if (exact := each.to_truth.get(reference, {}).get("psnr")) is not None
+        and (own := each.to_truth.get(name, {}).get("psnr")) is not None
+        and name != reference
+    ]
+    return sum(lost) / len(lost) if lost else None
+
+
+def _means(each: Sequence[dict[str, float | None] | None]) -> dict[str, float | None]:
+    """Mean of every measure over the clips that have it."""
+    means: dict[str, float | None] = {}
+    for key in {key for figures in each if figures for key in figures}:
+        values = [value for f in each if f and (value := f.get(key)) is not None]
+        means[key] = sum(values) / len(values) if values else None
+    return means
+
+
+def _mean_square(rms: Sequence[float]) -> float:
+    return math.fsum(value**2 for value in rms) / len(rms)
+
+
+def _psnr(mean_square: float) -> float:
+    if mean_square <= 0:
+        return MOST_DB
+    return min(10 * math.log10(255**2 / mean_square), MOST_DB)
+
+
+def _layers(
+    request: ProfileRequest,
+    names: Sequence[str],
+    clip: Clip,
+    step: Callable[[], None],
+    note: Note,
+    trace: Trace | None,
+) -> dict[str, Any] | None:
+    """Damage and time of every layer; None with a line where that cannot be told."""
+    if request.bundle.kind != "stream":
+        note("no layers: they are looked at in networks that run frame by frame")
+        return None
+    try:
+        import onnx  # noqa: F401 - asked for, not used
+    except ImportError:
+        note("no layers: the package 'onnx' is not installed (pip install 'adcvsr[export]')")
+        return None
+    from .damage import measure_damage
+    from .layer_time import measure_layer_times
+
+    frames = [clip.frames[i % len(clip.frames)] for i in range(max(LAYER_FRAMES, TIMED_FRAMES))]
+    times = {
+        name: measure_layer_times(
+            request.bundle,
+            name,
+            frames[:TIMED_FRAMES],
+            backend=request.backend,
+            threads=request.threads,
+            step=step,
+            trace=trace,
+        )
+        for name in names
+    }
+    if not any(times.values()):
+        note("no times of layers: the backend writes no profile")
+    found: dict[str, Any] = {}
+    for name in names[1:]:
+        try:
+            damage = measure_damage(request.bundle, names[0], name, frames[:LAYER_FRAMES], step)
+        except Exception as error:  # ONNX Runtime's own untyped exceptions, as for fp8 on a CPU
+            note(f"no layers of '{name}': ONNX Runtime cannot run its graph apart ({error})")
+            continue
+        for line in damage.notes:
+            note(line)
+        found[name] = {
+            "layers": _ranked(damage.layers, times.get(names[0]), times.get(name)),
+            "ranges": [asdict(each) for each in damage.ranges],
+        }
+    return {"times": times, "variants": found}
+
+
+def _ranked(
+    layers: Sequence[Any], before: dict[str, float] | None, after: dict[str, float] | None
+) -> list[dict[str, Any]]:
+    """Layers by damage for each millisecond saved, the worst bargain first."""
+    frame_ms = sum(before.values()) if before else 0.0
+    rows = []
+    for each in layers:
+        row = asdict(each)
+        noise = None if each.isolated_db is None else 10 ** (-each.isolated_db / 10)
+        row["noise_to_signal"] = noise
+        row["reference_ms"] = before.get(each.layer) if before else None
+        row["variant_ms"] = after.get(each.layer) if after else None
+        saved = None
+        if before and after:
+            saved = before.get(each.layer, 0.0) - after.get(each.layer, 0.0)
+        row["saved_ms"] = saved
+        row["damage_per_ms"] = (
+            None
+            if noise is None
+            else noise / max(saved if saved is not None else 1.0, NO_SAVING * frame_ms, 1e-6)
+        )
+        rows.append(row)
+    return sorted(rows, key=lambda row: -(row["damage_per_ms"] or 0.0))
+
+
+def _worst_layer(layers: dict[str, Any] | None, variant: str) -> str | None:
+    rows = ((layers or {}).get("variants", {}).get(variant) or {}).get("layers")
+    return rows[0]["layer"] if rows else None

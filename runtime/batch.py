@@ -1,0 +1,79 @@
+"""Many files in one run: what is meant by folders and patterns, and where each result goes."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..clips import VIDEO_SUFFIXES, find_media
+from ..errors import ConfigError, InputNotFoundError
+from .sink import ENCODERS
+
+DEFAULT_SUFFIX = ".mp4"
+"""Container of results whose input's own cannot be written."""
+
+WILDCARDS = "*?["
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to upscale."""
+
+    source: Path
+    output: Path
+
+
+def is_batch(inputs: Sequence[str]) -> bool:
+    """Whether several inputs are given, a folder, or a pattern that is no file's name."""
+    return len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_pattern(inputs[0])
+
+
+def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
+    """Find the files and name their results; folders keep their tree below `folder`.
+
+    Args:
+        inputs: Files, folders and patterns (`*`, `?`, `[...]`, `**`).
+        folder: Where results go, under the names of their inputs; created by the caller.
+
+    Raises:
+        InputNotFoundError: A folder or pattern holds no video, or the output folder is a file.
+        ConfigError: Two inputs would have one result.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputNotFoundError(f"'{folder}' is a file; several inputs need a folder as output")
+    jobs: dict[Path, Job] = {}
+    for text in inputs:
+        for source, below in _files(text, folder):
+            suffix = below.suffix.lower()
+            output = folder / below.with_suffix(suffix if suffix in ENCODERS else DEFAULT_SUFFIX)
+            if output in jobs and jobs[output].source != source:
+                raise ConfigError(
+                    f"'{jobs[output].source}' and '{source}' would both become '{output}'; "
+                    "rename one, or upscale them into folders of their own"
+                )
+            jobs[output] = Job(source, output)
+    return list(jobs.values())
+
+
+def _files(text: str, output: Path) -> list[tuple[Path, Path]]:
+    """The files an input means, each with the path its result gets below the output folder."""
+    path = Path(text)
+    if path.is_dir():
+        ours = output.resolve()
+        found = [p for p in find_media(path, VIDEO_SUFFIXES) if ours not in p.resolve().parents]
+        if not found:
+            known = ", ".join(sorted(VIDEO_SUFFIXES))
+            raise InputNotFoundError(f"folder '{path}' holds no video ({known})")
+        return [(each, each.relative_to(path)) for each in found]
+    if _is_pattern(text):
+        matches = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if p.is_file())
+        if not matches:
+            raise InputNotFoundError(f"no file matches '{text}'")
+        return [(each, Path(each.name)) for each in matches]
+    return [(path, Path(path.name))]
+
+
+def _is_pattern(text: str) -> bool:
+    return not Path(text).exists() and any(mark in text for mark in WILDCARDS)

@@ -1,0 +1,105 @@
+"""How large a video may be, and what it will take: refused before the work, with the numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..config import SCALE
+from ..errors import UnsupportedVideoError
+
+MAX_PIXELS = 8192 * 4352
+"""Pixels of an input frame: 8K with its padding. Beyond it a picture no longer fits a machine."""
+
+MAX_SIDE = 16384
+"""Pixels of a side of an input frame; a side of the output is four times that."""
+
+QUEUE_LENGTH = 4
+"""Frames or pictures between two stages at most: enough to even out frame times."""
+
+QUEUE_BYTES = 128 << 20
+"""Pixels between two stages at most, in bytes; large frames get shorter queues, down to one."""
+
+ENCODER_FRAMES = 24
+"""4:2:0 pictures an encoder holds (x264: lookahead, references, frame threads)."""
+
+ACTIVATION_BYTES = 1100
+"""Bytes of activations an input pixel, measured with nano on ONNX Runtime (docs)."""
+
+PROCESS_BYTES = 300 << 20
+"""Python, FFmpeg and ONNX Runtime before the first frame."""
+
+
+def check_frame_size(path: Path, width: int, height: int) -> None:
+    """Refuse frames beyond the limits.
+
+    Raises:
+        UnsupportedVideoError: With the size and the limit.
+    """
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise UnsupportedVideoError(
+            f"'{path}' has frames of {width}x{height} = {width * height / 1e6:.0f} megapixels; "
+            f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels and {MAX_SIDE} pixels a side: scale "
+            "or cut it first, for example: ffmpeg -i IN -vf scale=3840:-2 OUT"
+        )
+
+
+def queue_length(frame_bytes: int) -> int:
+    """Frames of a size that may wait between two stages."""
+    return max(1, min(QUEUE_LENGTH, QUEUE_BYTES // max(frame_bytes, 1)))
+
+
+def estimate_bytes(width: int, height: int, *, tile: int | None = None) -> int:
+    """Memory of the whole process while it upscales with a causal network the size of `nano`.
+
+    Args:
+        width: Input pixels.
+        height: Input pixels.
+        tile: Largest side the network is given at once; None for whole frames.
+
+    Returns:
+        Bytes at the peak, rounded up rather than down: larger networks take more.
+    """
+    pixels = width * height
+    picture = 3 * pixels * SCALE**2
+    at_once = pixels if tile is None else min(pixels, tile * tile)
+    frames = 3 * pixels * (queue_length(3 * pixels) + 2)
+    pictures = picture * (queue_length(picture) + 2)
+    encoder = picture // 2 * ENCODER_FRAMES
+    return PROCESS_BYTES + frames + pictures + encoder + ACTIVATION_BYTES * at_once
+
+
+def available_bytes() -> int | None:
+    """Memory this machine has left, None where it does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def check_memory(path: Path, width: int, height: int, *, tile: int | None = None) -> None:
+    """Refuse what is beyond the limits or would run this machine out of memory.
+
+    ADCVSR_IGNORE_MEMORY=1 lets it try the latter.
+
+    Raises:
+        UnsupportedVideoError: With the estimate and what is there.
+    """
+    check_frame_size(path, width, height)
+    need, there = estimate_bytes(width, height, tile=tile), available_bytes()
+    if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
+        return
+    tiled = estimate_bytes(width, height, tile=256)
+    hint = (
+        f"--tile 256 takes {tiled / 2**30:.1f} GiB"
+        if tile is None and tiled <= there
+        else "scale the video down first"
+    )
+    raise UnsupportedVideoError(
+        f"'{path}' ({width}x{height}) takes about {need / 2**30:.1f} GiB of memory, "
+        f"{there / 2**30:.1f} GiB are free: {hint}, or set ADCVSR_IGNORE_MEMORY=1 to try"
+    )

@@ -1,0 +1,101 @@
+"""How a live run behaves, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError
+from .frame_queue import Policy
+from .resets import STALL_FRAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveOptions:
+    """How a live run behaves."""
+
+    policy: Policy = "newest"
+    """`newest`: latency is bounded, frames are dropped; `every`: nothing is, the source waits."""
+
+    max_latency_ms: float | None = None
+    """Frames that cannot be out this long after capture are dropped; None for no limit."""
+
+    duration_s: float | None = None
+    """Seconds from the first frame; None until the source ends or Ctrl-C."""
+
+    cut_reset: bool = True
+    """Whether the network starts anew at scene cuts."""
+
+    stall_frames: int = STALL_FRAMES
+    """Frames missing in the source after which it starts anew."""
+
+    glass: str | None = None
+    """Address where the output can be received again, to read the time in its pictures."""
+
+    stats_path: Path | None = None
+    """File that gets a JSON line a second, appended."""
+
+    def __post_init__(self) -> None:
+        if self.policy == "every" and self.max_latency_ms is not None:
+            raise ConfigError(
+                "a largest latency needs frames to be dropped: use the policy 'newest' with it"
+            )
+
+
+@dataclass(frozen=True)
+class LiveReport:
+    """What a live run did; `to_json` is what `adcvsr live --json` prints."""
+
+    source: str
+    sink: str
+    policy: str
+    max_latency_ms: float | None
+    seconds: float
+    """From the first frame to the last one out."""
+    captured: int
+    """Frames from the source."""
+    presented: int
+    """Frames out."""
+    unfinished: int
+    """Frames that were on their way when an error ended the run."""
+    fps: float
+    """Frames out a second."""
+    drops: dict[str, int]
+    """Frames dropped, by reason: `newer`, `late`, `damaged`, `sink`."""
+    resets: dict[str, int]
+    """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`."""
+    reconnects: int
+    damaged_packets: int
+    ms: dict[str, dict[str, float | None]]
+    """p50, p95, p99 and max of each stage, of `latency` and of `glass`, in milliseconds."""
+    cpu_seconds: float
+    cpu_ms_per_frame: float | None
+    """Of the whole process, every core, by frames out."""
+    rss_bytes: int | None
+    input_size: tuple[int, int] | None
+    output_size: tuple[int, int] | None
+    encoder: str | None
+    backend: str
+    variant: str
+    model: str
+    device: dict[str, float]
+    """Power, temperature and load at the end, where the device tells."""
+    ended: str
+    """`end of source`, `duration` or `interrupted`."""
+    notes: list[str]
+    """What was lost, scaled or odd, one line each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)
+
+
+def resident_bytes() -> int | None:
+    """Memory of this process that is in RAM; None where the system does not tell."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    line = next((line for line in text.splitlines() if line.startswith("VmRSS:")), None)
+    return int(line.split()[1]) << 10 if line else None

@@ -1,0 +1,220 @@
+"""The HTTP side of the preview page: bounded, with a token where it is needed.
+
+server = PageServer("127.0.0.1", 8080, token="", max_viewers=4)
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import threading
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ...errors import OutputNotWritableError
+
+MAX_REQUESTS = 16
+"""Requests besides viewers that are answered at a time; further connections are closed."""
+
+TIMEOUT_S = 10.0
+"""A viewer or asker that takes nothing for this long is let go."""
+
+SEND_BYTES = 1 << 18
+"""Kept by the system for a viewer: about a pair of pictures, so that a slow one sees late frames
+only by one, and skips the others."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; connect-src 'self'; img-src 'self' data: blob:",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class PageServer:
+    """Serves the page from threads of its own.
+
+    Args:
+        host: Address to listen at.
+        port: 0 for any.
+        token: Asked of every request; empty for none, which is for loopback alone.
+        max_viewers: Streams of pictures at a time.
+
+    Raises:
+        OutputNotWritableError: The address is taken or is not this machine's.
+    """
+
+    def __init__(self, host: str, port: int, token: str, max_viewers: int) -> None:
+        self.token, self.max_viewers = token, max_viewers
+        self.viewers = 0
+        """Streams of pictures that run."""
+        self.page = Path(__file__).with_name("page.html").read_bytes()
+        self.stats, self.metrics = b"{}", b""
+        self.slots = threading.BoundedSemaphore(MAX_REQUESTS + max_viewers)
+        self.closed = False
+        self._news = threading.Condition()
+        self._pair, self._number = b"", 0
+        try:
+            self._server = _Server((host, port), self)
+        except OSError as error:
+            raise OutputNotWritableError(
+                f"cannot listen at {host}:{port}: {error.strerror or error}; choose another port"
+            ) from error
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="adcvsr-page", daemon=True
+        )
+        self._thread.start()
+
+    def show(self, pair: bytes) -> None:
+        """Make a record of pictures the newest."""
+        with self._news:
+            self._pair, self._number = pair, self._number + 1
+            self._news.notify_all()
+
+    def tell(self, stats: bytes, metrics: bytes) -> None:
+        """Set what `/stats` and `/metrics` answer."""
+        self.stats, self.metrics = stats, metrics
+
+    def next_pair(self, after: int) -> tuple[bytes, int]:
+        """Wait for a record newer than number `after`; the same number where none comes in time."""
+        with self._news:
+            self._news.wait_for(lambda: self._number > after or self.closed, TIMEOUT_S / 2)
+            return self._pair, self._number
+
+    def admit_viewer(self) -> bool:
+        """Count one viewer more, if there is room."""
+        with self._news:
+            room = self.viewers < self.max_viewers
+            self.viewers += room
+            return room
+
+    def leave_viewer(self) -> None:
+        """Count one less."""
+        with self._news:
+            self.viewers -= 1
+
+    def close(self) -> None:
+        """Stop listening and let viewers go."""
+        if self.closed:
+            return
+        with self._news:
+            self.closed = True
+            self._news.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True  # a viewer that takes nothing must not hold up the end
+    request_queue_size = MAX_REQUESTS
+
+    def __init__(self, place: tuple[str, int], page: PageServer) -> None:
+        self.page = page
+        if ":" in place[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(place, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.page.slots.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.page.slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: viewers come and go."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = TIMEOUT_S
+    server_version, sys_version = "adcvsr", ""
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        page = self.server.page
+        url = urlsplit(self.path)
+        if not self._host_is_ours():
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this name is not mine")
+        elif not self._may(parse_qs(url.query)):
+            self._refuse(HTTPStatus.FORBIDDEN, "add ?token=... to the address")
+        elif url.path == "/":
+            self._answer(page.page, "text/html; charset=utf-8")
+        elif url.path == "/stats":
+            self._answer(page.stats, "application/json")
+        elif url.path == "/metrics":
+            self._answer(page.metrics, "text/plain; version=0.0.4; charset=utf-8")
+        elif url.path == "/pictures":
+            self._stream()
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "there are /, /pictures, /stats and /metrics")
+
+    def log_message(self, *args: Any) -> None:
+        """Log nothing: addresses hold tokens."""
+
+    def _host_is_ours(self) -> bool:
+        """Whether the request came by a name of loopback, or has to show a token anyway.
+
+        Else any web page could read the camera through a name of its own that it lets point here
+        (DNS rebinding).
+        """
+        if self.server.page.token:
+            return True
+        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        return name in LOOPBACK_NAMES
+
+    def _may(self, query: dict[str, list[str]]) -> bool:
+        token = self.server.page.token
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = query.get("token", [bearer])[0]
+        return not token or hmac.compare_digest(given.encode(), token.encode())
+
+    def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._head(status, kind, len(body))
+        self.wfile.write(body)
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self._answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status)
+
+    def _head(self, status: HTTPStatus, kind: str, length: int | None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _stream(self) -> None:
+        page = self.server.page
+        if not page.admit_viewer():
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"{page.max_viewers} look already")
+            return
+        try:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._head(HTTPStatus.OK, "application/octet-stream", None)
+            number = 0
+            with suppress(OSError):  # the viewer went
+                while not page.closed:
+                    pair, newest = page.next_pair(number)
+                    # An empty record keeps the connection; it also finds out who has gone.
+                    self.wfile.write(pair if newest > number else bytes(12))
+                    number = newest
+        finally:
+            page.leave_viewer()

@@ -1,0 +1,158 @@
+"""Where a live run puts its frames: one abstract sink, found by the scheme of its address.
+
+A new sink is a file with a class, and a line in `SINKS`.
+
+    with open_sink("udp://127.0.0.1:5004", EncodeOptions()) as sink:
+        sink.present(sink.encode(frame))
+        sink.finish()
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, ClassVar, TypeAlias
+
+from ...colour import Colours
+from ..sink import EncodeOptions
+from .address import Address
+from .notes import Notes
+from .source import Levels, load_class
+
+SINKS = {
+    "file": "sink_file:RecordingSink",
+    "http": "sink_page:PageSink",
+    "null": "sink_null:NullSink",
+    "rtsp": "sink_rtsp:RtspSink",
+    "udp": "sink_udp:UdpSink",
+}
+"""Scheme of the address, and where its class is; imported when it is asked for."""
+
+Encoded: TypeAlias = Any
+"""What a sink makes of a frame, on the way from `encode` to `present`; None for nothing."""
+
+
+@dataclass(frozen=True)
+class FinishedFrame:
+    """A frame on its way out."""
+
+    source: Levels
+    """(H, W, 3) uint8 RGB, what the network was given."""
+
+    picture: Levels
+    """(4H, 4W, 3) uint8 RGB, C-contiguous."""
+
+    time: float
+    """Seconds since the first frame; strictly increasing."""
+
+    rate: Fraction
+    """Nominal frames a second."""
+
+    colours: Colours
+    """Of the source; outputs keep matrix and range."""
+
+    captured: float = 0.0
+    """When the source gave it, in seconds of the run's clock."""
+
+
+class VideoSink(ABC):
+    """Takes finished frames, one after the other, in one thread.
+
+    The constructor only looks at options and at what can be wrong before the first frame.
+
+    Args:
+        address: Where frames go; options the sink knows are taken out of it.
+        options: Encoder choices; None each for what suits live video.
+
+    Raises:
+        ConfigError: An option is unknown, out of range or not safe.
+        OutputExistsError, OutputNotWritableError: The output cannot be written.
+    """
+
+    options: ClassVar[str] = ""
+    """Names of the address's options, for people."""
+
+    def __init__(self, address: Address, options: EncodeOptions) -> None:
+        self.address = address
+        self.encode_options = options
+        self.notes = Notes()
+        """Lines worth telling the user, in the order they came up."""
+        self.drops: Counter[str] = Counter()
+        """Frames that were not sent, by reason."""
+        self.size: tuple[int, int] | None = None
+        """Width and height of the output in pixels, once there is one."""
+        self.encoder: str | None = None
+        """Of the output, once there is one."""
+
+    @abstractmethod
+    def encode(self, frame: FinishedFrame) -> Encoded | None:
+        """Make of a frame what is sent or written; None where nothing is (see `drops`).
+
+        Raises:
+            ConfigError: The encoder or the container refuses the frames.
+            OutputNotWritableError: The output is gone.
+        """
+
+    @abstractmethod
+    def present(self, encoded: Encoded) -> bool:
+        """Send or write it; when this returns, it has left this process.
+
+        Returns:
+            Whether it was sent (else see `drops`).
+
+        Raises:
+            OutputNotWritableError: The output is gone.
+        """
+
+    def publish(self, record: Mapping[str, Any], metrics: str) -> None:  # noqa: B027 optional
+        """Take the latest figures, for sinks that show them; called about once a second.
+
+        Args:
+            record: See `LiveRun.record`.
+            metrics: The same as Prometheus text.
+        """
+
+    def finish(self) -> None:  # noqa: B027 optional
+        """End the output properly.
+
+        Raises:
+            OutputNotWritableError: It cannot be finished.
+        """
+
+    def close(self) -> None:  # noqa: B027 optional
+        """Free everything; what was not finished is thrown away."""
+
+    def __enter__(self) -> VideoSink:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free everything."""
+        self.close()
+
+
+def open_sink(text: str, options: EncodeOptions) -> VideoSink:
+    """Make the sink of an address.
+
+    Raises:
+        ConfigError: No such kind of sink, or an option it does not have.
+        OutputExistsError, OutputNotWritableError: The output cannot be written.
+    """
+    address = Address.parse(text)
+    sink: type[VideoSink] = load_class(address, SINKS, "sink")
+    made = sink(address, options)
+    try:
+        address.finish(sink.options)
+    except BaseException:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,184 @@
+"""What sinks that encode have in common: an encoder without delay, and one size for good.
+
+The size of the first frame stays: decoders and files cannot be counted on to follow a change.
+Frames of another size are scaled to fit, with black bars where the shape differs.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ...clips import ffmpeg_reason
+from ...colour import frame_from_rgb
+from ...errors import ConfigError, OutputNotWritableError
+from ..sink import EncodeOptions, encoder_options, find_encoder, pixel_format
+from .address import Address
+from .sink import Encoded, FinishedFrame, VideoSink
+from .source import Levels
+
+LIVE_PRESET = "superfast"
+"""For libx264 and libx265, in place of `veryfast`: three fifths of its CPU time."""
+
+TICKS = 90_000
+"""A second in ticks: the clock of MPEG-TS and RTP."""
+
+KEYFRAME_S = 1
+"""Seconds from keyframe to keyframe: who joins a stream, or lost a packet, waits this long."""
+
+LOW_DELAY = {
+    "libx264": {"tune": "zerolatency"},
+    "libx265": {"tune": "zerolatency"},
+    "h264_nvenc": {"tune": "ull", "zerolatency": "1", "delay": "0"},
+    "hevc_nvenc": {"tune": "ull", "zerolatency": "1", "delay": "0"},
+}
+"""What makes an encoder give each frame out at once."""
+
+
+class EncodedSink(VideoSink):
+    """Encodes into a container; the first frame opens both.
+
+    Args:
+        address, options: See `VideoSink`.
+        encoder: Where the options name none.
+    """
+
+    def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
+        super().__init__(address, options)
+        self.encoder = self._encoder = options.encoder or encoder
+        self._pixel_format = pixel_format(self._encoder, find_encoder(self._encoder))
+        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
+        self._container: av.container.OutputContainer | None = None
+        self._stream: Any = None
+        self._last_tick = -1
+        self._options = self._live_options()
+
+    @abstractmethod
+    def _open(self) -> av.container.OutputContainer:
+        """Open the container.
+
+        Raises:
+            av.FFmpegError, OSError: It cannot be opened.
+        """
+
+    def encode(self, frame: FinishedFrame) -> Encoded:
+        """See `VideoSink`."""
+        self._guard(lambda: self._begin(frame))
+        assert self.size is not None
+        rgb = frame.picture
+        if rgb.shape[:2] != self.size[::-1]:
+            rgb = self._fit(rgb, self.size)
+        picture = frame_from_rgb(rgb, frame.colours, self._pixel_format, self._reformatter)
+        self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
+        picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
+        packets: list[Any] = []
+        self._guard(lambda: packets.extend(self._stream.encode(picture)))
+        return packets
+
+    def present(self, encoded: Encoded) -> bool:
+        """See `VideoSink`."""
+        assert self._container is not None
+        container = self._container
+        self._guard(lambda: container.mux(encoded))
+        return True
+
+    def finish(self) -> None:
+        """See `VideoSink`."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        self._guard(lambda: container.mux(self._stream.encode(None)))
+        self._guard(container.close)
+
+    def close(self) -> None:
+        """See `VideoSink`."""
+        if self._container is not None:
+            container, self._container = self._container, None
+            # A broken output need not close cleanly: it is thrown away.
+            with suppress(av.FFmpegError, OSError, ValueError):
+                container.close()
+
+    def _live_options(self) -> dict[str, str]:
+        """The encoder's options for live video.
+
+        Raises:
+            ConfigError: One was asked for that the encoder lacks.
+        """
+        options = self.encode_options
+        if self._encoder in ("libx264", "libx265") and options.preset is None:
+            options = replace(options, preset=LIVE_PRESET)
+        return encoder_options(self._encoder, options) | LOW_DELAY.get(self._encoder, {})
+
+    def _begin(self, frame: FinishedFrame) -> None:
+        """Open container and encoder for frames like this one, unless they are open."""
+        if self._container is not None:
+            return
+        container = self._open()
+        try:
+            self._stream = self._add_stream(container, frame)
+            container.start_encoding()
+        except BaseException:
+            with suppress(av.FFmpegError, OSError, ValueError):
+                container.close()
+            raise
+        self._container = container
+
+    def _add_stream(self, container: av.container.OutputContainer, frame: FinishedFrame) -> Any:
+        rate = frame.rate.limit_denominator(65535)
+        try:
+            stream: Any = container.add_stream(self._encoder, rate=rate)
+        except (ValueError, av.FFmpegError) as error:
+            raise ConfigError(
+                f"'{self.address.text}' cannot hold video of encoder '{self._encoder}': {error}"
+            ) from error
+        if self.size is None:
+            height, width = frame.picture.shape[:2]
+            self.size = (width, height)
+        stream.width, stream.height = self.size
+        stream.pix_fmt, stream.options = self._pixel_format, self._options
+        context = stream.codec_context
+        context.time_base, context.framerate = Fraction(1, TICKS), rate
+        context.max_b_frames = 0
+        context.gop_size = max(round(rate * KEYFRAME_S), 1)
+        colours = frame.colours
+        context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
+        context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+        return stream
+
+    def _fit(self, rgb: Levels, size: tuple[int, int]) -> Levels:
+        """Scale a picture to fit the output, centred on black."""
+        width, height = size
+        scale = min(width / rgb.shape[1], height / rgb.shape[0])
+        inner = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
+        note = (
+            f"frames of {rgb.shape[1]}x{rgb.shape[0]} are scaled to {inner[0]}x{inner[1]}: "
+            f"the output stays {width}x{height}"
+        )
+        self.notes.add(note, once=True)
+        scaled = self._scaler.reformat(
+            av.VideoFrame.from_ndarray(rgb, format="rgb24"),
+            width=inner[0],
+            height=inner[1],
+            interpolation="BICUBIC",
+        ).to_ndarray()
+        canvas = np.zeros((height, width, 3), np.uint8)
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        canvas[top : top + inner[1], left : left + inner[0]] = scaled
+        return canvas
+
+    def _guard(self, step: Any) -> None:
+        try:
+            step()
+        except ConfigError:
+            raise
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise OutputNotWritableError(
+                f"'{self.address.text}' does not take the video: {ffmpeg_reason(error)}"
+            ) from error

@@ -1,0 +1,181 @@
+"""What gives frames to a live run: one abstract source, found by the scheme of its address.
+
+A new source is a file with a class, and a line in `SOURCES`.
+
+    with open_source("test://?size=320x180&fps=30", stop) as source:
+        for frame in source.frames():
+            ...
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import ClassVar, TypeAlias
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from ...colour import SDR_BT709, Colours, rgb_from_frame
+from ...config import nearest
+from ...errors import ConfigError
+from ...scene_cuts import Small, small_luma
+from .address import Address
+from .notes import Notes
+
+Levels: TypeAlias = "npt.NDArray[np.uint8]"
+Clock: TypeAlias = "Callable[[], float]"
+
+SOURCES = {
+    "csi": "source_csi:CsiSource",
+    "file": "source_file:PacedFileSource",
+    "rtsp": "source_rtsp:RtspSource",
+    "test": "source_pattern:PatternSource",
+    "udp": "source_udp:UdpSource",
+    "v4l2": "source_v4l2:V4l2Source",
+}
+"""Scheme of the address, and where its class is; imported when it is asked for."""
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """One frame as it was captured; turned into RGB only when the network takes it."""
+
+    picture: av.VideoFrame | Levels
+    """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) uint8 RGB."""
+
+    media_time: float | None
+    """Seconds on the source's own clock, where it told; a jump is a seek or a new stream."""
+
+    captured: float
+    """When it was there, in seconds of the run's clock."""
+
+    connection: int = 0
+    """Counts up with each time the source was connected anew."""
+
+    colours: Colours = SDR_BT709
+    """How the picture's numbers mean colours; outputs keep it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if isinstance(self.picture, av.VideoFrame):
+            return self.picture.width, self.picture.height
+        return self.picture.shape[1], self.picture.shape[0]
+
+    def rgb(self, reformatter: VideoReformatter) -> Levels:
+        """The frame as (H, W, 3) uint8 RGB."""
+        if isinstance(self.picture, av.VideoFrame):
+            return rgb_from_frame(self.picture, reformatter)
+        return self.picture
+
+    def luma(self) -> Small:
+        """The frame as the small picture cuts are looked for in."""
+        if isinstance(self.picture, av.VideoFrame):
+            return small_luma(self.picture)
+        return small_luma(av.VideoFrame.from_ndarray(self.picture, format="rgb24"))
+
+
+class VideoSource(ABC):
+    """A stream of frames. One thread opens, reads and closes it: see `frames`.
+
+    Args:
+        address: Where the frames come from; options the source knows are taken out of it.
+        stop: Set from outside to end; a source looks at it at least once every few seconds.
+        clock: Monotonic seconds.
+
+    Raises:
+        ConfigError: An option is unknown or out of range.
+        MissingProgramError: A program the source needs is not there.
+    """
+
+    options: ClassVar[str] = ""
+    """Names of the address's options, for people."""
+
+    def __init__(
+        self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
+    ) -> None:
+        self.address = address
+        self.stop = stop
+        self.clock = clock
+        self.notes = Notes()
+        """Lines worth telling the user, in the order they came up."""
+        self.reconnects = 0
+        """How often the stream was lost and came back."""
+        self.drops: Counter[str] = Counter()
+        """Frames that never left the source, by reason: `damaged`."""
+        self.damaged_packets = 0
+        """Packets that could not be decoded; skipped."""
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Nominal frames a second once frames come, where known."""
+        return None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height in pixels, where they are known before the first frame."""
+        return None
+
+    @abstractmethod
+    def frames(self) -> Generator[LiveFrame, None, None]:
+        """Open, yield frames until the end or until `stop` is set, close.
+
+        Whoever reads ends early with the generator's `close`, in the same thread.
+
+        Raises:
+            InputNotFoundError: There is no such file or device.
+            UnreadableVideoError: No video comes from there.
+            UnsupportedVideoError: The video is of a kind that would come out wrong (HDR).
+        """
+
+    def __enter__(self) -> VideoSource:
+        """Return itself; `frames` opens."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ask the reading thread to end."""
+        self.stop.set()
+
+
+def open_source(text: str, stop: threading.Event, clock: Clock = time.monotonic) -> VideoSource:
+    """Make the source of an address; nothing is connected before its frames are asked for.
+
+    Raises:
+        ConfigError: No such kind of source, or an option it does not have.
+        MissingProgramError: A program the source needs is not there.
+    """
+    address = Address.parse(text)
+    source: type[VideoSource] = load_class(address, SOURCES, "source")
+    made = source(address, stop, clock)
+    address.finish(source.options)
+    return made
+
+
+def load_class(address: Address, known: dict[str, str], what: str) -> type:
+    """Import the class of an address's scheme.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if address.scheme not in known:
+        raise ConfigError(
+            f"no {what} '{address.scheme}://'{nearest(address.scheme, known)}; or a file's path"
+        )
+    module, _, name = known[address.scheme].partition(":")
+    found: type = getattr(importlib.import_module(f".{module}", __package__), name)
+    return found

@@ -1,0 +1,63 @@
+"""A path, or `file:PATH?loop=1`: a video file played at its own pace, as a camera would."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..source import FileSource, SourceFrame
+from .address import Address
+from .source import Clock, LiveFrame, VideoSource
+
+
+class PacedFileSource(VideoSource):
+    """Every frame of a file, none before its time; late frames follow at once."""
+
+    options: ClassVar[str] = "loop"
+
+    def __init__(
+        self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(address, stop, clock)
+        self.path = Path(address.place)
+        self.loop = bool(address.number("loop", 0, low=0, high=1))
+        self._rate: Fraction | None = None
+
+    @property
+    def rate(self) -> Fraction | None:
+        """See `VideoSource`."""
+        return self._rate
+
+    def frames(self) -> Generator[LiveFrame, None, None]:
+        """See `VideoSource`; a loop is a seek to the start."""
+        while not self.stop.is_set():
+            with FileSource(self.path) as reader:
+                yield from self._paced(reader)
+                self.damaged_packets += reader.damaged_packets
+            if not self.loop:
+                return
+
+    def _paced(self, reader: FileSource) -> Iterator[LiveFrame]:
+        info = reader.info
+        self._rate = info.rate
+        began: float | None = None
+        for item in reader:
+            if not isinstance(item, SourceFrame):
+                continue
+            seconds = float(item.pts * info.time_base)
+            began = self.clock() - seconds if began is None else began
+            wait = began + seconds - self.clock()
+            if (wait > 0 and self.stop.wait(wait)) or self.stop.is_set():
+                return
+            picture = item.rgb
+            if info.rotation:
+                picture = np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
+            yield LiveFrame(picture, seconds, self.clock(), colours=info.colours)
+        for note in reader.notes:
+            self.notes.add(note, once=True)

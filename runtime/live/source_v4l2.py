@@ -1,0 +1,54 @@
+"""`v4l2:///dev/video0?size=640x360&fps=30&format=nv12`: a camera of Linux."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import av
+
+from ...errors import ConfigError, InputNotFoundError
+from .address import Address
+from .source import Clock
+from .source_av import AvSource
+
+
+class V4l2Source(AvSource):
+    """A Video4Linux2 device, in the size, rate and pixel format asked for, else its own.
+
+    NV12, YUYV and the like go from the driver's buffer to swscale as they are.
+    """
+
+    options: ClassVar[str] = "size, fps, format, timeout"
+    reconnecting = False
+
+    def __init__(
+        self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(address, stop, clock)
+        self.device = Path(address.place)
+        self._options: dict[str, str] = {}
+        if "size" in address.options:
+            self._options["video_size"] = "{}x{}".format(*address.size(""))
+        if "fps" in address.options:
+            self._options["framerate"] = f"{address.number('fps', 30, low=0.1, high=1000):g}"
+        if "format" in address.options:
+            self._options["input_format"] = address.take("format", "")
+        if "video4linux2,v4l2" not in av.formats_available:
+            raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install PyPI's PyAV")
+
+    def _open(self) -> av.container.InputContainer:
+        if not self.device.exists():
+            found = ", ".join(sorted(f"/dev/{p.name}" for p in Path("/dev").glob("video*")))
+            raise InputNotFoundError(f"no device '{self.device}'; there is: {found or 'no camera'}")
+        if not os.access(self.device, os.R_OK | os.W_OK):
+            raise InputNotFoundError(
+                f"'{self.device}' may not be read: add the user to the group video "
+                "(sudo usermod -aG video $USER) and log in again"
+            )
+        return av.open(
+            str(self.device), format="v4l2", options=self._options, timeout=self.timeout_s
+        )

@@ -1,0 +1,156 @@
+"""`adcvsr profile BUNDLE --clips CLIPS...`: what a narrower precision costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import backend_option
+from ._progress import frame_progress
+from ._trace import open_trace, trace_option
+
+if TYPE_CHECKING:
+    from ..metrics import UsableMetrics
+
+METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
+"""Measured where nothing else is asked for, as far as this machine can."""
+
+
+@click.command()
+@click.argument("bundle", metavar="BUNDLE")
+@click.argument("more", metavar="", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--clips",
+    metavar="CLIPS...",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Videos, or folders of them.",
+)
+@click.option(
+    "--variants",
+    metavar="LIST",
+    multiple=True,
+    help="fp32,fp16,int8 or ids such as int8-ort; the first is what the others are compared with "
+    "[default: all the backend runs].",
+)
+@backend_option
+@click.option("--truth", is_flag=True, help="CLIPS are ground truth: reduce x1/4, compare with it.")
+@click.option(
+    "--frames",
+    type=click.IntRange(8),
+    default=100,
+    show_default=True,
+    help="Most frames of each clip.",
+)
+@click.option(
+    "--max-side",
+    type=click.IntRange(16),
+    default=160,
+    show_default=True,
+    help="Reduce inputs with a longer side to it, in pixels.",
+)
+@click.option(
+    "--drift-frames",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Frames of the run that shows drift; 0 for none.",
+)
+@click.option("--metrics", "names", metavar="NAMES", help="As for 'adcvsr evaluate'.")
+@click.option("--ffmpeg", metavar="PROGRAM", help="With libvmaf [default: $ADCVSR_FFMPEG].")
+@click.option(
+    "--duration", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of the race."
+)
+@click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("profile.html"),
+    show_default=True,
+    help="The page; the same as JSON is written beside it.",
+)
+@trace_option
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+def command(
+    bundle: str,
+    more: tuple[Path, ...],
+    clips: tuple[Path, ...],
+    variants: tuple[str, ...],
+    backend: str,
+    truth: bool,
+    frames: int,
+    max_side: int,
+    drift_frames: int,
+    names: str | None,
+    ffmpeg: str | None,
+    duration: float,
+    threads: int,
+    output: Path,
+    trace_path: Path | None,
+    overwrite: bool,
+) -> None:
+    """Compare BUNDLE's variants on CLIPS and write one page to decide by.
+
+    Which to ship and why; speed beside loss; layers by damage for each millisecond saved; the worst
+    frames; drift over a thousand frames. docs/profile.md explains every part.
+    """
+    from ..bundle import open_bundle
+    from ..calibration.profile.page import write_page
+    from ..calibration.profile.request import ProfileRequest
+    from ..calibration.profile.run import run_profile
+    from ..calibration.report import check_new, write_json
+
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise click.BadParameter(f"expected a file ending in .html, got '{output}'")
+    beside = output.with_suffix(".json")
+    check_new((output, beside), overwrite=overwrite)
+    request = ProfileRequest(
+        bundle=open_bundle(bundle),
+        clips=(*clips, *more),
+        metrics=_metrics(names, ffmpeg),
+        variants=variants,
+        backend=backend,
+        truth=truth,
+        frames=frames,
+        max_side_px=max_side,
+        drift_frames=drift_frames,
+        bench_seconds=duration,
+        threads=threads,
+    )
+    with (
+        open_trace(trace_path, overwrite=overwrite) as trace,
+        frame_progress("profile") as progress,
+    ):
+        profile = run_profile(
+            request,
+            note=lambda line: click.echo(f"note: {line}", err=True),
+            stage=lambda line: None if progress else click.echo(line, err=True),
+            progress=progress,
+            trace=trace,
+        )
+    write_json(beside, profile.to_json())
+    size = write_page(output, profile)
+    for line in profile.facts["verdict"]["lines"]:
+        click.echo(line)
+    click.echo(f"{output} ({size / 1e6:.1f} MB), {beside}")
+
+
+def _metrics(names: str | None, ffmpeg: str | None) -> UsableMetrics:
+    """Those asked for, or of `METRICS` what this machine can measure."""
+    from dataclasses import replace
+
+    from ..metrics import usable_metrics
+
+    if names is not None:
+        return usable_metrics(names, ffmpeg)
+    found = usable_metrics("all", ffmpeg)
+    return replace(
+        found,
+        metrics=tuple(metric for metric in found.metrics if metric.name in METRICS),
+        left_out={name: why for name, why in found.left_out.items() if name in METRICS},
+    )

@@ -1,0 +1,91 @@
+"""What tests of live streams share: clips with times in them, a real RTSP server, free ports."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from adcvsr.colour import SDR_BT709
+from adcvsr.runtime.live.pattern import write_time
+from adcvsr.runtime.live.sink import FinishedFrame, open_sink
+from adcvsr.runtime.sink import EncodeOptions
+from adcvsr.synthetic import draw_clip
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
+
+
+def write_coded_clip(path: Path, frames: int, fps: int, size: tuple[int, int] = (96, 64)) -> Path:
+    """Write a clip whose picture i holds the time i; a keyframe a second, no B-frames."""
+    clip = draw_clip(10, size[1], size[0])
+    with open_sink(f"file:{path}", EncodeOptions(preset="ultrafast")) as sink:
+        for index in range(frames):
+            picture = clip[index % 10 if index // 10 % 2 == 0 else 9 - index % 10].copy()
+            write_time(picture, index)
+            finished = FinishedFrame(picture, picture, index / fps, Fraction(fps), SDR_BT709)
+            assert sink.present(sink.encode(finished))
+        sink.finish()
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_rtsp_server() -> None:
+    """Skip where GStreamer's RTSP server is not there."""
+    code = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    try:
+        found = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False)
+    except OSError:
+        found = None
+    if found is None or found.returncode:
+        pytest.skip(
+            "no GStreamer RTSP server: apt-get install python3-gst-1.0 "
+            "gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
+        )
+
+
+class RtspServer:
+    """The server as a process; `start` and `kill` may be called again and again."""
+
+    def __init__(self, clip: Path) -> None:
+        self.port = free_port()
+        self.url = f"rtsp://127.0.0.1:{self.port}"
+        self._clip = clip
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(self.port), str(self._clip)]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=sys.stderr.fileno(), text=True
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def kill(self) -> str:
+        """Kill it; return what it printed since it was ready."""
+        if self._process is None:
+            return ""
+        process, self._process = self._process, None
+        process.kill()
+        return process.communicate()[0]
+
+
+@contextmanager
+def rtsp_server(clip: Path) -> Iterator[RtspServer]:
+    server = RtspServer(clip)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,79 @@
+"""`adcvsr bench` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adcvsr.cli import cli
+from variant_bundle import add_variant, copy_of_nano, load
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two variants, the second the same graph under another name."""
+    path = copy_of_nano(tmp_path_factory.mktemp("bench") / "nano")
+    add_variant(path, "fp16-onnx", load(path))
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["bench", *map(str, arguments)])
+
+
+def test_bench_writes_what_it_prints(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    done = run(bundle, "--size", "48x32", "--duration", "0.2", f"--json={file}")
+    assert done.exit_code == 0, done.output
+    assert "fp16-onnx / fp32-onnx" in done.output
+    found = json.loads(file.read_text())
+    first, second = found["variants"]
+    assert first["variant"] == "fp32-onnx"
+    assert first["latency_ms"]["p50"] <= first["latency_ms"]["p99"] <= first["latency_ms"]["max"]
+    assert first["start"]["memory_bytes"] > 20e6
+    assert first["start"]["load_seconds"] > 0
+    assert first["model_bytes"] == (bundle / "fp32-onnx.onnx").stat().st_size
+    # The same graph under two names: 48x32 is tiny, so this is a bound on nonsense, not on speed.
+    assert 0.3 < second["cpu_ratio"]["median"] < 3
+    assert second["wall_ratio"]["low"] <= second["wall_ratio"]["median"]
+    assert first["infer_ms"] + first["copy_ms"] < 5 * first["latency_ms"]["max"]
+
+    compared = run("compare", file, file)
+    assert compared.exit_code == 0, compared.output
+    assert "p99 ms" in compared.output
+    rows = json.loads(run("compare", file, file, "--json").stdout)["rows"]
+    assert {row["p50"]["ratio"] for row in rows} == {1.0}
+
+
+def test_a_clip_network_is_told_by_the_picture(clip_bundle: Path) -> None:
+    done = run(clip_bundle, "--size", "16x16", "--duration", "0.1", "--no-start", "--json")
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["variants"]
+    assert row["pictures_per_step"] == 5
+    assert row["frames"] % 5 == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--variant", "int8"], "no variant 'int8' that 'ort-cpu' runs"),
+        (["--size", "big"], "'big' is no size"),
+        (["--json={folder}/none/a.json"], "no folder"),
+        (["--backend", "tpu"], "tpu"),
+    ],
+)
+def test_bad_input(bundle: Path, tmp_path: Path, arguments: list[str], says: str) -> None:
+    done = run(bundle, *(a.format(folder=tmp_path) for a in arguments))
+    assert done.exit_code != 0
+    assert says in f"{done.output}{done.exception}"
+
+
+def test_results_are_not_overwritten(bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("mine")
+    done = run(bundle, f"--json={file}")
+    assert "pass --overwrite" in str(done.exception)
+    assert file.read_text() == "mine"

@@ -1,0 +1,234 @@
+"""One contract for every source, and what each does beyond it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import VideoReformatter
+
+from adcvsr.colour import SDR_BT709
+from adcvsr.errors import (
+    ConfigError,
+    InputNotFoundError,
+    MissingProgramError,
+    UnreadableVideoError,
+    UnsupportedVideoError,
+)
+from adcvsr.runtime.live.address import Address
+from adcvsr.runtime.live.backoff import wait_before_try
+from adcvsr.runtime.live.pattern import read_time
+from adcvsr.runtime.live.sink import FinishedFrame, open_sink
+from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
+from adcvsr.runtime.sink import EncodeOptions
+from adcvsr.synthetic import draw_clip
+from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
+from video_facts import VideoMaker
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coded_clip(tmp_path_factory.mktemp("sources") / "clip.mp4", frames=30, fps=30)
+
+
+@contextmanager
+def udp_stream(port: int, size: tuple[int, int] = (96, 64)) -> Iterator[str]:
+    """Something sends MPEG-TS to the address."""
+    url = f"udp://127.0.0.1:{port}"
+    ended = threading.Event()
+
+    def send() -> None:
+        picture = draw_clip(1, size[1], size[0])[0]
+        with open_sink(url, EncodeOptions(preset="ultrafast")) as sink:
+            index = 0
+            while not ended.wait(0.02):
+                frame = FinishedFrame(picture, picture, index / 30, Fraction(30), SDR_BT709)
+                sink.present(sink.encode(frame))
+                index += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield url
+    finally:
+        ended.set()
+        sender.join()
+
+
+@contextmanager
+def address_of(scheme: str, clip: Path) -> Iterator[str]:
+    """An address of each kind that really gives frames of 96x64 here."""
+    if scheme == "test":
+        yield "test://?size=96x64&fps=60"
+    elif scheme == "file":
+        yield f"file:{clip}?loop=1"
+    elif scheme == "udp":
+        with udp_stream(free_port()) as url:
+            yield url
+    elif scheme == "rtsp":
+        require_rtsp_server()
+        with rtsp_server(clip) as server:
+            yield f"{server.url}/play"
+    elif scheme == "csi":
+        if shutil.which("gst-launch-1.0") is None:
+            pytest.skip("no gst-launch-1.0: apt-get install gstreamer1.0-tools")
+        yield "csi://0?size=96x64&fps=30&element=videotestsrc%20is-live=true"
+    else:
+        if not Path("/dev/video0").exists():
+            pytest.skip("no camera at /dev/video0")
+        yield "v4l2:///dev/video0"
+
+
+@pytest.mark.parametrize("scheme", sorted(SOURCES))
+def test_every_source_gives_frames_in_order_until_it_is_stopped(scheme: str, clip: Path) -> None:
+    stop = threading.Event()
+    with address_of(scheme, clip) as address:
+        source = open_source(address, stop)
+        frames: list[LiveFrame] = []
+        began = time.monotonic()
+        for frame in source.frames():
+            frames.append(frame)
+            if len(frames) == FRAMES:
+                stop.set()
+    assert len(frames) == FRAMES
+    reformatter = VideoReformatter()
+    for frame in frames:
+        rgb = frame.rgb(reformatter)
+        assert (rgb.dtype, rgb.ndim, rgb.shape[2]) == (np.uint8, 3, 3)
+        assert frame.size == (rgb.shape[1], rgb.shape[0])
+        assert rgb.std() > 5
+        assert frame.luma().shape == (36, 64)
+        assert scheme == "v4l2" or frame.size == (96, 64)
+    assert all(began <= a.captured <= b.captured for a, b in pairwise(frames))
+    known = [frame.media_time for frame in frames if frame.media_time is not None]
+    assert all(b > a for a, b in pairwise(known))
+    assert {frame.connection for frame in frames} == {0}
+    assert source.rate
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("tset://", ConfigError, "did you mean 'test'"),
+        ("test://?size=320", ConfigError, "expected WIDTHxHEIGHT"),
+        ("test://?fps=no", ConfigError, "expected 0.1 to 1000"),
+        ("test://?fps=5&fps=6", ConfigError, "comes twice"),
+        ("test://?speed=2", ConfigError, "has no option speed; it has: size, fps, frames"),
+        ("test://?size=16x16", ConfigError, "too small for the time code"),
+        ("rtsp://host/x?transport=smoke", ConfigError, "expected tcp or udp"),
+        ("csi://0?size=97x64", (ConfigError, MissingProgramError), "multiples of|gst-launch"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(text: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        open_source(text, threading.Event())
+
+
+def first(source: VideoSource) -> LiveFrame:
+    return next(iter(source.frames()))
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with pytest.raises(InputNotFoundError, match="no file"):
+        first(open_source(str(tmp_path / "gone.mp4"), stop))
+    with pytest.raises(InputNotFoundError, match="no device '/dev/video99'"):
+        first(open_source("v4l2:///dev/video99", stop))
+    with pytest.raises(UnreadableVideoError, match="nothing came for 0.3 s"):
+        first(open_source(f"udp://127.0.0.1:{free_port()}?timeout=0.3", stop))
+
+
+def test_gstreamers_own_words_are_passed_on() -> None:
+    if shutil.which("gst-launch-1.0") is None:
+        pytest.skip("no gst-launch-1.0: apt-get install gstreamer1.0-tools")
+    source = open_source("csi://0?size=96x64", threading.Event())  # no CSI camera here
+    with pytest.raises(UnreadableVideoError, match="nvarguscamerasrc"):
+        first(source)
+
+
+class TestFile:
+    def test_every_frame_comes_once_and_none_before_its_time(self, clip: Path) -> None:
+        frames = list(open_source(str(clip), threading.Event()).frames())
+        codes = [read_time(frame.rgb(VideoReformatter())) for frame in frames]
+        assert codes == list(range(30))
+        times = [frame.media_time or 0.0 for frame in frames]
+        np.testing.assert_allclose(times, np.arange(30) / 30, atol=1e-3)
+        for frame, due in zip(frames, times, strict=True):
+            assert frame.captured - frames[0].captured >= due - 1e-3
+
+    def test_a_loop_begins_anew(self, make_video: VideoMaker) -> None:
+        stop, times = threading.Event(), []
+        video = make_video(pts=range(0, 3 * 512, 512))
+        for frame in open_source(f"file:{video}?loop=1", stop).frames():
+            times.append(frame.media_time)
+            if len(times) == 7:
+                stop.set()
+        assert times == [0.0, 0.04, 0.08, 0.0, 0.04, 0.08, 0.0]
+
+    def test_a_turned_video_is_upright(self, make_video: VideoMaker) -> None:
+        frame = first(open_source(str(make_video(size=(32, 24), rotation=90)), threading.Event()))
+        assert frame.size == (24, 32)
+
+    def test_hdr_is_refused(self, make_video: VideoMaker) -> None:
+        video = make_video(colour=(9, 1, 9, 16))
+        with pytest.raises(UnsupportedVideoError, match="HDR"):
+            first(open_source(str(video), threading.Event()))
+
+
+def test_a_stream_that_falls_silent_is_lost_and_found() -> None:
+    """Over UDP nobody says that the sender went: the time-out does."""
+    stop, port = threading.Event(), free_port()
+    source = open_source(f"udp://127.0.0.1:{port}?timeout=1", stop)
+    frames = iter(source.frames())
+    with udp_stream(port):
+        assert next(frames).connection == 0
+    lost = threading.Event()
+
+    def come_back() -> None:
+        while not source.notes:
+            lost.wait(0.05)
+        with udp_stream(port):
+            lost.wait()
+
+    sender = threading.Thread(target=come_back)
+    sender.start()
+    for frame in frames:
+        if frame.connection:
+            stop.set()
+    lost.set()
+    sender.join()
+    assert source.reconnects == 1
+    assert ["was lost" in note or "is back" in note for note in source.notes] == [True, True]
+
+
+def test_waits_double_up_to_a_limit_for_days() -> None:
+    assert [wait_before_try(tries) for tries in range(7)] == [0.5, 1, 2, 4, 8, 10, 10]
+    assert wait_before_try(1_000_000) == 10
+
+
+def test_credentials_are_not_in_messages() -> None:
+    address = Address.parse("rtsp://user:secret@camera:554/stream?channel=1")
+    assert address.text == "rtsp://***@camera:554/stream?channel=1"
+    assert address.url(channel="1") == "rtsp://user:secret@camera:554/stream?channel=1"
+
+
+def test_nv12_goes_to_rgb_as_exactly_as_any_other_format() -> None:
+    flat = np.full((64, 96, 3), (200, 90, 30), np.uint8)
+    nv12 = av.VideoFrame.from_ndarray(flat, format="rgb24").reformat(
+        format="nv12", dst_colorspace=1, dst_color_range=1
+    )
+    nv12.colorspace, nv12.color_range = 1, 1
+    rgb = LiveFrame(nv12, 0.0, 0.0).rgb(VideoReformatter())
+    assert np.abs(rgb.astype(int) - flat).max() <= 2

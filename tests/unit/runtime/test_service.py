@@ -1,0 +1,120 @@
+"""The line to systemd, against a real datagram socket; and the unit file itself."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from adcvsr.runtime import service
+from adcvsr.runtime.live.live_report import LiveOptions
+from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.service import ServiceNotifier
+from adcvsr.runtime.upscaler import Upscaler
+
+PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> socket.socket:
+    with tempfile.TemporaryDirectory() as folder:  # socket names are short
+        ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ear.bind(f"{folder}/notify")
+        ear.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+        yield ear
+        ear.close()
+
+
+def heard(ear: socket.socket) -> list[str]:
+    messages = []
+    while True:
+        try:
+            messages.append(ear.recv(1000).decode())
+        except BlockingIOError:
+            return messages
+
+
+def test_ready_alive_and_goodbye(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(service.time, "monotonic", lambda: now)
+    with ServiceNotifier() as notifier:
+        notifier.ready("camera\nruns")
+        for second in range(1, 16):
+            now = float(second)
+            notifier.alive()
+    assert heard(listener) == [
+        "READY=1\nSTATUS=camera runs",
+        "WATCHDOG=1",  # at 1 s, then every 7.5 s
+        "WATCHDOG=1",
+        "STOPPING=1",
+    ]
+
+
+def test_silent_outside_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    with ServiceNotifier() as notifier:
+        notifier.ready()
+        notifier.alive()
+
+
+def test_watchdog_of_another_process(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    notifier = ServiceNotifier()
+    notifier.alive()
+    assert heard(listener) == []
+    notifier.__exit__(None, None, None)
+
+
+def test_a_listener_that_went_away_does_no_harm(listener: socket.socket) -> None:
+    notifier = ServiceNotifier()
+    listener.close()
+    notifier.alive()
+    notifier.__exit__(None, None, None)
+
+
+def test_unit_restarts_and_watches() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign,assignment]
+    unit.read(PACKAGING / "adcvsr-live.service")
+    service_part = unit["Service"]
+    assert service_part["Type"] == "notify"
+    assert service_part["Restart"] == "always"
+    assert int(service_part["WatchdogSec"]) > service.SHARE
+    names = {line.split("=")[0] for line in (PACKAGING / "live.env.example").read_text().split()}
+    for variable in ("ADCVSR_SOURCE", "ADCVSR_SINK", "ADCVSR_OPTIONS"):
+        assert variable in service_part["ExecStart"]
+        assert variable in names
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze on this machine")
+    unit = tmp_path / "adcvsr-live.service"
+    text = (PACKAGING / "adcvsr-live.service").read_text()
+    unit.write_text(text.replace("/opt/adcvsr/bin/adcvsr", shutil.which("true") or "/bin/true"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "adcvsr-live" not in done.stderr, done.stderr
+
+
+def test_a_live_run_is_ready_with_its_first_picture(listener: socket.socket) -> None:
+    with Upscaler("nano", threads=1) as upscaler:
+        options = LiveOptions(duration_s=1)
+        report = LiveRun(upscaler, "test://?size=64x64&fps=5", "null://", options).run()
+    assert report.presented >= 1
+    said = heard(listener)
+    assert said[:2] == ["READY=1\nSTATUS=test://?size=64x64&fps=5 -> null://", "WATCHDOG=1"]
+    assert said[-1] == "STOPPING=1"
