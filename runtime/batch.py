@@ -39,8 +39,13 @@ def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
 
     Raises:
         InputNotFoundError: A folder or pattern holds no video, or the output folder is a file.
-        ConfigError: Two inputs would have one result.
+        ConfigError: Two inputs would have one result, or the output is named like a video.
     """
+    if folder.suffix.lower() in ENCODERS and not folder.is_dir():
+        raise ConfigError(
+            f"'{inputs[0]}' means several files, and '{folder}' is named like one; give a folder as "
+            "output, or one file as input"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputNotFoundError(f"'{folder}' is a file; several inputs need a folder as output")
     jobs: dict[Path, Job] = {}

@@ -114,7 +114,7 @@ def test_errors_are_one_line_and_exit_1(make_video: VideoMaker, tmp_path: Path) 
     existing.touch()
     cases = [
         (tmp_path / "none.mp4", tmp_path / "out.mp4", "no file"),
-        (tmp_path, tmp_path / "out.mp4", "is a directory"),
+        (tmp_path, tmp_path / "out.mp4", "means several files"),
         (source, existing, "pass --overwrite"),
         (source, tmp_path / "no" / "out.mp4", "does not exist"),
         (source, tmp_path / "out.doc", "ends in '.doc'"),

@@ -255,7 +255,7 @@ class TestFiles:
         """However many frames wait between reading, network and writing."""
         source = tmp_path / "in.mkv"
         write_clip(source, draw_clip(12, 24, 32), rate=Fraction(25))
-        monkeypatch.setattr("adcvsr.runtime.pipeline.QUEUE_LENGTH", waiting)
+        monkeypatch.setattr("adcvsr.runtime.limits.QUEUE_LENGTH", waiting)
         written: list[Levels] = []
         write = FileSink.write
 
