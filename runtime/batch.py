@@ -43,8 +43,8 @@ def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
     """
     if folder.suffix.lower() in ENCODERS and not folder.is_dir():
         raise ConfigError(
-            f"'{inputs[0]}' means several files, and '{folder}' is named like one; give a folder as "
-            "output, or one file as input"
+            f"'{inputs[0]}' means several files, and '{folder}' is named like one; give a folder "
+            "as output, or one file as input"
         )
     if folder.exists() and not folder.is_dir():
         raise InputNotFoundError(f"'{folder}' is a file; several inputs need a folder as output")
