@@ -18,8 +18,8 @@ import tempfile
 import time
 
 from adcvsr.bundle import open_bundle
-from adcvsr.runtime.engine_choice import order_engines
-from adcvsr.runtime.engine_order import BuildOptions, EngineOrder, SizeRange, parse_bytes
+from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.order import BuildOptions, EngineOrder, SizeRange, parse_bytes
 
 BARE = """
 import json, sys

@@ -169,9 +169,9 @@ def work() -> None:
     import shutil
 
     from adcvsr.errors import AdcVsrError
-    from adcvsr.runtime.sink import EncodeOptions
-    from adcvsr.runtime.source import ReadOptions
     from adcvsr.runtime.upscaler import Upscaler
+    from adcvsr.runtime.video.sink import EncodeOptions
+    from adcvsr.runtime.video.source import ReadOptions
 
     options = EncodeOptions(preset="ultrafast")
     with Upscaler("nano") as upscaler:

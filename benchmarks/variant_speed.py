@@ -23,7 +23,7 @@ from adcvsr.clips import VIDEO_SUFFIXES, find_media, read_clip
 from adcvsr.config import SCALE
 from adcvsr.metrics import limit_size, psnr, psnr_y, resize_bicubic
 from adcvsr.runtime.backends import VARIANTS, create_session
-from adcvsr.runtime.session import Session
+from adcvsr.runtime.sessions.session import Session
 from adcvsr.synthetic import draw_clip
 
 REFERENCE = "fp32-onnx"

@@ -29,7 +29,7 @@ from ..errors import (
     ConfigError,
     InputNotFoundError,
 )
-from ..runtime.source import FileSource
+from ..runtime.video.source import FileSource
 from ..synthetic import draw_clip
 from .calibration_set import (
     SET_SCHEMA,

@@ -15,7 +15,7 @@ from ..bundle import Bundle, open_bundle
 from ..config import SCALE
 from ..metrics import resize_bicubic, resize_lanczos
 from ..runtime.backends import create_processor, create_session
-from ..runtime.session import Session
+from ..runtime.sessions.session import Session
 
 Levels = npt.NDArray[np.uint8]
 Upscale = Callable[[Iterator[Levels]], Iterator[Levels]]

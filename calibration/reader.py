@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..bundle import Bundle
 from ..errors import CalibrationError
-from ..runtime.ort_session import import_onnxruntime
+from ..runtime.sessions.ort_cpu import import_onnxruntime
 from .calibration_set import CalibrationSet
 
 REFERENCE = "fp32-onnx"

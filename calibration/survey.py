@@ -17,7 +17,7 @@ import numpy as np
 
 from ..clips import Levels
 from ..metrics import luma, resize_bicubic
-from ..runtime.source import FileSource, SourceFrame
+from ..runtime.video.source import FileSource, SourceFrame
 from ..scene_cuts import Small, score_cut, small_luma
 
 CUT_THRESHOLD = 0.25

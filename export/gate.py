@@ -21,7 +21,7 @@ from ..clips import Levels
 from ..errors import ParityError
 from ..runtime.backends import create_session
 from ..runtime.golden import distance, golden_clip, replay_golden
-from ..runtime.session import Session, StreamSession
+from ..runtime.sessions.session import Session, StreamSession
 from ..synthetic import draw_clip
 from .recipe import Gate
 

@@ -11,7 +11,7 @@ import onnx
 
 from ..calibration.reader import Feed
 from ..errors import QuantizationError
-from ..runtime.ort_session import import_onnxruntime
+from ..runtime.sessions.ort_cpu import import_onnxruntime
 
 Floats = npt.NDArray[np.float32]
 Range = tuple[float, float]

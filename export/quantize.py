@@ -17,7 +17,7 @@ from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
-from ..runtime.ort_precision import why_not_judged
+from ..runtime.sessions.ort_precision import why_not_judged
 from .gate import compare_variants, limits_json, require_within, to_json
 from .int8_ort import quantize_int8_ort
 from .modelopt_quantize import quantize_modelopt

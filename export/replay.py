@@ -18,7 +18,7 @@ import onnx
 
 from ..bundle_schema import StateSpec
 from ..errors import missing_package
-from ..runtime.ort_precision import products_saturate
+from ..runtime.sessions.ort_precision import products_saturate
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, LEVELS_NODE, OUTPUT_NAME
 from .variant_files import VariantFiles
 

@@ -22,7 +22,7 @@ from ..errors import BackendUnavailableError, MissingPackageError, QuantizationE
 from ..graph_census import take_census
 from ..graph_cost import count_cost
 from ..metrics import require_opencv
-from ..runtime.ort_precision import why_not_judged
+from ..runtime.sessions.ort_precision import why_not_judged
 from .budget import Budget
 from .damage import DamageMeter
 from .int8_ort import Prepared, place_int8_ort, prepare_int8_ort

@@ -12,9 +12,9 @@ from ..config import nearest
 from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
 from ..target_facts import BF16_MIN_SM
 from ..targets import why_not
-from . import gpu
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
-from .session import ClipSession, Session, StreamSession
+from .sessions import gpu
+from .sessions.session import ClipSession, Session, StreamSession
 from .variant_choice import VariantChoice, choose_variant
 from .windows import ClipProcessor
 
@@ -132,8 +132,8 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
 
 def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
     """The variant that `adcvsr deploy` made current for this bundle, backend and GPU."""
-    from .deploy import CurrentEngines
-    from .engine_cache import EngineCache
+    from .engine.cache import EngineCache
+    from .engine.deploy import CurrentEngines
 
     try:
         current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current
@@ -152,12 +152,12 @@ def _require_usable(backend: str, variant: Variant) -> None:
     """
     precision = variant.id.split("-")[0]
     if backend == "ort-cpu":
-        from .ort_session import import_onnxruntime
+        from .sessions.ort_cpu import import_onnxruntime
 
         import_onnxruntime()
         return
     if backend == "ort-cuda":
-        from .ort_cuda_session import import_onnxruntime_gpu
+        from .sessions.ort_cuda import import_onnxruntime_gpu
 
         if reason := why_not(BF16_MIN_SM, backend, precision):
             raise BackendUnavailableError(reason)
@@ -165,7 +165,7 @@ def _require_usable(backend: str, variant: Variant) -> None:
             raise BackendUnavailableError("no NVIDIA driver has left its device files in /dev")
         import_onnxruntime_gpu()
         return
-    from .trt_flavour import load_flavour
+    from .sessions.trt_flavour import load_flavour
 
     here = gpu.current_gpu()  # first, as it is quick and most machines without one end here
     if reason := why_not(here.sm, backend, precision):
@@ -177,7 +177,12 @@ def _ort_cpu_session(
     bundle: Bundle, variant: str | None, tile: int | None, threads: int
 ) -> Session:
     """On a CPU the narrower variant is taken where it measures faster."""
-    from .ort_session import OrtCpuClipSession, OrtCpuSession, import_onnxruntime, usable_processors
+    from .sessions.ort_cpu import (
+        OrtCpuClipSession,
+        OrtCpuSession,
+        import_onnxruntime,
+        usable_processors,
+    )
 
     choice = VariantChoice(variant or VARIANTS["ort-cpu"][0], "")
     if variant is None and bundle.kind == "stream":
@@ -197,15 +202,15 @@ def _ort_cpu_session(
 def _gpu_session_class(backend: str, bundle: Bundle) -> Any:
     clip = bundle.kind == "clip"
     if backend == "ort-cuda":
-        from .ort_cuda_session import OrtCudaClipSession, OrtCudaSession
+        from .sessions.ort_cuda import OrtCudaClipSession, OrtCudaSession
 
         return OrtCudaClipSession if clip else OrtCudaSession
     rtx = backend == "tensorrt-rtx"
     if clip:
-        from .trt_clip_session import TensorRtClipSession, TensorRtRtxClipSession
+        from .sessions.trt_clip import TensorRtClipSession, TensorRtRtxClipSession
 
         return TensorRtRtxClipSession if rtx else TensorRtClipSession
-    from .trt_session import TensorRtRtxSession, TensorRtSession
+    from .sessions.trt_stream import TensorRtRtxSession, TensorRtSession
 
     return TensorRtRtxSession if rtx else TensorRtSession
 

@@ -12,7 +12,7 @@ import av
 
 from ..scene_cuts import Small, score_cut, small_luma
 from .processor import FrameProcessor
-from .session import Frame, check_frame
+from .sessions.session import Frame, check_frame
 
 CUT_THRESHOLD = 0.25
 """Score of `adcvsr.scene_cuts.score_cut` from which two frames are of different scenes. The largest

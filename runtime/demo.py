@@ -17,8 +17,8 @@ from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..metrics import psnr_y, resize_bicubic
 from ..synthetic import draw_clip
-from .sink import EncodeOptions
 from .upscaler import Upscaler, UpscaleReport
+from .video.sink import EncodeOptions
 
 FILE_NAMES = {
     "input": "input.mp4",

@@ -17,7 +17,7 @@ from ..bundle_schema import Variant
 from ..config import SCALE
 from ..errors import BundleError
 from ..metrics import psnr
-from .session import ClipSession, Frame, Session, StreamSession
+from .sessions.session import ClipSession, Frame, Session, StreamSession
 
 GOLDEN_LIMIT_BYTES = 1 << 30
 """Largest golden clip, unpacked; `nano`'s has 1.2 MB. It is held in memory."""

@@ -17,13 +17,13 @@ from typing import Any, TypeAlias, TypeVar
 import av
 
 from ..config import SCALE
-from .compare import CompareSink
 from .limits import queue_length
 from .processor import FrameProcessor
-from .session import Frame
-from .sink import FileSink
-from .source import FileSource, SourceFrame
+from .sessions.session import Frame
 from .stage_threads import StageThreads
+from .video.compare import CompareSink
+from .video.sink import FileSink
+from .video.source import FileSource, SourceFrame
 
 POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""

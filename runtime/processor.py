@@ -17,7 +17,7 @@ from typing import Any
 
 from ..bundle_schema import ColourMatch
 from .colour_match import ColourMatcher, Statistics, statistics
-from .session import Frame, StreamSession, check_frame
+from .sessions.session import Frame, StreamSession, check_frame
 
 
 class FrameProcessor(ABC):

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from ..files import replace_file
-from .session import Profile, Session
+from .sessions.session import Profile, Session
 
 MOST_EVENTS = 2_000_000
 """About 200 MB of JSON, and more than Perfetto shows smoothly; what comes later is counted."""

@@ -18,17 +18,17 @@ from typing import Any
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from .backends import create_processor, create_session
-from .compare import CompareSink
 from .cut_reset import CutResetProcessor
-from .gpu import looks_like_gpu
 from .limits import check_memory
 from .pipeline import Pipeline, PipelineResult
 from .processor import FrameProcessor
-from .session import Frame, Session
-from .sink import EncodeOptions, FileSink, check_output
-from .source import FileSource, ReadOptions
+from .sessions.gpu import looks_like_gpu
+from .sessions.session import Frame, Session
 from .stage_threads import StageThreads
 from .trace import Trace
+from .video.compare import CompareSink
+from .video.sink import EncodeOptions, FileSink, check_output
+from .video.source import FileSource, ReadOptions
 
 
 @dataclass(frozen=True)

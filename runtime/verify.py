@@ -15,8 +15,8 @@ from ..bundle_schema import Variant
 from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
 from .backends import create_session
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
-from .ort_precision import why_not_judged
-from .session import Frame, Session
+from .sessions.ort_precision import why_not_judged
+from .sessions.session import Frame, Session
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
@@ -167,7 +167,7 @@ def _backend(variant: Variant, asked: str) -> str:
 def _why_not_judged(session: Session) -> str | None:
     if not session.backend.startswith("ort-"):
         return None
-    from .ort_session import import_onnxruntime
+    from .sessions.ort_cpu import import_onnxruntime
 
     variant = session.variant
     precision = variant.id.split("-", maxsplit=1)[0]

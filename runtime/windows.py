@@ -14,7 +14,7 @@ from typing import Any
 
 from ..receptive import temporal_reach
 from .processor import FrameProcessor
-from .session import ClipSession, Frame, check_frame
+from .sessions.session import ClipSession, Frame, check_frame
 from .spacing import Spacing, crossfade
 
 

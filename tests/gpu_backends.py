@@ -10,9 +10,9 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, MissingPackageError
-from adcvsr.runtime import gpu
 from adcvsr.runtime.backends import choose_backend
-from adcvsr.runtime.ort_cuda_session import CPU, CudaGraphs
+from adcvsr.runtime.sessions import gpu
+from adcvsr.runtime.sessions.ort_cuda import CPU, CudaGraphs
 from fake_cuda import FakeDriver
 from fake_trt import make_module
 
@@ -60,7 +60,8 @@ def prepare_backend(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
         fake_gpu(monkeypatch, cache, integrated="Jetson" in name)
         return "tensorrt"
     if name.startswith("ort-cuda's"):
-        from adcvsr.runtime import ort_cuda_session, ort_session
+        from adcvsr.runtime.sessions import ort_cpu as ort_session
+        from adcvsr.runtime.sessions import ort_cuda as ort_cuda_session
 
         monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
 

@@ -18,8 +18,8 @@ import onnx
 
 from ...bundle import Bundle
 from ...clips import Levels
-from ...runtime.ort_session import import_onnxruntime
-from ...runtime.session import pad_to_multiple
+from ...runtime.sessions.ort_cpu import import_onnxruntime
+from ...runtime.sessions.session import pad_to_multiple
 from .alignment import Factors, Floats, find_factors, in_network_units, scaled
 from .graph import (
     add_outputs,

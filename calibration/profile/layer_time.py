@@ -19,8 +19,8 @@ import onnx
 from ...bundle import Bundle
 from ...clips import Levels
 from ...runtime.backends import create_session
-from ...runtime.bench_ratio import percentile
-from ...runtime.session import Profile, Session, StreamSession
+from ...runtime.bench.ratio import percentile
+from ...runtime.sessions.session import Profile, Session, StreamSession
 from ...runtime.trace import Trace
 from .graph import layers_of, load_graph, owners, plain_name
 

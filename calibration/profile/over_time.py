@@ -15,7 +15,7 @@ import numpy as np
 
 from ...clips import Levels
 from ...metrics.quantization import drift, rms_error, transient
-from ...runtime.session import Session, StreamSession
+from ...runtime.sessions.session import Session, StreamSession
 from .request import Clip
 
 PLAYED_FRAMES = 25

@@ -20,7 +20,7 @@ from ...clips import Levels
 from ...metrics import Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.backends import create_processor
-from ...runtime.session import Session
+from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
 from ..evaluate import BORDER_PX
 from .request import Clip

@@ -15,8 +15,8 @@ from typing import Any
 from ...errors import AdcVsrError, BackendUnavailableError
 from ...metrics.quantization import flicker
 from ...runtime.backends import create_session
-from ...runtime.bench import BenchOptions, run_bench
-from ...runtime.session import Session
+from ...runtime.bench.bench import BenchOptions, run_bench
+from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
 from ...runtime.variant_pick import pick_variants, resolve_backend
 from .over_time import frames_needed, measure_over_time

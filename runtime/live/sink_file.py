@@ -11,7 +11,7 @@ import av
 
 from ...clips import media_url
 from ...errors import OutputExistsError, OutputNotWritableError
-from ..sink import ENCODERS, EncodeOptions, check_output, publish
+from ..video.sink import ENCODERS, EncodeOptions, check_output, publish
 from .address import Address
 from .sink_encoded import EncodedSink
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..source import FileSource, SourceFrame
+from ..video.source import FileSource, SourceFrame
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
 

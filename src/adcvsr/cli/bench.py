@@ -21,7 +21,7 @@ def compare_command(first: Path, second: Path, as_json: bool) -> None:
 
     Every ratio is B over A. Conditions that differ are listed, for they may be the reason.
     """
-    from ..runtime.bench_compare import compare, read_result
+    from ..runtime.bench.compare import compare, read_result
     from ._bench_text import print_comparison
 
     comparison = compare(read_result(first), read_result(second))
@@ -100,7 +100,7 @@ def command(
     """
     from ..bundle import open_bundle
     from ..calibration.report import check_new, write_json
-    from ..runtime.bench import BenchOptions, run_bench
+    from ..runtime.bench.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 
     file = Path(json_path) if json_path not in (None, STDOUT) else None

@@ -12,13 +12,13 @@ from ._options import json_option, read_size
 from ._progress import build_progress
 
 if TYPE_CHECKING:
-    from ..runtime.engine_order import SizeRange
-    from ..runtime.engines import BuiltEngine
+    from ..runtime.engine.engines import BuiltEngine
+    from ..runtime.engine.order import SizeRange
 
 Size = tuple[int, int]
 """Width and height, as `read_size` gives them."""
 
-# Held beside adcvsr.runtime.trt_flavour by a test; importing it here would load the runtime.
+# Held beside runtime.sessions.trt_flavour by a test; importing it here would load the runtime.
 ENGINE_BACKENDS = ("auto", "tensorrt", "tensorrt-rtx")
 HARDWARE_LEVELS = ("ampere+", "same-sm")
 
@@ -129,9 +129,9 @@ def _build(
     version_compatible: bool,
 ) -> list[BuiltEngine]:
     from ..bundle import open_bundle
-    from ..runtime.engine_choice import CURRENT, order_engines
-    from ..runtime.engine_order import BuildOptions, parse_bytes
-    from ..runtime.engines import ensure_engine
+    from ..runtime.engine.choice import CURRENT, order_engines
+    from ..runtime.engine.engines import ensure_engine
+    from ..runtime.engine.order import BuildOptions, parse_bytes
 
     orders = order_engines(
         open_bundle(bundle),
@@ -161,7 +161,7 @@ def choose_sizes(
     size: Size | None, smallest: Size | None, best: Size | None, largest: Size | None
 ) -> SizeRange | None:
     """Make one size, or a range, of the options; `adcvsr deploy` takes them too."""
-    from ..runtime.engine_order import SizeRange
+    from ..runtime.engine.order import SizeRange
 
     if size is not None and (smallest, best, largest) == (None, None, None):
         return SizeRange.fixed(size[1], size[0])

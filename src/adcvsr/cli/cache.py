@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List engines, the last used first."""
-    from ..runtime.engine_cache import EngineCache
+    from ..runtime.engine.cache import EngineCache
 
     cache = EngineCache()
     entries = cache.entries()
@@ -45,7 +45,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("key", required=False)
 def clear_command(key: str | None) -> None:
     """Remove all engines, or those whose key starts with KEY."""
-    from ..runtime.engine_cache import EngineCache
+    from ..runtime.engine.cache import EngineCache
 
     cache = EngineCache()
     count, size = cache.clear(key)

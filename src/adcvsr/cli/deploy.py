@@ -13,7 +13,7 @@ from ._progress import build_progress
 from .build import ENGINE_BACKENDS, Size, choose_sizes
 
 if TYPE_CHECKING:
-    from ..runtime.deploy import DeployReport
+    from ..runtime.engine.deploy import DeployReport
 
 
 @click.command()
@@ -80,8 +80,8 @@ def command(
     if rollback:
         _roll_back(opened.name, as_json)
         return
-    from ..runtime.deploy import deploy_bundle
-    from ..runtime.engine_order import BuildOptions, parse_bytes
+    from ..runtime.engine.deploy import deploy_bundle
+    from ..runtime.engine.order import BuildOptions, parse_bytes
 
     with build_progress(f"deploying {opened.name}") as progress:
         report = deploy_bundle(
@@ -105,9 +105,9 @@ def command(
 
 
 def _roll_back(bundle: str, as_json: bool) -> None:
-    from ..runtime.deploy import CurrentEngines
-    from ..runtime.engine_cache import EngineCache
-    from ..runtime.gpu import current_gpu
+    from ..runtime.engine.cache import EngineCache
+    from ..runtime.engine.deploy import CurrentEngines
+    from ..runtime.sessions.gpu import current_gpu
 
     entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
     if as_json:

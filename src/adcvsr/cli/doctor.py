@@ -30,8 +30,8 @@ def command(require: tuple[str, ...], wait: float | None, as_json: bool) -> None
 
     Exits 0 whatever it finds, unless --require asks for more.
     """
-    from ..runtime.doctor import WAIT_S, examine
-    from ..runtime.doctor_text import report_lines
+    from ..runtime.doctor.doctor import WAIT_S, examine
+    from ..runtime.doctor.text import report_lines
 
     report = examine(wait_s=wait or WAIT_S)
     if as_json:

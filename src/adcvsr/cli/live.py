@@ -99,8 +99,8 @@ def command(
     """
     from ..runtime.live.live_report import LiveOptions
     from ..runtime.live.live_run import LiveRun
-    from ..runtime.sink import EncodeOptions
     from ..runtime.upscaler import Upscaler
+    from ..runtime.video.sink import EncodeOptions
 
     options = LiveOptions(
         policy=policy,

@@ -121,9 +121,9 @@ def command(
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
     from ..runtime.batch import is_batch, plan
-    from ..runtime.sink import EncodeOptions
-    from ..runtime.source import ReadOptions
     from ..runtime.upscaler import Upscaler
+    from ..runtime.video.sink import EncodeOptions
+    from ..runtime.video.source import ReadOptions
 
     choices: dict[str, Any] = {
         "cut_reset": cut_reset,

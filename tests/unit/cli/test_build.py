@@ -19,14 +19,14 @@ from adcvsr.bundle import open_bundle
 from adcvsr.cli import cli
 from adcvsr.cli.build import ENGINE_BACKENDS, HARDWARE_LEVELS
 from adcvsr.errors import EngineError
-from adcvsr.runtime.engine_advice import ADVICE, advice, shorten
-from adcvsr.runtime.engine_build import build_plan
-from adcvsr.runtime.engine_cache import EngineCache
-from adcvsr.runtime.engine_choice import order_engines
-from adcvsr.runtime.engine_order import SizeRange
-from adcvsr.runtime.engine_progress import BuildProgress
-from adcvsr.runtime.trt_flavour import HARDWARE_LEVELS as LEVELS
-from adcvsr.runtime.trt_flavour import MODULES, load_flavour
+from adcvsr.runtime.engine.advice import ADVICE, advice, shorten
+from adcvsr.runtime.engine.build import build_plan
+from adcvsr.runtime.engine.cache import EngineCache
+from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.engine.progress import BuildProgress
+from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
+from adcvsr.runtime.sessions.trt_flavour import MODULES, load_flavour
 from changed_manifest import with_manifest
 
 SKIP = "TensorRT-RTX is not installed: pip install 'adcvsr[rtx]' -c constraints.txt"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adcvsr.runtime.doctor_findings import GROUPS, SCHEMA
+from adcvsr.runtime.doctor.findings import GROUPS, SCHEMA
 from board_files import write_files
 
 METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"

@@ -31,7 +31,7 @@ from adcvsr.export import bundle_writer, onnx_file, parity
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.model.untrained import untrained_network
-from adcvsr.runtime.ort_session import OrtCpuSession
+from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 
 IGNORE_LINES = lambda line: None  # noqa: E731
 

@@ -37,7 +37,7 @@ from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
 from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.ort_precision import why_not_judged
+from adcvsr.runtime.sessions.ort_precision import why_not_judged
 from adcvsr.runtime.verify import verify_bundle
 from adcvsr.synthetic import draw_clip
 

@@ -10,10 +10,10 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BenchError, BundleError
-from adcvsr.runtime.bench_compare import compare, read_result
-from adcvsr.runtime.bench_conditions import LoadWatch, read_conditions, warnings_for
-from adcvsr.runtime.bench_sensors import Sensors, parse_tegrastats, read_nvml, read_sys
-from adcvsr.runtime.doctor_host import Host
+from adcvsr.runtime.bench.compare import compare, read_result
+from adcvsr.runtime.bench.conditions import LoadWatch, read_conditions, warnings_for
+from adcvsr.runtime.bench.sensors import Sensors, parse_tegrastats, read_nvml, read_sys
+from adcvsr.runtime.doctor.host import Host
 from adcvsr.runtime.variant_pick import pick_variants
 
 TEGRASTATS = (
@@ -97,7 +97,7 @@ def test_sensors_sum_up_and_survive_a_source_that_fails() -> None:
 
 def test_others_share_of_the_processors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Busy time of the whole machine less this process's own, over all processors."""
-    from adcvsr.runtime import bench_conditions
+    from adcvsr.runtime.bench import conditions as bench_conditions
 
     clock = {"wall": 0.0, "own": 0.0}
     monkeypatch.setattr(bench_conditions.time, "monotonic", lambda: clock["wall"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcvsr.runtime.bench_ratio import LEAST_ROUNDS, median, paired_ratio, percentile, run_rounds
+from adcvsr.runtime.bench.ratio import LEAST_ROUNDS, median, paired_ratio, percentile, run_rounds
 
 FAST_MS, SLOW_MS = 6.0, 10.0
 

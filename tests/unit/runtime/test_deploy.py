@@ -17,11 +17,11 @@ from adcvsr.cli import cli
 from adcvsr.errors import EngineError
 from adcvsr.measured import read_measurements
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.deploy import CurrentEngines, deploy_bundle
-from adcvsr.runtime.engine_cache import EngineCache
-from adcvsr.runtime.engine_census import count_layers
-from adcvsr.runtime.engine_order import SizeRange
-from adcvsr.runtime.gpu import current_gpu
+from adcvsr.runtime.engine.cache import EngineCache
+from adcvsr.runtime.engine.census import count_layers
+from adcvsr.runtime.engine.deploy import CurrentEngines, deploy_bundle
+from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.sessions.gpu import current_gpu
 from fake_cuda import FakeDriver
 from gpu_backends import fake_gpu
 

@@ -18,20 +18,18 @@ import onnx
 import onnxruntime
 import pytest
 
-from adcvsr.runtime import (
-    doctor,
-    doctor_child,
-    doctor_gpu,
-    doctor_ort,
-    doctor_packages,
-    doctor_power,
-    doctor_tensorrt,
-    doctor_video,
-)
-from adcvsr.runtime.doctor_children import Children, Outcome
-from adcvsr.runtime.doctor_host import Host
-from adcvsr.runtime.doctor_text import report_lines
-from adcvsr.runtime.doctor_verdict import give_verdict, recognise
+from adcvsr.runtime.doctor import child as doctor_child
+from adcvsr.runtime.doctor import doctor
+from adcvsr.runtime.doctor import gpu as doctor_gpu
+from adcvsr.runtime.doctor import ort as doctor_ort
+from adcvsr.runtime.doctor import packages as doctor_packages
+from adcvsr.runtime.doctor import power as doctor_power
+from adcvsr.runtime.doctor import tensorrt as doctor_tensorrt
+from adcvsr.runtime.doctor import video as doctor_video
+from adcvsr.runtime.doctor.children import Children, Outcome
+from adcvsr.runtime.doctor.host import Host
+from adcvsr.runtime.doctor.text import report_lines
+from adcvsr.runtime.doctor.verdict import give_verdict, recognise
 from board_files import write_files
 
 HOST = Host(root=Path("/nonexistent"), machine="x86_64", system="Linux", libc=("glibc", "2.36"))
@@ -423,7 +421,7 @@ def test_no_driver_on_a_machine_without_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_probe_exists() -> None:
     for module, function in doctor_child.PROBES.values():
-        assert callable(getattr(importlib.import_module(f"adcvsr.runtime.{module}"), function))
+        assert callable(getattr(importlib.import_module(f"adcvsr.runtime.doctor.{module}"), function))
 
 
 @pytest.mark.gpu

@@ -17,10 +17,10 @@ from adcvsr.clips import read_clip
 from adcvsr.errors import BackendUnavailableError, BatchError, ConfigError, UnsupportedVideoError
 from adcvsr.metrics import resize_bicubic
 from adcvsr.runtime import limits
-from adcvsr.runtime.hardware_decode import accelerator
-from adcvsr.runtime.sink import EncodeOptions, encoder_options
-from adcvsr.runtime.source import FileSource, ReadOptions, SourceFrame
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.hardware_decode import accelerator
+from adcvsr.runtime.video.sink import EncodeOptions, encoder_options
+from adcvsr.runtime.video.source import FileSource, ReadOptions, SourceFrame
 from video_facts import VideoMaker, video_facts
 
 SECOND = 12800

@@ -10,7 +10,7 @@ import pytest
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, BundleError
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.session import pad_to_multiple
+from adcvsr.runtime.sessions.session import pad_to_multiple
 from adcvsr.synthetic import draw_clip
 from gpu_backends import CONTRACT, prepare_backend
 

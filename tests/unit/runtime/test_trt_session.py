@@ -12,12 +12,12 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, EngineError, MissingPackageError
-from adcvsr.runtime import gpu
 from adcvsr.runtime.backends import choose_backend, create_session
-from adcvsr.runtime.engine_cache import EngineCache
-from adcvsr.runtime.engine_choice import order_engines
-from adcvsr.runtime.engine_order import SizeRange
-from adcvsr.runtime.engines import ensure_engine
+from adcvsr.runtime.engine.cache import EngineCache
+from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.engines import ensure_engine
+from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.sessions import gpu
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import Builder

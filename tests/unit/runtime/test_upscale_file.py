@@ -23,9 +23,9 @@ from adcvsr.errors import (
     UnreadableVideoError,
     UnsupportedVideoError,
 )
-from adcvsr.runtime.sink import EncodeOptions
-from adcvsr.runtime.source import FileSource, SourceFrame
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.source import FileSource, SourceFrame
 from video_facts import VideoMaker, video_facts
 
 VFR_PTS = (0, 700, 1100, 3000, 3100, 5000, 9000, 9500)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from adcvsr.files import CACHE_VARIABLE
-from adcvsr.runtime import backends, ort_precision, variant_choice
+from adcvsr.runtime import backends, variant_choice
+from adcvsr.runtime.sessions import ort_precision
 from adcvsr.runtime.variant_choice import choose_variant, measure
 
 IDS = ("fp32-onnx", "int8-ort")

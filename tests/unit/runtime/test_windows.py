@@ -16,9 +16,9 @@ from adcvsr.bundle import open_bundle
 from adcvsr.clips import read_clip, write_clip
 from adcvsr.errors import BundleError, ClipNetworkError
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.session import ClipSession
-from adcvsr.runtime.sink import EncodeOptions, FileSink
+from adcvsr.runtime.sessions.session import ClipSession
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.sink import EncodeOptions, FileSink
 from adcvsr.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts

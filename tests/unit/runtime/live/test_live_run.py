@@ -27,7 +27,7 @@ from adcvsr.errors import (
     OutputExistsError,
     OutputNotWritableError,
 )
-from adcvsr.runtime.doctor_host import Host
+from adcvsr.runtime.doctor.host import Host
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, Histogram
 from adcvsr.runtime.live.device_figures import DeviceFigures
 from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
@@ -36,8 +36,8 @@ from adcvsr.runtime.live.notes import MAX_LINES, Notes
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
-from adcvsr.runtime.sink import EncodeOptions
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.sink import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from live_streams import free_port, write_coded_clip
 from video_facts import VideoMaker

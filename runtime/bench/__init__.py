@@ -1,0 +1,1 @@
+"""`adcvsr bench`: how fast variants run here, with the conditions they were measured under."""

@@ -1,0 +1,1 @@
+"""Engines: what to build, building it, keeping it, accepting it, going back."""

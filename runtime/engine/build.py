@@ -1,0 +1,159 @@
+"""One graph to one engine, with a compiler that can be watched and stopped.
+
+The compiler runs in a thread of its own, so that Ctrl-C reaches the caller at once; it is then told
+to stop and ends at its next step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import BackendUnavailableError, EngineError
+from ..sessions.trt_flavour import Flavour, LogCollector
+from .advice import build_complaint, parser_complaint
+from .order import BuildOptions, EngineOrder, Shape
+from .progress import BuildProgress, OnProgress
+
+_POLL_SECONDS = 0.1
+"""How long a signal may wait until the main thread sees it."""
+
+
+def build_plan(
+    flavour: Flavour,
+    order: EngineOrder,
+    graph: bytes | Path,
+    *,
+    timing_cache: Path | None = None,
+    progress: OnProgress | None = None,
+) -> Any:
+    """Compile one graph.
+
+    Args:
+        flavour: The compiler.
+        order: What for.
+        graph: The ONNX file's bytes, or its path where weights lie beside it.
+        timing_cache: Kernel timings to read and to extend; full TensorRT only.
+        progress: Called after each step of the compiler, in its thread.
+
+    Returns:
+        The plan as the compiler's own buffer (`memoryview` of it is free).
+
+    Raises:
+        EngineError: The graph does not compile; the message names the node and what to do.
+        BackendUnavailableError: The compiler cannot do what was asked.
+        KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
+    """
+    if timing_cache is not None and flavour.is_rtx:
+        raise BackendUnavailableError(
+            "TensorRT-RTX times kernels on the user's GPU, not while it builds: leave out "
+            "--timing-cache"
+        )
+    state = BuildProgress(progress)
+    return _interruptible(
+        lambda: _compile(flavour, order, graph, timing_cache, state), cancel=state.cancel
+    )
+
+
+def _compile(
+    flavour: Flavour,
+    order: EngineOrder,
+    graph: bytes | Path,
+    timing_cache: Path | None,
+    progress: BuildProgress,
+) -> Any:
+    trt, log = flavour.trt, LogCollector()
+    logger = log.make(trt)
+    builder = trt.Builder(logger)
+    network = flavour.create_network(builder)
+    parser = trt.OnnxParser(network, logger)
+    parsed = parser.parse(graph) if isinstance(graph, bytes) else parser.parse_from_file(str(graph))
+    if not parsed:
+        raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
+    _require_inputs(network, order)
+    config = builder.create_builder_config()
+    flavour.name_targets(config, order.sms if order.gpu is None else ())
+    _configure(flavour, config, order.options)
+    config.add_optimization_profile(_profile(builder, order.profile()))
+    monitor = progress.monitor(trt)  # must outlive the build
+    config.progress_monitor = monitor
+    timings = _load_timings(config, timing_cache)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(f"{order.describe()}: {build_complaint(log.errors)}")
+    if timing_cache is not None:
+        timing_cache.write_bytes(memoryview(timings.serialize()))
+    return plan
+
+
+def _require_inputs(network: Any, order: EngineOrder) -> None:
+    """The graph's inputs must be those the manifest promises, by name and rank.
+
+    Raises:
+        EngineError: They are not.
+    """
+    wanted = {name: len(shape) for name, shape in order.shapes(*order.sizes.best).items()}
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    found = {tensor.name: len(tensor.shape) for tensor in inputs}
+    if wanted != found:
+        raise EngineError(
+            f"{order.describe()}: the graph has inputs {sorted(found)}, the manifest says "
+            f"{sorted(wanted)}; export the bundle again"
+        )
+
+
+def _configure(flavour: Flavour, config: Any, options: BuildOptions) -> None:
+    trt = flavour.trt
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    # Layers with their names and types: the census of `adcvsr deploy` and profiles read them.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)  # set by default
+    if options.level is not None:
+        config.builder_optimization_level = options.level
+    flavour.set_compatibility(config, hardware=options.hardware, version=options.version_compatible)
+
+
+def _profile(builder: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> Any:
+    profile = builder.create_optimization_profile()
+    for name, (low, best, high) in shapes.items():
+        profile.set_shape(name, low, best, high)
+    return profile
+
+
+def _load_timings(config: Any, path: Path | None) -> Any:
+    if path is None:
+        return None
+    timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if not config.set_timing_cache(timings, ignore_mismatch=False):
+        raise EngineError(
+            f"the timing cache '{path}' is of another device or TensorRT; name another file"
+        )
+    return timings
+
+
+def _interruptible(work: Any, cancel: Any) -> Any:
+    """Run work in a thread and wait for it where signals arrive."""
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:
+            failure.append(error)
+
+    worker = threading.Thread(target=run, name="engine-build", daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        cancel()
+        worker.join()
+        raise
+    if failure:
+        raise failure[0]
+    return result[0]

@@ -1,0 +1,197 @@
+"""Engines of a bundle: ordered, built once, and found again.
+
+for order in order_engines(bundle, backend="tensorrt-rtx", targets=["rtx-40"]):
+    engine = ensure_engine(order)
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...bundle import Bundle
+from ...bundle_schema import Variant
+from ..sessions.gpu import Gpu
+from ..sessions.trt_flavour import MODULES, Flavour, load_flavour
+from .build import build_plan
+from .cache import CacheEntry, EngineCache, Report, now
+from .order import BuildOptions, EngineOrder, SizeRange, runs_on
+from .progress import OnProgress
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine in the cache."""
+
+    entry: CacheEntry
+    hit: bool
+    """It was there already."""
+    seconds: float
+    """Looking up and building."""
+
+
+def order_for(
+    bundle: Bundle,
+    variant: Variant,
+    graph_file: str,
+    flavour: Flavour,
+    gpu: Gpu | None,
+    sizes: SizeRange,
+    *,
+    sms: tuple[int, ...] = (),
+    frames: int | None = None,
+    options: BuildOptions | None = None,
+) -> EngineOrder:
+    """Order one graph's engine, for a GPU or ahead of time.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Of it.
+        graph_file: The variant's `file` or `decoder_file`.
+        flavour: The compiler.
+        gpu: Whose engine it is; None for one ahead of time.
+        sizes: Rounded up to the network's multiple here.
+        sms: Compute capabilities of an engine ahead of time.
+        frames: Of a clip graph's window; None as the bundle says.
+        options: Further choices.
+    """
+    return EngineOrder(
+        bundle=bundle,
+        variant_id=variant.id,
+        graph_file=graph_file,
+        backend=flavour.backend,
+        builder=flavour.version,
+        cuda=gpu.cuda if gpu else _cuda_of_package(flavour),
+        gpu=gpu.name if gpu else None,
+        sms=(gpu.sm,) if gpu else sms,
+        sizes=sizes.padded(bundle.size_multiple),
+        frames=frames or (bundle.window.frames if bundle.window else 1),
+        options=options or BuildOptions(),
+    )
+
+
+def ensure_engine(
+    order: EngineOrder,
+    *,
+    cache: EngineCache | None = None,
+    timing_cache: Path | None = None,
+    progress: OnProgress | None = None,
+    report: Report = lambda line: None,
+) -> BuiltEngine:
+    """Take an engine from the cache, or build it; two processes build it once.
+
+    Args:
+        order: From `order_engines`.
+        cache: None for the user's.
+        timing_cache: See `build_plan`.
+        progress: See `build_plan`.
+        report: Called with why an entry is built again, and who is waited for.
+
+    Raises:
+        EngineError, BackendUnavailableError, BundleError, OutputNotWritableError: See `build_plan`
+            and `EngineCache`.
+    """
+    cache, start = cache or EngineCache(), time.monotonic()
+    if entry := cache.look_up(order, lambda line: None):
+        return BuiltEngine(entry, True, time.monotonic() - start)
+    with cache.lock(order.key, report):
+        # Whoever held the lock may have built it.
+        if entry := cache.look_up(order, report):
+            return BuiltEngine(entry, True, time.monotonic() - start)
+        flavour = load_flavour(order.backend)
+        built = time.monotonic()
+        with graph_of(order.bundle, order.variant_id, order.graph_file) as graph:
+            plan = build_plan(flavour, order, graph, timing_cache=timing_cache, progress=progress)
+        facts = {
+            "what": order.describe(),
+            "bundle": order.bundle.name,
+            "variant": order.variant_id,
+            "part": order.part,
+            "size": order.sizes.text,
+            "built": now(),
+            "build_seconds": round(time.monotonic() - built, 2),
+            "adcvsr": __version__,
+        }
+        entry = cache.store(order, memoryview(plan), facts, report)
+    return BuiltEngine(entry, False, time.monotonic() - start)
+
+
+def find_engine(
+    order: EngineOrder,
+    gpu: Gpu,
+    height: int,
+    width: int,
+    cache: EngineCache,
+    *,
+    only: Collection[str] | None = None,
+) -> CacheEntry | None:
+    """Find an engine in the cache that runs a size on this GPU.
+
+    The one that `adcvsr deploy` accepted comes first; then one for exactly that size before a
+    range, one built here before one ahead of time, and the latest used.
+
+    Args:
+        order: What a build would be of; its sizes and device do not matter.
+        gpu: Where it is to run.
+        height: Padded input height.
+        width: Likewise.
+        cache: Where to look.
+        only: Keys that may be used; None for all.
+    """
+    source, current = order.source(), cache.current_keys()
+    found: list[tuple[tuple[bool, ...], CacheEntry]] = []
+    for entry in cache.entries():
+        if only is not None and entry.key not in only:
+            continue
+        identity = entry.identity
+        same = all(identity.get(key) == value for key, value in source.items() if key != "builder")
+        same = same and _loads(identity, order.builder)
+        low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))
+        fits = all(a <= b <= c for a, b, c in zip(low, (height, width), high, strict=True))
+        if same and fits and runs_on(identity, gpu):
+            rank = (entry.key not in current, low != high, identity["device"]["aot"])
+            found.append((rank, entry))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+@contextmanager
+def graph_of(bundle: Bundle, variant_id: str, file: str) -> Iterator[bytes | Path]:
+    """A graph of a bundle for a compiler, checked against its SHA-256."""
+    with bundle.graph(bundle.variant(variant_id), file) as graph:
+        yield graph
+
+
+def _loads(identity: dict[str, Any], version: str) -> bool:
+    """Whether a version loads an engine: its own, and older ones built to be loaded by it."""
+    if identity["builder"] == version:
+        return True
+    numbers = [[int(n) for n in re.findall(r"\d+", v)] for v in (identity["builder"], version)]
+    return bool(identity["options"]["version_compatible"]) and numbers[0] <= numbers[1]
+
+
+def _input_range(order: EngineOrder, identity: dict[str, Any]) -> Any:
+    """Smallest, best and largest (height, width) of an engine, from its profile."""
+    name = next(iter(order.shapes(*order.sizes.best)))
+    three = identity["profile"].get(name)
+    if three is None:
+        return None
+    if order.part != "decoder":
+        return [tuple(each[1:3]) for each in three]
+    assert order.bundle.features is not None
+    factor = order.bundle.features.divisor
+    return [(each[2] * factor, each[3] * factor) for each in three]
+
+
+def _cuda_of_package(flavour: Flavour) -> str:
+    """CUDA the compiler was built for, as its package is named: plans of cu12 and cu13 differ."""
+    # By file name: reading the packages' metadata costs a tenth of a small build.
+    module = MODULES[flavour.backend]
+    site = Path(flavour.trt.__file__).parent.parent if flavour.trt.__file__ else Path()
+    found = (re.match(rf"{module}_(cu\d+)-", each.name) for each in site.glob(f"{module}_cu*"))
+    return next((match[1] for match in found if match), "unknown")

@@ -1,0 +1,166 @@
+"""One GPU as a session uses it: a stream of its own, memory, pinned staging, CUDA graphs.
+
+Everything goes through CUDA's driver API (cuda-python), which needs no CUDA toolkit and works with
+every driver the engines work with. What is allocated here is freed here, at the latest by `close`.
+
+    device = Device(load_driver())
+    buffer = device.allocate(1 << 20)
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import BackendUnavailableError
+from .gpu import checked, current_gpu
+
+ALIGNMENT = 256
+"""Bytes every tensor's address must be a multiple of (TensorRT's `setTensorAddress`)."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PinnedBuffer:
+    """Host memory the GPU reaches directly."""
+
+    array: Array
+    """(bytes,) uint8, the host's view."""
+    host: int
+    """Its address."""
+    device: int | None
+    """Its address for the GPU where both share memory, else None."""
+
+
+class Device:
+    """The first GPU CUDA shows.
+
+    Calls come from one thread at a time, not always the same one: each use begins with `activate`.
+
+    Args:
+        driver: `cuda.bindings.driver`, started.
+    """
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.gpu = current_gpu(driver)
+        self._ordinal = checked(driver.cuDeviceGet(0))
+        self._context = checked(driver.cuDevicePrimaryCtxRetain(self._ordinal))
+        self._memory: set[int] = set()
+        self._pinned: set[int] = set()
+        self._graphs: list[Any] = []
+        self.activate()
+        # Non-blocking: the legacy default stream of other libraries must not serialise with it.
+        flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        self.stream = checked(driver.cuStreamCreate(int(flag)))
+
+    @property
+    def stream_handle(self) -> int:
+        """The stream as TensorRT takes it."""
+        return int(self.stream)
+
+    def activate(self) -> None:
+        """Make the GPU current in this thread."""
+        checked(self.driver.cuCtxSetCurrent(self._context))
+
+    def allocate(self, size: int) -> int:
+        """Allocate device memory; returns its address, 256-byte aligned."""
+        address = int(checked(self.driver.cuMemAlloc(max(size, 1))))
+        self._memory.add(address)
+        return address
+
+    def free(self, address: int) -> None:
+        """Free device memory; nothing in flight may use it."""
+        self._memory.remove(address)
+        checked(self.driver.cuMemFree(address))
+
+    def pin(self, size: int) -> PinnedBuffer:
+        """Allocate host memory for staging, mapped for the GPU where memory is shared."""
+        driver, mapped = self.driver, self.gpu.integrated
+        flags = driver.CU_MEMHOSTALLOC_DEVICEMAP if mapped else 0
+        host = int(checked(driver.cuMemHostAlloc(size, int(flags))))
+        self._pinned.add(host)
+        view = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
+        address = int(checked(driver.cuMemHostGetDevicePointer(host, 0))) if mapped else None
+        return PinnedBuffer(view, host, address)
+
+    def unpin(self, buffer: PinnedBuffer) -> None:
+        """Free pinned memory; its array must not be used afterwards."""
+        self._pinned.remove(buffer.host)
+        checked(self.driver.cuMemFreeHost(buffer.host))
+
+    def upload(self, address: int, buffer: PinnedBuffer, size: int) -> None:
+        """Queue a copy to the device."""
+        checked(self.driver.cuMemcpyHtoDAsync(address, buffer.host, size, self.stream))
+
+    def download(self, buffer: PinnedBuffer, address: int, size: int) -> None:
+        """Queue a copy from the device."""
+        checked(self.driver.cuMemcpyDtoHAsync(buffer.host, address, size, self.stream))
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Queue a copy within the device."""
+        checked(self.driver.cuMemcpyDtoDAsync(target, source, size, self.stream))
+
+    def zero(self, address: int, size: int) -> None:
+        """Queue clearing device memory."""
+        checked(self.driver.cuMemsetD8Async(address, 0, size, self.stream))
+
+    def synchronize(self) -> None:
+        """Wait for everything queued."""
+        checked(self.driver.cuStreamSynchronize(self.stream))
+
+    def capture(self, work: Callable[[], None]) -> Any:
+        """Record what `work` queues as a CUDA graph, without running it.
+
+        Thread-local mode: CUDA calls of other threads, such as a decoder's, go on undisturbed.
+
+        Raises:
+            BackendUnavailableError: Something in it cannot be captured; the stream is usable again.
+        """
+        driver = self.driver
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        checked(driver.cuStreamBeginCapture(self.stream, mode))
+        try:
+            work()
+        except Exception:
+            driver.cuStreamEndCapture(self.stream)  # ends the broken capture; its error is known
+            raise
+        graph = checked(driver.cuStreamEndCapture(self.stream))
+        try:
+            executable = checked(driver.cuGraphInstantiate(graph, 0))
+        finally:
+            checked(driver.cuGraphDestroy(graph))
+        self._graphs.append(executable)
+        return executable
+
+    def launch(self, executable: Any) -> None:
+        """Queue a captured graph."""
+        checked(self.driver.cuGraphLaunch(executable, self.stream))
+
+    def drop(self, executable: Any) -> None:
+        """Destroy a captured graph."""
+        self._graphs.remove(executable)
+        checked(self.driver.cuGraphExecDestroy(executable))
+
+    def close(self) -> None:
+        """Wait, then free everything that is left."""
+        self.activate()
+        try:
+            self.synchronize()
+        except BackendUnavailableError:
+            return  # a failed GPU frees nothing; the driver does when the process ends
+        for executable in [*self._graphs]:
+            self.drop(executable)
+        for address in [*self._memory]:
+            self.free(address)
+        for host in [*self._pinned]:
+            self._pinned.remove(host)
+            checked(self.driver.cuMemFreeHost(host))
+        checked(self.driver.cuStreamDestroy(self.stream))
+        checked(self.driver.cuDevicePrimaryCtxRelease(self._ordinal))

@@ -1,0 +1,266 @@
+"""ONNX Runtime on the CPU: the backend that runs everywhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...bundle import Bundle
+from ...bundle_schema import TensorSpec, Variant
+from ...config import SCALE
+from ...errors import BackendUnavailableError, BundleError, missing_package
+from .ort_precision import products_saturate
+from .session import ClipSession, Frame, Profile, StreamSession
+
+DYNAMIC_BLOCKS = "4"
+"""ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+class OrtCpuSession(StreamSession):
+    """ONNX Runtime's CPU provider with state bound in buffers that swap.
+
+    Args:
+        bundle: The opened bundle, of kind `stream`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+        threads: Threads of the network; 0 uses the processors this process may run on.
+    """
+
+    backend = "ort-cpu"
+
+    def __init__(
+        self, bundle: Bundle, variant: Variant, *, tile: int | None = None, threads: int = 0
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        self.threads = threads or usable_processors()
+        self._runtime: Any = None
+        self._binding: Any = None
+        self._states: list[list[Floats]] = []
+        self._spare: list[Floats] = []
+
+    def _open(self) -> None:
+        bundle, variant = self.bundle, self.variant
+        self._runtime = load_graph(
+            bundle, variant, variant.file, self.threads, profile=self.profile_prefix
+        )
+        self.engine_seconds = 0.0
+        require_interface(
+            self,
+            self._runtime,
+            inputs={bundle.input_name: 3, **{spec.name: spec.channels for spec in bundle.state}},
+            outputs={bundle.output_name, *(spec.next_name for spec in bundle.state)},
+        )
+        self._binding = self._runtime.io_binding()
+
+    def _close(self) -> None:
+        self.profiles = end_profiles([self._runtime], self.profile_prefix)
+        self._binding = self._runtime = None
+        self._states, self._spare = [], []
+
+    def _resize(self, height: int, width: int, slots: int) -> None:
+        dtype = np.dtype(self.variant.state_dtype)
+        shapes = [spec.shape(height, width) for spec in self.bundle.state]
+        # One set more than slots: the new state is written there, then the sets change places.
+        sets = [[np.zeros(s, dtype) for s in shapes] for _ in range(slots + 1)]
+        self._states, self._spare = sets[:-1], sets[-1]
+
+    def _reset(self) -> None:
+        for state in self._states:
+            for buffer in state:
+                buffer.fill(0)
+
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        out = picture_buffer(*frame.shape[:2])
+        binding = self._binding
+        bind(binding.bind_input, self.bundle.input_name, frame[None])
+        bind(binding.bind_output, self.bundle.output_name, out[None])
+        current, following = self._states[slot], self._spare
+        for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
+            bind(binding.bind_input, spec.name, past)
+            bind(binding.bind_output, spec.next_name, following_past)
+        began = time.perf_counter()
+        self._runtime.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+        self._states[slot], self._spare = following, current
+        return out
+
+
+class OrtCpuClipSession(ClipSession):
+    """ONNX Runtime's CPU provider for the two graphs of a clip network.
+
+    Args:
+        bundle: The opened bundle, of kind `clip`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+        threads: Threads of the network; 0 uses the processors this process may run on.
+    """
+
+    backend = "ort-cpu"
+
+    def __init__(
+        self, bundle: Bundle, variant: Variant, *, tile: int | None = None, threads: int = 0
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        assert bundle.features is not None
+        self.threads = threads or usable_processors()
+        self._spec: TensorSpec = bundle.features
+        self._encoder: Any = None
+        self._decoder: Any = None
+        self._features: Floats = np.empty(0, np.float32)
+        self._input_size = (0, 0)
+
+    def _open(self) -> None:
+        bundle, variant, spec = self.bundle, self.variant, self._spec
+        assert variant.decoder_file is not None
+        files = (variant.file, variant.decoder_file)
+        self._encoder, self._decoder = (
+            load_graph(bundle, variant, file, self.threads, profile=self.profile_prefix)
+            for file in files
+        )
+        self.engine_seconds = 0.0
+        require_interface(self, self._encoder, inputs={bundle.input_name: 3}, outputs={spec.name})
+        require_interface(
+            self, self._decoder, inputs={spec.name: spec.channels}, outputs={bundle.output_name}
+        )
+
+    def _close(self) -> None:
+        self.profiles = end_profiles([self._encoder, self._decoder], self.profile_prefix)
+        self._encoder = self._decoder = None
+        self._features = np.empty(0, np.float32)
+
+    def _resize(self, height: int, width: int, frames: int) -> None:
+        dtype = np.dtype(self.variant.state_dtype)
+        self._features = np.empty(self._spec.shape(height, width, frames), dtype)
+        self._input_size = (height, width)
+
+    def _encode(self, clip: Frame) -> None:
+        binding = self._encoder.io_binding()
+        bind(binding.bind_input, self.bundle.input_name, clip)
+        bind(binding.bind_output, self._spec.name, self._features)
+        began = time.perf_counter()
+        self._encoder.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+
+    def _decode(self, index: int) -> Frame:
+        out = picture_buffer(*self._input_size)
+        binding = self._decoder.io_binding()
+        bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
+        bind(binding.bind_output, self.bundle.output_name, out[None])
+        began = time.perf_counter()
+        self._decoder.run_with_iobinding(binding)
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+        return out
+
+
+def load_graph(
+    bundle: Bundle, variant: Variant, file: str, threads: int, *, profile: Path | None = None
+) -> Any:
+    """Load one graph of a variant for the CPU.
+
+    Args:
+        bundle: The opened bundle.
+        variant: One of its variants.
+        file: The graph's.
+        threads: Of the network.
+        profile: Prefix of a file in which ONNX Runtime notes every layer's times.
+
+    Raises:
+        MissingPackageError: onnxruntime is not installed.
+        BackendUnavailableError: It cannot load the graph.
+        BundleError: The file is missing or altered; see `Bundle.graph`.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would take the processors from decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
+    options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    if products_saturate():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    with bundle.graph(variant, file) as graph:
+        try:
+            return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own untyped exceptions
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} cannot load variant '{variant.id}' of "
+                f"'{bundle.name}': {error}"
+            ) from error
+
+
+def end_profiles(graphs: Sequence[Any], prefix: Path | None) -> list[Profile]:
+    """Finish the profiles of loaded graphs; none without a prefix."""
+    if prefix is None:
+        return []
+    return [
+        Profile(began_ns=graph.get_profiling_start_time_ns(), path=Path(graph.end_profiling()))
+        for graph in graphs
+        if graph is not None
+    ]
+
+
+def require_interface(
+    session: OrtCpuSession | OrtCpuClipSession,
+    graph: Any,
+    *,
+    inputs: dict[str, int],
+    outputs: set[str],
+) -> None:
+    """Compare a graph's inputs (with their channels) and outputs with the manifest's promises.
+
+    Raises:
+        BundleError: They differ.
+    """
+    # Pictures are NHWC, floats NCHW.
+    found = {
+        tensor.name: tensor.shape[3 if tensor.type == "tensor(uint8)" else 1]
+        for tensor in graph.get_inputs()
+    }
+    named = {tensor.name for tensor in graph.get_outputs()}
+    if inputs != found or outputs != named:
+        raise BundleError(
+            f"bundle '{session.bundle.name}': the graph of '{session.variant.id}' has inputs "
+            f"{found} and outputs {sorted(named)}, the manifest says {inputs} and "
+            f"{sorted(outputs)}; export it again"
+        )
+
+
+def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:
+    """Bind a numpy buffer in place, without a copy."""
+    bind_tensor(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def picture_buffer(height: int, width: int) -> Frame:
+    """An uninitialised x4 picture for a frame of the given size."""
+    return np.empty((height * SCALE, width * SCALE, 3), np.uint8)
+
+
+def usable_processors() -> int:
+    """Processors this process may run on; all of them where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_package("onnxruntime", "cpu", "the backend 'ort-cpu'") from error
+    return onnxruntime

@@ -1,0 +1,277 @@
+"""ONNX Runtime's CUDA provider: IO binding, state on the device, a CUDA graph a direction.
+
+Every node has to run on the GPU. For that a size's graph is loaded with its dimensions fixed, so
+that ONNX Runtime folds the shape arithmetic it would otherwise place on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...bundle import Bundle
+from ...bundle_schema import TensorSpec, Variant
+from ...config import SCALE
+from ...errors import BackendUnavailableError, MissingPackageError
+from ..engine.engines import graph_of
+from .ort_cpu import import_onnxruntime
+from .session import ClipSession, Frame, StreamSession
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+OPTIONS = {
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
+    "cudnn_conv_use_max_workspace": "1",
+    "use_tf32": "0",
+    "arena_extend_strategy": "kSameAsRequested",
+}
+"""Of the provider. TF32 is off: the precision is the one the variant names."""
+
+Sizes = dict[str, tuple[int, ...]]
+
+
+class CudaGraphs:
+    """One ONNX graph at one size on the GPU.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Of it.
+        file: The graph.
+        sizes: Shape of every input.
+        capture: Record a CUDA graph for each `direction` of `run`.
+
+    Raises:
+        BackendUnavailableError: It does not run on the GPU as a whole; the message has the reason.
+        MissingPackageError: onnxruntime-gpu is not installed.
+    """
+
+    provider: ClassVar[str] = CUDA
+    device: ClassVar[str] = "cuda"
+
+    def __init__(
+        self, bundle: Bundle, variant: Variant, file: str, sizes: Sizes, *, capture: bool
+    ) -> None:
+        self.ort = import_onnxruntime_gpu() if self.provider == CUDA else import_onnxruntime()
+        self._capture = capture and self.provider == CUDA
+        with graph_of(bundle, variant.id, file) as graph:
+            self._session = self._load(graph, sizes, f"'{file}' of '{bundle.name}'")
+        self._bindings: dict[int, Any] = {}
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Allocate a tensor on the device, zeroed."""
+        value = self.ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), self.device, 0)
+        return value
+
+    def run(self, direction: int, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+        """Run with tensors on the device, which must be the same for the same `direction`."""
+        if direction not in self._bindings:
+            binding = self._session.io_binding()
+            for name, value in inputs.items():
+                binding.bind_ortvalue_input(name, value)
+            for name, value in outputs.items():
+                binding.bind_ortvalue_output(name, value)
+            self._bindings[direction] = binding
+        options = self.ort.RunOptions()
+        if self._capture:
+            options.add_run_config_entry("gpu_graph_id", str(direction + 1))
+        self._session.run_with_iobinding(self._bindings[direction], options)
+
+    def _load(self, graph: Any, sizes: Sizes, what: str) -> Any:
+        ort = self.ort
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        source = graph if isinstance(graph, bytes) else str(graph)
+        for name, value in self._dimensions(source, sizes).items():
+            options.add_free_dimension_override_by_name(name, value)
+        provider: Any = self.provider
+        if self.provider == CUDA:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            capture = {"enable_cuda_graph": "1"} if self._capture else {}
+            provider = (CUDA, {**OPTIONS, **capture})
+        try:
+            session = ort.InferenceSession(source, options, providers=[provider])
+        except Exception as error:  # onnxruntime raises its own untyped exceptions
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} cannot run {what} wholly on the GPU: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        if self.provider not in session.get_providers():
+            raise BackendUnavailableError(
+                f"ONNX Runtime {ort.__version__} was asked for CUDA and loaded "
+                f"{', '.join(session.get_providers())}: its CUDA or cuDNN libraries do not load; "
+                "run 'adcvsr doctor'"
+            )
+        return session
+
+    def _dimensions(self, source: bytes | str, sizes: Sizes) -> dict[str, int]:
+        """Values of the graph's named dimensions, read from a load without optimisation."""
+        ort = self.ort
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        inputs = ort.InferenceSession(source, options, providers=[CPU]).get_inputs()
+        return {
+            dimension: value
+            for tensor in inputs
+            for dimension, value in zip(tensor.shape, sizes[tensor.name], strict=True)
+            if isinstance(dimension, str)
+        }
+
+
+class OrtCudaSession(StreamSession):
+    """A stream graph on ONNX Runtime's CUDA provider.
+
+    Args:
+        bundle: The opened bundle, of kind `stream`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+    """
+
+    backend: ClassVar[str] = "ort-cuda"
+    graphs: ClassVar[type[CudaGraphs]] = CudaGraphs
+
+    def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._graph: CudaGraphs | None = None
+        self._sets: list[list[Any]] = []
+        self._slots: list[int] = []
+        self._spare = 0
+        self._frame: Any = None
+        self._picture: Any = None
+
+    def _open(self) -> None:
+        if self.graphs.provider == CUDA:
+            import_onnxruntime_gpu()
+
+    def _close(self) -> None:
+        self._forget()
+
+    def _resize(self, height: int, width: int, slots: int) -> None:
+        self._forget()
+        bundle, dtype = self.bundle, self.variant.state_dtype
+        shapes = {spec.name: spec.shape(height, width) for spec in bundle.state}
+        sizes: Sizes = {bundle.input_name: (1, height, width, 3), **shapes}
+        graph = self.graphs(bundle, self.variant, self.variant.file, sizes, capture=True)
+        self._graph = graph
+        self._frame = graph.empty((1, height, width, 3), "uint8")
+        self._picture = graph.empty((1, height * SCALE, width * SCALE, 3), "uint8")
+        # One set more than slots: the new state is written there, then the sets change places.
+        self._sets = [[graph.empty(s, dtype) for s in shapes.values()] for _ in range(slots + 1)]
+        self._slots, self._spare = list(range(slots)), slots
+
+    def _reset(self) -> None:
+        for slot in self._slots:
+            for value in self._sets[slot]:
+                value.update_inplace(np.zeros(value.shape(), self.variant.state_dtype))
+
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        graph, picture, uploaded = self._graph, self._picture, self._frame
+        assert graph is not None
+        uploaded.update_inplace(frame[None])
+        current, following = self._slots[slot], self._spare
+        inputs = {self.bundle.input_name: uploaded}
+        outputs = {self.bundle.output_name: picture}
+        for index, spec in enumerate(self.bundle.state):
+            inputs[spec.name] = self._sets[current][index]
+            outputs[spec.next_name] = self._sets[following][index]
+        # Sets rotate by one place, so a set has one follower and names the direction.
+        graph.run(current, inputs, outputs)
+        self._slots[slot], self._spare = following, current
+        out: Frame = np.array(picture.numpy()[0])
+        return out
+
+
+class OrtCudaClipSession(ClipSession):
+    """The two graphs of a clip network on ONNX Runtime's CUDA provider.
+
+    Args:
+        bundle: The opened bundle, of kind `clip`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+    """
+
+    backend: ClassVar[str] = "ort-cuda"
+    graphs: ClassVar[type[CudaGraphs]] = CudaGraphs
+
+    def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        assert bundle.features is not None
+        self._spec: TensorSpec = bundle.features
+        self._forget()
+
+    def _forget(self) -> None:
+        self._encoder: CudaGraphs | None = None
+        self._decoder: CudaGraphs | None = None
+        self._clip: Any = None
+        self._features: Any = None
+        self._one: Any = None
+        self._picture: Any = None
+        self._host: Any = None
+
+    def _open(self) -> None:
+        if self.graphs.provider == CUDA:
+            import_onnxruntime_gpu()
+
+    def _close(self) -> None:
+        self._forget()
+
+    def _resize(self, height: int, width: int, frames: int) -> None:
+        self._forget()
+        bundle, variant, spec = self.bundle, self.variant, self._spec
+        assert variant.decoder_file is not None
+        clip, one = (frames, height, width, 3), spec.shape(height, width)
+        self._encoder = self.graphs(
+            bundle, variant, variant.file, {bundle.input_name: clip}, capture=True
+        )
+        self._decoder = self.graphs(
+            bundle, variant, variant.decoder_file, {spec.name: one}, capture=True
+        )
+        self._clip = self._encoder.empty(clip, "uint8")
+        self._features = self._encoder.empty(spec.shape(height, width, frames), variant.state_dtype)
+        self._one = self._decoder.empty(one, variant.state_dtype)
+        self._picture = self._decoder.empty((1, height * SCALE, width * SCALE, 3), "uint8")
+
+    def _encode(self, clip: Frame) -> None:
+        assert self._encoder is not None
+        self._clip.update_inplace(clip)
+        self._encoder.run(
+            0, {self.bundle.input_name: self._clip}, {self._spec.name: self._features}
+        )
+        # ONNX Runtime's Python has no copy between parts of device tensors: through the host, once
+        # a window.
+        self._host = self._features.numpy()
+
+    def _decode(self, index: int) -> Frame:
+        assert self._decoder is not None
+        self._one.update_inplace(np.ascontiguousarray(self._host[index : index + 1]))
+        self._decoder.run(0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture})
+        out: Frame = np.array(self._picture.numpy()[0])
+        return out
+
+
+def import_onnxruntime_gpu() -> Any:
+    """Import onnxruntime with its CUDA provider.
+
+    Raises:
+        MissingPackageError: onnxruntime is missing, or is the build for CPUs.
+    """
+    try:
+        ort = import_onnxruntime()
+    except MissingPackageError as error:
+        raise _no_cuda_build("is not installed") from error
+    if CUDA not in ort.get_available_providers():
+        raise _no_cuda_build(f"{ort.__version__} here is the build for CPUs")
+    if hasattr(ort, "preload_dlls"):  # from ONNX Runtime 1.21 on
+        # CUDA and cuDNN from their own packages, which the loader would not find by itself.
+        ort.preload_dlls()
+    return ort
+
+
+def _no_cuda_build(reason: str) -> MissingPackageError:
+    return MissingPackageError(
+        f"the backend 'ort-cuda' needs onnxruntime-gpu, and onnxruntime {reason}: "
+        "pip uninstall -y onnxruntime; pip install 'adcvsr[cuda]'"
+    )

@@ -1,0 +1,322 @@
+"""The contracts every backend fulfils: frames in, x4 frames out.
+
+`StreamSession` runs a causal network frame by frame and carries its state; `ClipSession` runs a
+network that is not causal over a window of frames. Both tile frames that are too large.
+
+with create_session(open_bundle("nano")) as session:
+    big = session.infer(frame)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ...bundle import Bundle
+from ...bundle_schema import Variant
+from ...config import SCALE
+from ...receptive import spatial_radius
+from ..tiles import Canvas, TileLayout, Tiling
+
+Frame = npt.NDArray[np.uint8]
+AnySession = TypeVar("AnySession", bound="Session")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of layers that a backend wrote."""
+
+    path: Path
+    """A Chrome trace: a JSON list of events in microseconds since `began_ns`."""
+
+    began_ns: int
+    """Since the epoch."""
+
+
+class Session(ABC):
+    """One variant of a bundle, loaded on one backend. Use it as a context manager.
+
+    Not thread-safe: one thread at a time uses it.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Which of its variants to run.
+        tile: Largest side in input pixels of what the network is given at once, margins included;
+            None for whole frames. See `tiles`.
+
+    Raises:
+        ConfigError: The tile is too small for this network.
+    """
+
+    backend: ClassVar[str]
+
+    engine_seconds: float | None = None
+    """Wall seconds spent inside the engine so far; None where the backend does not tell. The rest
+    of a frame's time is copying, padding and cropping."""
+
+    engine_bytes: int | None = None
+    """Size of the engine built for this device; None where there is none beside the graph."""
+
+    profile_prefix: Path | None = None
+    """Set before opening: the backend writes a profile of its layers to files of this prefix."""
+
+    profiles: Sequence[Profile] = ()
+    """After closing: what was written."""
+
+    def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
+        self.bundle = bundle
+        self.variant = variant
+        self.variant_reason = ""
+        """Why this variant, where it was chosen among several."""
+        self.tiling = Tiling(tile, bundle.size_multiple, spatial_radius(bundle.config))
+        self.layout: TileLayout | None = None
+        """Tiles of the latest frame's size; None before the first."""
+        self.reasons: tuple[str, ...] = ()
+        """Why `auto` took no better backend; see `adcvsr.runtime.backends`."""
+        self._shape: tuple[int, ...] | None = None  # what buffers are allocated for
+        self._active = False
+
+    def __enter__(self: AnySession) -> AnySession:
+        """Load the network."""
+        self._open()
+        self._active = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free everything."""
+        self._active = False
+        self._shape = None
+        self._close()
+
+    def tile_facts(self) -> dict[str, Any] | None:
+        """How the latest frames were tiled, JSON-ready; None where no tiles were asked for."""
+        return self.layout.facts() if self.layout and self.tiling.side else None
+
+    def tile_notes(self) -> list[str]:
+        """A line for people where the latest frames were tiled."""
+        return [self.layout.describe()] if self.layout and self.layout.count > 1 else []
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Load the graphs."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Free the graphs and all buffers; called once, also after an error."""
+
+    def _require(self, frame: Frame) -> None:
+        """Refuse what cannot be run.
+
+        Raises:
+            RuntimeError: The session is not open.
+            ValueError: The frame has another shape or dtype.
+        """
+        if not self._active:
+            raise RuntimeError("the session is not open, or closed already")
+        check_frame(frame)
+
+    def _lay_out(self, shape: tuple[int, ...]) -> TileLayout:
+        """Place the tiles of frames of another shape (..., H, W) than before."""
+        self._shape = None  # until there are buffers for it
+        multiple = self.bundle.size_multiple
+        height, width = (-(-side // multiple) * multiple for side in shape[-2:])
+        self.layout = self.tiling.layout(height, width)
+        return self.layout
+
+
+class StreamSession(Session):
+    """A causal network, frame by frame; owns the memory of the carried state.
+
+    Each tile of a frame has a slot of state of its own. All tiles have one size, so that a backend
+    of fixed shapes builds once.
+    """
+
+    def infer(self, frame: Frame) -> Frame:
+        """Upscale the next frame of a stream.
+
+        A frame of another size than the one before starts a new stream (`reset`).
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, H and W at least 1.
+
+        Returns:
+            (4H, 4W, 3) uint8 RGB, C-contiguous, owned by the caller.
+
+        Raises:
+            RuntimeError: The session is not open.
+            ValueError: The frame has another shape or dtype.
+        """
+        self._require(frame)
+        if frame.shape[:2] != self._shape:
+            layout = self._lay_out(frame.shape[:2])
+            self._resize(layout.height, layout.width, layout.count)
+            self._shape = frame.shape[:2]
+            self._reset()
+        assert self.layout is not None
+        padded = pad_to_multiple(frame, self.bundle.size_multiple)
+        if self.layout.count == 1:
+            out = self._infer(np.ascontiguousarray(padded), 0)
+        else:
+            out = self._infer_tiles(padded, self.layout)
+        return out if padded is frame else crop(out, frame.shape)
+
+    def reset(self) -> None:
+        """Forget the past: the next frame is treated as the first of a new stream."""
+        if self._shape is not None:
+            self._reset()
+
+    def _infer_tiles(self, frame: Frame, layout: TileLayout) -> Frame:
+        canvas = Canvas(layout)
+        for slot, (rows, columns) in enumerate(layout):
+            tile = frame[rows.start : rows.stop, columns.start : columns.stop]
+            canvas.put(rows, columns, self._infer(np.ascontiguousarray(tile), slot))
+        return canvas.picture
+
+    @abstractmethod
+    def _resize(self, height: int, width: int, slots: int) -> None:
+        """Allocate buffers for one input size and a state for each of `slots` tiles."""
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Zero the carried state of all slots."""
+
+    @abstractmethod
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        """Run one frame or tile of the size given to `_resize`.
+
+        Args:
+            frame: (H, W, 3), C-contiguous.
+            slot: Whose state to use and advance; slots come in turn, each once a frame.
+
+        Returns:
+            (4H, 4W, 3), owned by the caller.
+        """
+
+
+class ClipSession(Session):
+    """A network that is not causal: a window of frames to features, then picture by picture.
+
+    Only the first half couples frames; the second takes the features of one frame and most of the
+    memory, so it runs once for each picture that is wanted.
+    """
+
+    def upscale_window(self, window: Sequence[Frame], first: int, last: int) -> Iterator[Frame]:
+        """Upscale frames `first` to `last` (not included) of a window.
+
+        Iterate to the end, or drop the iterator, before the next call.
+
+        Args:
+            window: T frames (H, W, 3) uint8 RGB of one size; all of them are seen.
+            first: Index in the window.
+            last: Index in the window.
+
+        Yields:
+            (4H, 4W, 3) uint8 RGB, C-contiguous, owned by the caller.
+
+        Raises:
+            RuntimeError: The session is not open.
+            ValueError: A frame has another shape or dtype, or frames differ in size.
+        """
+        for frame in window:
+            self._require(frame)
+            if frame.shape != window[0].shape:
+                raise ValueError(f"frames of {window[0].shape} and {frame.shape} in one window")
+        shape = (len(window), *window[0].shape[:2])
+        if shape != self._shape:
+            layout = self._lay_out(shape)
+            self._resize(layout.height, layout.width, len(window))
+            self._shape = shape
+        multiple = self.bundle.size_multiple
+        clip = np.stack([pad_to_multiple(frame, multiple) for frame in window])  # (T, H, W, 3)
+        for picture in self._pictures(clip, range(first, last)):
+            yield picture if clip.shape[:3] == shape else crop(picture, window[0].shape)
+
+    def _pictures(self, clip: Frame, wanted: range) -> Iterator[Frame]:
+        assert self.layout is not None
+        if self.layout.count == 1:
+            self._encode(clip)
+            for index in wanted:
+                yield self._decode(index)
+            return
+        # Tile by tile with all its pictures: features are several times larger than pictures.
+        canvases = [Canvas(self.layout) for _ in wanted]
+        for rows, columns in self.layout:
+            tile = clip[:, rows.start : rows.stop, columns.start : columns.stop]
+            self._encode(np.ascontiguousarray(tile))
+            for index, canvas in zip(wanted, canvases, strict=True):
+                canvas.put(rows, columns, self._decode(index))
+        for canvas in canvases:
+            yield canvas.picture
+
+    @abstractmethod
+    def _resize(self, height: int, width: int, frames: int) -> None:
+        """Allocate buffers for windows of one length and input size.
+
+        Args:
+            height: Of a frame or tile.
+            width: Likewise.
+            frames: The bundle's window, or fewer for a video that is shorter.
+        """
+
+    @abstractmethod
+    def _encode(self, clip: Frame) -> None:
+        """Turn a window into features, kept until the next call; no state is carried.
+
+        Args:
+            clip: (T, H, W, 3) of the size given to `_resize`, C-contiguous.
+        """
+
+    @abstractmethod
+    def _decode(self, index: int) -> Frame:
+        """Turn the features of one frame into its picture.
+
+        Args:
+            index: Of the frame in the window.
+
+        Returns:
+            (4H, 4W, 3), owned by the caller.
+        """
+
+
+def check_frame(frame: Frame) -> None:
+    """Refuse what is not a picture.
+
+    Raises:
+        ValueError: Not an (H, W, 3) uint8 array.
+    """
+    if not isinstance(frame, np.ndarray):
+        raise ValueError(f"frame of type {type(frame).__name__}; expected a numpy array")
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+        raise ValueError(
+            f"frame of shape {frame.shape} and dtype {frame.dtype}; expected (H, W, 3) uint8 RGB"
+        )
+
+
+def pad_to_multiple(frame: Frame, multiple: int) -> Frame:
+    """Pad right and bottom by repeating the edge until both sides are multiples.
+
+    Args:
+        frame: (H, W, 3).
+        multiple: Of pixels; 1 returns the frame itself.
+    """
+    down, right = -frame.shape[0] % multiple, -frame.shape[1] % multiple
+    if not down and not right:
+        return frame
+    return np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge")
+
+
+def crop(picture: Frame, shape: tuple[int, ...]) -> Frame:
+    """Cut an upscaled picture to the size of an input of the given shape (H, W, ...)."""
+    return np.ascontiguousarray(picture[: shape[0] * SCALE, : shape[1] * SCALE])

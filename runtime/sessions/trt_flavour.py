@@ -1,0 +1,179 @@
+"""TensorRT 10.3 to 11.4 and TensorRT-RTX through one door: where they differ, and nothing else.
+
+Every function names the version that needs it. All else of the builder's and the runtime's Python
+API is the same in both modules and is called directly by `engine.build`, `trt_stream` and
+`engine.census`.
+
+    flavour = load_flavour("tensorrt-rtx")
+    network = flavour.create_network(builder)
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
+from ...targets import sm_text
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Backend and the Python module that serves it."""
+
+EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
+"""Backend and the extra of adcvsr that installs it."""
+
+HARDWARE_LEVELS = {"ampere+": "AMPERE_PLUS", "same-sm": "SAME_COMPUTE_CAPABILITY"}
+"""What `--hardware-compatible` takes, and TensorRT's name for it."""
+
+OLDEST = (10, 3)
+"""JetPack 6's TensorRT: nothing older is supported."""
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One of the two compilers, loaded."""
+
+    backend: str
+    """`tensorrt` or `tensorrt-rtx`."""
+
+    trt: Any
+    """The module."""
+
+    @property
+    def is_rtx(self) -> bool:
+        """TensorRT-RTX, whose engines are finished by the driver on the user's GPU."""
+        return self.backend == "tensorrt-rtx"
+
+    @property
+    def version(self) -> str:
+        """Full version, such as `10.3.0` or `1.7.1.116`."""
+        return str(self.trt.__version__)
+
+    def create_network(self, builder: Any) -> Any:
+        """Make a strongly typed network.
+
+        TensorRT 10 types weakly unless told; 11 and TensorRT-RTX know nothing else, and may drop
+        the flag.
+        """
+        flag = getattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        return builder.create_network(0 if flag is None else 1 << int(flag))
+
+    def name_targets(self, config: Any, sms: Sequence[int]) -> None:
+        """Choose the GPUs an engine is for; none means the one in this machine.
+
+        TensorRT-RTX alone compiles for GPUs that are not there. Left to itself it builds for all
+        it knows, so the GPU at hand has to be named too.
+
+        Raises:
+            BackendUnavailableError: This version does not know a compute capability.
+        """
+        if not self.is_rtx:
+            return
+        known = self.trt.ComputeCapability
+        wanted = [f"SM{sm}" for sm in sms] or ["CURRENT"]
+        config.num_compute_capabilities = len(wanted)
+        for index, name in enumerate(wanted):
+            if not hasattr(known, name):
+                raise BackendUnavailableError(
+                    f"TensorRT-RTX {self.version} does not build for compute capability "
+                    f"{sm_text(sms[index])}"
+                )
+            config.set_compute_capability(getattr(known, name), index)
+
+    def set_compatibility(self, config: Any, *, hardware: str | None, version: bool) -> None:
+        """Trade speed for engines that outlive the GPU or the TensorRT they were built with.
+
+        TensorRT-RTX has neither: several compute capabilities in one engine take their place.
+        `SAME_COMPUTE_CAPABILITY` came during TensorRT 10.
+
+        Raises:
+            BackendUnavailableError: This version cannot.
+        """
+        trt = self.trt
+        if hardware:
+            name = HARDWARE_LEVELS[hardware]
+            level = getattr(trt.HardwareCompatibilityLevel, name, None)
+            if level is None:
+                raise BackendUnavailableError(
+                    f"TensorRT {self.version} has no hardware compatibility '{hardware}'"
+                )
+            config.hardware_compatibility_level = level
+        if version:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+
+    def runtime(self, logger: Any, *, version_compatible: bool) -> Any:
+        """Make the runtime that loads engines.
+
+        A version-compatible engine of TensorRT carries code of its own, which it runs only when
+        told so; the cache has compared its hash by then.
+        """
+        runtime = self.trt.Runtime(logger)
+        if version_compatible:
+            runtime.engine_host_code_allowed = True
+        return runtime
+
+
+def load_flavour(backend: str) -> Flavour:
+    """Import the compiler behind a backend.
+
+    Raises:
+        ConfigError: No such backend.
+        MissingPackageError: It is not installed; the message has the command.
+        BackendUnavailableError: It is too old, or does not load.
+    """
+    if backend not in MODULES:
+        raise ConfigError(f"no engine backend '{backend}'; choose from: {', '.join(MODULES)}")
+    try:
+        module = importlib.import_module(MODULES[backend])
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"the backend '{backend}' needs the package '{MODULES[backend]}', which is not "
+            f"installed: pip install 'adcvsr[{EXTRAS[backend]}]' (on a Jetson TensorRT comes with "
+            "JetPack: docs/jetson.md)"
+        ) from error
+    except Exception as error:  # missing libraries raise OSError, RuntimeError, ImportError
+        raise BackendUnavailableError(
+            f"the package '{MODULES[backend]}' is there and does not load: {error}; "
+            "run 'adcvsr doctor'"
+        ) from error
+    flavour = Flavour(backend, module)
+    if not flavour.is_rtx and _release(flavour.version) < OLDEST:
+        raise BackendUnavailableError(
+            f"TensorRT {flavour.version} is too old; expected {OLDEST[0]}.{OLDEST[1]} or newer"
+        )
+    return flavour
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+class LogCollector:
+    """What the compiler said, for error messages; `make` gives the object it wants."""
+
+    NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
+    """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    def make(self, trt: Any) -> Any:
+        """Build a logger of the module's own base class that keeps errors."""
+        collector = self
+
+        class Logger(trt.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                # Severities count from 0, the worst.
+                if int(severity) <= int(trt.ILogger.ERROR) and not collector.is_noise(message):
+                    collector.errors.append(message)
+
+        return Logger()
+
+    def is_noise(self, message: str) -> bool:
+        """Whether a message says nothing about the graph."""
+        return any(part in message for part in self.NOISE)

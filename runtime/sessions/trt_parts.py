@@ -1,0 +1,144 @@
+"""What both kinds of TensorRT session share: where engines come from, and how frames travel."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ...bundle import Bundle
+from ...bundle_schema import Variant
+from ...config import SCALE
+from ...errors import BackendUnavailableError, EngineError
+from ...targets import why_not
+from ..engine.cache import CacheEntry, EngineCache
+from ..engine.engines import ensure_engine, find_engine, order_for
+from ..engine.order import EngineOrder, SizeRange
+from .device import Device, PinnedBuffer
+from .session import Frame
+from .trt_flavour import Flavour
+from .trt_runner import EngineRunner
+
+LOGGER = logging.getLogger("adcvsr")
+
+
+class EngineSource:
+    """Where a session gets its engines: the cache, or a build.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Which of its variants.
+        flavour: The module.
+        device: Where it runs.
+        cache: None for the user's.
+
+    Raises:
+        BackendUnavailableError: The GPU does not run this precision.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        flavour: Flavour,
+        device: Device,
+        cache: EngineCache | None,
+    ) -> None:
+        precision = variant.id.split("-")[0]
+        if reason := why_not(device.gpu.sm, flavour.backend, precision):
+            raise BackendUnavailableError(f"{device.gpu.name}, {flavour.backend}: {reason}")
+        self.bundle, self.variant, self.flavour, self.device = bundle, variant, flavour, device
+        self.cache = cache or EngineCache()
+        self.plan_bytes: dict[str, int] = {}
+        """Sizes of the engines in use, by graph file."""
+        self.only: set[str] | None = None
+        """Keys that may be used; None for all. `adcvsr deploy` tries one engine."""
+
+    def load(self, file: str, height: int, width: int, frames: int = 1) -> EngineRunner:
+        """Load the engine of a graph that takes a (padded) size.
+
+        Raises:
+            EngineError: It cannot be built, is damaged, or does not load.
+        """
+        order = order_for(
+            self.bundle,
+            self.variant,
+            file,
+            self.flavour,
+            self.device.gpu,
+            SizeRange.fixed(height, width),
+            frames=frames,
+        )
+        entry = find_engine(order, self.device.gpu, height, width, self.cache, only=self.only)
+        if entry is None:
+            entry = self._build(order, "there is none for it")
+        try:
+            plan = entry.read_plan()
+        except EngineError as error:
+            self.cache.clear(entry.key)
+            entry = self._build(order, str(error))
+            plan = entry.read_plan()
+        entry.touch()
+        self.plan_bytes[file] = entry.size_bytes
+        return EngineRunner(
+            self.flavour,
+            self.device,
+            plan,
+            version_compatible=entry.identity["options"]["version_compatible"],
+        )
+
+    def _build(self, order: EngineOrder, why: str) -> CacheEntry:
+        if self.only is not None:
+            raise EngineError(f"{order.describe()} may not be built here, and {why}")
+        LOGGER.warning(
+            "engine of %s: %s; building it now, which can take minutes ('adcvsr build' does it "
+            "beforehand)",
+            order.describe(),
+            why,
+        )
+        return ensure_engine(order, cache=self.cache, report=LOGGER.warning).entry
+
+
+def staging(device: Device, size: int) -> tuple[PinnedBuffer, int]:
+    """Pinned memory and the device address that goes with it: the same where memory is shared."""
+    host = device.pin(size)
+    return host, device.allocate(size) if host.device is None else host.device
+
+
+def unstage(device: Device, host: PinnedBuffer, address: int) -> None:
+    """Free what `staging` gave."""
+    if host.device is None:
+        device.free(address)
+    device.unpin(host)
+
+
+def stage_in(device: Device, host: PinnedBuffer, address: int) -> None:
+    """Queue the upload, where there is one."""
+    if host.device is None:
+        device.upload(address, host, host.array.nbytes)
+
+
+def stage_out(device: Device, host: PinnedBuffer, address: int) -> None:
+    """Queue the download, where there is one."""
+    if host.device is None:
+        device.download(host, address, host.array.nbytes)
+
+
+def picture_of(host: PinnedBuffer, height: int, width: int) -> Frame:
+    """Copy a downloaded picture, for the caller to own."""
+    picture: Frame = host.array.reshape(height * SCALE, width * SCALE, 3).copy()
+    return picture
+
+
+def require_tensors(runner: EngineRunner, *, inputs: set[str], outputs: set[str]) -> None:
+    """Compare an engine's tensors with the manifest's promises.
+
+    Raises:
+        EngineError: They differ.
+    """
+    found: Any = (set(runner.inputs), set(runner.outputs))
+    if found != (inputs, outputs):
+        raise EngineError(
+            f"the engine has inputs {sorted(found[0])} and outputs {sorted(found[1])}, the "
+            f"manifest says {sorted(inputs)} and {sorted(outputs)}; clear it and build again: "
+            "adcvsr cache clear"
+        )

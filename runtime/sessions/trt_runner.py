@@ -1,0 +1,145 @@
+"""One engine, loaded: its shapes, the addresses of its tensors, and its CUDA graphs.
+
+runner = EngineRunner(flavour, device, plan)
+runner.set_shapes({"frame": (1, 360, 640, 3)})
+runner.run({"frame": a, "upscaled": b})
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...errors import BackendUnavailableError, EngineError
+from ..engine.advice import build_complaint
+from ..engine.order import Shape
+from .device import ALIGNMENT, Device
+from .trt_flavour import Flavour, LogCollector
+
+LOGGER = logging.getLogger("adcvsr")
+
+
+class EngineRunner:
+    """An engine with one execution context on a device's stream.
+
+    The first run of each shape is queued plainly, as TensorRT finishes its preparations then; later
+    ones are captured once for each set of addresses and replayed.
+
+    Args:
+        flavour: The module.
+        device: Where.
+        plan: The engine, its hash checked.
+        version_compatible: It brings its own runtime code.
+
+    Raises:
+        EngineError: It does not load here.
+    """
+
+    def __init__(
+        self, flavour: Flavour, device: Device, plan: bytes, *, version_compatible: bool = False
+    ) -> None:
+        self.device = device
+        self._log = LogCollector()
+        self._logger = self._log.make(flavour.trt)  # must outlive runtime and engine
+        self._runtime = flavour.runtime(self._logger, version_compatible=version_compatible)
+        self.engine = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise EngineError(
+                f"the engine does not load in {flavour.backend} {flavour.version}: "
+                f"{build_complaint(self._log.errors)}"
+            )
+        self._context = self.engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"no memory to run the engine: {build_complaint(self._log.errors)}")
+        mode = flavour.trt.TensorIOMode
+        names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
+        self.inputs = [n for n in names if self.engine.get_tensor_mode(n) == mode.INPUT]
+        self.outputs = [n for n in names if n not in self.inputs]
+        self._graphs: dict[tuple[int, ...], Any] = {}
+        self._warm = False
+        self.captures = True
+        """Whether runs are captured; False once the driver or the engine refused."""
+
+    def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
+        """Choose the shape of every input; drops the CUDA graphs of the former ones.
+
+        Raises:
+            EngineError: The engine was not built for it.
+        """
+        self.drop_graphs()
+        for name in self.inputs:
+            if not self._context.set_input_shape(name, shapes[name]):
+                raise EngineError(
+                    f"the engine does not take '{name}' of shape {shapes[name]}: "
+                    f"{build_complaint(self._log.errors)}"
+                )
+        if missing := self._context.infer_shapes():
+            raise EngineError(f"the engine cannot infer shapes from {list(missing)}")
+
+    def run(
+        self,
+        addresses: Mapping[str, int],
+        *,
+        before: Callable[[], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue one run.
+
+        Args:
+            addresses: Of every input and output on the device; each set is captured once.
+            before: Queues what comes first, such as an upload; captured along.
+            after: Queues what comes last.
+
+        Raises:
+            EngineError: The engine refused.
+        """
+        key = tuple(addresses[name] for name in (*self.inputs, *self.outputs))
+        if key in self._graphs:
+            self.device.launch(self._graphs[key])
+            return
+
+        def work() -> None:
+            if before:
+                before()
+            self._enqueue(addresses)
+            if after:
+                after()
+
+        if self._warm and self.captures and self._capture(key, work):
+            self.device.launch(self._graphs[key])
+            return
+        work()
+        self._warm = True
+
+    def drop_graphs(self) -> None:
+        """Forget captured graphs: shapes or addresses change."""
+        for executable in self._graphs.values():
+            self.device.drop(executable)
+        self._graphs.clear()
+        self._warm = False
+
+    def close(self) -> None:
+        """Free the engine; buffers are the session's."""
+        self.drop_graphs()
+        # In this order: each needs the one before it in life.
+        self._context = self.engine = self._runtime = self._logger = None
+
+    def _enqueue(self, addresses: Mapping[str, int]) -> None:
+        for name in (*self.inputs, *self.outputs):
+            address = addresses[name]
+            assert address % ALIGNMENT == 0, (name, address)
+            if not self._context.set_tensor_address(name, address):
+                raise EngineError(f"the engine does not take an address for '{name}'")
+        if not self._context.execute_async_v3(self.device.stream_handle):
+            raise EngineError(f"the engine failed: {build_complaint(self._log.errors)}")
+
+    def _capture(self, key: tuple[int, ...], work: Callable[[], None]) -> bool:
+        """Capture a run; where that is not possible, say so once and go on without."""
+        try:
+            self._graphs[key] = self.device.capture(work)
+        except (BackendUnavailableError, EngineError) as error:
+            self.captures = False
+            LOGGER.warning("CUDA graphs are off, each run is queued by itself: %s", error)
+            return False
+        return True

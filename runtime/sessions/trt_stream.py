@@ -1,0 +1,165 @@
+"""Stream networks on TensorRT and TensorRT-RTX.
+
+State stays on the device in buffers that swap; frames go through pinned memory, or are read in
+place where CPU and GPU share memory. A size without an engine in the cache is built, with a line.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ...bundle import Bundle
+from ...bundle_schema import Variant
+from ...config import SCALE
+from ..engine.cache import EngineCache
+from . import gpu
+from .device import Device, PinnedBuffer
+from .session import Frame, StreamSession
+from .trt_flavour import load_flavour
+from .trt_parts import (
+    EngineSource,
+    picture_of,
+    require_tensors,
+    stage_in,
+    stage_out,
+    staging,
+    unstage,
+)
+from .trt_runner import EngineRunner
+
+
+class TensorRtSession(StreamSession):
+    """A stream graph on TensorRT.
+
+    Args:
+        bundle: The opened bundle, of kind `stream`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+        cache: Where engines are; None for the user's.
+    """
+
+    backend: ClassVar[str] = "tensorrt"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        *,
+        tile: int | None = None,
+        cache: EngineCache | None = None,
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        self._cache = cache
+        self._device: Device | None = None
+        self.engines: EngineSource | None = None
+        self.runner: EngineRunner | None = None
+        self._forget()
+
+    def _open(self) -> None:
+        flavour = load_flavour(self.backend)
+        self._device = Device(gpu.load_driver())
+        self.engines = EngineSource(self.bundle, self.variant, flavour, self._device, self._cache)
+
+    def _close(self) -> None:
+        if self._device is not None:
+            self._device.activate()
+            if self.runner is not None:
+                self.runner.close()
+            self._device.close()
+        self._device = self.engines = self.runner = None
+        self._forget()
+
+    @property
+    def runners(self) -> list[EngineRunner]:
+        """Engines in use, for the census."""
+        return [self.runner] if self.runner else []
+
+    def _forget(self) -> None:
+        self._frame: tuple[PinnedBuffer, int] | None = None
+        self._picture: tuple[PinnedBuffer, int] | None = None
+        self._sets: list[list[int]] = []
+        self._sizes: list[int] = []
+        self._slots: list[int] = []
+        self._spare = 0
+
+    def _resize(self, height: int, width: int, slots: int) -> None:
+        device, engines = self._device, self.engines
+        assert device is not None
+        assert engines is not None
+        device.activate()
+        device.synchronize()
+        self._free()
+        self.runner = engines.load(self.variant.file, height, width)
+        self.engine_bytes = sum(engines.plan_bytes.values())
+        bundle = self.bundle
+        require_tensors(
+            self.runner,
+            inputs={bundle.input_name, *(spec.name for spec in bundle.state)},
+            outputs={bundle.output_name, *(spec.next_name for spec in bundle.state)},
+        )
+        shapes = {bundle.input_name: (1, height, width, 3)}
+        shapes |= {spec.name: spec.shape(height, width) for spec in bundle.state}
+        self.runner.set_shapes(shapes)
+        self._frame = staging(device, height * width * 3)
+        self._picture = staging(device, height * width * 3 * SCALE * SCALE)
+        itemsize = np.dtype(self.variant.state_dtype).itemsize
+        self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
+        # One set more than slots: the new state is written there, then the sets change places.
+        self._sets = [[device.allocate(size) for size in self._sizes] for _ in range(slots + 1)]
+        self._slots, self._spare = list(range(slots)), slots
+
+    def _free(self) -> None:
+        """Free what belongs to the former size: engine first, then its buffers."""
+        device = self._device
+        assert device is not None
+        if self.runner is not None:
+            self.runner.close()
+            self.runner = None
+        for address in (address for each in self._sets for address in each):
+            device.free(address)
+        for pair in (self._frame, self._picture):
+            if pair is not None:
+                unstage(device, *pair)
+        self._forget()
+
+    def _reset(self) -> None:
+        assert self._device is not None
+        self._device.activate()
+        for slot in self._slots:
+            for address, size in zip(self._sets[slot], self._sizes, strict=True):
+                self._device.zero(address, size)
+
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        device, runner = self._device, self.runner
+        assert device is not None
+        assert runner is not None
+        assert self._frame is not None
+        assert self._picture is not None
+        device.activate()
+        (frame_host, frame_address), (picture_host, picture_address) = self._frame, self._picture
+        frame_host.array[:] = frame.reshape(-1)
+        current, following = self._slots[slot], self._spare
+        addresses = {
+            self.bundle.input_name: frame_address,
+            self.bundle.output_name: picture_address,
+        }
+        for index, spec in enumerate(self.bundle.state):
+            addresses[spec.name] = self._sets[current][index]
+            addresses[spec.next_name] = self._sets[following][index]
+        runner.run(
+            addresses,
+            before=lambda: stage_in(device, frame_host, frame_address),
+            after=lambda: stage_out(device, picture_host, picture_address),
+        )
+        device.synchronize()
+        self._slots[slot], self._spare = following, current
+        height, width = frame.shape[:2]
+        return picture_of(picture_host, height, width)
+
+
+class TensorRtRtxSession(TensorRtSession):
+    """A stream graph on TensorRT-RTX; see `TensorRtSession`."""
+
+    backend: ClassVar[str] = "tensorrt-rtx"

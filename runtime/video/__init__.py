@@ -1,0 +1,1 @@
+"""Video files in and out: exact colours, exact times, other streams carried along."""

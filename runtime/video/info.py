@@ -1,0 +1,119 @@
+"""What a video is, and which videos are refused or reduced: found from its first decoded frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from ...colour import TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of
+from ...errors import UnsupportedVideoError
+
+FALLBACK_RATE = Fraction(25)
+"""Frame rate where neither the container nor the codec tells one."""
+
+QUARTER_TURN = 90
+
+TONE_MAP = (
+    "zscale=t=linear:npl=100,tonemap=hable,zscale=t=bt709:m=bt709:p=bt709:r=tv,format=yuv420p"
+)
+"""FFmpeg filters that turn HDR into SDR, for the advice in the error."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a source knows of its video after the first frame."""
+
+    width: int
+    """Pixels, as stored (before rotation)."""
+
+    height: int
+    """Pixels, as stored."""
+
+    rate: Fraction
+    """Nominal frames per second; times come from the frames, never from this."""
+
+    time_base: Fraction
+    """Seconds a PTS tick."""
+
+    colours: Colours
+    """Matrix, range, primaries, transfer."""
+
+    rotation: int
+    """Degrees counter-clockwise to turn the picture for display; a multiple of 90."""
+
+    sample_aspect: Fraction
+    """Width over height of a pixel."""
+
+    frames: int
+    """Estimated number of frames, 0 when unknown."""
+
+    codec: str
+    """Codec name."""
+
+    pixel_format: str
+    """FFmpeg's pixel format of the decoded frames."""
+
+
+def describe(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    frame: av.VideoFrame,
+    note: Callable[[str], None],
+) -> VideoInfo:
+    """Describe a video by its first frame; says what is reduced or left out.
+
+    Raises:
+        UnsupportedVideoError: It is HDR, or of a colour matrix that cannot be converted.
+    """
+    colours = colours_of(frame)
+    _refuse_hdr(path, frame, colours)
+    if any(component.bits > 8 for component in frame.format.components):
+        note(f"{frame.format.name} is reduced to 8 bits")
+    layered = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
+    if layered or any(component.is_alpha for component in frame.format.components):
+        note("the alpha channel is left out")
+    rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
+    frames = stream.frames
+    if not frames and container.duration:
+        frames = round(Fraction(container.duration, av.time_base) * (stream.average_rate or rate))
+    aspect = stream.sample_aspect_ratio
+    return VideoInfo(
+        width=frame.width,
+        height=frame.height,
+        rate=Fraction(rate),
+        time_base=stream.time_base or Fraction(1, 90000),
+        colours=colours,
+        rotation=_rotation(frame, note),
+        sample_aspect=Fraction(aspect) if aspect else Fraction(1),
+        frames=max(frames, 0),
+        codec=str(stream.codec_context.name),
+        pixel_format=frame.format.name,
+    )
+
+
+def _refuse_hdr(path: Path, frame: av.VideoFrame, colours: Colours) -> None:
+    kinds = {TRANSFER_PQ: "PQ, as in HDR10", TRANSFER_HLG: "HLG"}
+    kind = kinds.get(colours.transfer)
+    attached: list[Any] = list(frame.side_data)
+    if any("DOVI" in data.type.name for data in attached):
+        # Profile 5 is tagged as nothing else and green and violet without its metadata.
+        kind = f"Dolby Vision, {kind}" if kind else "Dolby Vision"
+    if kind is not None:
+        raise UnsupportedVideoError(
+            f"'{path}' is HDR ({kind}), which an 8-bit network would show with wrong "
+            f"colours; convert it to SDR first, for example: ffmpeg -i IN -vf {TONE_MAP} OUT"
+        )
+
+
+def _rotation(frame: av.VideoFrame, note: Callable[[str], None]) -> int:
+    rotation = frame.rotation
+    if rotation % QUARTER_TURN or abs(rotation) > 360:
+        note(f"the rotation tag of {rotation} degrees makes no sense: ignored")
+        return 0
+    return rotation % 360

@@ -1,0 +1,395 @@
+"""Reading video files: frames as RGB with exact colours and times, other streams untouched.
+
+with FileSource(path) as source:
+    for item in source:  # SourceFrame, or a packet of another stream
+        ...
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.codec.context import Flags
+from av.video.reformatter import VideoReformatter
+
+from ...clips import ffmpeg_reason, media_url
+from ...colour import CHROMA_LEFT, rgb_from_frame
+from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
+from ..limits import check_frame_size
+from .deinterlace import Deinterlacer
+from .frame_times import FrameClock
+from .hardware_decode import Decoder, accelerator, decoder_facts
+from .info import VideoInfo, describe
+
+BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
+"""Containers whose clock starts anywhere; their time is moved to start at zero."""
+
+SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+"""Containers with a reliable index; others are decoded from their beginning to the start."""
+
+INTERLEAVE_SECONDS = 1
+"""How far sound may lie behind its picture in a file: read on that long after the last frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What of a file is read, and how."""
+
+    start: Fraction = Fraction(0)
+    """Seconds from the video's beginning; the first frame at or after it is the first one."""
+
+    duration: Fraction | None = None
+    """Seconds to read; None reads to the end."""
+
+    video_stream: int | None = None
+    """Index of the stream in the file; None takes the first that is not a cover picture."""
+
+    deinterlace: Literal["auto", "off"] = "auto"
+    """Whether interlaced frames are deinterlaced (bwdif, a frame for two fields)."""
+
+    decoder: Decoder = "auto"
+    """`cpu`, `cuda`, or `auto`: the GPU where it works."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: A time is negative.
+        """
+        if self.start < 0 or (self.duration is not None and self.duration <= 0):
+            raise ConfigError(
+                f"start {float(self.start):g} s and duration "
+                f"{'to the end' if self.duration is None else f'{float(self.duration):g} s'}: "
+                "expected a start of at least 0 and a duration above 0"
+            )
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of the video."""
+
+    rgb: npt.NDArray[np.uint8]
+    """(H, W, 3); a stream may change its size on the way."""
+
+    pts: int
+    """Presentation time in ticks of `VideoInfo.time_base`; strictly increasing."""
+
+
+class FileSource:
+    """A video file; yields its frames in display order and the packets of its other streams.
+
+    Opening decodes up to the first frame, so what is wrong with a file shows at once.
+
+    Args:
+        path: The file.
+        options: What of it is read.
+
+    Raises:
+        InputNotFoundError: It does not exist or is a directory.
+        UnreadableVideoError: It holds no video that decodes.
+        UnsupportedVideoError: It is HDR, or its frames are too large.
+        ConfigError: It has no such stream, or ends before the start.
+        BackendUnavailableError: The GPU was asked for and cannot decode it.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
+        self.path = path
+        self.options = options or ReadOptions()
+        self.notes: list[str] = []
+        """Lines worth telling the user: what is ignored, converted or repaired."""
+        self.damaged_packets = 0
+        """Packets the decoder refused; skipped."""
+        self.damaged_frames = 0
+        """Frames the decoder filled in for damage; kept."""
+        self.frames_read = 0
+        self.check_size: Callable[[int, int], None] = partial(check_frame_size, path)
+        """Called with width and height of the first frame and of every change; may refuse."""
+        self.time_offset = Fraction(0)
+        """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
+        try:
+            kind = path.stat().st_mode
+        except OSError as error:
+            raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
+        if stat.S_ISDIR(kind):
+            raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
+        self.container = self._open()
+        try:
+            self._begin()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _open(self) -> av.container.InputContainer:
+        try:
+            # Some phones write metadata that is not UTF-8.
+            return av.open(
+                media_url(self.path),
+                metadata_errors="replace",
+                hwaccel=accelerator(self.options.decoder),
+            )
+        except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
+            raise UnreadableVideoError(
+                f"'{self.path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
+                "video file such as mp4, mkv, mov, webm, avi or ts"
+            ) from error
+
+    def _begin(self) -> None:
+        self.stream = self._choose_stream()
+        self.stream.thread_type = (
+            "SLICE"  # frame threads lose what waits when the last packet is cut
+        )
+        self.stream.codec_context.options = dict(CHROMA_LEFT)
+        # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
+        self.stream.codec_context.flags |= Flags.unaligned
+        self.carried = [s for s in self.container.streams if s.index != self.stream.index]
+        self._reformatter = VideoReformatter()
+        self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
+        if self.container.format.name in BROADCAST_FORMATS and self.container.start_time:
+            self.time_offset = Fraction(self.container.start_time, av.time_base)
+            self.notes.append(
+                f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
+            )
+        # In whole ticks, so that picture and sound move by the same.
+        tick = self.stream.time_base or Fraction(1, 90000)
+        self.time_offset += math.ceil(self.options.start / tick) * tick
+        self._info: VideoInfo | None = None
+        self._clock: FrameClock | None = None
+        self._sizes: tuple[int, int] = (0, 0)
+        self._ended = False
+        self._skipped = 0
+        self._waiting: list[SourceFrame | av.Packet[Any]] = []
+        sought = self._seek()
+        self._items = self._decode()
+        first = self._read_first()
+        if sought and (first is None or self._missed_some(first)):
+            self._restart()
+            first = self._read_first()
+        if first is None:
+            raise self._nothing()
+        self.decoder = decoder_facts(self.stream, self.options.decoder, self.notes.append)
+
+    def _read_first(self) -> SourceFrame | None:
+        for item in self._items:
+            self._waiting.append(item)
+            if isinstance(item, SourceFrame):
+                return item
+        return None
+
+    def _seek(self) -> bool:
+        """Go to a keyframe before the start, where the container has an index to trust."""
+        if not self.options.start or self.container.format.name not in SEEKABLE_FORMATS:
+            return False
+        try:
+            self.container.seek(round(self.time_offset * av.time_base), backward=True)
+        except av.FFmpegError:
+            return False
+        return True
+
+    def _missed_some(self, first: SourceFrame) -> bool:
+        """Whether the frame at which decoding began may lie after the start."""
+        return self._skipped == 0 and first.pts > 0
+
+    def _restart(self) -> None:
+        """Read from the beginning: the index led too far."""
+        self.container.seek(0, backward=True)
+        self.notes.clear()
+        self._waiting.clear()
+        self._info, self._clock, self._ended = None, None, False
+        self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
+        self.frames_read = self.damaged_packets = self.damaged_frames = self._skipped = 0
+        self._items = self._decode()
+
+    def _nothing(self) -> Exception:
+        if self._skipped:
+            return ConfigError(
+                f"'{self.path}' ends before {float(self.options.start):g} s; choose an earlier "
+                "start"
+            )
+        damage = f" ({self.damaged_packets} damaged packets)" if self.damaged_packets else ""
+        return UnreadableVideoError(
+            f"'{self.path}': no frame of its {self._codec_name()} video could be decoded{damage}"
+            "; the file is damaged, encrypted or incomplete"
+        )
+
+    def _choose_stream(self) -> av.VideoStream:
+        """Take the stream asked for, or the lowest-index video that is not a cover picture."""
+        streams = [s for s in self.container.streams.video if s.codec_context is not None]
+        movies = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
+        wanted = self.options.video_stream
+        if not movies:
+            kinds = ", ".join(f"{s.type} #{s.index}" for s in self.container.streams) or "nothing"
+            raise UnreadableVideoError(f"'{self.path}' has no video stream; it holds: {kinds}")
+        chosen = (
+            movies[0] if wanted is None else next((s for s in streams if s.index == wanted), None)
+        )
+        if chosen is None:
+            held = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in streams)
+            raise ConfigError(f"'{self.path}' has no video stream #{wanted}; choose from: {held}")
+        if others := [s for s in movies if s.index != chosen.index]:
+            rest = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in others)
+            self.notes.append(f"video stream #{chosen.index} is upscaled; left out: {rest}")
+        return chosen
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video."""
+        assert self._info is not None
+        return self._info
+
+    def __enter__(self) -> FileSource:
+        """Return itself; the constructor opened the file."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; no other thread may be reading."""
+        self.container.close()
+
+    def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
+        """Yield frames in display order, and packets of `carried` streams as they are met.
+
+        A damaged packet is counted and skipped; what follows still comes.
+        """
+        waiting, self._waiting = self._waiting, []
+        yield from waiting
+        yield from self._items
+
+    def _decode(self) -> Iterator[SourceFrame | av.Packet[Any]]:
+        for packet in self._packets():
+            # The demuxer's end markers carry no stream_index of their own: ask the stream.
+            if packet.stream.index != self.stream.index:
+                if self._within(packet):
+                    yield packet
+                continue
+            if self._ended:
+                if self._is_past(packet):
+                    return
+                continue
+            try:
+                frames = self.stream.decode(packet)
+            except av.FFmpegError:
+                self.damaged_packets += 1
+                continue
+            yield from self._finished(frames)
+        if not self._ended:
+            yield from self._finished([], last=True)
+
+    def _finished(
+        self, frames: list[av.VideoFrame], *, last: bool = False
+    ) -> Iterator[SourceFrame]:
+        """Convert the decoded frames that lie between start and end."""
+        for decoded in frames:
+            for frame in self._deinterlacer.push(decoded):
+                yield from self._cut(frame)
+        if last:
+            for frame in self._deinterlacer.finish():
+                yield from self._cut(frame)
+
+    def _cut(self, frame: av.VideoFrame) -> Iterator[SourceFrame]:
+        pts = self._describe_and_time(frame)
+        seconds = pts * self.info.time_base
+        if self._ended or (self.options.start and seconds < 0):
+            self._skipped += not self._ended
+        elif self.options.duration is not None and seconds >= self.options.duration:
+            self._ended = True
+        else:
+            yield self._convert(frame, pts)
+
+    def _within(self, packet: av.Packet[Any]) -> bool:
+        """Whether a packet of another stream belongs to what is read."""
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or not (self.options.start or self.options.duration):
+            return True
+        seconds = time * packet.time_base - self.time_offset
+        end = self.options.duration
+        return (not self.options.start or seconds >= 0) and (end is None or seconds < end)
+
+    def _is_past(self, packet: av.Packet[Any]) -> bool:
+        """Whether sound of the last frame can no longer follow."""
+        if packet.dts is None or self.options.duration is None:
+            return False
+        seconds = packet.dts * packet.time_base - self.time_offset
+        return bool(seconds > self.options.duration + INTERLEAVE_SECONDS)
+
+    def _packets(self) -> Iterator[av.Packet[Any]]:
+        """Demux until the end, or until the container is too damaged to go on."""
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError as error:
+                self.notes.append(
+                    f"the file is damaged after frame {self.frames_read}: {ffmpeg_reason(error)}; "
+                    "the rest was left out"
+                )
+                # What the decoder still holds comes with a flush.
+                yield self._flush_packet()
+                return
+            yield packet
+
+    def _flush_packet(self) -> av.Packet[Any]:
+        packet = av.Packet()
+        packet.stream = self.stream
+        return packet
+
+    def _describe_and_time(self, frame: av.VideoFrame) -> int:
+        if self._info is None or self._clock is None:
+            info = describe(self.path, self.container, self.stream, frame, self.notes.append)
+            self._sizes = (info.width, info.height)
+            self._clock = FrameClock(
+                self.container.format.name,
+                info.time_base,
+                info.rate,
+                self.time_offset,
+                self._note_once,
+            )
+            self._info = replace(info, frames=self._frames_expected(info))
+        return self._clock.time_of(frame)
+
+    def _frames_expected(self, info: VideoInfo) -> int:
+        if not info.frames or not (self.options.start or self.options.duration):
+            return info.frames
+        left = max(info.frames - round(self.options.start * info.rate), 1)
+        if self.options.duration is None:
+            return left
+        return min(left, max(round(self.options.duration * info.rate), 1))
+
+    def _convert(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
+        size = (frame.width, frame.height)
+        if size != self._sizes or not self.frames_read:
+            self.check_size(*size)
+        if size != self._sizes:
+            self._sizes = size
+            self._note_once(
+                f"the size changes to {size[0]}x{size[1]} at frame {self.frames_read}: the network "
+                "starts anew, its pictures are scaled to the first size's"
+            )
+        rgb = rgb_from_frame(frame, self._reformatter)
+        self.damaged_frames += frame.is_corrupt
+        self.frames_read += 1
+        return SourceFrame(rgb, pts)
+
+    def _note_once(self, note: str) -> None:
+        key = note.partition(" at frame")[0]
+        if not any(existing.startswith(key) for existing in self.notes):
+            self.notes.append(note)
+
+    def _codec_name(self) -> str:
+        return str(self.stream.codec_context.name)
