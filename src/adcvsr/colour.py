@@ -199,6 +199,9 @@ def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
     graph = getattr(_taggers, "graph", None)
     if graph is None or _taggers.size != size:
         graph = av.filter.Graph()
+        # A graph with threads cannot be freed in a forked process, which has none of them: it would
+        # wait for them forever (the training's workers are forked).
+        graph.threads = 1
         buffer = graph.add_buffer(
             width=source.width,
             height=source.height,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def red_and_blue() -> Levels:
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[:, :EDGE], image[:, EDGE:] = (200, 30, 30), (30, 30, 200)
     return image
+
+
+def test_a_forked_process_goes_on_from_its_parents_graph() -> None:
+    """The filter graph kept for the last size is freed in a process that has none of its threads."""
+
+    def convert(height: int) -> None:
+        rgb = np.zeros((height, WIDTH, 3), np.uint8)
+        frame_from_rgb(rgb, SDR_BT709, "yuv420p", VideoReformatter())
+
+    convert(HEIGHT)
+    child = multiprocessing.get_context("fork").Process(target=convert, args=(HEIGHT * 2,))
+    child.start()
+    child.join(20)
+    stuck = child.is_alive()
+    child.kill()
+    child.join()
+    assert not stuck
+    assert child.exitcode == 0
 
 
 def edge_of(image: Levels) -> float:
