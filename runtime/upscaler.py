@@ -27,8 +27,9 @@ from .sessions.session import Frame, Session
 from .stage_threads import StageThreads
 from .trace import Trace
 from .video.compare import CompareSink
+from .video.read_options import ReadOptions
 from .video.sink import EncodeOptions, FileSink, check_output
-from .video.source import FileSource, ReadOptions
+from .video.source import FileSource
 
 
 @dataclass(frozen=True)
