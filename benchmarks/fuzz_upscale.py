@@ -170,8 +170,8 @@ def work() -> None:
 
     from adcvsr.errors import AdcVsrError
     from adcvsr.runtime.upscaler import Upscaler
+    from adcvsr.runtime.video.encoders import EncodeOptions
     from adcvsr.runtime.video.read_options import ReadOptions
-    from adcvsr.runtime.video.sink import EncodeOptions
 
     options = EncodeOptions(preset="ultrafast")
     with Upscaler("nano") as upscaler:

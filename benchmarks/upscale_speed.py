@@ -22,7 +22,8 @@ from pathlib import Path
 from adcvsr.bundle import open_bundle
 from adcvsr.clips import write_clip
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.video.sink import EncodeOptions, FileSink
+from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.video.sink import FileSink
 from adcvsr.runtime.video.source import FileSource, SourceFrame
 from adcvsr.synthetic import draw_clip
 

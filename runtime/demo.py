@@ -18,7 +18,7 @@ from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..metrics import psnr_y, resize_bicubic
 from ..synthetic import draw_clip
 from .upscaler import Upscaler, UpscaleReport
-from .video.sink import EncodeOptions
+from .video.encoders import EncodeOptions
 
 FILE_NAMES = {
     "input": "input.mp4",

@@ -27,8 +27,10 @@ from .sessions.session import Frame, Session
 from .stage_threads import StageThreads
 from .trace import Trace
 from .video.compare import CompareSink
+from .video.encoders import EncodeOptions
+from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import EncodeOptions, FileSink, check_output
+from .video.sink import FileSink
 from .video.source import FileSource
 
 

@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ClipNetworkError, OutputNotWritableError
 from ..service import ServiceNotifier
 from ..upscaler import Upscaler
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .accounting import Accounting, FrameTimes, prometheus_text
 from .device_figures import DeviceFigures
 from .frame_queue import Channel, StoppedError, WaitingFrames

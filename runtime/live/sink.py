@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeAlias
 
 from ...colour import Colours
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
 from .source import Levels, load_class

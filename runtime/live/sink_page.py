@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import Colours, frame_from_rgb
 from ...errors import ConfigError
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .address import Address
 from .page_server import PageServer
 from .sink import Encoded, FinishedFrame, VideoSink

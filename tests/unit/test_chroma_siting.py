@@ -15,7 +15,7 @@ from av.video.reformatter import VideoReformatter
 from adcvsr.clips import read_clip, write_clip
 from adcvsr.colour import SDR_BT709, Colours, frame_from_rgb, rgb_from_frame
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 
 HEIGHT, WIDTH, EDGE = 48, 96, 45
 TOLERANCE_PX = 0.1
@@ -32,7 +32,7 @@ def red_and_blue() -> Levels:
 
 
 def test_a_forked_process_goes_on_from_its_parents_graph() -> None:
-    """The filter graph kept for the last size is freed in a process that has none of its threads."""
+    """The graph kept for the last size is freed in a process that has none of its threads."""
 
     def convert(height: int) -> None:
         rgb = np.zeros((height, WIDTH, 3), np.uint8)

@@ -100,7 +100,7 @@ def command(
     from ..runtime.live.live_report import LiveOptions
     from ..runtime.live.live_run import LiveRun
     from ..runtime.upscaler import Upscaler
-    from ..runtime.video.sink import EncodeOptions
+    from ..runtime.video.encoders import EncodeOptions
 
     options = LiveOptions(
         policy=policy,

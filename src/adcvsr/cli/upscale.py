@@ -122,8 +122,8 @@ def command(
     """
     from ..runtime.batch import is_batch, plan
     from ..runtime.upscaler import Upscaler
+    from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
-    from ..runtime.video.sink import EncodeOptions
 
     choices: dict[str, Any] = {
         "cut_reset": cut_reset,

@@ -37,7 +37,7 @@ from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from live_streams import free_port, write_coded_clip
 from video_facts import VideoMaker

@@ -19,7 +19,7 @@ from adcvsr.colour import SDR_BT709
 from adcvsr.errors import ConfigError, OutputNotWritableError
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from browser import open_browser
 from live_streams import free_port
