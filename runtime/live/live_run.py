@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from fractions import Fraction
@@ -19,7 +19,8 @@ from typing import IO, Any
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ...errors import ClipNetworkError, OutputNotWritableError
+from ...bundle import Bundle, list_bundles
+from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
 from ..service import ServiceNotifier
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
@@ -28,6 +29,8 @@ from .device_figures import DeviceFigures
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .glass import GlassReader
 from .live_report import LiveOptions, LiveReport, resident_bytes
+from .model_switch import ModelSwitch
+from .notes import Notes
 from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink, open_sink
 from .source import VideoSource, open_source
@@ -53,6 +56,8 @@ class LiveRun:
         sink: Address.
         options: See `LiveOptions`.
         encode: Encoder choices.
+        offer: Further bundles that people may switch to, where the sink lets them; None for all
+            that are installed.
         observe: Called about once a second with the latest record and the notes so far.
 
     Raises:
@@ -69,6 +74,7 @@ class LiveRun:
         options: LiveOptions | None = None,
         *,
         encode: EncodeOptions | None = None,
+        offer: Sequence[Bundle] | None = None,
         observe: Callable[[dict[str, Any], list[str]], None] | None = None,
     ) -> None:
         if upscaler.bundle.kind == "clip":
@@ -92,6 +98,12 @@ class LiveRun:
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
+        self._switch_notes = Notes()
+        try:
+            self.switch = self._open_switch(offer)
+        except BaseException:
+            self.sink.close()
+            raise
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
@@ -114,6 +126,7 @@ class LiveRun:
         with ExitStack() as stack:
             self._service = stack.enter_context(ServiceNotifier())
             stack.enter_context(self.sink)
+            stack.callback(self.switch.close)
             stack.enter_context(self.source)
             self.device = DeviceFigures()
             stack.callback(self.device.close)
@@ -156,11 +169,28 @@ class LiveRun:
             "resets": dict(self.accounting.resets),
             "reconnects": self.source.reconnects,
             "damaged_packets": self.source.damaged_packets,
+            **self._running(),
             "ms": self.accounting.end_interval(),
             "cpu_seconds": round(time.process_time() - self._cpu_before, 3),
             "rss_bytes": resident_bytes(),
             "device": self.device.read(),
         }
+
+    def _open_switch(self, offer: Sequence[Bundle] | None) -> ModelSwitch:
+        if offer and not self.sink.switches_models:
+            raise ConfigError(
+                f"'{self.sink.address.text}' has no place to choose a model: offer others with the "
+                "preview page, http://127.0.0.1:8080"
+            )
+        if offer is None:
+            mine = self.upscaler.bundle.path.name
+            installed = list_bundles() if self.sink.switches_models else []
+            offer = [each for each in installed if each.trained and each.path.name != mine]
+        switch = ModelSwitch(
+            self.upscaler, offer, size=lambda: self._input_size, note=self._switch_notes.add
+        )
+        self.sink.offer(switch)
+        return switch
 
     def _open_stats(self) -> IO[str]:
         assert self.options.stats_path is not None
@@ -247,6 +277,8 @@ class LiveRun:
                 frame = placed.frame
                 times = FrameTimes(frame.captured, taken=self.clock())
                 self._input_size = frame.size
+                if self.switch.swap():
+                    self.accounting.reset("model")
                 if (reason := resets.reason(placed)) is not None:
                     self.upscaler.reset()
                     self.accounting.reset(reason)
@@ -277,6 +309,14 @@ class LiveRun:
             self._service.ready(f"{self.source.address.text} -> {self.sink.address.text}")
         self._service.alive()
 
+    def _running(self) -> dict[str, str]:
+        session = self.upscaler.session
+        return {
+            "model": session.bundle.path.name,
+            "variant": session.variant.id,
+            "backend": session.backend,
+        }
+
     def _rate(self) -> Fraction:
         return self.source.rate or UNKNOWN_RATE
 
@@ -289,7 +329,13 @@ class LiveRun:
     def notes(self) -> list[str]:
         """Lines worth telling the user, so far."""
         glass = self.glass.notes if self.glass is not None else []
-        return [*self._backend_notes, *self.source.notes, *self.sink.notes, *glass]
+        return [
+            *self._backend_notes,
+            *self.source.notes,
+            *self.sink.notes,
+            *glass,
+            *self._switch_notes,
+        ]
 
     def _report(self, ended: str) -> LiveReport:
         counts, drops = self.accounting, self._drops()
@@ -317,9 +363,7 @@ class LiveRun:
             input_size=self._input_size,
             output_size=self.sink.size,
             encoder=self.sink.encoder,
-            backend=self.upscaler.session.backend,
-            variant=self.upscaler.session.variant.id,
-            model=self.upscaler.bundle.path.name,
+            **self._running(),
             device=self._latest["device"],
             ended=ended,
             notes=self.notes(),

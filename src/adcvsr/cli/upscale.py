@@ -16,7 +16,8 @@ from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from ..runtime.batch import Job
-    from ..runtime.upscaler import Upscaler, UpscaleReport
+    from ..runtime.upscale_report import UpscaleReport
+    from ..runtime.upscaler import Upscaler
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]

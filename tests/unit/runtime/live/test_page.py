@@ -34,6 +34,9 @@ RECORD = {
     "rss_bytes": 1 << 20,
     "cpu_seconds": 1.5,
     "device": {"VDD_IN_power_w": 7.25},
+    "model": "nano",
+    "variant": "int8-ort",
+    "backend": "ort-cpu",
 }
 SMALL = draw_clip(1, 48, 64)[0]
 BIG = SMALL.repeat(4, 0).repeat(4, 1)
@@ -83,6 +86,7 @@ def test_figures_as_json_and_for_prometheus(open_page: Open) -> None:
     status, body = ask(sink, "/metrics")
     lines = body.decode().splitlines()
     assert 'adcvsr_frames_dropped_total{reason="newer"} 2' in lines
+    assert 'adcvsr_running_info{model="nano",variant="int8-ort",backend="ort-cpu"} 1' in lines
     assert 'adcvsr_device{figure="VDD_IN_power_w"} 7.25' in lines
     assert 'adcvsr_seconds_count{stage="latency"} 100' in lines
     (p50,) = [line for line in lines if 'stage="latency",quantile="0.5"' in line]
