@@ -111,7 +111,8 @@ def tell(result: dict[str, Any]) -> None:
     print(f"frames: {result['presented']} of {result['captured']}, dropped {result['drops']}")
     print(
         f"memory: {result['mb_after_a_minute']} MB after a minute, "
-        f"{result['mb_last_minute']} MB in the last one: {result['growth']:.4f} (at most {LARGEST_GROWTH}); "
+        f"{result['mb_last_minute']} MB in the last one: {result['growth']:.4f} "
+        f"(at most {LARGEST_GROWTH}); "
         f"slope {result['mb_an_hour']:+.3f} MB an hour"
     )
     print(f"minutes: {result['mb_by_minute']} MB")
