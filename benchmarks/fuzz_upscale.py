@@ -27,8 +27,10 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-LARGEST_BYTES = 1_100_000
-"""Clips of more bytes are left out: they mostly have large frames, which only take longer."""
+import av
+
+LARGEST_BYTES, LARGEST_PIXELS = 1_100_000, 800_000
+"""Larger clips and larger frames are left out: they only take longer."""
 
 READ_SECONDS = Fraction(1)
 """How much of each copy is upscaled."""
@@ -43,9 +45,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="end earlier")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     arguments = parser.parse_args()
-    clips = sorted(p for p in arguments.folder.iterdir() if 0 < p.stat().st_size <= LARGEST_BYTES)
+    clips = sorted(filter(is_small, arguments.folder.iterdir()))
     if not clips:
-        raise SystemExit(f"no clips of up to {LARGEST_BYTES} bytes in '{arguments.folder}'")
+        raise SystemExit(
+            f"no clips of up to {LARGEST_BYTES} bytes and {LARGEST_PIXELS} pixels in "
+            f"'{arguments.folder}'"
+        )
     outcomes: Counter[str] = Counter()
     began = time.monotonic()
     end = time.monotonic() + arguments.minutes * 60
@@ -69,6 +74,18 @@ def main() -> None:
     minutes = (time.monotonic() - began) / 60
     print(f"{outcomes.total()} copies in {minutes:.1f} minutes: {json.dumps(dict(outcomes))}")
     sys.exit(bool(set(outcomes) - {"done", "refused"}))
+
+
+def is_small(path: Path) -> bool:
+    """Whether a clip is to be damaged; those that are broken already are."""
+    if not 0 < path.stat().st_size <= LARGEST_BYTES:
+        return False
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            sizes = [stream.width * stream.height for stream in container.streams.video]
+    except (av.FFmpegError, OSError, ValueError, AttributeError):
+        return True
+    return max(sizes, default=0) <= LARGEST_PIXELS
 
 
 def damaged_copy(clips: list[Path], seed: int, folder: Path) -> tuple[Path, str]:
