@@ -75,12 +75,13 @@ class Upscaler:
         self._threads = StageThreads()
         self._user = OneUser()
         self._tile = tile
-        self._choices = {
-            "tile": tile,
-            "colour_match": colour_match,
-            "threads": threads,
-            "allow_untrained": allow_untrained,
-        }
+        self._load = partial(
+            Upscaler,
+            tile=tile,
+            colour_match=colour_match,
+            threads=threads,
+            allow_untrained=allow_untrained,
+        )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
@@ -154,8 +155,7 @@ class Upscaler:
         Raises:
             AdcVsrError: See `Upscaler`.
         """
-        backend = self.session.backend
-        return Upscaler(model, backend=backend, variant=variant, **self._choices)
+        return self._load(model, backend=self.session.backend, variant=variant)
 
     def exchange(self, other: Upscaler) -> None:
         """Change networks with another one, between frames; both forget the past.
