@@ -177,7 +177,6 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Take a wish for another model: `{"model": name, "variant": id}` to `/models`."""
         switch = self.server.page.switch
-        self.close_connection = True  # a body that is not read would be the next request
         if not self._is_admitted():
             return
         if urlsplit(self.path).path != "/models" or switch is None:
