@@ -112,6 +112,7 @@ def page(bundle: Path, monkeypatch: pytest.MonkeyPatch, token: str = "") -> Iter
             LiveRun(upscaler, "test://?size=64x64&fps=10", sink, options, offer=[]), token
         )
         try:
+            opened.wait(lambda: opened.models().get("offers"))
             yield opened
         finally:
             opened.run.source.stop.set()
