@@ -13,13 +13,14 @@ from adcvsr.errors import UpscalerBusyError
 from adcvsr.runtime.one_user import OneUser
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.synthetic import draw_clip
+from variant_bundle import copy_of_nano
 
 CLIP = draw_clip(4, 24, 32)
 
 
 @pytest.fixture
-def upscaler(tiny_bundle: Path) -> Iterator[Upscaler]:
-    with Upscaler(tiny_bundle, threads=1, allow_untrained=True) as ready:
+def upscaler() -> Iterator[Upscaler]:
+    with Upscaler("nano", threads=1) as ready:
         yield ready
 
 
@@ -67,13 +68,16 @@ def test_another_thread_is_told_who_is_there() -> None:
         pass
 
 
-def test_an_exchange_brings_the_other_network_without_a_past(upscaler: Upscaler) -> None:
-    with Upscaler("nano", threads=1) as nano:
-        expected = nano(CLIP[0])
-    upscaler(CLIP[1])
-    with upscaler.beside("nano") as other:
-        other(CLIP[2])
+def test_an_exchange_brings_the_other_network_without_a_past(
+    upscaler: Upscaler, tmp_path: Path
+) -> None:
+    expected = upscaler(CLIP[0])
+    with upscaler.beside(copy_of_nano(tmp_path / "other")) as other:
+        assert other.session.backend == upscaler.session.backend
+        other(255 - CLIP[2])
         upscaler.exchange(other)
-        assert other.bundle.name == "tiny"
-    assert upscaler.bundle.name == "nano"
+        assert upscaler.bundle.path.name == "other"
+        assert other.bundle.path.name == "nano"
+    with pytest.raises(RuntimeError, match="closed already"):
+        other(CLIP[0])
     assert np.array_equal(upscaler(CLIP[0]), expected)

@@ -194,26 +194,26 @@ class TestSwitch:
         return ModelSwitch(upscaler, opened, size=lambda: (64, 64), note=self.notes.append)
 
     def test_pictures_are_of_the_network_that_was_chosen(
-        self, bundle: Path, tiny_bundle: Path
+        self, bundle: Path, tmp_path: Path
     ) -> None:
         with (
             Upscaler(bundle, variant="int8-ort", threads=1) as negative,
-            Upscaler(bundle, variant="fp32-onnx", threads=1, allow_untrained=True) as upscaler,
+            Upscaler(bundle, variant="fp32-onnx", threads=1) as upscaler,
         ):
-            switch = self.make(upscaler, tiny_bundle)
-            assert {each.model for each in switch.offers} == {"nano", "tiny"}
+            switch = self.make(upscaler, copy_of_nano(tmp_path / "second"))
+            assert {each.model for each in switch.offers} == {"nano", "second"}
             first, expected = upscaler(FRAME), negative(FRAME)
             assert not switch.swap()
             switch.ask("nano", "int8-ort")
             with pytest.raises(SwitchRefusedError, match="nano int8-ort is being loaded"):
-                switch.ask("tiny", "fp32-onnx")
+                switch.ask("second", "fp32-onnx")
             while not switch.swap():
                 upscaler(FRAME)
             assert np.array_equal(upscaler(FRAME), expected)
             assert not np.array_equal(first, expected)
             switch.close()
             with pytest.raises(SwitchRefusedError, match="the run ends"):
-                switch.ask("tiny", "fp32-onnx")
+                switch.ask("second", "fp32-onnx")
 
     def test_one_that_is_not_taken_any_more_is_freed(self, bundle: Path) -> None:
         with Upscaler(bundle, variant="fp32-onnx", threads=1) as upscaler:
