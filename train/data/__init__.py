@@ -5,10 +5,10 @@
         ...
 
 Parts: `options` what clips are like, `sources` files and clips from them (`decode`),
-`pairs` samples, `order` their order, `loader` batches.
+`pairs` samples, `order` their order, `loader` batches, `lines` what workers have to say.
 """
 
-from .loader import PairBatch, PairLoader, Pairs, SharedPairs
+from .loader import PairBatch, PairLoader, Pairs, SharedPairs, worker_failure
 from .options import DataOptions
 from .pairs import ClipPair, ClipPairs
 
@@ -20,4 +20,5 @@ __all__ = [
     "PairLoader",
     "Pairs",
     "SharedPairs",
+    "worker_failure",
 ]

@@ -6,21 +6,35 @@ for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ...errors import AdcVsrError
+from ...errors import AdcVsrError, TrainingWorkerError
+from .lines import Lines
 from .pairs import ClipPair
 
 STEPS_AHEAD = 8
 """Batches each worker may be ahead: time to decode and degrade the next clip while crops of the
 others are used. 8 batches of 8 clips of 6x192x192 are 43 MB."""
+
+STALL_WAITS, WAIT_SECONDS = 20, 30.0
+"""After ten minutes without a batch a worker stands still, and the run ends. A first batch, whose
+clips are all decoded and degraded for it, takes seconds, half a minute of 25 frames on a busy
+processor; a disk that wakes up or a network share that comes back may take a few minutes. Waited in
+turns: a process that was stopped meanwhile has lost one of them, whatever the clock says."""
+
+DIED = "DataLoader worker"
+"""How torch's message of a worker's death begins; nothing else tells its RuntimeErrors apart."""
 
 
 class Pairs(Protocol):
@@ -37,7 +51,9 @@ class Pairs(Protocol):
 
 @runtime_checkable
 class SharedPairs(Pairs, Protocol):
-    """Samples some of which share work, best done in one process."""
+    """Samples some of which share work, best done in one process; they have lines to show."""
+
+    lines: Lines
 
     def lane(self, index: int) -> int:
         """Samples of the same lane share work."""
@@ -90,6 +106,7 @@ class PairLoader:
         self._work = _Work(pairs, batch, max(workers, 1), process_index, num_processes)
         self._start_step, self._workers = start_step, workers
         self._parts: Iterator[_Part] | None = None
+        self._processes: list[BaseProcess] = []
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Itself: it goes on where it is."""
@@ -100,10 +117,41 @@ class PairLoader:
 
         Raises:
             AdcVsrError: What a worker met, such as data that is gone.
+            TrainingWorkerError: A worker stands still. One that was killed is torch's RuntimeError,
+                raised wherever the process is; see `worker_failure`.
         """
         if self._parts is None:
+            others = multiprocessing.active_children()
             self._parts = self._start()
-        return _join([_checked(next(self._parts)) for _ in range(self._work.workers)])
+            children = multiprocessing.active_children()
+            self._processes = [child for child in children if child not in others]
+        return _join([self._take() for _ in range(self._work.workers)])
+
+    def _take(self) -> _Part:
+        """The next part, its lines shown."""
+        part = self._wait()
+        for line in part.lines:
+            self._work.lines(line)
+        if part.error is not None:
+            raise part.error
+        return part
+
+    def _wait(self) -> _Part:
+        assert self._parts is not None
+        watch = _Watch(self._processes)
+        try:
+            with watch:
+                return next(self._parts)
+        except Exception as error:
+            if not watch.ended_them:
+                raise
+            watch.join_them()
+            ids = ", ".join(str(process.pid) for process in self._processes)
+            raise TrainingWorkerError(
+                f"no training data for {STALL_WAITS * WAIT_SECONDS / 60:.0f} minutes: of the "
+                f"processes that prepare it ({ids}) one stood still; does the disk or share with "
+                "the data answer?"
+            ) from error
 
     def _start(self) -> Iterator[_Part]:
         loader: DataLoader[_Part] = DataLoader(
@@ -124,6 +172,71 @@ class PairLoader:
             return iter(loader)
 
 
+class _Watch:
+    """Ends workers that give nothing for too long, from a thread beside the one that waits.
+
+    A worker that stands still inside a C library may hold Python's lock. The loader's own time-out
+    is no help then: to take a batch it also asks a thread of the worker, for as long as it takes.
+
+    Args:
+        processes: The workers; none without workers.
+    """
+
+    def __init__(self, processes: Sequence[BaseProcess]) -> None:
+        self.ended_them = False
+        self._processes = processes
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> None:
+        if self._processes:
+            self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        if self._processes:
+            self._thread.join()
+
+    def _look(self) -> None:
+        if any(self._done.wait(WAIT_SECONDS) for _ in range(STALL_WAITS)):
+            return
+        self.ended_them = True
+        for process in self._processes:
+            process.kill()
+
+    def join_them(self) -> None:
+        """Let torch tell of every death here, not in the middle of what comes next."""
+        for process in self._processes:
+            with suppress(RuntimeError):
+                process.join()
+
+
+def worker_failure(error: BaseException | None) -> str | None:
+    """Say which failure of a worker an error came from, if it did.
+
+    Torch tells of a death in the middle of whatever the process does, so that another error may lie
+    around it.
+    """
+    found = None
+    while error is not None:
+        said = str(error).strip()
+        if isinstance(error, TrainingWorkerError):
+            return said
+        if isinstance(error, RuntimeError) and said.startswith(DIED):
+            said = said.removeprefix(DIED).strip().rstrip(".")
+            found = f"a process that prepares training data ended: {said}{_likely_cause(said)}"
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _likely_cause(said: str) -> str:
+    if said.endswith(("Killed", "exited unexpectedly")):
+        return ", most often by a system out of memory: lower memory_gib or workers"
+    if said.endswith("Bus error"):
+        return ", most often as /dev/shm is full: fewer workers, or in Docker a larger --shm-size"
+    return ""
+
+
 @dataclass(frozen=True)
 class _Part:
     """The samples of a step that one worker made."""
@@ -135,6 +248,9 @@ class _Part:
     """None where the worker had none."""
 
     error: AdcVsrError | None = None
+
+    lines: tuple[str, ...] = ()
+    """To be shown by who takes the part."""
 
 
 class _Tasks(Sampler[tuple[int, int]]):
@@ -159,6 +275,7 @@ class _Work(Dataset[_Part]):
         self.workers = workers
         self._pairs, self._batch = pairs, batch
         self._process_index, self._num_processes = process_index, num_processes
+        self.lines = pairs.lines if isinstance(pairs, SharedPairs) else Lines(print)
 
     def __getitem__(self, task: tuple[int, int]) -> _Part:
         step, worker = task
@@ -168,8 +285,13 @@ class _Work(Dataset[_Part]):
         try:
             samples = [self._pairs.pair(*places[slot]) for slot in slots]
         except AdcVsrError as error:  # as a value: the loader would wrap it in a traceback
-            return _Part((), None, error)
-        return _Part(tuple(slots), _stack(samples) if samples else None)
+            return _Part((), None, error, self.lines.take())
+        except (OSError, MemoryError) as error:
+            failed = TrainingWorkerError(
+                f"cannot make a training sample: {error or 'out of memory'}"
+            )
+            return _Part((), None, failed, self.lines.take())
+        return _Part(tuple(slots), _stack(samples) if samples else None, lines=self.lines.take())
 
     def _worker(self, index: int) -> int:
         lane = self._pairs.lane(index) if isinstance(self._pairs, SharedPairs) else index
@@ -184,12 +306,6 @@ def _stack(samples: list[ClipPair]) -> PairBatch:
         tuple(sample.key for sample in samples),
         torch.stack(teachers) if teachers else None,
     )
-
-
-def _checked(part: _Part) -> _Part:
-    if part.error is not None:
-        raise part.error
-    return part
 
 
 def _join(parts: list[_Part]) -> PairBatch:
