@@ -6,13 +6,10 @@ for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from multiprocessing import active_children
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -22,19 +19,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ...errors import AdcVsrError, TrainingWorkerError
 from .lines import Lines
 from .pairs import ClipPair
+from .workers import Workers
 
 STEPS_AHEAD = 8
 """Batches each worker may be ahead: time to decode and degrade the next clip while crops of the
 others are used. 8 batches of 8 clips of 6x192x192 are 43 MB."""
-
-STALL_WAITS, WAIT_SECONDS = 20, 30.0
-"""After ten minutes without a batch a worker stands still, and the run ends. A first batch, whose
-clips are all decoded and degraded for it, takes seconds, half a minute of 25 frames on a busy
-processor; a disk that wakes up or a network share that comes back may take a few minutes. Waited in
-turns: a process that was stopped meanwhile has lost one of them, whatever the clock says."""
-
-DIED = "DataLoader worker"
-"""How torch's message of a worker's death begins; nothing else tells its RuntimeErrors apart."""
 
 
 class Pairs(Protocol):
@@ -104,9 +93,9 @@ class PairLoader:
         num_processes: int = 1,
     ) -> None:
         self._work = _Work(pairs, batch, max(workers, 1), process_index, num_processes)
-        self._start_step, self._workers = start_step, workers
+        self._start_step, self._num_workers = start_step, workers
         self._parts: Iterator[_Part] | None = None
-        self._processes: list[BaseProcess] = []
+        self._workers = Workers([])
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Itself: it goes on where it is."""
@@ -117,124 +106,43 @@ class PairLoader:
 
         Raises:
             AdcVsrError: What a worker met, such as data that is gone.
-            TrainingWorkerError: A worker stands still. One that was killed is torch's RuntimeError,
-                raised wherever the process is; see `worker_failure`.
+            TrainingWorkerError: A worker died or stands still.
+            RuntimeError: A worker died; torch raises it wherever the process is, see
+                `worker_failure`.
         """
         if self._parts is None:
-            others = multiprocessing.active_children()
+            others = active_children()
             self._parts = self._start()
-            children = multiprocessing.active_children()
-            self._processes = [child for child in children if child not in others]
+            self._workers = Workers([p for p in active_children() if p not in others])
         return _join([self._take() for _ in range(self._work.workers)])
 
     def _take(self) -> _Part:
         """The next part, its lines shown."""
-        part = self._wait()
+        assert self._parts is not None
+        part = self._workers.take(self._parts)
         for line in part.lines:
             self._work.lines(line)
         if part.error is not None:
             raise part.error
         return part
 
-    def _wait(self) -> _Part:
-        assert self._parts is not None
-        watch = _Watch(self._processes)
-        try:
-            with watch:
-                return next(self._parts)
-        except Exception as error:
-            if not watch.ended_them:
-                raise
-            watch.join_them()
-            ids = ", ".join(str(process.pid) for process in self._processes)
-            raise TrainingWorkerError(
-                f"no training data for {STALL_WAITS * WAIT_SECONDS / 60:.0f} minutes: of the "
-                f"processes that prepare it ({ids}) one stood still; does the disk or share with "
-                "the data answer?"
-            ) from error
-
     def _start(self) -> Iterator[_Part]:
         loader: DataLoader[_Part] = DataLoader(
             self._work,
             batch_size=None,
             sampler=_Tasks(self._start_step, self._work.workers),
-            num_workers=self._workers,
-            prefetch_factor=STEPS_AHEAD if self._workers else None,
+            num_workers=self._num_workers,
+            prefetch_factor=STEPS_AHEAD if self._num_workers else None,
             # Its own generator: the default one would draw from the training's random numbers.
             generator=torch.Generator(),
             # Forked workers share the decoded sources; nothing of them touches a GPU.
-            multiprocessing_context="fork" if self._workers else None,
+            multiprocessing_context="fork" if self._num_workers else None,
         )
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads: torch's are idle, and a worker never
             # waits for one of them.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             return iter(loader)
-
-
-class _Watch:
-    """Ends workers that give nothing for too long, from a thread beside the one that waits.
-
-    A worker that stands still inside a C library may hold Python's lock. The loader's own time-out
-    is no help then: to take a batch it also asks a thread of the worker, for as long as it takes.
-
-    Args:
-        processes: The workers; none without workers.
-    """
-
-    def __init__(self, processes: Sequence[BaseProcess]) -> None:
-        self.ended_them = False
-        self._processes = processes
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> None:
-        if self._processes:
-            self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._done.set()
-        if self._processes:
-            self._thread.join()
-
-    def _look(self) -> None:
-        if any(self._done.wait(WAIT_SECONDS) for _ in range(STALL_WAITS)):
-            return
-        self.ended_them = True
-        for process in self._processes:
-            process.kill()
-
-    def join_them(self) -> None:
-        """Let torch tell of every death here, not in the middle of what comes next."""
-        for process in self._processes:
-            with suppress(RuntimeError):
-                process.join()
-
-
-def worker_failure(error: BaseException | None) -> str | None:
-    """Say which failure of a worker an error came from, if it did.
-
-    Torch tells of a death in the middle of whatever the process does, so that another error may lie
-    around it.
-    """
-    found = None
-    while error is not None:
-        said = str(error).strip()
-        if isinstance(error, TrainingWorkerError):
-            return said
-        if isinstance(error, RuntimeError) and said.startswith(DIED):
-            said = said.removeprefix(DIED).strip().rstrip(".")
-            found = f"a process that prepares training data ended: {said}{_likely_cause(said)}"
-        error = error.__cause__ or error.__context__
-    return found
-
-
-def _likely_cause(said: str) -> str:
-    if said.endswith(("Killed", "exited unexpectedly")):
-        return ", most often by a system out of memory: lower memory_gib or workers"
-    if said.endswith("Bus error"):
-        return ", most often as /dev/shm is full: fewer workers, or in Docker a larger --shm-size"
-    return ""
 
 
 @dataclass(frozen=True)
