@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from adcvsr.train.discriminators import Verdict
-from adcvsr.train.distill import weigh, weights_of
+from adcvsr.train.distill import compare, weigh, weights_of
+from adcvsr.train.dists import Dists
 from adcvsr.train.losses import (
     charbonnier,
     discriminator_loss,
@@ -68,6 +70,22 @@ def test_signs() -> None:
         labels = Labels(detail=sign, consistency=sign)  # type: ignore[arg-type]
         low, high = (float(discriminator_loss(verdict(v, v), labels)) for v in (-1, 1))
         assert (high - low) * sign < 0
+
+
+def test_dists_is_given_frames_between_0_and_1() -> None:
+    """One picture a frame; the network's range is [-1, 1]."""
+    frames = torch.linspace(-1, 1, 2 * 3 * 3 * 4 * 4).reshape(2, 3, 3, 4, 4)
+    given: list[Tensor] = []
+
+    class Distance(Dists):
+        def forward(self, output: Tensor, truth: Tensor) -> Tensor:
+            given.extend((output, truth))
+            return torch.tensor([0.25] * 3 + [0.75] * 3)
+
+    terms = compare(frames, None, -frames, Distance(), None)
+    assert float(terms["dists"]) == 0.5
+    for found, clip in zip(given, (frames, -frames), strict=True):
+        torch.testing.assert_close(found, (clip.flatten(0, 1) + 1) / 2)
 
 
 def test_published_weights() -> None:
