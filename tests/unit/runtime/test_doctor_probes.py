@@ -421,7 +421,9 @@ def test_no_driver_on_a_machine_without_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_probe_exists() -> None:
     for module, function in doctor_child.PROBES.values():
-        assert callable(getattr(importlib.import_module(f"adcvsr.runtime.doctor.{module}"), function))
+        assert callable(
+            getattr(importlib.import_module(f"adcvsr.runtime.doctor.{module}"), function)
+        )
 
 
 @pytest.mark.gpu
