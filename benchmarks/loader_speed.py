@@ -6,7 +6,9 @@ of the loader alone, and of both together. The loader must be the faster one, an
 little slower than the step alone.
 
     python benchmarks/loader_speed.py --clips FOLDER [--images FOLDER] [--config nano]
-        [--network nano] [--batch 8] [--workers 1] [--steps 100] [--compile]
+        [--workers 1] [--steps 100] [--no-compile]
+
+Network, batch, workers and compilation are the recipe's own; it must be one of `pretrain`.
 """
 
 from __future__ import annotations
@@ -19,24 +21,22 @@ from pathlib import Path
 
 import torch
 
-from adcvsr.config import preset
-from adcvsr.model import AdcVsr
 from adcvsr.train.data import ClipPairs, PairBatch, PairLoader
-from adcvsr.train.settings import read_data_settings
+from adcvsr.train.settings import PretrainSettings, read_settings
+from adcvsr.train.start import open_start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", default="nano", help="recipe whose data is loaded")
+    parser.add_argument("--config", default="nano", help="recipe, a name or a TOML file")
     parser.add_argument("--clips", type=Path, action="append", default=[])
     parser.add_argument("--images", type=Path, action="append", default=[])
-    parser.add_argument("--network", default="nano", help="preset that is trained")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="instead of the recipe's")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--no-compile", action="store_true", help="whatever the recipe says")
     arguments = parser.parse_args()
-    settings = read_data_settings(arguments.config)
+    settings = read_settings(arguments.config, PretrainSettings)
+    workers = settings.workers if arguments.workers is None else arguments.workers
     pairs = ClipPairs(
         arguments.clips,
         arguments.images,
@@ -46,23 +46,24 @@ def main() -> None:
         report=print,
     )
     print(pairs.summary())
-    step = training_step(arguments.network, compiled=arguments.compile)
-    measure_costs(pairs, step, arguments)
-    measure_rates(pairs, step, arguments)
+    compiled = settings.compile and not arguments.no_compile
+    how = "compiled" if compiled else "not compiled"
+    print(f"recipe {arguments.config}, batch {settings.batch}, {how}")
+    step = training_step(settings, compiled=compiled)
+    measure_costs(pairs, step, settings.batch)
+    measure_rates(pairs, step, settings.batch, workers, arguments.steps)
 
 
-def measure_costs(
-    pairs: ClipPairs, step: Callable[[PairBatch], None], arguments: argparse.Namespace
-) -> None:
+def measure_costs(pairs: ClipPairs, step: Callable[[PairBatch], None], batch_size: int) -> None:
     """CPU-milliseconds a sample; a degraded clip's cost is shared by its crops."""
     options, clips = pairs.options, 8
     made, cut = (
         cpu_ms(lambda: [pairs.pair(0, index) for index in range(clips)]) / clips for _ in range(2)
     )
-    batch = next(PairLoader(pairs, batch=arguments.batch))
+    batch = next(PairLoader(pairs, batch=batch_size))
     for _ in range(3):
         step(batch)
-    trained = cpu_ms(lambda: [step(batch) for _ in range(10)]) / 10 / arguments.batch
+    trained = cpu_ms(lambda: [step(batch) for _ in range(10)]) / 10 / batch_size
     sample = (made - cut) / options.crops_per_clip + cut
     print("CPU-ms:")
     print(f"  a degraded clip {made - cut:.0f}, shared by {options.crops_per_clip} crops")
@@ -71,20 +72,20 @@ def measure_costs(
 
 
 def measure_rates(
-    pairs: ClipPairs, step: Callable[[PairBatch], None], arguments: argparse.Namespace
+    pairs: ClipPairs, step: Callable[[PairBatch], None], batch_size: int, workers: int, steps: int
 ) -> None:
     """Samples a second; on a busy machine only their ratios mean something."""
-    loader = PairLoader(pairs, batch=arguments.batch, workers=arguments.workers)
+    loader = PairLoader(pairs, batch=batch_size, workers=workers)
     began = time.perf_counter()
-    for _ in range(-(-pairs.options.lanes // arguments.batch)):  # every lane holds a clip then
+    for _ in range(-(-pairs.options.lanes // batch_size)):  # every lane holds a clip then
         batch = next(loader)
     filled = time.perf_counter() - began
-    samples = arguments.batch * arguments.steps
-    loaded = samples / seconds(lambda: next(loader), arguments.steps)
+    samples = batch_size * steps
+    loaded = samples / seconds(lambda: next(loader), steps)
     time.sleep(3)  # the workers load ahead for a moment
-    trained = samples / seconds(lambda: step(batch), arguments.steps)
-    together = samples / seconds(lambda: step(next(loader)), arguments.steps)
-    print(f"{len(os.sched_getaffinity(0))} processors, {arguments.workers} workers, samples/s:")
+    trained = samples / seconds(lambda: step(batch), steps)
+    together = samples / seconds(lambda: step(next(loader)), steps)
+    print(f"{len(os.sched_getaffinity(0))} processors, {workers} workers, samples/s:")
     print(
         f"  loader alone {loaded:7.1f}   after {filled:.1f} s to fill {pairs.options.lanes} clips"
     )
@@ -99,10 +100,9 @@ def cpu_ms(work: Callable[[], object]) -> float:
     return 1000 * (time.process_time() - began)
 
 
-def training_step(name: str, *, compiled: bool) -> Callable[[PairBatch], None]:
+def training_step(settings: PretrainSettings, *, compiled: bool) -> Callable[[PairBatch], None]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = AdcVsr(preset(name)).to(device)
-    network.start_as_interpolation()
+    network = open_start(settings, None).network.to(device)
     forward = torch.compile(network) if compiled else network
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 

@@ -2,8 +2,9 @@
 
 Protocol: the truth is cut to a multiple of 8 and reduced x1/4 by a degradation; every method brings
 it back; a border of 4 pixels is left out of every measure (docs/metrics.md). Images start from zero
-state; clips run in order with carried state or in windows, colours matched as the bundle says.
-Frames are streamed: memory does not grow with a clip.
+state; clips run in order with carried state or in windows, colours matched as the bundle says. At a
+scene cut the state starts anew, as in `adcvsr upscale`, and so do measures of time. Frames are
+streamed: memory does not grow with a clip.
 
     with open_methods(["nano"]) as bundles:
         evaluation = evaluate([*baselines(), *bundles], find_truth([folder]), usable_metrics("all"))
@@ -17,8 +18,12 @@ from contextlib import ExitStack
 from itertools import tee
 from pathlib import Path
 
+import av
+
 from ..metrics import StreamMeter, TruthStream, UsableMetrics, VmafProcess
 from ..metrics.stream import Moment
+from ..runtime.cut_reset import SceneWatch
+from ..scene_cuts import small_luma
 from .methods import Method
 from .scores import ClipScores, Evaluation
 from .strip import Strip
@@ -91,13 +96,14 @@ class _ClipRun:
         self.meters: dict[str, StreamMeter] = {}
         self.reasons: dict[str, str] = {}
         self.size = (0, 0)
+        self.cuts = 0
 
     def measure(self, options: TruthOptions, step: Callable[[], None]) -> ClipScores:
         """Run the file and return its figures.
 
         Holds the frames that one method has read ahead of the others.
         """
-        truth, frames = TruthStream(BORDER_PX), 0
+        truth, scene, frames = TruthStream(BORDER_PX), SceneWatch(), 0
         pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
         upscaled = [
             method.upscale(low for _, low in copy)
@@ -105,6 +111,10 @@ class _ClipRun:
         ]
         with ExitStack() as stack, ThreadPoolExecutor(len(self.methods)) as pool:
             for (image, low), *pictures in zip(pairs, *upscaled, strict=True):
+                # Where the networks start anew, as they see it too.
+                if scene.is_cut(small_luma(av.VideoFrame.from_ndarray(low, format="rgb24"))):
+                    truth.cut()
+                    self.cuts += 1
                 moment = truth.step(image)
                 if not frames:
                     self._start(image, stack)
@@ -153,7 +163,12 @@ class _ClipRun:
         figures = {name: meter.means() for name, meter in self.meters.items()}
         for metric in self.metrics.metrics:
             if metric.temporal and all(f.get(metric.name) is None for f in figures.values()):
-                hidden = "no pixel is visible in two frames"
-                reason = "one frame, no motion to measure" if frames == 1 else hidden
-                self.reasons.setdefault(metric.name, reason)
-        return ClipScores(self.file, frames, self.size, figures, self.reasons)
+                self.reasons.setdefault(metric.name, self._why_no_motion(frames))
+        return ClipScores(self.file, frames, self.size, figures, self.reasons, self.cuts)
+
+    def _why_no_motion(self, frames: int) -> str:
+        if frames == 1:
+            return "one frame, no motion to measure"
+        if self.cuts == frames - 1:
+            return "a scene cut between all frames"
+        return "no pixel is visible in two frames"

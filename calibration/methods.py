@@ -15,6 +15,7 @@ from ..bundle import Bundle, open_bundle
 from ..config import SCALE
 from ..metrics import resize_bicubic, resize_lanczos
 from ..runtime.backends import create_processor, create_session
+from ..runtime.cut_reset import CutResetProcessor
 from ..runtime.sessions.session import Session
 
 Levels = npt.NDArray[np.uint8]
@@ -98,7 +99,11 @@ def open_methods(
 
 
 def _carried(name: str, session: Session) -> Method:
-    return Method(name, create_processor(session).clip, _facts(session))
+    """As `adcvsr upscale` runs it: a causal network starts anew at scene cuts."""
+    processor = create_processor(session)
+    if session.bundle.kind == "stream":
+        processor = CutResetProcessor(processor)
+    return Method(name, processor.clip, _facts(session))
 
 
 def _without_past(name: str, session: Session) -> Method:

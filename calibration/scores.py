@@ -29,6 +29,9 @@ class ClipScores:
     reasons: dict[str, str]
     """Why a metric has no value here."""
 
+    cuts: int = 0
+    """Scene cuts: there causal networks and measures of time start anew."""
+
     def value(self, method: str, metric: str) -> float | None:
         """One figure, infinite for a PSNR without error; None where there is none."""
         return self.figures.get(method, {}).get(metric)
@@ -49,6 +52,7 @@ class ClipScores:
             "file": str(self.file),
             "frames": self.frames,
             "size": list(self.size),
+            "scene_cuts": self.cuts,
             "scores": values,
             "reasons": reasons,
         }

@@ -28,14 +28,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, TrainingDivergedError
+from ..errors import CheckpointError, TrainingDivergedError, TrainingWorkerError
 from ..model import AdcVsr, save_checkpoint
-from .data import ClipPairs, PairBatch, PairLoader, Pairs
+from .data import ClipPairs, PairBatch, PairLoader, Pairs, worker_failure
 from .devices import open_accelerator
 from .run_log import RunLog, draw_strip
 from .run_state import (
@@ -108,15 +109,34 @@ class Run:
         self._values: dict[str, float] = {}
         self._waited = 0.0
         self._log: RunLog | None = None
+        self._clip_pairs: ClipPairs | None = None
 
     def __enter__(self) -> Run:
         """Itself."""
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """Close the log; the last saved state stays."""
-        if self._log is not None:
-            self._log.close(self.state.step)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the log; the last saved state stays.
+
+        Raises:
+            TrainingWorkerError: A loader's worker is why the run ends; says what is left.
+        """
+        try:
+            if self._log is not None:
+                self._log.close(self.state.step)
+        except RuntimeError as told:  # torch tells of a worker's death wherever the process is
+            if worker_failure(told) is None:
+                raise
+            error = told
+        if why := worker_failure(error):
+            kept, saved = self._kept()
+            resume = "; --resume goes on from it" if saved else ""
+            raise TrainingWorkerError(f"{why}; {kept}{resume}") from error
 
     def note(self, **facts: str) -> None:
         """Add to the recipe what is known only now, such as the teacher's identity."""
@@ -171,6 +191,7 @@ class Run:
             clips, images, recipe.data, recipe.degradation, seed=recipe.seed, report=self.report
         )
         self.report(pairs.summary())
+        self._clip_pairs = pairs
         return pairs
 
     def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
@@ -272,6 +293,8 @@ class Run:
                 f"{waited:.0%} of the time went into waiting for data; more workers than "
                 f"{self.settings.workers} in the recipe may help"
             )
+        if self._clip_pairs is not None and (skipped := self._clip_pairs.count_skipped()):
+            self.report(skipped)
         self.accelerator.wait_for_everyone()  # the first process has written
         self.accelerator.end_training()
         return self.output / CHECKPOINT_FILE
@@ -290,13 +313,17 @@ class Run:
 
     def _check(self, name: str, value: float) -> None:
         if not math.isfinite(value):
-            kept = (
-                f"the state saved before it is in '{self.output}'. Lower learning_rate "
-                f"({self.settings.learning_rate}) and resume"
-                if (self.output / STATE_FILE).exists()
-                else f"nothing was saved yet. Lower learning_rate ({self.settings.learning_rate})"
+            kept, saved = self._kept()
+            raise TrainingDivergedError(
+                f"{name} is {value} at step {self.state.step:,}; {kept}. Lower learning_rate "
+                f"({self.settings.learning_rate}){' and resume' if saved else ''}"
             )
-            raise TrainingDivergedError(f"{name} is {value} at step {self.state.step:,}; {kept}")
+
+    def _kept(self) -> tuple[str, bool]:
+        """What an error says of the last saved state, and whether there is one."""
+        if (self.output / STATE_FILE).exists():
+            return f"the state saved before it is in '{self.output}'", True
+        return "nothing was saved yet", False
 
     def _save(self) -> None:
         self._saved_at = self.state.seconds

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from ..config import AdcVsrConfig, nearest, preset
+from ..config import AdcVsrConfig, preset
 from ..errors import ConfigError, missing_package
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
@@ -19,7 +18,6 @@ from .tables import fill_table
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
 
-T = TypeVar("T")
 S = TypeVar("S", bound="StageSettings")
 
 
@@ -221,15 +219,20 @@ def read_settings(source: str | Path, kind: type[S]) -> S:
     stage = values.pop("stage", STAGES[kind])
     if stage != STAGES[kind]:
         raise ConfigError(f"'{path}' is a recipe for '{stage}', expected one for '{STAGES[kind]}'")
+    parts = {**_data_tables(path, values), "network": _network(path, values)}
+    rest = {key: value for key, value in values.items() if key not in parts}
+    return fill_table(kind(), rest, f"'{path}'", **parts)
+
+
+def _network(path: Path, values: Mapping[str, Any]) -> AdcVsrConfig | None:
     network = values.get("network")
     if isinstance(network, str):
-        values["network"] = preset(network)
-    elif isinstance(network, dict):
-        values["network"] = AdcVsrConfig.from_dict(network)
-    elif network is not None:
+        return preset(network)
+    if isinstance(network, dict):
+        return AdcVsrConfig.from_dict(network)
+    if network is not None:
         raise ConfigError(f"'{path}': network={network!r}, expected a preset's name or a table")
-    values |= _data_tables(path, values)
-    return _table(kind, values, f"'{path}'")
+    return None
 
 
 STAGES: dict[type[StageSettings], str] = {
@@ -264,10 +267,15 @@ def read_data_settings(source: str | Path) -> DataSettings:
         ConfigError: As `read_settings`, of the tables read.
     """
     path, values = _read_config(source)
-    return DataSettings(**_data_tables(path, values), seed=int(values.get("seed", 0)))
+    seed = {key: value for key, value in values.items() if key == "seed"}
+    plain = DataSettings(data=DataOptions(), degradation=Degradation())
+    return fill_table(plain, seed, f"'{path}'", **_data_tables(path, values))
 
 
 def _data_tables(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    for name in ("data", "degradation"):
+        if not isinstance(values.get(name, {}), Mapping):
+            raise ConfigError(f"'{path}' {name}={values[name]!r}, expected a table")
     degradation = read_degradation(values.get("degradation", {}), f"'{path}' [degradation]")
     data = fill_table(DataOptions(), values.get("data", {}), f"'{path}' [data]")
     return {"data": data, "degradation": degradation}
@@ -281,17 +289,6 @@ def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
         shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
         raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
     return path, _read_toml(path)
-
-
-def _table(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
-    for key in values:
-        if key not in fields:
-            raise ConfigError(f"{where}: unknown key '{key}'{nearest(key, fields)}")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

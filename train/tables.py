@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ..config import nearest
 from ..errors import ConfigError
@@ -13,7 +13,7 @@ from ..errors import ConfigError
 T = TypeVar("T")
 
 
-def fill_table(base: T, values: Mapping[str, Any], where: str) -> T:
+def fill_table(base: T, values: Mapping[str, Any], where: str, **made: Any) -> T:
     """Return a copy of a settings object with a table's values in place of its own.
 
     A nested table changes the values it names and keeps the others; `false` leaves out a part that
@@ -23,6 +23,7 @@ def fill_table(base: T, values: Mapping[str, Any], where: str) -> T:
         base: A frozen dataclass instance.
         values: The table, as TOML gives it.
         where: How to name the table in errors.
+        made: Values that need no conversion any more.
 
     Raises:
         ConfigError: An unknown key (the nearest valid one is named), a value of the wrong kind, or
@@ -36,7 +37,7 @@ def fill_table(base: T, values: Mapping[str, Any], where: str) -> T:
             raise ConfigError(f"{where}: unknown key '{key}'{nearest(key, fields)}")
         changes[key] = _convert(kinds[key], getattr(base, key), value, f"{where} {key}")
     try:
-        return cast(T, dataclasses.replace(cast(Any, base), **changes))
+        return cast(T, dataclasses.replace(cast(Any, base), **changes, **made))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -82,6 +83,8 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def _name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
     return {float: "number", int: "whole number", bool: "true or false", str: "text"}.get(
         kind, str(kind)
     )

@@ -22,6 +22,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- OutputNotWritableError   the output cannot be written
     |-- BatchError               some files of a run over many failed; the others are done
     |-- TrainingDataError        no usable training data
+    |-- TrainingWorkerError      a process that prepares training data died or stands still
     |-- TrainingDivergedError    the loss is no longer finite
     |-- BenchError               results of a benchmark that cannot be read or compared
     |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
@@ -107,6 +108,10 @@ class BatchError(AdcVsrError, RuntimeError):
 
 class TrainingDataError(AdcVsrError, ValueError):
     """The training folders hold nothing that can be trained on."""
+
+
+class TrainingWorkerError(AdcVsrError, RuntimeError):
+    """A process that prepares training data died, failed or stands still."""
 
 
 class TrainingDivergedError(AdcVsrError, ArithmeticError):

@@ -41,7 +41,10 @@ def replace_file(
     """
     part = path.with_name(f".{path.name}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode
         write(part)
+        part.chmod(mode)  # safetensors makes files that nobody else may read
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # a full network disk may say so only here
         os.replace(part, path)

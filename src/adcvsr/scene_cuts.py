@@ -27,7 +27,9 @@ DARK = 2.0
 
 def small_luma(frame: av.VideoFrame) -> Small:
     """Reduce a frame to (HEIGHT, WIDTH) float32 luma."""
-    grey = frame.reformat(width=WIDTH, height=HEIGHT, format="gray", interpolation="AREA")
+    grey = frame.reformat(
+        width=WIDTH, height=HEIGHT, format="gray", interpolation="AREA", threads=1
+    )
     return grey.to_ndarray().astype(np.float32)
 
 

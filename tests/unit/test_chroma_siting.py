@@ -32,7 +32,7 @@ def red_and_blue() -> Levels:
 
 
 def test_a_forked_process_goes_on_from_its_parents_graph() -> None:
-    """The graph kept for the last size is freed in a process that has none of its threads."""
+    """The filter graph kept for the last size is freed where none of its threads are."""
 
     def convert(height: int) -> None:
         rgb = np.zeros((height, WIDTH, 3), np.uint8)

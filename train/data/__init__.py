@@ -5,12 +5,14 @@
         ...
 
 Parts: `options` what clips are like, `sources` files and clips from them (`decode`),
-`pairs` samples, `order` their order, `loader` batches.
+`pairs` samples, `order` their order, `loader` batches, `workers` what becomes of them,
+`lines` what they have to say.
 """
 
 from .loader import PairBatch, PairLoader, Pairs, SharedPairs
 from .options import DataOptions
 from .pairs import ClipPair, ClipPairs
+from .workers import worker_failure
 
 __all__ = [
     "ClipPair",
@@ -20,4 +22,5 @@ __all__ = [
     "PairLoader",
     "Pairs",
     "SharedPairs",
+    "worker_failure",
 ]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import active_children
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ...errors import AdcVsrError
+from ...errors import AdcVsrError, TrainingWorkerError
+from .lines import Lines
 from .pairs import ClipPair
+from .workers import Workers
 
 STEPS_AHEAD = 8
 """Batches each worker may be ahead: time to decode and degrade the next clip while crops of the
@@ -37,7 +40,9 @@ class Pairs(Protocol):
 
 @runtime_checkable
 class SharedPairs(Pairs, Protocol):
-    """Samples some of which share work, best done in one process."""
+    """Samples some of which share work, best done in one process; they have lines to show."""
+
+    lines: Lines
 
     def lane(self, index: int) -> int:
         """Samples of the same lane share work."""
@@ -88,8 +93,9 @@ class PairLoader:
         num_processes: int = 1,
     ) -> None:
         self._work = _Work(pairs, batch, max(workers, 1), process_index, num_processes)
-        self._start_step, self._workers = start_step, workers
+        self._start_step, self._num_workers = start_step, workers
         self._parts: Iterator[_Part] | None = None
+        self._workers = Workers([])
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Itself: it goes on where it is."""
@@ -100,22 +106,37 @@ class PairLoader:
 
         Raises:
             AdcVsrError: What a worker met, such as data that is gone.
+            TrainingWorkerError: A worker died or stands still.
+            RuntimeError: A worker died; torch raises it wherever the process is, see
+                `worker_failure`.
         """
         if self._parts is None:
+            others = active_children()
             self._parts = self._start()
-        return _join([_checked(next(self._parts)) for _ in range(self._work.workers)])
+            self._workers = Workers([p for p in active_children() if p not in others])
+        return _join([self._take() for _ in range(self._work.workers)])
+
+    def _take(self) -> _Part:
+        """The next part, its lines shown."""
+        assert self._parts is not None
+        part = self._workers.take(self._parts)
+        for line in part.lines:
+            self._work.lines(line)
+        if part.error is not None:
+            raise part.error
+        return part
 
     def _start(self) -> Iterator[_Part]:
         loader: DataLoader[_Part] = DataLoader(
             self._work,
             batch_size=None,
             sampler=_Tasks(self._start_step, self._work.workers),
-            num_workers=self._workers,
-            prefetch_factor=STEPS_AHEAD if self._workers else None,
+            num_workers=self._num_workers,
+            prefetch_factor=STEPS_AHEAD if self._num_workers else None,
             # Its own generator: the default one would draw from the training's random numbers.
             generator=torch.Generator(),
             # Forked workers share the decoded sources; nothing of them touches a GPU.
-            multiprocessing_context="fork" if self._workers else None,
+            multiprocessing_context="fork" if self._num_workers else None,
         )
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads: torch's are idle, and a worker never
@@ -135,6 +156,9 @@ class _Part:
     """None where the worker had none."""
 
     error: AdcVsrError | None = None
+
+    lines: tuple[str, ...] = ()
+    """To be shown by who takes the part."""
 
 
 class _Tasks(Sampler[tuple[int, int]]):
@@ -159,6 +183,7 @@ class _Work(Dataset[_Part]):
         self.workers = workers
         self._pairs, self._batch = pairs, batch
         self._process_index, self._num_processes = process_index, num_processes
+        self.lines = pairs.lines if isinstance(pairs, SharedPairs) else Lines(print)
 
     def __getitem__(self, task: tuple[int, int]) -> _Part:
         step, worker = task
@@ -168,8 +193,13 @@ class _Work(Dataset[_Part]):
         try:
             samples = [self._pairs.pair(*places[slot]) for slot in slots]
         except AdcVsrError as error:  # as a value: the loader would wrap it in a traceback
-            return _Part((), None, error)
-        return _Part(tuple(slots), _stack(samples) if samples else None)
+            return _Part((), None, error, self.lines.take())
+        except (OSError, MemoryError) as error:
+            failed = TrainingWorkerError(
+                f"cannot make a training sample: {error or 'out of memory'}"
+            )
+            return _Part((), None, failed, self.lines.take())
+        return _Part(tuple(slots), _stack(samples) if samples else None, lines=self.lines.take())
 
     def _worker(self, index: int) -> int:
         lane = self._pairs.lane(index) if isinstance(self._pairs, SharedPairs) else index
@@ -184,12 +214,6 @@ def _stack(samples: list[ClipPair]) -> PairBatch:
         tuple(sample.key for sample in samples),
         torch.stack(teachers) if teachers else None,
     )
-
-
-def _checked(part: _Part) -> _Part:
-    if part.error is not None:
-        raise part.error
-    return part
 
 
 def _join(parts: list[_Part]) -> PairBatch:

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...config import SCALE
 from ..degradation.chain import Degradation, degrade
 from ..degradation.codec import check_encoders
+from .lines import Lines
 from .options import DataOptions
 from .order import Place, find_place
 from .sources import Source, Sources
@@ -77,8 +78,8 @@ class ClipPairs:
         options: How clips are made.
         degradation: How low-resolution clips are made of them.
         seed: Decides, with epoch and index, everything drawn.
-        report: Called with one line for every file that cannot be used, from whichever process
-            meets it first.
+        report: Called with one line for every file that cannot be used, whichever process meets it
+            first; in this process only.
 
     Raises:
         TrainingDataError: A folder is missing or holds no file of its kind, or none can be used.
@@ -97,8 +98,9 @@ class ClipPairs:
     ) -> None:
         if degradation.codec:
             check_encoders(degradation.codec)
+        self.lines = Lines(report)
         with _one_thread():
-            self.sources = Sources(clips, images, options, seed=seed, report=report)
+            self.sources = Sources(clips, images, options, seed=seed, report=self.lines)
         self.options, self.degradation, self._seed = options, degradation, seed
         self._held: dict[int, DegradedClip] = {}
 
@@ -148,6 +150,13 @@ class ClipPairs:
             f"epoch is {len(self):,} samples of {self._clips:,} degraded clips, of which up to "
             f"{self.options.held_bytes / 2**30:.1f} GiB are in memory at a time"
         )
+
+    def count_skipped(self) -> str:
+        """Say in a line how many files could not be used so far; empty where all could."""
+        skipped, files = self.sources.unusable, len(self.sources.videos) + len(self.sources.images)
+        if not skipped:
+            return ""
+        return f"{skipped:,} of {files:,} files could not be used; each was named above"
 
     def describe(self, epoch: int, index: int) -> str:
         """Say in a line where a sample comes from."""

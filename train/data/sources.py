@@ -1,7 +1,7 @@
 """The files of the data folders, and high-resolution clips from them.
 
 Files are listed, not opened: a folder of a million videos costs its listing. Each is opened when a
-clip of it is due; one that cannot be used is named once, by whichever process met it, and its
+clip of it is due; one that cannot be used is named once, whichever process met it, and its
 neighbour in the list takes its place.
 """
 

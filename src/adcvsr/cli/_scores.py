@@ -33,7 +33,7 @@ def print_report(report: Report) -> None:
         least = max(terminal, needed.minimum)
         console.width = least if console.is_terminal else needed.maximum
         console.print(table)
-    for line in _absences(result):
+    for line in (*_absences(result), *_cuts(result)):
         click.echo(line)
     if any(metric.name == "warp" for metric in result.metrics):
         click.echo("warp falls with blur too: read it beside HaarPSI and the truth's own")
@@ -105,6 +105,16 @@ def _absences(result: Evaluation) -> Iterator[str]:
         for reason, files in reasons.items():
             named = files[0] if len(files) == 1 else f"{len(files)} files"
             yield f"no {metric.title} for {named}: {reason}"
+
+
+def _cuts(result: Evaluation) -> Iterator[str]:
+    """A line a file with scene cuts."""
+    for clip in result.clips:
+        if clip.cuts:
+            yield (
+                f"{clip.file.name}: {clip.cuts} scene cut{'s' * (clip.cuts > 1)}, where causal "
+                "networks start anew and no measure of time looks across"
+            )
 
 
 def _number(value: float | None, metric: Metric) -> str:

@@ -50,4 +50,6 @@ def show_data(
     write_sheet(output, sheet)
     for line in lines:
         click.echo(line)
+    if skipped := pairs.count_skipped():
+        click.echo(skipped, err=True)
     click.echo(f"{output}")

@@ -59,13 +59,13 @@ class Moment:
 
     truth: Picture
     before: Picture | None
-    """None at the start of a clip."""
+    """None at the start of a clip, and of a scene."""
 
     border_px: int
 
     @cached_property
     def motion(self) -> Motion | None:
-        """Of the truth, from the frame before to this one; None at the start of a clip."""
+        """Of the truth, from the frame before to this one; None where there is none."""
         return None if self.before is None else measure_motion(self.before.half, self.truth.half)
 
 
@@ -87,6 +87,10 @@ class TruthStream:
         self._before = picture
         return moment
 
+    def cut(self) -> None:
+        """The next frame begins another scene: no measure of time spans the cut."""
+        self._before = None
+
 
 class StreamMeter:
     """One output's side of a clip: figures of every frame, added up.
@@ -99,7 +103,7 @@ class StreamMeter:
     def __init__(self, metrics: Iterable[Metric], vmaf: VmafProcess | None = None) -> None:
         self._names = [metric.name for metric in metrics if metric.name in _MEASURES]
         self.values: dict[str, list[float]] = {name: [] for name in self._names}
-        """Figures of every frame; a temporal measure starts with the second."""
+        """Figures of every frame; temporal ones have none of a scene's first."""
         self._before: Picture | None = None
         self._vmaf = vmaf
 

@@ -13,8 +13,10 @@ import pytest
 from adcvsr.bundle import Bundle
 from adcvsr.calibration.evaluate import BORDER_PX, TRUTH, evaluate
 from adcvsr.calibration.methods import Method, baselines, frame_by_frame, open_methods
+from adcvsr.calibration.report import Report, Request
 from adcvsr.calibration.scores import ClipScores, Evaluation
 from adcvsr.calibration.truth import TruthOptions, read_pairs
+from adcvsr.cli._scores import print_report
 from adcvsr.clips import write_png
 from adcvsr.metrics import METRICS, psnr_y, resize_bicubic, usable_metrics
 from adcvsr.runtime.upscaler import Upscaler
@@ -86,6 +88,48 @@ def test_every_file_starts_without_a_past(clip: Path, tiny_bundle: Path) -> None
         result = evaluate(methods, [clip, clip], usable_metrics("psnr,ssim"))
     first, second = result.clips
     assert first.figures == second.figures
+
+
+def test_a_scene_cut_separates_like_a_new_file(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither state nor measures of time cross it, and the report says where it was."""
+    first = draw_clip(2, 64, 96)
+    scenes = {"first": first, "second": [255 - image[::-1] for image in first]}
+    scenes["both"] = [*scenes["first"], *scenes["second"]]
+    for name, images in scenes.items():
+        (tmp_path / name).mkdir()
+        for index, image in enumerate(images):
+            write_png(tmp_path / name / f"{index}.png", np.ascontiguousarray(image))
+    names = ["psnr", "frame_diff"]
+    with open_methods([tiny_bundle]) as methods:
+        files = [tmp_path / name for name in scenes]
+        result = evaluate(methods, files, usable_metrics(",".join(names)))
+        alone = [list(methods[0].upscale(iter(low))) for low in _lows(files[1:])]
+    *parts, both = result.clips
+    assert [clip.cuts for clip in result.clips] == [0, 0, 1]
+    for name in names:
+        halves = [clip.value("tiny", name) for clip in parts]
+        assert None not in halves
+        assert both.value("tiny", name) == pytest.approx(np.mean(halves))
+    assert (alone[1][2] == alone[0][0]).all()
+    (entry,) = [clip for clip in result.to_json()["clips"] if clip["name"] == "both"]
+    assert entry["scene_cuts"] == 1
+    print_report(Report(Request(files=[], models=[], metrics=usable_metrics("psnr")), [], result))
+    assert "both: 1 scene cut, where causal networks start anew" in capsys.readouterr().out
+
+
+def _lows(files: list[Path]) -> list[list[Levels]]:
+    return [[low for _, low in read_pairs(file, TruthOptions())] for file in files]
+
+
+def test_a_cut_between_all_frames_leaves_no_measure_of_time(tmp_path: Path) -> None:
+    image = draw_clip(1, 64, 96)[0]
+    for index, picture in enumerate((image, 255 - image[::-1])):
+        write_png(tmp_path / f"{index}.png", np.ascontiguousarray(picture))
+    (scores,) = evaluate(baselines(), [tmp_path], usable_metrics("frame_diff")).clips
+    assert scores.value("bicubic", "frame_diff") is None
+    assert scores.reasons["frame_diff"] == "a scene cut between all frames"
 
 
 def test_a_bundle_without_state_is_not_measured_twice(monkeypatch: pytest.MonkeyPatch) -> None:

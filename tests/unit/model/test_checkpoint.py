@@ -23,6 +23,9 @@ def test_round_trip(tmp_path: Path) -> None:
     for key, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1, "others may read it as any new file"
 
 
 def test_missing_file(tmp_path: Path) -> None:

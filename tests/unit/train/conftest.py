@@ -12,6 +12,7 @@ from adcvsr.clips import write_clip, write_png
 from adcvsr.config import AdcVsrConfig
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.synthetic import draw_clip
+from adcvsr.train.dists import VGG_WIDTHS, Dists
 from tiny_training import TINY_VAE, Folders
 
 
@@ -67,6 +68,26 @@ def half_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("half") / "halfDecoder.ckpt"
     torch.save({"state_dict": tensors}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def dists_tensors() -> dict[str, torch.Tensor]:
+    """Random weights under the public keys: torchvision's VGG16 and the authors' alpha and beta."""
+    torch.manual_seed(0)
+    vgg = {k: v for k, v in Dists().state_dict().items() if k.startswith("features")}
+    count = 3 + sum(VGG_WIDTHS)
+    return vgg | {name: torch.rand(1, count, 1, 1) for name in ("alpha", "beta")}
+
+
+@pytest.fixture(scope="session")
+def dists_folder(
+    dists_tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    made = tmp_path_factory.mktemp("dists")
+    vgg = {k: v for k, v in dists_tensors.items() if k.startswith("features")}
+    torch.save(vgg | {"classifier.0.weight": torch.zeros(2)}, made / "vgg16-397923af.pth")
+    torch.save({k: dists_tensors[k] for k in ("alpha", "beta")}, made / "weights.pt")
+    return made
 
 
 @pytest.fixture(scope="session")

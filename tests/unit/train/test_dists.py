@@ -15,26 +15,8 @@ CHANNELS = 3 + sum(VGG_WIDTHS)
 
 
 @pytest.fixture(scope="module")
-def tensors() -> dict[str, Tensor]:
-    """Random weights under the public keys: torchvision's VGG16 and the authors' alpha and beta."""
-    torch.manual_seed(0)
-    vgg = {k: v for k, v in Dists().state_dict().items() if k.startswith("features")}
-    ends = {name: torch.rand(1, CHANNELS, 1, 1) for name in ("alpha", "beta")}
-    return vgg | ends
-
-
-@pytest.fixture(scope="module")
-def folder(tensors: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("dists")
-    vgg = {k: v for k, v in tensors.items() if k.startswith("features")}
-    torch.save(vgg | {"classifier.0.weight": torch.zeros(2)}, made / "vgg16-397923af.pth")
-    torch.save({k: tensors[k] for k in ("alpha", "beta")}, made / "weights.pt")
-    return made
-
-
-@pytest.fixture(scope="module")
-def dists(folder: Path) -> Dists:
-    return read_dists(folder)
+def dists(dists_folder: Path) -> Dists:
+    return read_dists(dists_folder)
 
 
 @pytest.fixture
@@ -42,12 +24,12 @@ def pictures() -> Tensor:
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_pictures_part_by_hand(tensors: dict[str, Tensor], pictures: Tensor) -> None:
+def test_pictures_part_by_hand(dists_tensors: dict[str, Tensor], pictures: Tensor) -> None:
     """With weight on the picture's own channels alone it is SSIM of whole channels, in parts."""
     network = Dists()
     weights = torch.zeros(1, CHANNELS, 1, 1)
     weights[:, :3] = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
-    network.load_state_dict(tensors | {"alpha": weights, "beta": weights})
+    network.load_state_dict(dists_tensors | {"alpha": weights, "beta": weights})
     x, y = pictures
     expected = 0.0
     for channel, weight in enumerate((1.0, 2.0, 3.0)):
@@ -74,10 +56,10 @@ def test_it_grows_with_the_damage_and_has_no_order(dists: Dists, pictures: Tenso
 
 
 def test_weights_count_relative_to_each_other(
-    dists: Dists, tensors: dict[str, Tensor], pictures: Tensor
+    dists: Dists, dists_tensors: dict[str, Tensor], pictures: Tensor
 ) -> None:
     doubled = Dists()
-    doubled.load_state_dict(tensors | {k: 2 * tensors[k] for k in ("alpha", "beta")})
+    doubled.load_state_dict(dists_tensors | {k: 2 * dists_tensors[k] for k in ("alpha", "beta")})
     other = pictures.flip(3)
     assert torch.allclose(doubled(pictures, other), dists(pictures, other), atol=1e-5)
 
@@ -91,9 +73,9 @@ def test_gradients_reach_the_pictures_alone(dists: Dists, pictures: Tensor) -> N
     assert all(p.grad is None for p in dists.parameters())
 
 
-def test_incomplete_weights(folder: Path, tmp_path: Path) -> None:
+def test_incomplete_weights(dists_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"alpha: expected \[1, 1475, 1, 1\], found nothing"):
-        read_dists(folder / "vgg16-397923af.pth")
+        read_dists(dists_folder / "vgg16-397923af.pth")
     with pytest.raises(CheckpointError, match="no weights in"):
         read_dists(tmp_path)
     with pytest.raises(CheckpointError, match="no file"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
+from torch import Tensor
 
 from adcvsr.train.discriminators import Verdict
-from adcvsr.train.distill import weigh, weights_of
+from adcvsr.train.distill import compare, weigh, weights_of
 from adcvsr.train.losses import (
     charbonnier,
     discriminator_loss,
@@ -19,6 +21,9 @@ from adcvsr.train.losses import (
 )
 from adcvsr.train.samples import LABELS, Labels
 from adcvsr.train.settings import DistillSettings
+
+if TYPE_CHECKING:
+    from adcvsr.train.dists import Dists
 
 
 def verdict(detail: float, consistency: float) -> Verdict:
@@ -68,6 +73,21 @@ def test_signs() -> None:
         labels = Labels(detail=sign, consistency=sign)  # type: ignore[arg-type]
         low, high = (float(discriminator_loss(verdict(v, v), labels)) for v in (-1, 1))
         assert (high - low) * sign < 0
+
+
+def test_dists_is_given_frames_between_0_and_1() -> None:
+    """One picture a frame; the network's range is [-1, 1]."""
+    frames = torch.linspace(-1, 1, 2 * 3 * 3 * 4 * 4).reshape(2, 3, 3, 4, 4)
+    given: list[Tensor] = []
+
+    def distance(output: Tensor, truth: Tensor) -> Tensor:
+        given.extend((output, truth))
+        return torch.tensor([0.25] * 3 + [0.75] * 3)
+
+    terms = compare(frames, None, -frames, cast("Dists", distance), None)
+    assert float(terms["dists"]) == 0.5
+    for found, clip in zip(given, (frames, -frames), strict=True):
+        torch.testing.assert_close(found, (clip.flatten(0, 1) + 1) / 2)
 
 
 def test_published_weights() -> None:

@@ -23,12 +23,15 @@ from adcvsr.errors import (
 )
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.train.data import ClipPairs, PairLoader
+from adcvsr.train.degradation.codec import check_encoders
 from adcvsr.train.degradation.presets import PRESETS as DEGRADATIONS
 from adcvsr.train.losses import PIXEL_LOSSES, charbonnier
 from adcvsr.train.pretrain import pretrain
 from adcvsr.train.run_state import RunState
 from adcvsr.train.schedule import rate_factor, share_done
 from adcvsr.train.settings import (
+    CONFIG_FOLDER,
+    STAGES,
     AdversarialSettings,
     DistillSettings,
     PretrainSettings,
@@ -36,6 +39,8 @@ from adcvsr.train.settings import (
     read_settings,
 )
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 SETTINGS = PretrainSettings(
     network=LIGHT,
@@ -322,6 +327,23 @@ class TestSettings:
         light = read_settings("nano-adversarial", AdversarialSettings)
         assert (light.pixel_backbone, light.feature_backbone) == ("small", "none")
 
+    @pytest.mark.parametrize("path", sorted(CONFIG_FOLDER.glob("*.toml")), ids=lambda p: p.stem)
+    def test_every_recipe_loads_by_name_fits_its_network_and_is_in_the_docs(
+        self, path: Path
+    ) -> None:
+        name = next(
+            (line.split('"')[1] for line in path.read_text().splitlines() if "stage =" in line),
+            "pretrain",
+        )
+        (kind,) = [kind for kind, stage in STAGES.items() if stage == name]
+        settings = read_settings(path.stem, kind)
+        assert settings.network is not None
+        assert settings.data.patch_px % settings.network.size_multiple == 0
+        if settings.degradation.codec:
+            check_encoders(settings.degradation.codec)
+        rows = (REPOSITORY / "docs" / "training.md").read_text().splitlines()
+        assert [row for row in rows if f"`{path.stem}`" in row and f"| `{name}`" in row]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
@@ -330,7 +352,12 @@ class TestSettings:
             ('network = "nanno"', "did you mean 'nano'"),
             ("network = 3", "network=3, expected a preset's name or a table"),
             ('network = "nano"\nbatch = 0', "batch=0, expected more than 0"),
-            ('network = "nano"\nbatch = "many"', "a.toml'.*'str' and 'int'"),
+            ('network = "nano"\nbatch = "many"', "a.toml' batch='many', expected whole number"),
+            ("batch = 2.5", "batch=2.5, expected whole number"),
+            ("compile = 1", "compile=1, expected true or false"),
+            ("learning_rate = true", "learning_rate=True, expected number"),
+            ("precision = 16", "precision=16, expected one of no, bf16, fp16"),
+            ("data = 3", "data=3, expected a table"),
             ("network = ", "not valid TOML"),
             ('network = "nano"\n[degradation]\nclean_share = 3', "expected a share"),
             ('loss = "l3"', "loss='l3', expected one of charbonnier, l1, mse"),

@@ -121,8 +121,12 @@ def test_the_published_stages(
     vae_folder: Path,
     half_decoder: Path,
     convnext_file: Path,
+    dists_folder: Path,
 ) -> None:
-    """Not causal, with features: stage 1 comes near its teacher, stage 2 starts from stage 1."""
+    """Not causal, with features: stage 1 comes near its teacher, stage 2 starts from stage 1.
+
+    Stage 2 has every term of the published loss.
+    """
     watch = Watch()
     weights = LossWeights(dists=None, vae=vae_folder, half_decoder=half_decoder)
     first = distill(
@@ -147,13 +151,16 @@ def test_the_published_stages(
         tmp_path / "second",
         first,
         PUBLISHED,
-        weights=AdversarialWeights(**vars(weights), convnext=convnext_file),
+        weights=AdversarialWeights(
+            dists=dists_folder, vae=vae_folder, half_decoder=half_decoder, convnext=convnext_file
+        ),
         watch=judged,
         learning_rate=3e-3,
     )
     network, provenance = load_checkpoint(second)
     assert network.config == TINY_VAE
     assert len(judged.losses) == 4
+    assert not [line for line in judged.lines if line.startswith("without")]
     assert provenance["started_from"]["recipe"]["stage"] == "distill"
     assert provenance["licences"] == ["CC0-1.0"]
     before, _ = load_checkpoint(first)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import torch
 
 from adcvsr.clips import write_clip, write_png
-from adcvsr.errors import TrainingDataError
+from adcvsr.errors import TrainingDataError, TrainingWorkerError
 from adcvsr.synthetic import draw_clip
 from adcvsr.train.data import ClipPair, ClipPairs, DataOptions, PairBatch, PairLoader, Pairs
+from adcvsr.train.data.lines import Lines
 from adcvsr.train.degradation.presets import PRESETS
 
 
@@ -99,14 +100,15 @@ class FakePairs:
 
     lanes: int = 4
     taught: bool = False
-    broken: bool = False
+    error: Exception | None = None
+    lines: Lines = field(default_factory=lambda: Lines(print))
 
     def __len__(self) -> int:
         return 40
 
     def pair(self, epoch: int, index: int) -> ClipPair:
-        if self.broken:
-            raise TrainingDataError("the disk is gone")
+        if self.error is not None:
+            raise self.error
         clip = torch.full((1, 3, 2, 2), index, dtype=torch.uint8)
         key = f"{self.lane(index)}:{os.getpid()}"
         return ClipPair(clip, clip, key, clip + 1 if self.taught else None)
@@ -133,21 +135,25 @@ def test_teachers_clips_come_along(workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_workers_error_is_ours_and_one_line(workers: int) -> None:
     with pytest.raises(TrainingDataError) as caught:
-        take(FakePairs(broken=True), 1, workers=workers)
+        take(FakePairs(error=TrainingDataError("the disk is gone")), 1, workers=workers)
     assert str(caught.value) == "the disk is gone"
 
 
-def test_a_file_met_by_two_workers_is_named_once(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_workers_system_error_is_one_line() -> None:
+    with pytest.raises(TrainingWorkerError) as caught:
+        take(FakePairs(error=OSError(24, "Too many open files")), 1, workers=1)
+    assert str(caught.value) == "cannot make a training sample: [Errno 24] Too many open files"
+
+
+def test_a_file_met_by_two_workers_is_named_once(tmp_path: Path) -> None:
+    """And by this process: a worker that wrote could wait for a lock that it was forked with."""
     write_clip(tmp_path / "a.mp4", draw_clip(4, 64, 96))
     (tmp_path / "b.mp4").write_bytes(b"nothing")
     options = DataOptions(frames=2, patch_px=8, segments_per_clip=6, crops_per_clip=1)
-
-    def report(line: str) -> None:
-        os.write(2, f"{line}\n".encode())  # a worker's output, unbuffered
-
-    pairs = ClipPairs([tmp_path], [], options, PRESETS["bicubic"], seed=0, report=report)
+    lines: list[str] = []
+    pairs = ClipPairs([tmp_path], [], options, PRESETS["bicubic"], seed=0, report=lines.append)
+    assert pairs.count_skipped() == ""
     take(pairs, 6, workers=2)
-    assert capfd.readouterr().err.count("skipped") == 1
-    assert pairs.sources.unusable == 1
+    (line,) = lines
+    assert line.startswith(f"skipped '{tmp_path / 'b.mp4'}': ")
+    assert pairs.count_skipped() == "1 of 2 files could not be used; each was named above"
