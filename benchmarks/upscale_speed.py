@@ -2,7 +2,9 @@
 
 Measures on one clip, in one run: CPU milliseconds a frame of decoding, of the network (its threads
 added, spinning off) and of encoding, each alone; then the whole command. The bar is that the whole
-takes at most 1.25 times the parts' CPU time divided by the processors.
+takes at most 1.10 times the parts' CPU time divided by the processors. The ratio has two factors:
+`dearer`, the CPU time of the parts together over that of each alone (they share caches, memory and
+the two halves of a core), and `idle`, the processors' time over the CPU time that was used of it.
 
     python benchmarks/upscale_speed.py [CLIP] [--frames 250] [--model nano] [--json]
 """
@@ -18,11 +20,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from adcvsr.bundle import open_bundle
 from adcvsr.clips import write_clip
 from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.video.sink import EncodeOptions, FileSink
+from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.video.sink import FileSink
 from adcvsr.runtime.video.source import FileSource, SourceFrame
 from adcvsr.synthetic import draw_clip
 
@@ -46,11 +50,15 @@ def main() -> None:
         print(json.dumps(result, indent=1))
         return
     print(f"{result['frames']} frames on {result['processors']} processors, {arguments.model}")
+    alone, together = result["cpu_ms"], result["cpu_ms_together"]
     for part in ("decode", "infer", "encode"):
-        print(f"  {part:8} {result['cpu_ms'][part]:6.1f} CPU-ms a frame")
+        print(f"  {part:8} {alone[part]:6.1f} CPU-ms a frame alone, {together[part]:6.1f} together")
     print(f"  sum      {result['cpu_ms_sum']:6.1f} CPU-ms a frame")
     print(f"whole command: {result['fps']:.1f} fps ({result['fps_all']})")
-    print(f"wall over (sum / processors): {result['ratio']:.2f}")
+    print(
+        f"wall over (sum / processors): {result['ratio']:.2f} ({result['ratio_all']}), of which "
+        f"dearer together {result['dearer']:.2f}, idle {result['idle']:.2f}"
+    )
     print(f"share of the processors taken by other machines meanwhile: {result['stolen']}")
 
 
@@ -61,7 +69,7 @@ def drawn_clip(folder: Path, frames: int) -> Path:
     return clip
 
 
-def measure(clip: Path, folder: Path, model: str, rounds: int) -> dict[str, object]:
+def measure(clip: Path, folder: Path, model: str, rounds: int) -> dict[str, Any]:
     processors = len(os.sched_getaffinity(0))
     rows: list[dict[str, float]] = []
     for index in range(rounds):  # parts and whole in turn, so that drift meets them alike
@@ -72,9 +80,12 @@ def measure(clip: Path, folder: Path, model: str, rounds: int) -> dict[str, obje
         wall = time.monotonic() - began
         row["fps"] = float(report["fps"])
         row["stolen"] = (stolen_seconds() - stolen) / (wall * processors)
-        row["ratio"] = (
-            1000 / row["fps"] / ((row["decode"] + row["infer"] + row["encode"]) / processors)
-        )
+        alone = row["decode"] + row["infer"] + row["encode"]
+        together = together_ms(report)
+        row["ratio"] = 1000 / row["fps"] / (alone / processors)
+        row["dearer"] = sum(together.values()) / alone
+        row["idle"] = row["ratio"] / row["dearer"]
+        row |= {f"{name}_together": ms for name, ms in together.items()}
         rows.append(row)
 
     def median(key: str) -> float:
@@ -88,8 +99,20 @@ def measure(clip: Path, folder: Path, model: str, rounds: int) -> dict[str, obje
         "cpu_ms_sum": round(sum(cpu_ms.values()), 2),
         "fps": median("fps"),
         "fps_all": [round(row["fps"], 1) for row in rows],
+        "cpu_ms_together": {key: round(median(f"{key}_together"), 2) for key in cpu_ms},
         "ratio": round(median("ratio"), 3),
+        "ratio_all": [round(row["ratio"], 3) for row in rows],
+        "dearer": round(median("dearer"), 3),
+        "idle": round(median("idle"), 3),
         "stolen": [round(row["stolen"], 3) for row in rows],
+    }
+
+
+def together_ms(report: dict[str, Any]) -> dict[str, float]:
+    """CPU milliseconds a frame of each stage in the whole command."""
+    return {
+        name: 1000 * float(times["cpu_seconds"] or 0) / report["frames"]
+        for name, times in report["stages"].items()
     }
 
 
@@ -148,11 +171,11 @@ def encode_ms(clip: Path, folder: Path, model: str) -> float:
     return 1000 * seconds / len(frames)
 
 
-def whole_command(clip: Path, folder: Path, model: str, index: int) -> dict[str, object]:
+def whole_command(clip: Path, folder: Path, model: str, index: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "adcvsr", "upscale", str(clip), str(folder / f"{index}.mp4")]
     command += ["--model", model, "--json", "--overwrite"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    report: dict[str, object] = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 

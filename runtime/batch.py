@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..clips import VIDEO_SUFFIXES, find_media
 from ..errors import ConfigError, InputNotFoundError
-from .video.sink import ENCODERS
+from .video.output_file import ENCODERS
 
 DEFAULT_SUFFIX = ".mp4"
 """Container of results whose input's own cannot be written."""

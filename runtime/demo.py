@@ -17,8 +17,9 @@ from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..metrics import psnr_y, resize_bicubic
 from ..synthetic import draw_clip
-from .upscaler import Upscaler, UpscaleReport
-from .video.sink import EncodeOptions
+from .upscale_report import UpscaleReport
+from .upscaler import Upscaler
+from .video.encoders import EncodeOptions
 
 FILE_NAMES = {
     "input": "input.mp4",

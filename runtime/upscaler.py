@@ -9,74 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from .backends import create_processor, create_session
 from .cut_reset import CutResetProcessor
 from .limits import check_memory
+from .one_user import OneUser
 from .pipeline import Pipeline, PipelineResult
-from .processor import FrameProcessor
 from .sessions.gpu import looks_like_gpu
 from .sessions.session import Frame, Session
 from .stage_threads import StageThreads
 from .trace import Trace
+from .upscale_report import UpscaleReport, make_report
 from .video.compare import CompareSink
-from .video.sink import EncodeOptions, FileSink, check_output
-from .video.source import FileSource, ReadOptions
-
-
-@dataclass(frozen=True)
-class UpscaleReport:
-    """What `Upscaler.upscale_file` did; `to_json` is what `adcvsr upscale --json` prints."""
-
-    input: str
-    output: str
-    input_size: tuple[int, int]
-    """Width and height in pixels."""
-    output_size: tuple[int, int]
-    """Width and height in pixels."""
-    frames: int
-    """Frames written."""
-    seconds: float
-    """Wall seconds of the pipeline."""
-    fps: float
-    """Frames a second of wall time."""
-    backend: str
-    backend_reasons: list[str]
-    """Why `auto` took no better backend."""
-    variant: str
-    model: str
-    encoder: str
-    decoder: str
-    """Where the input was decoded: `cpu` or `cuda`."""
-    stages: dict[str, dict[str, float | None]]
-    """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
-    windows: dict[str, Any] | None
-    """Of a clip network: count, frames of each, overlap, the network's reach in frames, and whether
-    the result is exactly that of the whole clip."""
-    tiles: dict[str, Any] | None
-    """Where tiles were asked for: count, width, height, overlap in input pixels, work over that of
-    whole frames, and whether the result is exactly that of whole frames."""
-    colour_match: dict[str, Any] | None
-    """Mode and half-life in frames; None for none."""
-    scene_cuts: int | None
-    """Cuts at which the network started anew; None where it was not to."""
-    damaged_packets: int
-    """Packets of the input that could not be decoded and were skipped."""
-    damaged_frames: int
-    """Frames the decoder had to fill in, kept as they came."""
-    notes: list[str]
-    """What was left out, converted or repaired, one line each."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return asdict(self)
+from .video.encoders import EncodeOptions
+from .video.output_file import check_output
+from .video.read_options import ReadOptions
+from .video.sink import FileSink
+from .video.source import FileSource
 
 
 class Upscaler:
@@ -119,7 +73,15 @@ class Upscaler:
                 "it is for speed and build work; --allow-untrained (allow_untrained=True) runs it"
             )
         self._threads = StageThreads()
+        self._user = OneUser()
         self._tile = tile
+        self._load = partial(
+            Upscaler,
+            tile=tile,
+            colour_match=colour_match,
+            threads=threads,
+            allow_untrained=allow_untrained,
+        )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
@@ -142,13 +104,15 @@ class Upscaler:
         Raises:
             ValueError: The frame has another shape or dtype.
             ClipNetworkError: The network is not causal; use `upscale_clip`.
+            UpscalerBusyError: A clip or a file is under way, or another thread's frame.
         """
         if self.bundle.kind == "clip":
             raise ClipNetworkError(
                 f"bundle '{self.bundle.name}' is not causal: it needs the frames after each, too; "
                 "use upscaler.upscale_clip(frames), an iterator that reads ahead"
             )
-        (picture,) = self._processor.push(frame)
+        with self._user.claim("a frame"):
+            (picture,) = self._processor.push(frame)
         return picture
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -166,12 +130,49 @@ class Upscaler:
 
         Raises:
             ValueError: A frame has another shape or dtype.
+            UpscalerBusyError: Something else is under way. A clip is from the first picture taken
+                to the last; close the iterator to end it before.
         """
-        return self._processor.clip(frames)
+        with self._user.claim("a clip"):
+            yield from self._processor.clip(frames)
 
     def reset(self) -> None:
-        """Forget the past: the next frame starts a new stream (a cut, a seek, another source)."""
-        self._processor.reset()
+        """Forget the past: the next frame starts a new stream (a cut, a seek, another source).
+
+        Raises:
+            UpscalerBusyError: A clip or a file is under way, or another thread's frame.
+        """
+        with self._user.claim("a reset"):
+            self._processor.reset()
+
+    def beside(self, model: str | Path | Bundle, variant: str | None = None) -> Upscaler:
+        """Load another network as this one was: backend, tile, colour match and threads.
+
+        Args:
+            model: As for `Upscaler`.
+            variant: Likewise.
+
+        Raises:
+            AdcVsrError: See `Upscaler`.
+        """
+        return self._load(model, backend=self.session.backend, variant=variant)
+
+    def exchange(self, other: Upscaler) -> None:
+        """Change networks with another one, between frames; both forget the past.
+
+        Whoever holds this one goes on with the other's network; closing the other frees the one
+        that was here.
+
+        Raises:
+            UpscalerBusyError: A clip or a file is under way in one of them, or a frame.
+        """
+        with self._user.claim("an exchange"), other._user.claim("an exchange"):
+            for each in (self, other):
+                each._processor.reset()
+            for name in ("bundle", "session", "_processor", "_threads"):
+                mine, its = getattr(self, name), getattr(other, name)
+                setattr(self, name, its)
+                setattr(other, name, mine)
 
     def close(self) -> None:
         """Free the network."""
@@ -222,10 +223,31 @@ class Upscaler:
         Raises:
             InputNotFoundError, UnreadableVideoError, UnsupportedVideoError: The input.
             OutputExistsError, OutputNotWritableError, ConfigError: The output.
+            UpscalerBusyError: Something else is under way.
         """
-        options = options or EncodeOptions()
-        source, output = Path(source), Path(output)
-        if compare is not None and Path(compare).absolute() == output.absolute():
+        with self._user.claim("a file"):
+            return self._upscale_file(
+                Path(source),
+                Path(output),
+                options or EncodeOptions(),
+                read,
+                None if compare is None else Path(compare),
+                cut_reset=cut_reset,
+                progress=progress,
+            )
+
+    def _upscale_file(
+        self,
+        source: Path,
+        output: Path,
+        options: EncodeOptions,
+        read: ReadOptions | None,
+        compare: Path | None,
+        *,
+        cut_reset: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> UpscaleReport:
+        if compare is not None and compare.absolute() == output.absolute():
             raise ConfigError(f"'{output}' cannot be the output and the comparison at once")
         result = PipelineResult()
         result.stages["infer"].threads = self._threads.restarted()
@@ -240,13 +262,13 @@ class Upscaler:
             processor = CutResetProcessor(processor)
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
-            self.reset()
+            self._processor.reset()
             sink = outputs.enter_context(FileSink(output, reader, options, notes.append))
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
                 if compare is not None:
-                    beside = CompareSink(Path(compare), reader, options, notes.append)
+                    beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
             reader.check_size = partial(check_memory, source, tile=self._tile)
             reader.check_size(reader.info.width, reader.info.height)
@@ -259,57 +281,16 @@ class Upscaler:
             try:
                 Pipeline(reader, processor, sink, result, step, compare=beside).run()
             finally:
-                self.reset()
+                self._processor.reset()
             sink.finish()
             if beside is not None:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
-            return self._report(reader, sink, result, processor, [*reader.notes, *notes])
+            notes = [*reader.notes, *notes]
+            return make_report(self.session, reader, sink, result, processor, notes)
 
     def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there."""
         if not looks_like_gpu():
             return []
         return [f"not on {reason}" for reason in self.session.reasons]
-
-    def _report(
-        self,
-        reader: FileSource,
-        sink: FileSink,
-        result: PipelineResult,
-        processor: FrameProcessor,
-        notes: list[str],
-    ) -> UpscaleReport:
-        if reader.damaged_packets:
-            notes.append(f"{reader.damaged_packets} damaged packets were skipped")
-        if reader.damaged_frames:
-            notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
-        if self.session.variant_reason:
-            notes.insert(0, f"variant {self.session.variant.id}: {self.session.variant_reason}")
-        width, height = reader.info.width, reader.info.height
-        return UpscaleReport(
-            input=str(reader.path),
-            output=str(sink.path),
-            input_size=(width, height),
-            output_size=(sink.width, sink.height),
-            frames=result.frames,
-            seconds=round(result.seconds, 3),
-            fps=round(result.frames / max(result.seconds, 1e-9), 2),
-            backend=self.session.backend,
-            backend_reasons=list(self.session.reasons),
-            variant=self.session.variant.id,
-            model=self.bundle.path.name,
-            encoder=sink.encoder,
-            decoder=reader.decoder,
-            stages={
-                name: {
-                    "wall_seconds": round(times.wall, 3),
-                    "cpu_seconds": round(times.threads.seconds, 3) if times.threads.known else None,
-                }
-                for name, times in result.stages.items()
-            },
-            **{"scene_cuts": None, **processor.facts()},
-            damaged_packets=reader.damaged_packets,
-            damaged_frames=reader.damaged_frames,
-            notes=notes,
-        )

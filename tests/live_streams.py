@@ -15,7 +15,7 @@ import pytest
 from adcvsr.colour import SDR_BT709
 from adcvsr.runtime.live.pattern import write_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 
 SYSTEM_PYTHON = "/usr/bin/python3"

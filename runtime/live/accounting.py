@@ -168,6 +168,9 @@ def prometheus_text(record: Mapping[str, Any], accounting: Accounting) -> str:
         _labelled("reason", record["resets"]),
     )
     family("reconnects_total", "counter", "Times the source came back.", {"": record["reconnects"]})
+    running = {key: record[key] for key in ("model", "variant", "backend")}
+    labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in running.items())
+    family("running_info", "gauge", "What upscales.", {f"{{{labels}}}": 1})
     family("fps", "gauge", "Frames out a second, latest interval.", {"": record["fps"]})
     family("resident_bytes", "gauge", "Memory of the process.", {"": record["rss_bytes"]})
     family("cpu_seconds_total", "counter", "Processor time.", {"": record["cpu_seconds"]})
@@ -185,6 +188,10 @@ def prometheus_text(record: Mapping[str, Any], accounting: Accounting) -> str:
             lines.append(f'adcvsr_seconds_sum{{stage="{name}"}} {seconds:.6f}')
             lines.append(f'adcvsr_seconds_count{{stage="{name}"}} {count}')
     return "\n".join(lines) + "\n"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _labelled(label: str, counts: Mapping[str, int]) -> dict[str, object]:

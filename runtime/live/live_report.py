@@ -64,7 +64,8 @@ class LiveReport:
     drops: dict[str, int]
     """Frames dropped, by reason: `newer`, `late`, `damaged`, `sink`."""
     resets: dict[str, int]
-    """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`."""
+    """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`,
+    `model`."""
     reconnects: int
     damaged_packets: int
     ms: dict[str, dict[str, float | None]]
@@ -78,6 +79,7 @@ class LiveReport:
     encoder: str | None
     backend: str
     variant: str
+    """At the end; `resets["model"]` says how often it was switched."""
     model: str
     device: dict[str, float]
     """Power, temperature and load at the end, where the device tells."""

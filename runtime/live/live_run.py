@@ -9,27 +9,26 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
-from fractions import Fraction
 from typing import IO, Any
 
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
-from ...errors import ClipNetworkError, OutputNotWritableError
+from ...bundle import Bundle, list_bundles
+from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
 from ..service import ServiceNotifier
 from ..upscaler import Upscaler
-from ..video.sink import EncodeOptions
-from .accounting import Accounting, FrameTimes, prometheus_text
+from ..video.encoders import EncodeOptions
+from .accounting import Accounting, prometheus_text
 from .device_figures import DeviceFigures
-from .frame_queue import Channel, StoppedError, WaitingFrames
 from .glass import GlassReader
 from .live_report import LiveOptions, LiveReport, resident_bytes
-from .resets import Placed, ResetPolicy, StreamWatch
-from .sink import FinishedFrame, VideoSink, open_sink
+from .live_stages import LiveStages
+from .model_switch import ModelSwitch
+from .notes import Notes
+from .sink import VideoSink, open_sink
 from .source import VideoSource, open_source
 
 TICK_S = 1.0
@@ -37,11 +36,6 @@ TICK_S = 1.0
 
 LOOK_S = 0.05
 """How often the main thread looks around."""
-
-UNKNOWN_RATE = Fraction(30)
-
-FINISHED_WAITING = 1
-"""Pictures that wait for the encoder: with more, a slow encoder would make old pictures of them."""
 
 
 class LiveRun:
@@ -53,6 +47,8 @@ class LiveRun:
         sink: Address.
         options: See `LiveOptions`.
         encode: Encoder choices.
+        offer: Further bundles that people may switch to, where the sink lets them; None for all
+            that are installed.
         observe: Called about once a second with the latest record and the notes so far.
 
     Raises:
@@ -69,6 +65,7 @@ class LiveRun:
         options: LiveOptions | None = None,
         *,
         encode: EncodeOptions | None = None,
+        offer: Sequence[Bundle] | None = None,
         observe: Callable[[dict[str, Any], list[str]], None] | None = None,
     ) -> None:
         if upscaler.bundle.kind == "clip":
@@ -82,25 +79,17 @@ class LiveRun:
         self.clock = time.monotonic
         self.accounting = Accounting()
         self._ending = threading.Event()  # the source ends, what it gave is finished
-        self._failed = threading.Event()  # all threads end at once
-        self._error: BaseException | None = None
-        self._first: float | None = None
-        self._last = 0.0
-        self._input_size: tuple[int, int] | None = None
         self._cpu_before = time.process_time()
         self._observe = observe
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
-        limit = options.max_latency_ms
-        self._captured: Channel[Placed] = Channel(
-            WaitingFrames(options.policy, None if limit is None else limit / 1000),
-            self._failed,
-            self.clock,
-        )
-        self._upscaled: Channel[tuple[FinishedFrame, FrameTimes]] = Channel(
-            WaitingFrames("every", length=FINISHED_WAITING), self._failed, self.clock
-        )
+        self._switch_notes = Notes()
+        try:
+            self.switch = self._open_switch(offer)
+        except BaseException:
+            self.sink.close()
+            raise
 
     def run(self) -> LiveReport:
         """Run until the source ends, the duration is over, or Ctrl-C.
@@ -111,30 +100,33 @@ class LiveRun:
         Raises:
             AdcVsrError: Source, network or sink failed.
         """
+        self.stages = LiveStages(
+            self.source,
+            self.upscaler,
+            self.sink,
+            self.options,
+            self.accounting,
+            self._ending,
+            swap=self.switch.swap,
+            presented=self._tell_service,
+        )
         with ExitStack() as stack:
             self._service = stack.enter_context(ServiceNotifier())
             stack.enter_context(self.sink)
+            stack.callback(self.switch.close)
             stack.enter_context(self.source)
             self.device = DeviceFigures()
             stack.callback(self.device.close)
             stats = stack.enter_context(self._open_stats()) if self.options.stats_path else None
             self._warm_up()
+            self.sink.offer(self.switch)
             if self.glass is not None:
                 stack.enter_context(self.glass)
-            threads = [
-                threading.Thread(target=self._guard, args=(stage,), name=f"adcvsr-{name}")
-                for name, stage in (
-                    ("capture", self._capture),
-                    ("infer", self._infer),
-                    ("present", self._present),
-                )
-            ]
-            for thread in threads:
-                thread.start()
+            threads = self.stages.start()
             ended = self._look_after(threads, stats)
             self.upscaler.reset()
-            if self._error is not None:
-                raise self._error
+            if self.stages.error is not None:
+                raise self.stages.error
             return self._report(ended)
 
     def record(self, seconds: float, frames: int) -> dict[str, Any]:
@@ -148,19 +140,34 @@ class LiveRun:
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         return {
             "time": now.replace("+00:00", "Z"),
-            "seconds": round(self.clock() - self._first, 3) if self._first is not None else 0.0,
+            "seconds": round(self.stages.seconds_until(self.clock()), 3),
             "captured": self.accounting.captured,
             "presented": presented,
             "fps": round((presented - frames) / max(seconds, 1e-9), 2),
-            "drops": self._drops(),
+            "drops": self.stages.drops(),
             "resets": dict(self.accounting.resets),
             "reconnects": self.source.reconnects,
             "damaged_packets": self.source.damaged_packets,
+            **self._running(),
             "ms": self.accounting.end_interval(),
             "cpu_seconds": round(time.process_time() - self._cpu_before, 3),
             "rss_bytes": resident_bytes(),
             "device": self.device.read(),
         }
+
+    def _open_switch(self, offer: Sequence[Bundle] | None) -> ModelSwitch:
+        if offer and not self.sink.switches_models:
+            raise ConfigError(
+                f"'{self.sink.address.text}' has no place to choose a model: offer others with the "
+                "preview page, http://127.0.0.1:8080"
+            )
+        if offer is None:
+            mine = self.upscaler.bundle.path.name
+            installed = list_bundles() if self.sink.switches_models else []
+            offer = [each for each in installed if each.trained and each.path.name != mine]
+        return ModelSwitch(
+            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._switch_notes.add
+        )
 
     def _open_stats(self) -> IO[str]:
         assert self.options.stats_path is not None
@@ -199,8 +206,8 @@ class LiveRun:
         return ended
 
     def _is_over(self) -> bool:
-        limit, first = self.options.duration_s, self._first
-        return limit is not None and first is not None and self.clock() - first >= limit
+        limit = self.options.duration_s
+        return limit is not None and self.stages.seconds_until(self.clock()) >= limit
 
     def _publish(self, record: dict[str, Any], stats: IO[str] | None) -> None:
         self._latest = record
@@ -210,90 +217,34 @@ class LiveRun:
         if self._observe is not None:
             self._observe(record, self.notes())
 
-    def _guard(self, stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except StoppedError:
-            pass
-        except BaseException as error:
-            if self._error is None:
-                self._error = error
-            self._ending.set()
-            if stage != self._capture:
-                self._failed.set()
-
-    def _capture(self) -> None:
-        watch = StreamWatch(self.options.stall_frames)
-        waited = 0.0
-        try:
-            with closing(self.source.frames()) as frames:
-                for frame in frames:
-                    self._first = frame.captured if self._first is None else self._first
-                    self.accounting.frame_captured()
-                    placed = watch.place(frame, float(1 / self._rate()), waited)
-                    began = self.clock()
-                    self._captured.put(placed, frame.captured)
-                    waited = self.clock() - began
-                    if self._ending.is_set():
-                        return
-        finally:
-            self._captured.end()
-
-    def _infer(self) -> None:
-        resets = ResetPolicy(cuts=self.options.cut_reset)
-        reformatter = VideoReformatter()
-        try:
-            while (placed := self._captured.get(self.accounting.ahead_seconds)) is not None:
-                frame = placed.frame
-                times = FrameTimes(frame.captured, taken=self.clock())
-                self._input_size = frame.size
-                if (reason := resets.reason(placed)) is not None:
-                    self.upscaler.reset()
-                    self.accounting.reset(reason)
-                rgb = frame.rgb(reformatter)
-                picture = self.upscaler(rgb)
-                times.inferred = self.clock()
-                done = FinishedFrame(
-                    rgb, picture, placed.time, self._rate(), frame.colours, frame.captured
-                )
-                self._upscaled.put((done, times), times.inferred)
-        finally:
-            self._upscaled.end()
-
-    def _present(self) -> None:
-        while (item := self._upscaled.get()) is not None:
-            frame, times = item
-            encoded = self.sink.encode(frame)
-            times.encoded = self.clock()
-            if encoded is not None and self.sink.present(encoded):
-                times.presented = self._last = self.clock()
-                self.accounting.frame_presented(times)
-                self._tell_service()
-        self.sink.finish()
-
     def _tell_service(self) -> None:
         """Systemd's unit has started with the first picture, and is alive with each further one."""
         if self.accounting.presented == 1:
             self._service.ready(f"{self.source.address.text} -> {self.sink.address.text}")
         self._service.alive()
 
-    def _rate(self) -> Fraction:
-        return self.source.rate or UNKNOWN_RATE
-
-    def _drops(self) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for drops in (self._captured.waiting.drops, self.source.drops, self.sink.drops):
-            counts.update(dict(drops))  # a copy: other threads count on
-        return dict(sorted(counts.items()))
+    def _running(self) -> dict[str, str]:
+        session = self.upscaler.session
+        return {
+            "model": session.bundle.path.name,
+            "variant": session.variant.id,
+            "backend": session.backend,
+        }
 
     def notes(self) -> list[str]:
         """Lines worth telling the user, so far."""
         glass = self.glass.notes if self.glass is not None else []
-        return [*self._backend_notes, *self.source.notes, *self.sink.notes, *glass]
+        return [
+            *self._backend_notes,
+            *self.source.notes,
+            *self.sink.notes,
+            *glass,
+            *self._switch_notes,
+        ]
 
     def _report(self, ended: str) -> LiveReport:
-        counts, drops = self.accounting, self._drops()
-        seconds = max(self._last - self._first, 0.0) if self._first is not None else 0.0
+        counts, drops = self.accounting, self.stages.drops()
+        seconds = self.stages.seconds_until(self.stages.last)
         lost = sum(drops[reason] for reason in ("newer", "late", "sink") if reason in drops)
         cpu = time.process_time() - self._cpu_before
         return LiveReport(
@@ -314,12 +265,10 @@ class LiveRun:
             cpu_seconds=round(cpu, 3),
             cpu_ms_per_frame=round(1000 * cpu / counts.presented, 2) if counts.presented else None,
             rss_bytes=resident_bytes(),
-            input_size=self._input_size,
+            input_size=self.stages.input_size,
             output_size=self.sink.size,
             encoder=self.sink.encoder,
-            backend=self.upscaler.session.backend,
-            variant=self.upscaler.session.variant.id,
-            model=self.upscaler.bundle.path.name,
+            **self._running(),
             device=self._latest["device"],
             ended=ended,
             notes=self.notes(),

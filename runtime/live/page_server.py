@@ -6,6 +6,7 @@ server = PageServer("127.0.0.1", 8080, token="", max_viewers=4)
 from __future__ import annotations
 
 import hmac
+import json
 import socket
 import threading
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ...errors import OutputNotWritableError
+from .model_switch import ModelSwitch, SwitchRefusedError
 
 MAX_REQUESTS = 16
 """Requests besides viewers that are answered at a time; further connections are closed."""
@@ -27,6 +29,8 @@ SEND_BYTES = 1 << 18
 """Kept by the system for a viewer: about a pair of pictures, so that a slow one sees late frames
 only by one, and skips the others."""
 
+JSON = "application/json"
+
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; "
@@ -34,6 +38,9 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+MAX_BODY_BYTES = 4096
+"""Of a wish for another model."""
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -57,6 +64,8 @@ class PageServer:
         """Streams of pictures that run."""
         self.page = Path(__file__).with_name("page.html").read_bytes()
         self.stats, self.metrics = b"{}", b""
+        self.switch: ModelSwitch | None = None
+        """Between models, once there is one."""
         self.slots = threading.BoundedSemaphore(MAX_REQUESTS + max_viewers)
         self.closed = False
         self._news = threading.Condition()
@@ -149,23 +158,75 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request."""
         page = self.server.page
         url = urlsplit(self.path)
-        if not self._host_is_ours():
-            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this name is not mine")
-        elif not self._may(parse_qs(url.query)):
-            self._refuse(HTTPStatus.FORBIDDEN, "add ?token=... to the address")
-        elif url.path == "/":
+        if not self._is_admitted():
+            return
+        if url.path == "/":
             self._answer(page.page, "text/html; charset=utf-8")
         elif url.path == "/stats":
-            self._answer(page.stats, "application/json")
+            self._answer(page.stats, JSON)
         elif url.path == "/metrics":
             self._answer(page.metrics, "text/plain; version=0.0.4; charset=utf-8")
+        elif url.path == "/models":
+            self._answer(json.dumps(page.switch.state() if page.switch else {}).encode(), JSON)
         elif url.path == "/pictures":
             self._stream()
         else:
-            self._refuse(HTTPStatus.NOT_FOUND, "there are /, /pictures, /stats and /metrics")
+            known = "there are /, /pictures, /stats, /metrics and /models"
+            self._refuse(HTTPStatus.NOT_FOUND, known)
+
+    def do_POST(self) -> None:
+        """Take a wish for another model: `{"model": name, "variant": id}` to `/models`."""
+        switch = self.server.page.switch
+        if not self._is_admitted():
+            return
+        if urlsplit(self.path).path != "/models" or switch is None:
+            self._refuse(HTTPStatus.NOT_FOUND, "POST goes to /models, while a stream runs")
+        elif not self._comes_from_the_page():
+            self._refuse(HTTPStatus.FORBIDDEN, f"only from this page, as {JSON}")
+        elif (wish := self._read_wish()) is None:
+            self._refuse(HTTPStatus.BAD_REQUEST, 'expected {"model": "...", "variant": "..."}')
+        else:
+            try:
+                switch.ask(*wish)
+            except SwitchRefusedError as error:
+                self._refuse(HTTPStatus.CONFLICT, str(error))
+            else:
+                self._answer(json.dumps(switch.state()).encode(), JSON, HTTPStatus.ACCEPTED)
 
     def log_message(self, *args: Any) -> None:
         """Log nothing: addresses hold tokens."""
+
+    def _is_admitted(self) -> bool:
+        """Whether who asks may; else he is told."""
+        if not self._host_is_ours():
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this name is not mine")
+        elif not self._may(parse_qs(urlsplit(self.path).query)):
+            self._refuse(HTTPStatus.FORBIDDEN, "add ?token=... to the address")
+        else:
+            return True
+        return False
+
+    def _comes_from_the_page(self) -> bool:
+        """Whether no other web page sends this.
+
+        A browser says which page asks (Origin), and sends JSON to another site only after it has
+        been allowed to, which it never is here.
+        """
+        origin = self.headers.get("Origin")
+        ours = origin is None or urlsplit(origin).netloc == self.headers.get("Host")
+        return ours and self.headers.get_content_type() == JSON
+
+    def _read_wish(self) -> tuple[str, str] | None:
+        """Model and variant of the request's body; None where it is something else."""
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+            if not 0 <= length <= MAX_BODY_BYTES:
+                return None
+            wish = json.loads(self.rfile.read(length))
+            model, variant = wish["model"], wish["variant"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return (model, variant) if isinstance(model, str) and isinstance(variant, str) else None
 
     def _host_is_ours(self) -> bool:
         """Whether the request came by a name of loopback, or has to show a token anyway.

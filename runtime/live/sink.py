@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ...colour import Colours
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
 from .source import Levels, load_class
+
+if TYPE_CHECKING:
+    from .model_switch import ModelSwitch
 
 SINKS = {
     "file": "sink_file:RecordingSink",
@@ -76,6 +79,9 @@ class VideoSink(ABC):
     options: ClassVar[str] = ""
     """Names of the address's options, for people."""
 
+    switches_models: ClassVar[bool] = False
+    """Whether people can choose another network through it; see `offer`."""
+
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         self.address = address
         self.encode_options = options
@@ -115,6 +121,9 @@ class VideoSink(ABC):
             record: See `LiveRun.record`.
             metrics: The same as Prometheus text.
         """
+
+    def offer(self, switch: ModelSwitch) -> None:  # noqa: B027 optional
+        """Take what people may switch between, for sinks of which `switches_models` says so."""
 
     def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.

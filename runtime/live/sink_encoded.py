@@ -19,7 +19,7 @@ from av.video.reformatter import VideoReformatter
 from ...clips import ffmpeg_reason
 from ...colour import frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
-from ..video.sink import EncodeOptions, encoder_options, find_encoder, pixel_format
+from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
 from .source import Levels

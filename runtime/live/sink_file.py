@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import av
 
 from ...clips import media_url
 from ...errors import OutputExistsError, OutputNotWritableError
-from ..video.sink import ENCODERS, EncodeOptions, check_output, publish
+from ..video.encoders import EncodeOptions
+from ..video.output_file import ENCODERS, check_output, part_name, publish
 from .address import Address
 from .sink_encoded import EncodedSink
 
@@ -24,7 +24,7 @@ class RecordingSink(EncodedSink):
         check_output(path, options)
         super().__init__(address, options, ENCODERS[path.suffix.lower()])
         self.path = path
-        self._part = path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
+        self._part = part_name(path)
 
     def _open(self) -> av.container.OutputContainer:
         self._part.touch(exist_ok=False)

@@ -20,8 +20,9 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import Colours, frame_from_rgb
 from ...errors import ConfigError
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .address import Address
+from .model_switch import ModelSwitch
 from .page_server import PageServer
 from .sink import Encoded, FinishedFrame, VideoSink
 from .source import Levels
@@ -40,13 +41,14 @@ _JPEG_COLOURS = Colours(matrix=5, full_range=True)
 
 
 class PageSink(VideoSink):
-    """Serves the page, its pictures, `/stats` (JSON) and `/metrics` (Prometheus).
+    """Serves the page, its pictures, `/stats` (JSON), `/metrics` (Prometheus) and `/models`.
 
     Loopback needs no token. Any other address needs one of at least 16 characters, in the
     environment variable ADCVSR_PAGE_TOKEN or as `?token=`.
     """
 
     options: ClassVar[str] = "token, viewers"
+    switches_models: ClassVar[bool] = True
 
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         super().__init__(address, options)
@@ -102,6 +104,10 @@ class PageSink(VideoSink):
         """See `VideoSink`."""
         text = json.dumps({**record, "viewers": self._server.viewers})
         self._server.tell(text.encode(), metrics.encode())
+
+    def offer(self, switch: ModelSwitch) -> None:
+        """See `VideoSink`."""
+        self._server.switch = switch
 
     def close(self) -> None:
         """See `VideoSink`."""

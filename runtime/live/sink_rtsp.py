@@ -8,7 +8,7 @@ from typing import ClassVar
 import av
 
 from ...errors import ConfigError, OutputNotWritableError
-from ..video.sink import EncodeOptions
+from ..video.encoders import EncodeOptions
 from .address import Address
 from .backoff import wait_before_try
 from .sink import Encoded, FinishedFrame

@@ -12,7 +12,8 @@ import numpy as np
 from ...lettering import write_text
 from ...metrics import resize_bicubic
 from ..sessions.session import Frame
-from .sink import EncodeOptions, FileSink
+from .encoders import EncodeOptions
+from .sink import FileSink
 from .source import FileSource
 
 LABELLED_PX = 200

@@ -8,14 +8,13 @@ with FileSource(path) as source:
 from __future__ import annotations
 
 import math
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -23,56 +22,21 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
-from ...clips import ffmpeg_reason, media_url
 from ...colour import CHROMA_LEFT, rgb_from_frame
-from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
+from ...errors import ConfigError, UnreadableVideoError
 from ..limits import check_frame_size
 from .deinterlace import Deinterlacer
 from .frame_times import FrameClock
-from .hardware_decode import Decoder, accelerator, decoder_facts
+from .hardware_decode import decoder_facts
 from .info import VideoInfo, describe
+from .input_file import choose_stream, open_input, packets
+from .read_options import ReadOptions
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
 """Containers whose clock starts anywhere; their time is moved to start at zero."""
 
 SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 """Containers with a reliable index; others are decoded from their beginning to the start."""
-
-INTERLEAVE_SECONDS = 1
-"""How far sound may lie behind its picture in a file: read on that long after the last frame."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """What of a file is read, and how."""
-
-    start: Fraction = Fraction(0)
-    """Seconds from the video's beginning; the first frame at or after it is the first one."""
-
-    duration: Fraction | None = None
-    """Seconds to read; None reads to the end."""
-
-    video_stream: int | None = None
-    """Index of the stream in the file; None takes the first that is not a cover picture."""
-
-    deinterlace: Literal["auto", "off"] = "auto"
-    """Whether interlaced frames are deinterlaced (bwdif, a frame for two fields)."""
-
-    decoder: Decoder = "auto"
-    """`cpu`, `cuda`, or `auto`: the GPU where it works."""
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: A time is negative.
-        """
-        if self.start < 0 or (self.duration is not None and self.duration <= 0):
-            raise ConfigError(
-                f"start {float(self.start):g} s and duration "
-                f"{'to the end' if self.duration is None else f'{float(self.duration):g} s'}: "
-                "expected a start of at least 0 and a duration above 0"
-            )
 
 
 @dataclass(frozen=True)
@@ -117,35 +81,17 @@ class FileSource:
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
-        try:
-            kind = path.stat().st_mode
-        except OSError as error:
-            raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
-        if stat.S_ISDIR(kind):
-            raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
-        self.container = self._open()
+        self.container = open_input(path, self.options.decoder)
         try:
             self._begin()
         except BaseException:
             self.container.close()
             raise
 
-    def _open(self) -> av.container.InputContainer:
-        try:
-            # Some phones write metadata that is not UTF-8.
-            return av.open(
-                media_url(self.path),
-                metadata_errors="replace",
-                hwaccel=accelerator(self.options.decoder),
-            )
-        except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
-            raise UnreadableVideoError(
-                f"'{self.path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
-                "video file such as mp4, mkv, mov, webm, avi or ts"
-            ) from error
-
     def _begin(self) -> None:
-        self.stream = self._choose_stream()
+        self.stream = choose_stream(
+            self.path, self.container, self.options.video_stream, self.notes.append
+        )
         self.stream.thread_type = (
             "SLICE"  # frame threads lose what waits when the last packet is cut
         )
@@ -222,25 +168,6 @@ class FileSource:
             "; the file is damaged, encrypted or incomplete"
         )
 
-    def _choose_stream(self) -> av.VideoStream:
-        """Take the stream asked for, or the lowest-index video that is not a cover picture."""
-        streams = [s for s in self.container.streams.video if s.codec_context is not None]
-        movies = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
-        wanted = self.options.video_stream
-        if not movies:
-            kinds = ", ".join(f"{s.type} #{s.index}" for s in self.container.streams) or "nothing"
-            raise UnreadableVideoError(f"'{self.path}' has no video stream; it holds: {kinds}")
-        chosen = (
-            movies[0] if wanted is None else next((s for s in streams if s.index == wanted), None)
-        )
-        if chosen is None:
-            held = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in streams)
-            raise ConfigError(f"'{self.path}' has no video stream #{wanted}; choose from: {held}")
-        if others := [s for s in movies if s.index != chosen.index]:
-            rest = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in others)
-            self.notes.append(f"video stream #{chosen.index} is upscaled; left out: {rest}")
-        return chosen
-
     @property
     def info(self) -> VideoInfo:
         """What is known of the video."""
@@ -270,7 +197,7 @@ class FileSource:
         yield from self._items
 
     def _decode(self) -> Iterator[SourceFrame | av.Packet[Any]]:
-        for packet in self._packets():
+        for packet in packets(self.container, self.stream, self._note_damage):
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
                 if self._within(packet):
@@ -305,7 +232,7 @@ class FileSource:
         seconds = pts * self.info.time_base
         if self._ended or (self.options.start and seconds < 0):
             self._skipped += not self._ended
-        elif self.options.duration is not None and seconds >= self.options.duration:
+        elif self.options.ends_by(seconds):
             self._ended = True
         else:
             yield self._convert(frame, pts)
@@ -313,41 +240,20 @@ class FileSource:
     def _within(self, packet: av.Packet[Any]) -> bool:
         """Whether a packet of another stream belongs to what is read."""
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not (self.options.start or self.options.duration):
+        if time is None or self.options.whole:
             return True
-        seconds = time * packet.time_base - self.time_offset
-        end = self.options.duration
-        return (not self.options.start or seconds >= 0) and (end is None or seconds < end)
+        return self.options.holds(time * packet.time_base - self.time_offset)
 
     def _is_past(self, packet: av.Packet[Any]) -> bool:
         """Whether sound of the last frame can no longer follow."""
-        if packet.dts is None or self.options.duration is None:
+        if packet.dts is None:
             return False
-        seconds = packet.dts * packet.time_base - self.time_offset
-        return bool(seconds > self.options.duration + INTERLEAVE_SECONDS)
+        return self.options.sound_ends_by(packet.dts * packet.time_base - self.time_offset)
 
-    def _packets(self) -> Iterator[av.Packet[Any]]:
-        """Demux until the end, or until the container is too damaged to go on."""
-        packets = self.container.demux()
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError as error:
-                self.notes.append(
-                    f"the file is damaged after frame {self.frames_read}: {ffmpeg_reason(error)}; "
-                    "the rest was left out"
-                )
-                # What the decoder still holds comes with a flush.
-                yield self._flush_packet()
-                return
-            yield packet
-
-    def _flush_packet(self) -> av.Packet[Any]:
-        packet = av.Packet()
-        packet.stream = self.stream
-        return packet
+    def _note_damage(self, reason: str) -> None:
+        self.notes.append(
+            f"the file is damaged after frame {self.frames_read}: {reason}; the rest was left out"
+        )
 
     def _describe_and_time(self, frame: av.VideoFrame) -> int:
         if self._info is None or self._clock is None:
@@ -360,16 +266,8 @@ class FileSource:
                 self.time_offset,
                 self._note_once,
             )
-            self._info = replace(info, frames=self._frames_expected(info))
+            self._info = replace(info, frames=self.options.frames_of(info))
         return self._clock.time_of(frame)
-
-    def _frames_expected(self, info: VideoInfo) -> int:
-        if not info.frames or not (self.options.start or self.options.duration):
-            return info.frames
-        left = max(info.frames - round(self.options.start * info.rate), 1)
-        if self.options.duration is None:
-            return left
-        return min(left, max(round(self.options.duration * info.rate), 1))
 
     def _convert(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         size = (frame.width, frame.height)

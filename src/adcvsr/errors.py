@@ -11,6 +11,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- GraphError               an ONNX graph that cannot be read or reasoned about
     |-- MissingPackageError      an optional package is not installed
     |-- ClipNetworkError         single frames for a network that needs the frames around them
+    |-- UpscalerBusyError        a network is asked for a second stream while it is in one
     |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
@@ -63,6 +64,10 @@ class MissingPackageError(AdcVsrError, ImportError):
 
 class ClipNetworkError(AdcVsrError, TypeError):
     """A network that is not causal was given frames one by one; it needs those around them."""
+
+
+class UpscalerBusyError(AdcVsrError, RuntimeError):
+    """One network carries the past of one stream; another one was asked of it meanwhile."""
 
 
 class MissingProgramError(AdcVsrError, OSError):

@@ -15,7 +15,7 @@ from av.video.reformatter import VideoReformatter
 from adcvsr.clips import read_clip, write_clip
 from adcvsr.colour import SDR_BT709, Colours, frame_from_rgb, rgb_from_frame
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 
 HEIGHT, WIDTH, EDGE = 48, 96, 45
 TOLERANCE_PX = 0.1

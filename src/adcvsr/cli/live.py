@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,12 @@ if TYPE_CHECKING:
 @model_option
 @backend_option
 @variant_option
+@click.option(
+    "--offer",
+    multiple=True,
+    metavar="NAME|BUNDLE",
+    help="A further model to switch to on the preview page, repeatable [default: all installed].",
+)
 @click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
@@ -82,6 +89,7 @@ def command(
     model: str,
     backend: str,
     variant: str | None,
+    offer: tuple[str, ...],
     tile: int | None,
     encoder: str | None,
     preset: str | None,
@@ -97,10 +105,11 @@ def command(
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
     the preview page http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
     """
+    from ..bundle import open_bundle
     from ..runtime.live.live_report import LiveOptions
     from ..runtime.live.live_run import LiveRun
     from ..runtime.upscaler import Upscaler
-    from ..runtime.video.sink import EncodeOptions
+    from ..runtime.video.encoders import EncodeOptions
 
     options = LiveOptions(
         policy=policy,
@@ -113,6 +122,7 @@ def command(
     )
     encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
     show = _Status()
+    offered = [open_bundle(name) for name in offer] if offer else None
     with Upscaler(
         model,
         backend=backend,
@@ -121,7 +131,9 @@ def command(
         threads=threads,
         allow_untrained=allow_untrained,
     ) as upscaler:
-        report = LiveRun(upscaler, source, sink, options, encode=encode, observe=show).run()
+        report = LiveRun(
+            upscaler, source, sink, options, encode=encode, offer=offered, observe=show
+        ).run()
     show.end()
     if as_json:
         click.echo(json.dumps(report.to_json()))
@@ -133,14 +145,14 @@ class _Status:
     """Notes as they come up, and on a terminal one line of figures that is written over."""
 
     def __init__(self) -> None:
-        self._said = 0
+        self._said: Counter[str] = Counter()
         self._terminal = sys.stderr.isatty()
 
     def __call__(self, record: dict[str, Any], notes: list[str]) -> None:
-        for note in notes[self._said :]:
+        for note in (Counter(notes) - self._said).elements():
             self.end()
             click.echo(f"note: {note}", err=True)
-        self._said = len(notes)
+        self._said = Counter(notes)
         if self._terminal:
             latency = record["ms"]["latency"]
             click.echo(

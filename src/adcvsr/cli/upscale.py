@@ -16,7 +16,8 @@ from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from ..runtime.batch import Job
-    from ..runtime.upscaler import Upscaler, UpscaleReport
+    from ..runtime.upscale_report import UpscaleReport
+    from ..runtime.upscaler import Upscaler
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -122,8 +123,8 @@ def command(
     """
     from ..runtime.batch import is_batch, plan
     from ..runtime.upscaler import Upscaler
-    from ..runtime.video.sink import EncodeOptions
-    from ..runtime.video.source import ReadOptions
+    from ..runtime.video.encoders import EncodeOptions
+    from ..runtime.video.read_options import ReadOptions
 
     choices: dict[str, Any] = {
         "cut_reset": cut_reset,

@@ -18,9 +18,10 @@ from adcvsr.errors import BackendUnavailableError, BatchError, ConfigError, Unsu
 from adcvsr.metrics import resize_bicubic
 from adcvsr.runtime import limits
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.encoders import EncodeOptions, encoder_options
 from adcvsr.runtime.video.hardware_decode import accelerator
-from adcvsr.runtime.video.sink import EncodeOptions, encoder_options
-from adcvsr.runtime.video.source import FileSource, ReadOptions, SourceFrame
+from adcvsr.runtime.video.read_options import ReadOptions
+from adcvsr.runtime.video.source import FileSource, SourceFrame
 from video_facts import VideoMaker, video_facts
 
 SECOND = 12800

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.runtime.upscaler import Upscaler, UpscaleReport
+from adcvsr.runtime.upscale_report import UpscaleReport
+from adcvsr.runtime.upscaler import Upscaler
 from video_facts import VideoFacts, video_facts
 
 

@@ -19,7 +19,7 @@ from adcvsr.errors import AdcVsrError
 from adcvsr.runtime.processor import StreamProcessor
 from adcvsr.runtime.sessions.session import Frame, StreamSession
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from robust_table import QUICK, ROBUST, Good, Refused
 from video_facts import video_facts
 

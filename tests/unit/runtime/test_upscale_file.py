@@ -24,7 +24,7 @@ from adcvsr.errors import (
     UnsupportedVideoError,
 )
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame
 from video_facts import VideoMaker, video_facts
 

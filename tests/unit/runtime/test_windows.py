@@ -18,7 +18,8 @@ from adcvsr.errors import BundleError, ClipNetworkError
 from adcvsr.runtime.backends import create_session
 from adcvsr.runtime.sessions.session import ClipSession
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions, FileSink
+from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.video.sink import FileSink
 from adcvsr.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts

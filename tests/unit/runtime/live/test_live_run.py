@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.cli import load_command
+from adcvsr.cli.live import _Status
 from adcvsr.clips import read_clip
 from adcvsr.colour import SDR_BT709
 from adcvsr.errors import (
@@ -37,7 +38,7 @@ from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from live_streams import free_port, write_coded_clip
 from video_facts import VideoMaker
@@ -255,6 +256,18 @@ def test_the_command(make_video: VideoMaker, tmp_path: Path) -> None:
     assert "5 of 5 frames" in result.stdout
     assert "latency p50" in result.stdout
     assert "CPU-ms a frame" in result.stdout
+
+
+def test_every_line_is_said_once_wherever_it_comes_up(capsys: pytest.CaptureFixture[str]) -> None:
+    show = _Status()
+    for notes in (
+        ["source", "sink"],
+        ["source", "lost", "sink"],
+        ["source", "lost", "lost", "sink"],
+    ):
+        show({}, notes)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"note: {note}" for note in ("source", "sink", "lost", "lost")]
 
 
 def test_lines_for_people_are_bounded() -> None:

@@ -19,7 +19,7 @@ from adcvsr.colour import SDR_BT709
 from adcvsr.errors import ConfigError, OutputNotWritableError
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from browser import open_browser
 from live_streams import free_port
@@ -34,6 +34,9 @@ RECORD = {
     "rss_bytes": 1 << 20,
     "cpu_seconds": 1.5,
     "device": {"VDD_IN_power_w": 7.25},
+    "model": "nano",
+    "variant": "int8-ort",
+    "backend": "ort-cpu",
 }
 SMALL = draw_clip(1, 48, 64)[0]
 BIG = SMALL.repeat(4, 0).repeat(4, 1)
@@ -83,6 +86,7 @@ def test_figures_as_json_and_for_prometheus(open_page: Open) -> None:
     status, body = ask(sink, "/metrics")
     lines = body.decode().splitlines()
     assert 'adcvsr_frames_dropped_total{reason="newer"} 2' in lines
+    assert 'adcvsr_running_info{model="nano",variant="int8-ort",backend="ort-cpu"} 1' in lines
     assert 'adcvsr_device{figure="VDD_IN_power_w"} 7.25' in lines
     assert 'adcvsr_seconds_count{stage="latency"} 100' in lines
     (p50,) = [line for line in lines if 'stage="latency",quantile="0.5"' in line]

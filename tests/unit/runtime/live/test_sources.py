@@ -29,7 +29,7 @@ from adcvsr.runtime.live.backoff import wait_before_try
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
-from adcvsr.runtime.video.sink import EncodeOptions
+from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
 from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
 from video_facts import VideoMaker

@@ -1,0 +1,172 @@
+"""The three threads of a live run: capture, network and output, and what waits between them.
+
+A run makes them of its parts, starts them and looks after them; they count in its accounting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from fractions import Fraction
+
+from av.video.reformatter import VideoReformatter
+
+from ..upscaler import Upscaler
+from .accounting import Accounting, FrameTimes
+from .frame_queue import Channel, StoppedError, WaitingFrames
+from .live_report import LiveOptions
+from .resets import Placed, ResetPolicy, StreamWatch
+from .sink import FinishedFrame, VideoSink
+from .source import VideoSource
+
+UNKNOWN_RATE = Fraction(30)
+
+FINISHED_WAITING = 1
+"""Pictures that wait for the encoder: with more, a slow encoder would make old pictures of them."""
+
+
+class LiveStages:
+    """Capture, network and output of one run, in a thread each.
+
+    Args:
+        source: Opened when the threads start.
+        upscaler: Used by the network's thread alone while it runs.
+        sink: Likewise by the output's.
+        options: Of the run.
+        accounting: Counts frames and times.
+        ending: Set to end the source; what it gave is finished.
+        swap: Called between frames by the network's thread; whether the network is another now.
+        presented: Called after each frame by the output's thread.
+    """
+
+    def __init__(
+        self,
+        source: VideoSource,
+        upscaler: Upscaler,
+        sink: VideoSink,
+        options: LiveOptions,
+        accounting: Accounting,
+        ending: threading.Event,
+        *,
+        swap: Callable[[], bool],
+        presented: Callable[[], None],
+    ) -> None:
+        self.source, self.upscaler, self.sink = source, upscaler, sink
+        self.options, self.accounting = options, accounting
+        self.clock = time.monotonic
+        self.error: BaseException | None = None
+        """The first one of any thread."""
+        self.first: float | None = None
+        """When the first frame was captured."""
+        self.last = 0.0
+        """When the latest one was out."""
+        self.input_size: tuple[int, int] | None = None
+        """Width and height of the frame the network took last."""
+        self._ending, self._swap, self._tell_presented = ending, swap, presented
+        self._failed = threading.Event()  # all threads end at once
+        limit = options.max_latency_ms
+        self._captured: Channel[Placed] = Channel(
+            WaitingFrames(options.policy, None if limit is None else limit / 1000),
+            self._failed,
+            self.clock,
+        )
+        self._upscaled: Channel[tuple[FinishedFrame, FrameTimes]] = Channel(
+            WaitingFrames("every", length=FINISHED_WAITING), self._failed, self.clock
+        )
+
+    def start(self) -> list[threading.Thread]:
+        """Start the threads; the one of the output, which is last, ends last."""
+        stages = {"capture": self._capture, "infer": self._infer, "present": self._present}
+        threads = [
+            threading.Thread(target=self._guard, args=(stage,), name=f"adcvsr-{name}")
+            for name, stage in stages.items()
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    @property
+    def rate(self) -> Fraction:
+        """Nominal frames a second."""
+        return self.source.rate or UNKNOWN_RATE
+
+    def seconds_until(self, moment: float) -> float:
+        """Seconds from the first frame's capture; 0 where there is none yet.
+
+        Args:
+            moment: On `clock`.
+        """
+        return max(moment - self.first, 0.0) if self.first is not None else 0.0
+
+    def drops(self) -> dict[str, int]:
+        """Frames dropped so far, by reason."""
+        counts: Counter[str] = Counter()
+        for drops in (self._captured.waiting.drops, self.source.drops, self.sink.drops):
+            counts.update(dict(drops))  # a copy: other threads count on
+        return dict(sorted(counts.items()))
+
+    def _guard(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except StoppedError:
+            pass
+        except BaseException as error:
+            if self.error is None:
+                self.error = error
+            self._ending.set()
+            if stage != self._capture:
+                self._failed.set()
+
+    def _capture(self) -> None:
+        watch = StreamWatch(self.options.stall_frames)
+        waited = 0.0
+        try:
+            with closing(self.source.frames()) as frames:
+                for frame in frames:
+                    self.first = frame.captured if self.first is None else self.first
+                    self.accounting.frame_captured()
+                    placed = watch.place(frame, float(1 / self.rate), waited)
+                    began = self.clock()
+                    self._captured.put(placed, frame.captured)
+                    waited = self.clock() - began
+                    if self._ending.is_set():
+                        return
+        finally:
+            self._captured.end()
+
+    def _infer(self) -> None:
+        resets = ResetPolicy(cuts=self.options.cut_reset)
+        reformatter = VideoReformatter()
+        try:
+            while (placed := self._captured.get(self.accounting.ahead_seconds)) is not None:
+                frame = placed.frame
+                times = FrameTimes(frame.captured, taken=self.clock())
+                self.input_size = frame.size
+                if self._swap():
+                    self.accounting.reset("model")
+                if (reason := resets.reason(placed)) is not None:
+                    self.upscaler.reset()
+                    self.accounting.reset(reason)
+                rgb = frame.rgb(reformatter)
+                picture = self.upscaler(rgb)
+                times.inferred = self.clock()
+                done = FinishedFrame(
+                    rgb, picture, placed.time, self.rate, frame.colours, frame.captured
+                )
+                self._upscaled.put((done, times), times.inferred)
+        finally:
+            self._upscaled.end()
+
+    def _present(self) -> None:
+        while (item := self._upscaled.get()) is not None:
+            frame, times = item
+            encoded = self.sink.encode(frame)
+            times.encoded = self.clock()
+            if encoded is not None and self.sink.present(encoded):
+                times.presented = self.last = self.clock()
+                self.accounting.frame_presented(times)
+                self._tell_presented()
+        self.sink.finish()

@@ -1,0 +1,113 @@
+"""What upscaling a file did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .pipeline import PipelineResult
+from .processor import FrameProcessor
+from .sessions.session import Session
+from .video.sink import FileSink
+from .video.source import FileSource
+
+
+@dataclass(frozen=True)
+class UpscaleReport:
+    """What `Upscaler.upscale_file` did; `to_json` is what `adcvsr upscale --json` prints."""
+
+    input: str
+    output: str
+    input_size: tuple[int, int]
+    """Width and height in pixels."""
+    output_size: tuple[int, int]
+    """Width and height in pixels."""
+    frames: int
+    """Frames written."""
+    seconds: float
+    """Wall seconds of the pipeline."""
+    fps: float
+    """Frames a second of wall time."""
+    backend: str
+    backend_reasons: list[str]
+    """Why `auto` took no better backend."""
+    variant: str
+    model: str
+    encoder: str
+    decoder: str
+    """Where the input was decoded: `cpu` or `cuda`."""
+    stages: dict[str, dict[str, float | None]]
+    """Wall and CPU seconds of decode, infer and encode; CPU None where the system cannot tell."""
+    windows: dict[str, Any] | None
+    """Of a clip network: count, frames of each, overlap, the network's reach in frames, and whether
+    the result is exactly that of the whole clip."""
+    tiles: dict[str, Any] | None
+    """Where tiles were asked for: count, width, height, overlap in input pixels, work over that of
+    whole frames, and whether the result is exactly that of whole frames."""
+    colour_match: dict[str, Any] | None
+    """Mode and half-life in frames; None for none."""
+    scene_cuts: int | None
+    """Cuts at which the network started anew; None where it was not to."""
+    damaged_packets: int
+    """Packets of the input that could not be decoded and were skipped."""
+    damaged_frames: int
+    """Frames the decoder had to fill in, kept as they came."""
+    notes: list[str]
+    """What was left out, converted or repaired, one line each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)
+
+
+def make_report(
+    session: Session,
+    reader: FileSource,
+    sink: FileSink,
+    result: PipelineResult,
+    processor: FrameProcessor,
+    notes: list[str],
+) -> UpscaleReport:
+    """Sum up a run.
+
+    Args:
+        session: What ran.
+        reader: Its input, read to the end.
+        sink: Its output.
+        result: Of the pipeline.
+        processor: What frames went through.
+        notes: So far; more are added.
+    """
+    if reader.damaged_packets:
+        notes.append(f"{reader.damaged_packets} damaged packets were skipped")
+    if reader.damaged_frames:
+        notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
+    if session.variant_reason:
+        notes.insert(0, f"variant {session.variant.id}: {session.variant_reason}")
+    width, height = reader.info.width, reader.info.height
+    return UpscaleReport(
+        input=str(reader.path),
+        output=str(sink.path),
+        input_size=(width, height),
+        output_size=(sink.width, sink.height),
+        frames=result.frames,
+        seconds=round(result.seconds, 3),
+        fps=round(result.frames / max(result.seconds, 1e-9), 2),
+        backend=session.backend,
+        backend_reasons=list(session.reasons),
+        variant=session.variant.id,
+        model=session.bundle.path.name,
+        encoder=sink.encoder,
+        decoder=reader.decoder,
+        stages={
+            name: {
+                "wall_seconds": round(times.wall, 3),
+                "cpu_seconds": round(times.threads.seconds, 3) if times.threads.known else None,
+            }
+            for name, times in result.stages.items()
+        },
+        **{"scene_cuts": None, **processor.facts()},
+        damaged_packets=reader.damaged_packets,
+        damaged_frames=reader.damaged_frames,
+        notes=notes,
+    )

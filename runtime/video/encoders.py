@@ -1,0 +1,104 @@
+"""Video encoders: how an output is encoded, in each encoder's own terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import av
+
+from ...colour import CHROMA_LEFT
+from ...errors import ConfigError
+
+PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
+"""Preferred encoder input, best supported by players first."""
+
+CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
+CRF_LIMITS = {"libx264": 51, "libx265": 51}
+"""Worst constant rate factor; 63 for the others."""
+
+CQ_ENCODERS = frozenset({"h264_nvenc", "hevc_nvenc", "av1_nvenc"})
+"""NVIDIA's encoders, whose constant quality `cq` takes the place of crf."""
+
+PRESET_ENCODERS = frozenset(
+    {"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc"}
+)
+
+DEFAULT_CRF = "20"
+DEFAULT_PRESET = "veryfast"
+"""Real time on two cores beside the network: medium costs 2.5 times as much (docs/decisions.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """How the output is encoded."""
+
+    encoder: str | None = None
+    """FFmpeg encoder; None takes the container's default."""
+
+    preset: str | None = None
+    """The encoder's preset; None is `veryfast` where there is one."""
+
+    crf: int | None = None
+    """Constant rate factor, lower is better; None is 20 where there is one."""
+
+    overwrite: bool = False
+    """Whether an existing output may be replaced."""
+
+
+def pixel_format(encoder: str, codec: Any) -> str:
+    """The best input format of an encoder.
+
+    Raises:
+        ConfigError: It takes none of the YCbCr formats that keep the source's colours.
+    """
+    supported = [f.name for f in codec.video_formats or []]
+    for name in PIXEL_FORMATS:
+        if name in supported:
+            return name
+    raise ConfigError(
+        f"encoder '{encoder}' takes {', '.join(supported[:4]) or 'no known pixel format'}; "
+        f"expected one that takes {', '.join(PIXEL_FORMATS)}, such as libx264"
+    )
+
+
+def find_encoder(name: str) -> Any:
+    """Find a video encoder of FFmpeg.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    try:
+        codec = av.Codec(name, "w")
+    except ValueError as error:
+        raise ConfigError(
+            f"no encoder '{name}' in this FFmpeg; common ones: libx264, libx265, libvpx-vp9, "
+            "libsvtav1, h264_nvenc"
+        ) from error
+    if codec.type != "video":
+        raise ConfigError(f"'{name}' is an encoder for {codec.type}, expected one for video")
+    return codec
+
+
+def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
+    """Options in the encoder's own terms; asking for one it lacks is an error."""
+    chosen: dict[str, str] = dict(CHROMA_LEFT)
+    if encoder in CRF_ENCODERS:
+        limit = CRF_LIMITS.get(encoder, 63)
+        if options.crf is not None and not 0 <= options.crf <= limit:
+            raise ConfigError(f"crf {options.crf}: '{encoder}' takes 0 to {limit}")
+        chosen["crf"] = str(options.crf) if options.crf is not None else DEFAULT_CRF
+    elif encoder in CQ_ENCODERS:
+        chosen |= {"rc": "vbr", "cq": str(options.crf) if options.crf is not None else DEFAULT_CRF}
+    elif options.crf is not None:
+        raise ConfigError(f"encoder '{encoder}' has no crf; leave --crf out")
+    if encoder in PRESET_ENCODERS:
+        if options.preset is not None or encoder in ("libx264", "libx265"):
+            chosen["preset"] = options.preset or DEFAULT_PRESET
+    elif options.preset is not None:
+        raise ConfigError(f"encoder '{encoder}' has no presets; leave --preset out")
+    if encoder == "libx265":
+        chosen["x265-params"] = "log-level=error"
+    if encoder == "libvpx-vp9":
+        chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+    return chosen

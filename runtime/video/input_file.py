@@ -1,0 +1,102 @@
+"""Opening a video file, choosing its stream, and demuxing as far as damage lets one."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from ...clips import ffmpeg_reason, media_url
+from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
+from .hardware_decode import Decoder, accelerator
+
+
+def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
+    """Open a file.
+
+    Raises:
+        InputNotFoundError: It does not exist or is a directory.
+        UnreadableVideoError: FFmpeg knows no such container.
+    """
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
+    if stat.S_ISDIR(kind):
+        raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
+    try:
+        # Some phones write metadata that is not UTF-8.
+        return av.open(media_url(path), metadata_errors="replace", hwaccel=accelerator(decoder))
+    except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
+        raise UnreadableVideoError(
+            f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
+            "video file such as mp4, mkv, mov, webm, avi or ts"
+        ) from error
+
+
+def choose_stream(
+    path: Path,
+    container: av.container.InputContainer,
+    wanted: int | None,
+    note: Callable[[str], None],
+) -> av.VideoStream:
+    """Take the stream asked for, or the lowest-index video that is not a cover picture.
+
+    Args:
+        path: Of the container, for messages.
+        container: Opened.
+        wanted: Index of the stream in the file; None to choose.
+        note: Called with a line where others are left out.
+
+    Raises:
+        UnreadableVideoError: There is no video.
+        ConfigError: There is no such stream.
+    """
+    streams = [s for s in container.streams.video if s.codec_context is not None]
+    movies = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
+    if not movies:
+        kinds = ", ".join(f"{s.type} #{s.index}" for s in container.streams) or "nothing"
+        raise UnreadableVideoError(f"'{path}' has no video stream; it holds: {kinds}")
+    chosen = movies[0] if wanted is None else next((s for s in streams if s.index == wanted), None)
+    if chosen is None:
+        held = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in streams)
+        raise ConfigError(f"'{path}' has no video stream #{wanted}; choose from: {held}")
+    if others := [s for s in movies if s.index != chosen.index]:
+        rest = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in others)
+        note(f"video stream #{chosen.index} is upscaled; left out: {rest}")
+    return chosen
+
+
+def packets(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    damaged: Callable[[str], None],
+) -> Iterator[av.Packet[Any]]:
+    """Demux until the end, or until the container is too damaged to go on.
+
+    Args:
+        container: Opened.
+        stream: Whose decoder is flushed where the container ends in damage.
+        damaged: Called with the reason where it does.
+    """
+    demuxed = container.demux()
+    while True:
+        try:
+            packet = next(demuxed)
+        except StopIteration:
+            return
+        except av.FFmpegError as error:
+            damaged(ffmpeg_reason(error))
+            # What the decoder still holds comes with a flush.
+            yield _flush_packet(stream)
+            return
+        yield packet
+
+
+def _flush_packet(stream: av.VideoStream) -> av.Packet[Any]:
+    packet = av.Packet()
+    packet.stream = stream
+    return packet
