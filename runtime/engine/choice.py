@@ -13,7 +13,8 @@ from ...bundle_schema import Variant
 from ...errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
 from ...targets import Target, sm_text, target, why_not
 from ..sessions.gpu import Gpu, current_gpu
-from ..sessions.trt_flavour import MODULES, load_flavour
+from ..sessions.trt_flavour import load_flavour
+from ..sessions.trt_modules import MODULES
 from .cache import Report
 from .engines import order_for
 from .order import DEFAULT_SIZE, BuildOptions, EngineOrder, SizeRange

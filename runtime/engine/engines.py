@@ -18,7 +18,8 @@ from ... import __version__
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ..sessions.gpu import Gpu
-from ..sessions.trt_flavour import MODULES, Flavour, load_flavour
+from ..sessions.trt_flavour import Flavour, load_flavour
+from ..sessions.trt_modules import MODULES
 from .build import build_plan
 from .cache import CacheEntry, EngineCache, Report, now
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on

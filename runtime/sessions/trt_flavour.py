@@ -17,9 +17,7 @@ from typing import Any
 
 from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
 from ...targets import sm_text
-
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""Backend and the Python module that serves it."""
+from .trt_modules import MODULES
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 """Backend and the extra of adcvsr that installs it."""

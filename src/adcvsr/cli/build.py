@@ -128,6 +128,13 @@ def _build(
     hardware_compatible: str | None,
     version_compatible: bool,
 ) -> list[BuiltEngine]:
+    from ..runtime.sessions.trt_modules import preload
+
+    if backend != "auto" or targets:
+        preload("tensorrt-rtx" if backend == "auto" else backend)
+    # What a build needs is imported meanwhile.
+    import filelock  # noqa: F401 - by the cache
+
     from ..bundle import open_bundle
     from ..runtime.engine.choice import CURRENT, order_engines
     from ..runtime.engine.engines import ensure_engine

@@ -26,7 +26,8 @@ from adcvsr.runtime.engine.choice import order_engines
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.engine.progress import BuildProgress
 from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
-from adcvsr.runtime.sessions.trt_flavour import MODULES, load_flavour
+from adcvsr.runtime.sessions.trt_flavour import load_flavour
+from adcvsr.runtime.sessions.trt_modules import MODULES
 from changed_manifest import with_manifest
 
 SKIP = "TensorRT-RTX is not installed: pip install 'adcvsr[rtx]' -c constraints.txt"
