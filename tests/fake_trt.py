@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fake_cuda import FakeDriver, Stream
 
@@ -40,6 +41,10 @@ class ILogger:
 
 
 class IProgressMonitor:
+    pass
+
+
+class IProfiler:
     pass
 
 
@@ -163,15 +168,36 @@ class Engine:
         return Context(self)
 
     def create_engine_inspector(self) -> Any:
-        layer = {
-            "Name": "body",
-            "LayerType": "CaskConvolution",
-            "Inputs": [{"Name": "x", "Format/Datatype": "Row major linear FP32 format"}],
-            "Outputs": [{"Name": "y", "Format/Datatype": "Row major linear FP32 format"}],
-        }
-        text = json.dumps({"Layers": [layer], "Bindings": self.names})
+        text = json.dumps({"Layers": fused_layers(self.graph), "Bindings": self.names})
         return types.SimpleNamespace(get_engine_information=lambda form: text)
 
+
+def fused_layers(graph: bytes) -> list[dict[str, Any]]:
+    """Layers as TensorRT's inspector gives them: a convolution and all up to the next are one."""
+    onnx = pytest.importorskip("onnx", reason="the fake engine reads its layers from the graph")
+    groups: list[list[Any]] = [[]]
+    for node in onnx.load_model_from_string(graph).graph.node:
+        if node.op_type == "Conv":
+            groups.append([])
+        groups[-1].append(node)
+    read = [{"Name": "x", "Format/Datatype": "Row major linear FP32 format"}]
+    layers = [{"Name": "Reformatting CopyNode for Input Tensor 0 to it", "LayerType": "Reformat"}]
+    return layers + [
+        {
+            "Name": " + ".join(node.name for node in group),
+            "LayerType": "CaskConvolution" if group[0].op_type == "Conv" else "PointWise",
+            "Inputs": read,
+            "Outputs": read,
+            # Its own separators between names, as in 10.x.
+            "Metadata": "\x1e".join(f"[ONNX Layer: {node.name}]" for node in group),
+        }
+        for group in groups
+        if group
+    ]
+
+
+LAYER_MS = 0.01
+"""The nth layer takes n times as long."""
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
@@ -182,6 +208,9 @@ class Context:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
         self.prepared = False
+        self.profiler: Any = None
+        self.enqueue_emits_profile = True
+        self.unreported = False
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         low, _, high = self.engine.plan["profile"][name]
@@ -210,6 +239,8 @@ class Context:
             stream.broken = True  # as a real one allocates and synchronises then
             return False
         self.prepared = True
+        assert self.profiler is None or not self.enqueue_emits_profile, "each run would wait"
+        self.unreported = self.profiler is not None
         driver.calls.append("enqueue")
         shapes, addresses = dict(self.shapes), dict(self.addresses)
 
@@ -225,6 +256,14 @@ class Context:
                 driver.view(addresses[name], data.nbytes)[:] = data
 
         stream.queue(work)
+        return True
+
+    def report_to_profiler(self) -> bool:
+        if not self.unreported:
+            return False
+        self.unreported = False
+        for index, layer in enumerate(fused_layers(self.engine.graph)):
+            self.profiler.report_layer_time(layer["Name"], LAYER_MS * (index + 1))
         return True
 
 
@@ -245,6 +284,7 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         __version__=version,
         ILogger=ILogger,
         IProgressMonitor=IProgressMonitor,
+        IProfiler=IProfiler,
         Builder=Builder,
         OnnxParser=OnnxParser,
         Runtime=Runtime,

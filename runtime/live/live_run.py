@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ClipNetworkError, OutputNotWritableError
 from ..service import ServiceNotifier
+from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.sink import EncodeOptions
 from .accounting import Accounting, FrameTimes, prometheus_text
@@ -54,6 +55,7 @@ class LiveRun:
         options: See `LiveOptions`.
         encode: Encoder choices.
         observe: Called about once a second with the latest record and the notes so far.
+        trace: Collects when each frame was in the network, encoded and presented.
 
     Raises:
         ClipNetworkError: The network is not causal.
@@ -70,6 +72,7 @@ class LiveRun:
         *,
         encode: EncodeOptions | None = None,
         observe: Callable[[dict[str, Any], list[str]], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if upscaler.bundle.kind == "clip":
             raise ClipNetworkError(
@@ -88,7 +91,7 @@ class LiveRun:
         self._last = 0.0
         self._input_size: tuple[int, int] | None = None
         self._cpu_before = time.process_time()
-        self._observe = observe
+        self._observe, self._trace = observe, trace
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
@@ -253,6 +256,7 @@ class LiveRun:
                 rgb = frame.rgb(reformatter)
                 picture = self.upscaler(rgb)
                 times.inferred = self.clock()
+                self._span("infer", times.taken, times.inferred, times.captured)
                 done = FinishedFrame(
                     rgb, picture, placed.time, self._rate(), frame.colours, frame.captured
                 )
@@ -263,13 +267,22 @@ class LiveRun:
     def _present(self) -> None:
         while (item := self._upscaled.get()) is not None:
             frame, times = item
+            began = self.clock()
             encoded = self.sink.encode(frame)
             times.encoded = self.clock()
+            self._span("encode", began, times.encoded, times.captured)
             if encoded is not None and self.sink.present(encoded):
                 times.presented = self._last = self.clock()
+                self._span("present", times.encoded, times.presented, times.captured)
                 self.accounting.frame_presented(times)
                 self._tell_service()
         self.sink.finish()
+
+    def _span(self, stage: str, began: float, ended: float, captured: float) -> None:
+        """Put a thread's work on a frame into the trace, and how old the frame was by then."""
+        if self._trace is not None:
+            age_ms = round(1000 * (ended - captured), 3)
+            self._trace.span(stage, stage, began, ended, age_ms=age_ms)
 
     def _tell_service(self) -> None:
         """Systemd's unit has started with the first picture, and is alive with each further one."""

@@ -16,6 +16,7 @@ from ..engine.advice import build_complaint
 from ..engine.order import Shape
 from .device import ALIGNMENT, Device
 from .trt_flavour import Flavour, LogCollector
+from .trt_profile import Event, LayerProfiler
 
 LOGGER = logging.getLogger("adcvsr")
 
@@ -31,13 +32,20 @@ class EngineRunner:
         device: Where.
         plan: The engine, its hash checked.
         version_compatible: It brings its own runtime code.
+        events: Where to note the layers' times; runs are then waited for, and not captured.
 
     Raises:
         EngineError: It does not load here.
     """
 
     def __init__(
-        self, flavour: Flavour, device: Device, plan: bytes, *, version_compatible: bool = False
+        self,
+        flavour: Flavour,
+        device: Device,
+        plan: bytes,
+        *,
+        version_compatible: bool = False,
+        events: list[Event] | None = None,
     ) -> None:
         self.device = device
         self._log = LogCollector()
@@ -58,8 +66,11 @@ class EngineRunner:
         self.outputs = [n for n in names if n not in self.inputs]
         self._graphs: dict[tuple[int, ...], Any] = {}
         self._warm = False
-        self.captures = True
-        """Whether runs are captured; False once the driver or the engine refused."""
+        self.captures = events is None
+        """Whether runs are captured; False for profiles, and once driver or engine refused."""
+        self._profiler: LayerProfiler | None = None
+        if events is not None:
+            self._profiler = LayerProfiler(flavour.trt, self.engine, self._context, events)
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
         """Choose the shape of every input; drops the CUDA graphs of the former ones.
@@ -109,7 +120,13 @@ class EngineRunner:
         if self._warm and self.captures and self._capture(key, work):
             self.device.launch(self._graphs[key])
             return
-        work()
+        if self._profiler is None:
+            work()
+        else:
+            began = self._profiler.begin()
+            work()
+            self.device.synchronize()
+            self._profiler.end(began)
         self._warm = True
 
     def drop_graphs(self) -> None:
@@ -123,7 +140,7 @@ class EngineRunner:
         """Free the engine; buffers are the session's."""
         self.drop_graphs()
         # In this order: each needs the one before it in life.
-        self._context = self.engine = self._runtime = self._logger = None
+        self._context = self._profiler = self.engine = self._runtime = self._logger = None
 
     def _enqueue(self, addresses: Mapping[str, int]) -> None:
         for name in (*self.inputs, *self.outputs):

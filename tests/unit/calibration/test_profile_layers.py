@@ -118,6 +118,15 @@ def test_an_engines_nodes_belong_to_layers() -> None:
     assert times["decoder.conv_out/Conv"] == 0.0
 
 
+def test_layers_that_are_computed_as_one_share_its_time() -> None:
+    """Names as TensorRT's inspector gives them."""
+    block = "unet.down_blocks.0.resnets.0."
+    fused = {"myl_1": [f"{block}conv1/Conv", "node_relu", f"{block}conv2/Conv"]}
+    times = layer_times([{"myl_1": 3.0, "Reformat 0": 0.5}], load(NANO), fused)
+    assert times[f"{block}conv1/Conv"] == times[f"{block}conv2/Conv"] == 1.5
+    assert times[ELSEWHERE] == 0.5
+
+
 def judged(name: str, ratio: float, high: float, faults: list[str] | None = None) -> Judgement:
     return Judgement(name, not faults, faults or [], ratio, high, "layer" if faults else None)
 
