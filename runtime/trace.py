@@ -118,7 +118,9 @@ class Trace:
                 continue
             if not event["name"].endswith(NODE_TIME):
                 continue
-            facts = {k: v for k, v in event["args"].items() if k in ("op_name", "provider", "nodes")}
+            facts = {
+                k: v for k, v in event["args"].items() if k in ("op_name", "provider", "nodes")
+            }
             name = event["name"].removesuffix(NODE_TIME)
             self._add(track, name, began_us + event["ts"], event["dur"], facts)
 

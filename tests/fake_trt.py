@@ -26,6 +26,7 @@ class _Bits(IntEnum):
 
 
 class BuilderFlag(IntEnum):
+    GPU_FALLBACK = 3
     TF32 = 6
     VERSION_COMPATIBLE = 13
 
@@ -64,6 +65,8 @@ class Config:
         self.flags = {BuilderFlag.TF32}
         self.progress_monitor: Any = None
         self.profiling_verbosity = "LAYER_NAMES_ONLY"
+        self.default_device_type = "GPU"
+        self.DLA_core = -1
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size
@@ -73,6 +76,10 @@ class Config:
 
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.discard(flag)
+
+    def can_run_on_DLA(self, layer: Any) -> bool:  # noqa: N802 - TensorRT's name
+        assert self.default_device_type == "DLA"
+        return layer.type in DLA_LAYERS
 
     def add_optimization_profile(self, profile: Profile) -> int:
         self.profiles.append(profile)
@@ -90,6 +97,14 @@ class Network:
 
     def get_input(self, index: int) -> Any:
         return self.inputs[index]
+
+    @property
+    def num_layers(self) -> int:
+        return len(nodes_of(self.onnx))
+
+    def get_layer(self, index: int) -> Any:
+        node = nodes_of(self.onnx)[index]
+        return types.SimpleNamespace(name=node.name, type=node.op_type)
 
 
 class OnnxParser:
@@ -110,6 +125,7 @@ class OnnxParser:
 
 class Builder:
     built = 0
+    num_DLA_cores = 0  # noqa: N815 - TensorRT's name
 
     def __init__(self, logger: ILogger) -> None:
         pass
@@ -140,6 +156,7 @@ class Builder:
             "onnx": base64.b64encode(network.onnx).decode(),
             "profile": profile.shapes,
             "tf32": BuilderFlag.TF32 in config.flags,
+            "dla": config.DLA_core if config.default_device_type == "DLA" else None,
         }
         return json.dumps(plan).encode()
 
@@ -168,15 +185,26 @@ class Engine:
         return Context(self)
 
     def create_engine_inspector(self) -> Any:
-        text = json.dumps({"Layers": fused_layers(self.graph), "Bindings": self.names})
+        layers = fused_layers(self.graph)
+        if self.plan["dla"] is not None:
+            convolutions = [n for n, each in enumerate(layers) if "Conv" in each["LayerType"]]
+            layers[convolutions[0]]["LayerType"] = "DLA"
+        text = json.dumps({"Layers": layers, "Bindings": self.names})
         return types.SimpleNamespace(get_engine_information=lambda form: text)
+
+
+DLA_LAYERS = ("Conv", "Relu", "Add", "Concat")
+
+
+def nodes_of(graph: bytes) -> list[Any]:
+    onnx = pytest.importorskip("onnx", reason="the fake reads its layers from the graph")
+    return list(onnx.load_model_from_string(graph).graph.node)
 
 
 def fused_layers(graph: bytes) -> list[dict[str, Any]]:
     """Layers as TensorRT's inspector gives them: a convolution and all up to the next are one."""
-    onnx = pytest.importorskip("onnx", reason="the fake engine reads its layers from the graph")
     groups: list[list[Any]] = [[]]
-    for node in onnx.load_model_from_string(graph).graph.node:
+    for node in nodes_of(graph):
         if node.op_type == "Conv":
             groups.append([])
         groups[-1].append(node)
@@ -273,11 +301,14 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
     class Runtime:
         def __init__(self, logger: ILogger) -> None:
             self.engine_host_code_allowed = False
+            self.DLA_core = -1
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             if not re.match(rb'\{"onnx"', plan):
                 return None
-            return Engine(json.loads(plan), driver)
+            engine = Engine(json.loads(plan), driver)
+            assert engine.plan["dla"] in (None, self.DLA_core), "not the core it was built for"
+            return engine
 
     module = types.ModuleType("tensorrt")
     module.__dict__.update(
@@ -291,6 +322,7 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         BuilderFlag=BuilderFlag,
         TensorIOMode=TensorIOMode,
         NetworkDefinitionCreationFlag=_Bits,
+        DeviceType=types.SimpleNamespace(DLA="DLA"),
         MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),
         ProfilingVerbosity=types.SimpleNamespace(DETAILED="DETAILED"),
         LayerInformationFormat=types.SimpleNamespace(JSON="JSON"),

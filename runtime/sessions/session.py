@@ -30,7 +30,7 @@ AnySession = TypeVar("AnySession", bound="Session")
 
 
 RUN, NODE_TIME = "model_run", "_kernel_time"
-"""In a profile: the name of a whole run, and what ends the name of a layer (ONNX Runtime's words)."""
+"""In a profile: a whole run's name, and what a layer's ends with, as ONNX Runtime writes them."""
 
 
 @dataclass(frozen=True)

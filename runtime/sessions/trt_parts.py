@@ -90,6 +90,7 @@ class EngineSource:
             self.device,
             plan,
             version_compatible=entry.identity["options"]["version_compatible"],
+            dla=entry.identity["options"].get("dla"),
             events=self.events,
         )
 

@@ -32,6 +32,7 @@ class EngineRunner:
         device: Where.
         plan: The engine, its hash checked.
         version_compatible: It brings its own runtime code.
+        dla: The DLA core it was built for; None for the GPU.
         events: Where to note the layers' times; runs are then waited for, and not captured.
 
     Raises:
@@ -45,12 +46,15 @@ class EngineRunner:
         plan: bytes,
         *,
         version_compatible: bool = False,
+        dla: int | None = None,
         events: list[Event] | None = None,
     ) -> None:
         self.device = device
         self._log = LogCollector()
         self._logger = self._log.make(flavour.trt)  # must outlive runtime and engine
-        self._runtime = flavour.runtime(self._logger, version_compatible=version_compatible)
+        self._runtime = flavour.runtime(
+            self._logger, version_compatible=version_compatible, dla=dla
+        )
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise EngineError(
