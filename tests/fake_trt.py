@@ -67,6 +67,11 @@ class Config:
         self.profiling_verbosity = "LAYER_NAMES_ONLY"
         self.default_device_type = "GPU"
         self.DLA_core = -1
+        self.num_compute_capabilities = 0
+
+    def set_compute_capability(self, capability: str, index: int) -> None:
+        assert index < self.num_compute_capabilities
+        assert capability == "CURRENT"
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size
@@ -181,8 +186,15 @@ class Engine:
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
-    def create_execution_context(self) -> Context:
-        return Context(self)
+    def create_execution_context(self, config: RuntimeConfig | None = None) -> Context:
+        context = Context(self)
+        if config is not None:
+            assert config.cache is not None
+            context.kernels = config.cache.kernels
+        return context
+
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
 
     def create_engine_inspector(self) -> Any:
         layers = fused_layers(self.graph)
@@ -230,7 +242,38 @@ LAYER_MS = 0.01
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
+class RuntimeCache:
+    """Kernels by shape, as TensorRT-RTX's cache of what it compiled."""
+
+    def __init__(self) -> None:
+        self.kernels: set[str] = set()
+
+    def serialize(self) -> bytes:
+        return b"kernels" + json.dumps(sorted(self.kernels)).encode()
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self.kernels.update(json.loads(blob[7:]))
+        return True
+
+
+class RuntimeConfig:
+    def __init__(self) -> None:
+        self.cache: RuntimeCache | None = None
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
 class Context:
+    compiled = 0
+    """Kernels compiled because no cache had them."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = weakref.proxy(engine)  # as in TensorRT: the engine has to outlive it
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -239,6 +282,7 @@ class Context:
         self.profiler: Any = None
         self.enqueue_emits_profile = True
         self.unreported = False
+        self.kernels: set[str] | None = None
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         low, _, high = self.engine.plan["profile"][name]
@@ -266,6 +310,9 @@ class Context:
         if stream.recording is not None and not self.prepared:
             stream.broken = True  # as a real one allocates and synchronises then
             return False
+        if not self.prepared and self.kernels is not None:
+            Context.compiled += str(self.shapes) not in self.kernels
+            self.kernels.add(str(self.shapes))
         self.prepared = True
         assert self.profiler is None or not self.enqueue_emits_profile, "each run would wait"
         self.unreported = self.profiler is not None
@@ -325,6 +372,7 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         DeviceType=types.SimpleNamespace(DLA="DLA"),
         MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),
         ProfilingVerbosity=types.SimpleNamespace(DETAILED="DETAILED"),
+        ComputeCapability=types.SimpleNamespace(CURRENT="CURRENT"),
         LayerInformationFormat=types.SimpleNamespace(JSON="JSON"),
         HardwareCompatibilityLevel=types.SimpleNamespace(AMPERE_PLUS="AMPERE_PLUS"),
     )

@@ -91,6 +91,7 @@ class EngineSource:
             plan,
             version_compatible=entry.identity["options"]["version_compatible"],
             dla=entry.identity["options"].get("dla"),
+            folder=entry.folder,
             events=self.events,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from adcvsr.runtime.sessions import gpu
 from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
-from fake_trt import Builder
+from fake_trt import Builder, Context, make_module
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
@@ -207,6 +208,31 @@ def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
     with pytest.raises(MissingPackageError, match="is the build for CPUs: pip uninstall"):
         create_session(open_bundle("nano"), backend="ort-cuda")
+
+
+def test_rtx_compiles_its_kernels_once(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", make_module(driver, "1.7.1.116"))
+    monkeypatch.setattr(Context, "compiled", 0)
+    clip = draw_clip(4, 12, 16)
+
+    def start() -> int:
+        before = Context.compiled
+        with create_session(open_bundle("nano"), backend="tensorrt-rtx") as session:
+            out = [session.infer(frame) for frame in clip]
+            (kernels,) = EngineCache().entries()[0].folder.glob("kernels-*.bin")  # not at the end
+        assert np.array_equal(out[-1], reference(clip)[-1])
+        assert [*kernels.parent.glob("kernels-*")] == [kernels]
+        return Context.compiled - before
+
+    assert [start(), start()] == [1, 0]
+    (kernels,) = EngineCache().entries()[0].folder.glob("kernels-*.bin")
+    kernels.write_bytes(kernels.read_bytes() + b"!")
+    assert start() == 1
+    assert sum("compiled again" in r.message for r in caplog.records) == 1
+    assert start() == 0
+    assert driver.left() == NOTHING
 
 
 @pytest.mark.parametrize(
