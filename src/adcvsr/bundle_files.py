@@ -48,7 +48,9 @@ def read_blocks(path: Path, name: str, *, limit: int) -> Iterator[bytes]:
             if name == MANIFEST
             else f"'{path}': '{name}' is listed in the manifest but missing"
         ) from error
-    except (*_zip_errors(), EOFError, OSError, RuntimeError) as error:
+    except Exception as error:
+        if not isinstance(error, (*_zip_errors(), EOFError, OSError, RuntimeError)):
+            raise
         raise BundleError(f"'{path}' cannot be read as a bundle: {error}") from error
 
 
