@@ -236,7 +236,7 @@ def fused_layers(graph: bytes) -> list[dict[str, Any]]:
     ]
 
 
-LAYER_MS = 0.01
+LAYER_MS = 0.0001
 """The nth layer takes n times as long."""
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}

@@ -59,12 +59,13 @@ class LayerProfiler:
         self._times.clear()
         if not self._context.report_to_profiler():
             return
-        # A run holds its layers, also where the host's clock and the GPU's differ.
-        run_ms = max((ended_ns - began_ns) / 1e6, sum(ms for _, ms in self._times))
+        run_ms = (ended_ns - began_ns) / 1e6
         self._events.append(_event(RUN, "Session", began_ns, run_ms, {}))
+        # Layers on streams beside each other add up to more than the run; each begins within it.
+        squeezed = min(1.0, run_ms / max(sum(ms for _, ms in self._times), 1e-9))
         passed_ms = 0.0
         for name, ms in self._times:
-            at_ns = began_ns + round(passed_ms * 1e6)  # whole, as floats are too coarse
+            at_ns = began_ns + int(passed_ms * squeezed * 1e6)  # whole: floats are too coarse
             facts = self._facts.get(name, {})
             self._events.append(_event(f"{name}{NODE_TIME}", "Node", at_ns, ms, facts))
             passed_ms += ms

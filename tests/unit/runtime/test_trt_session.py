@@ -23,7 +23,7 @@ from adcvsr.runtime.sessions import gpu
 from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
-from fake_trt import Builder, Context, make_module
+from fake_trt import LAYER_MS, Builder, Context, make_module
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
@@ -269,9 +269,11 @@ def test_a_profile_has_every_run_layer_by_layer(
     layers = [e for e in events if e["cat"] == "Node"]
     assert len(layers) == 4 * 14  # twelve convolutions, what is before them, and a reformat
     first = layers[:14]
-    assert [round(e["dur"]) for e in first] == [10 * (n + 1) for n in range(14)]
+    assert [e["dur"] for e in first] == pytest.approx(
+        [1000 * LAYER_MS * (n + 1) for n in range(14)]
+    )
     ends = [e["ts"] + e["dur"] for e in first]
-    assert [e["ts"] for e in first[1:]] == pytest.approx(ends[:-1])
+    assert [e["ts"] for e in first[1:]] == pytest.approx(ends[:-1], abs=0.01)
     assert first[2]["args"]["op_name"] == "CaskConvolution"
     assert first[2]["args"]["nodes"][0] == "unet.conv_in/Conv"
     assert driver.left() == NOTHING
