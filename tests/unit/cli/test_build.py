@@ -29,6 +29,7 @@ from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
 from adcvsr.runtime.sessions.trt_flavour import load_flavour
 from adcvsr.runtime.sessions.trt_modules import MODULES
 from changed_manifest import with_manifest
+from video_facts import VideoMaker
 
 SKIP = "TensorRT-RTX is not installed: pip install 'adcvsr[rtx]' -c constraints.txt"
 RTX = ("--backend", "tensorrt-rtx", "--target", "rtx-40", "--size", "64x48")
@@ -206,6 +207,22 @@ def test_progress_is_one_growing_share() -> None:
     assert shares == sorted(shares)
     assert shares[:4] == [0.125, 0.25, 0.375, 0.5]
     assert shares[-1] == 1.0
+
+
+@pytest.mark.slow
+def test_small_builds_in_fp16(tmp_path: Path, make_video: VideoMaker) -> None:
+    """From a preset to an engine; `paper` takes minutes and is benchmarks/engine_build.py's."""
+    pytest.importorskip("tensorrt_rtx", reason=SKIP)
+    pytest.importorskip("modelopt", reason="FP16 variants need 'adcvsr[quantize]'")
+    bundle = str(tmp_path / "small")
+    fp16 = ["--fp16", "--calibration", str(make_video())]
+    done = adcvsr("export", "--untrained", "small", "-o", bundle, *fp16)
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    done = adcvsr("build", bundle, *RTX, "--precision", "fp16", "--json")
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    (engine,) = json.loads(done.stdout)["engines"]
+    assert engine["variant"] == "fp16-trt"
+    assert engine["plan_bytes"] > 500_000  # its weights in two bytes each are 1 MB
 
 
 @pytest.mark.slow
