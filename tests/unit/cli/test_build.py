@@ -186,6 +186,13 @@ def test_advice_on_messages_seen() -> None:
     )  # fmt: skip
     for message, expected in seen:
         assert expected in advice([message])
+    # `paper` with the default workspace.
+    said = (
+        "[localCheckMacros.cpp::getErrorStr::132] Error Code 2: OutOfMemory "
+        "(Requested size was 3268688032 bytes.)"
+    )
+    assert advice([said]).endswith("(one buffer alone wants 3.0 GiB: --workspace 8GiB)")
+    assert shorten(said) == "OutOfMemory (Requested size was 3268688032 bytes.)"
     assert len({line for _, line in ADVICE}) == len(ADVICE)
     assert shorten("x" * 400).endswith("…")
 
