@@ -33,6 +33,9 @@ _DECORATION = re.compile(
 )
 """What ONNX Runtime appends to the names of nodes that it changes."""
 
+CONVERTED = "InsertedPrecisionFreeCast_"
+"""What it prepends to tensors that it computes in FP32 instead of FP16, as on a CPU."""
+
 Times = dict[str, float]
 
 
@@ -130,6 +133,8 @@ class Placement:
 
 def _undecorated(name: str) -> Iterable[str]:
     """The name, and it with one more decoration taken off each time."""
+    yield name
+    name = name.removeprefix(CONVERTED)
     yield name
     while (shorter := _DECORATION.sub("", name)) != name:
         name = shorter

@@ -116,6 +116,8 @@ def test_an_engines_nodes_belong_to_layers() -> None:
     assert place(f"{block}conv1/Conv_token_7_kernel_time") == f"{block}conv1/Conv"
     assert place("conv2d_1_DequantizeLinear_kernel_time") == f"{block}conv1/Conv"
     assert place("relu_QuantizeLinear_kernel_time") == f"{block}conv1/Conv"
+    converted = "InsertedPrecisionFreeCast_conv2d_2_nchwc_kernel_time"
+    assert place(converted) == f"{block}conv2/Conv"
     assert place("ReorderInput_kernel_time") == ELSEWHERE
     times = layer_times(
         [
