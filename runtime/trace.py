@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from ..files import replace_file
-from .sessions.session import Profile, Session
+from .sessions.session import NODE_TIME, Profile, Session
 
 MOST_EVENTS = 2_000_000
 """About 200 MB of JSON, and more than Perfetto shows smoothly; what comes later is counted."""
@@ -43,6 +43,7 @@ class Trace:
         self._lock = threading.Lock()
         # Spans are timed by the steady clock; profiles by engines say when they began by the wall.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._watched = 0
         self._folder = tempfile.TemporaryDirectory(prefix="adcvsr-trace-")
 
     def __enter__(self) -> Trace:
@@ -78,7 +79,8 @@ class Trace:
 
     def watch(self, session: Session) -> None:
         """Have a session's layers profiled; call before it is opened."""
-        session.profile_prefix = Path(self._folder.name) / f"layers{len(self._tracks)}"
+        self._watched += 1
+        session.profile_prefix = Path(self._folder.name) / f"layers{self._watched}"
 
     def merge(self, session: Session) -> None:
         """Take over what a session profiled; call after it is closed."""
@@ -114,10 +116,12 @@ class Trace:
         for event in json.loads(profile.path.read_text(encoding="utf-8")):
             if event.get("ph") != "X" or event.get("cat") != "Node":
                 continue
-            if not event["name"].endswith("_kernel_time"):
+            if not event["name"].endswith(NODE_TIME):
                 continue
-            facts = {k: v for k, v in event["args"].items() if k in ("op_name", "provider")}
-            name = event["name"].removesuffix("_kernel_time")
+            facts = {
+                k: v for k, v in event["args"].items() if k in ("op_name", "provider", "nodes")
+            }
+            name = event["name"].removesuffix(NODE_TIME)
             self._add(track, name, began_us + event["ts"], event["dur"], facts)
 
     def _add(self, track: str, name: str, at: float, length: float, facts: dict[str, Any]) -> None:

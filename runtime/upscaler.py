@@ -81,6 +81,7 @@ class Upscaler:
             colour_match=colour_match,
             threads=threads,
             allow_untrained=allow_untrained,
+            trace=trace,
         )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
@@ -146,7 +147,7 @@ class Upscaler:
             self._processor.reset()
 
     def beside(self, model: str | Path | Bundle, variant: str | None = None) -> Upscaler:
-        """Load another network as this one was: backend, tile, colour match and threads.
+        """Load another network as this one was: backend, tile, colour match, threads and trace.
 
         Args:
             model: As for `Upscaler`.

@@ -77,6 +77,12 @@ def _find(bundle: Bundle, backend: str, name: str, fitting: Sequence[str]) -> st
             return each
     known = dict.fromkeys([*sorted(bundle.variants), *PRECISIONS])
     made = "" if name not in PRECISIONS else f" that '{backend}' runs"
+    foreign = next((each for each in sorted(bundle.variants) if each.split("-")[0] == name), None)
+    if foreign is not None:
+        raise BundleError(
+            f"bundle '{bundle.name}' has no variant '{name}' for '{backend}': '{foreign}' is made "
+            "for another backend; give its full name to run it here all the same"
+        )
     raise BundleError(
         f"bundle '{bundle.name}' has no variant '{name}'{made}; it has: "
         f"{', '.join(sorted(bundle.variants))}"

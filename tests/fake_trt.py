@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fake_cuda import FakeDriver, Stream
 
@@ -25,6 +26,7 @@ class _Bits(IntEnum):
 
 
 class BuilderFlag(IntEnum):
+    GPU_FALLBACK = 3
     TF32 = 6
     VERSION_COMPATIBLE = 13
 
@@ -40,6 +42,10 @@ class ILogger:
 
 
 class IProgressMonitor:
+    pass
+
+
+class IProfiler:
     pass
 
 
@@ -59,6 +65,13 @@ class Config:
         self.flags = {BuilderFlag.TF32}
         self.progress_monitor: Any = None
         self.profiling_verbosity = "LAYER_NAMES_ONLY"
+        self.default_device_type = "GPU"
+        self.DLA_core = -1
+        self.num_compute_capabilities = 0
+
+    def set_compute_capability(self, capability: str, index: int) -> None:
+        assert index < self.num_compute_capabilities
+        assert capability == "CURRENT"
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size
@@ -68,6 +81,10 @@ class Config:
 
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.discard(flag)
+
+    def can_run_on_DLA(self, layer: Any) -> bool:  # noqa: N802 - TensorRT's name
+        assert self.default_device_type == "DLA"
+        return layer.type in DLA_LAYERS
 
     def add_optimization_profile(self, profile: Profile) -> int:
         self.profiles.append(profile)
@@ -85,6 +102,14 @@ class Network:
 
     def get_input(self, index: int) -> Any:
         return self.inputs[index]
+
+    @property
+    def num_layers(self) -> int:
+        return len(nodes_of(self.onnx))
+
+    def get_layer(self, index: int) -> Any:
+        node = nodes_of(self.onnx)[index]
+        return types.SimpleNamespace(name=node.name, type=node.op_type)
 
 
 class OnnxParser:
@@ -105,6 +130,7 @@ class OnnxParser:
 
 class Builder:
     built = 0
+    num_DLA_cores = 0  # noqa: N815 - TensorRT's name
 
     def __init__(self, logger: ILogger) -> None:
         pass
@@ -135,6 +161,7 @@ class Builder:
             "onnx": base64.b64encode(network.onnx).decode(),
             "profile": profile.shapes,
             "tf32": BuilderFlag.TF32 in config.flags,
+            "dla": config.DLA_core if config.default_device_type == "DLA" else None,
         }
         return json.dumps(plan).encode()
 
@@ -159,29 +186,103 @@ class Engine:
     def get_tensor_mode(self, name: str) -> TensorIOMode:
         return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
-    def create_execution_context(self) -> Context:
-        return Context(self)
+    def create_execution_context(self, config: RuntimeConfig | None = None) -> Context:
+        context = Context(self)
+        if config is not None:
+            assert config.cache is not None
+            context.kernels = config.cache.kernels
+        return context
+
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig()
 
     def create_engine_inspector(self) -> Any:
-        layer = {
-            "Name": "body",
-            "LayerType": "CaskConvolution",
-            "Inputs": [{"Name": "x", "Format/Datatype": "Row major linear FP32 format"}],
-            "Outputs": [{"Name": "y", "Format/Datatype": "Row major linear FP32 format"}],
-        }
-        text = json.dumps({"Layers": [layer], "Bindings": self.names})
+        layers = fused_layers(self.graph)
+        if self.plan["dla"] is not None:
+            convolutions = [n for n, each in enumerate(layers) if "Conv" in each["LayerType"]]
+            layers[convolutions[0]]["LayerType"] = "DLA"
+        text = json.dumps({"Layers": layers, "Bindings": self.names})
         return types.SimpleNamespace(get_engine_information=lambda form: text)
 
+
+DLA_LAYERS = ("Conv", "Relu", "Add", "Concat")
+
+
+def nodes_of(graph: bytes) -> list[Any]:
+    onnx = pytest.importorskip("onnx", reason="the fake reads its layers from the graph")
+    return list(onnx.load_model_from_string(graph).graph.node)
+
+
+def fused_layers(graph: bytes) -> list[dict[str, Any]]:
+    """Layers as TensorRT's inspector gives them: a convolution and all up to the next are one."""
+    groups: list[list[Any]] = [[]]
+    for node in nodes_of(graph):
+        if node.op_type == "Conv":
+            groups.append([])
+        groups[-1].append(node)
+    read = [{"Name": "x", "Format/Datatype": "Row major linear FP32 format"}]
+    layers = [{"Name": "Reformatting CopyNode for Input Tensor 0 to it", "LayerType": "Reformat"}]
+    return layers + [
+        {
+            "Name": " + ".join(node.name for node in group),
+            "LayerType": "CaskConvolution" if group[0].op_type == "Conv" else "PointWise",
+            "Inputs": read,
+            "Outputs": read,
+            # Its own separators between names, as in 10.x.
+            "Metadata": "\x1e".join(f"[ONNX Layer: {node.name}]" for node in group),
+        }
+        for group in groups
+        if group
+    ]
+
+
+LAYER_MS = 0.0001
+"""The nth layer takes n times as long."""
 
 DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
+class RuntimeCache:
+    """Kernels by shape, as TensorRT-RTX's cache of what it compiled."""
+
+    def __init__(self) -> None:
+        self.kernels: set[str] = set()
+
+    def serialize(self) -> bytes:
+        return b"kernels" + json.dumps(sorted(self.kernels)).encode()
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self.kernels.update(json.loads(blob[7:]))
+        return True
+
+
+class RuntimeConfig:
+    def __init__(self) -> None:
+        self.cache: RuntimeCache | None = None
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
 class Context:
+    compiled = 0
+    """Kernels compiled because no cache had them."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = weakref.proxy(engine)  # as in TensorRT: the engine has to outlive it
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
         self.prepared = False
+        self.profiler: Any = None
+        self.enqueue_emits_profile = True
+        self.unreported = False
+        self.kernels: set[str] | None = None
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         low, _, high = self.engine.plan["profile"][name]
@@ -209,7 +310,12 @@ class Context:
         if stream.recording is not None and not self.prepared:
             stream.broken = True  # as a real one allocates and synchronises then
             return False
+        if not self.prepared and self.kernels is not None:
+            Context.compiled += str(self.shapes) not in self.kernels
+            self.kernels.add(str(self.shapes))
         self.prepared = True
+        assert self.profiler is None or not self.enqueue_emits_profile, "each run would wait"
+        self.unreported = self.profiler is not None
         driver.calls.append("enqueue")
         shapes, addresses = dict(self.shapes), dict(self.addresses)
 
@@ -227,6 +333,14 @@ class Context:
         stream.queue(work)
         return True
 
+    def report_to_profiler(self) -> bool:
+        if not self.unreported:
+            return False
+        self.unreported = False
+        for index, layer in enumerate(fused_layers(self.engine.graph)):
+            self.profiler.report_layer_time(layer["Name"], LAYER_MS * (index + 1))
+        return True
+
 
 def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType:
     """A module to put into `sys.modules` as `tensorrt`."""
@@ -234,25 +348,31 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
     class Runtime:
         def __init__(self, logger: ILogger) -> None:
             self.engine_host_code_allowed = False
+            self.DLA_core = -1
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             if not re.match(rb'\{"onnx"', plan):
                 return None
-            return Engine(json.loads(plan), driver)
+            engine = Engine(json.loads(plan), driver)
+            assert engine.plan["dla"] in (None, self.DLA_core), "not the core it was built for"
+            return engine
 
     module = types.ModuleType("tensorrt")
     module.__dict__.update(
         __version__=version,
         ILogger=ILogger,
         IProgressMonitor=IProgressMonitor,
+        IProfiler=IProfiler,
         Builder=Builder,
         OnnxParser=OnnxParser,
         Runtime=Runtime,
         BuilderFlag=BuilderFlag,
         TensorIOMode=TensorIOMode,
         NetworkDefinitionCreationFlag=_Bits,
+        DeviceType=types.SimpleNamespace(DLA="DLA"),
         MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),
         ProfilingVerbosity=types.SimpleNamespace(DETAILED="DETAILED"),
+        ComputeCapability=types.SimpleNamespace(CURRENT="CURRENT"),
         LayerInformationFormat=types.SimpleNamespace(JSON="JSON"),
         HardwareCompatibilityLevel=types.SimpleNamespace(AMPERE_PLUS="AMPERE_PLUS"),
     )

@@ -20,7 +20,7 @@ from ...bundle import Bundle
 from ...clips import Levels
 from ...runtime.backends import create_session
 from ...runtime.bench.ratio import percentile
-from ...runtime.sessions.session import Profile, Session, StreamSession
+from ...runtime.sessions.session import NODE_TIME, RUN, Profile, Session, StreamSession
 from ...runtime.trace import Trace
 from .graph import layers_of, load_graph, owners, plain_name
 
@@ -32,6 +32,9 @@ _DECORATION = re.compile(
     r"(?:_kernel_time|_token_\d+|_nchwc|_quant|/duplicated|_(?:Q|Deq)uantizeLinear|_cast\w*)$"
 )
 """What ONNX Runtime appends to the names of nodes that it changes."""
+
+CONVERTED = "InsertedPrecisionFreeCast_"
+"""What it prepends to tensors that it computes in FP32 instead of FP16, as on a CPU."""
 
 Times = dict[str, float]
 
@@ -70,23 +73,31 @@ def measure_layer_times(
             return None
         if trace is not None:
             trace.merge(session)
-        runs = read_runs(session.profiles[0])
-    return layer_times(runs[WARM_UP_FRAMES:] or runs, load_graph(bundle, variant))
+        runs, fused = read_runs(session.profiles[0])
+    return layer_times(runs[WARM_UP_FRAMES:] or runs, load_graph(bundle, variant), fused)
 
 
-def layer_times(runs: Sequence[Mapping[str, float]], model: onnx.ModelProto) -> Times:
+def layer_times(
+    runs: Sequence[Mapping[str, float]],
+    model: onnx.ModelProto,
+    fused: Mapping[str, Sequence[str]] | None = None,
+) -> Times:
     """Sum an engine's nodes by layer.
 
     Args:
         runs: Of every frame, milliseconds by the engine's node name.
         model: The graph as it is in the bundle.
+        fused: By the engine's node name the graph's nodes it computes, where the engine tells.
+            Layers that are computed as one share its time evenly.
     """
     place = Placement(model)
     sums: list[Times] = []
     for run in runs:
         found: defaultdict[str, float] = defaultdict(float)
         for name, milliseconds in run.items():
-            found[place(name)] += milliseconds
+            layers = place.all_of((fused or {}).get(name) or (name,))
+            for layer in layers:
+                found[layer] += milliseconds / len(layers)
         sums.append(dict(found))
     names = [*(layer.name for layer in layers_of(model)), ELSEWHERE]
     return {name: percentile([each.get(name, 0.0) for each in sums], 25) for name in names}
@@ -114,28 +125,38 @@ class Placement:
                     return table[candidate]
         return ELSEWHERE
 
+    def all_of(self, names: Iterable[str]) -> list[str]:
+        """Return the layers of several nodes, each once; `ELSEWHERE` only where none has one."""
+        places = list(dict.fromkeys(map(self, names)))
+        return [each for each in places if each != ELSEWHERE] or [ELSEWHERE]
+
 
 def _undecorated(name: str) -> Iterable[str]:
     """The name, and it with one more decoration taken off each time."""
+    yield name
+    name = name.removeprefix(CONVERTED)
     yield name
     while (shorter := _DECORATION.sub("", name)) != name:
         name = shorter
         yield name
 
 
-def read_runs(profile: Profile) -> list[dict[str, float]]:
-    """Milliseconds of every node in every run of a profile by ONNX Runtime."""
+def read_runs(profile: Profile) -> tuple[list[dict[str, float]], dict[str, list[str]]]:
+    """Read a profile: milliseconds of every node in every run, and what fused nodes compute."""
     events: list[dict[str, Any]] = json.loads(profile.path.read_text(encoding="utf-8"))
-    starts = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run")
+    starts = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == RUN)
     runs: list[dict[str, float]] = [defaultdict(float) for _ in starts]
+    fused: dict[str, list[str]] = {}
     for event in events:
-        if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
+        if event.get("cat") != "Node" or not event["name"].endswith(NODE_TIME):
             continue
+        if nodes := event["args"].get("nodes"):
+            fused[event["name"]] = nodes
         for index, (first, last) in enumerate(starts):
             if first <= event["ts"] <= last:
                 runs[index][event["name"]] += event["dur"] / 1000
                 break
-    return [dict(run) for run in runs]
+    return [dict(run) for run in runs], fused
 
 
 def _run(

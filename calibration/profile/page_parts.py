@@ -159,7 +159,8 @@ def _layer_table(rows: Sequence[Facts], bad: bool) -> str:
     more = len(rows) - MOST_LAYERS
     rest = f'<p class="soft">{more} more layers are in the JSON.</p>' if more > 0 else ""
     return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
+        f'<div class="wide"><table class="layers"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody>"
         f"</table></div>{rest}"
     )
 

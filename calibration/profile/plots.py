@@ -92,7 +92,7 @@ def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) ->
     Args:
         rows: Name, lowest and highest the scale holds, lowest and highest seen, share clipped.
     """
-    step, label, bar = 22, 250, 350
+    step, label, bar = 22, 250, 330
     height = len(rows) * step + 26
     parts = []
     for index, (name, low, high, seen_low, seen_high, clipped) in enumerate(rows):
@@ -103,7 +103,7 @@ def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) ->
         def place(value: float, first: float = first, span: float = span) -> float:
             return label + bar * (value - first) / span
 
-        short = name if len(name) <= 40 else f"…{name[-39:]}"
+        short = name if len(name) <= 34 else f"…{name[-33:]}"
         note = f"{_used(low, high, seen_low, seen_high):.0%} used"
         if clipped:
             note = f"{100 * clipped:.2g} % cut off"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ...errors import AdcVsrError, BackendUnavailableError
 from ...synthetic import draw_clip
 from ..backends import create_processor, create_session
 from ..sessions.session import Frame, Session
+from ..trace import Trace
 from ..variant_pick import pick_variants, resolve_backend
 from .conditions import LoadWatch, read_conditions, warnings_for
 from .ratio import (
@@ -47,6 +49,9 @@ MOST_TURN_FRAMES = 30
 
 WARM_UP_FRAMES, WARM_UP_SECONDS = 3, 1.0
 """Each variant runs at least as many frames and as long before anything is measured."""
+
+TRACED_FRAMES = 20
+"""Of each variant for a trace."""
 
 SUSTAINED_SHARE = 0.25
 """Of the duration: how long each variant runs alone where the platform tells power."""
@@ -80,6 +85,7 @@ def run_bench(
     *,
     note: Callable[[str], None] = lambda line: None,
     progress: Callable[[float], None] = lambda share: None,
+    trace: Trace | None = None,
 ) -> dict[str, Any]:
     """Measure variants against each other.
 
@@ -88,6 +94,8 @@ def run_bench(
         options: What to measure.
         note: Called with a line for what is left out.
         progress: Called with the share that is done.
+        trace: Collects `TRACED_FRAMES` of each variant, layers included, after the measuring: the
+            layers' profile costs time.
 
     Returns:
         JSON-ready values, see docs/bench.md.
@@ -119,6 +127,8 @@ def run_bench(
         threads = getattr(runners[0].session, "threads", None)
     for row in rows:
         row["start"] = _start(bundle, row, options) if options.start else None
+        if trace is not None:
+            _trace(bundle, row, options, trace)
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -152,6 +162,22 @@ def _row(runner: _Runner, times: Timings, warm_up: dict[str, Any]) -> dict[str, 
         **figures(times, runner.pictures),
         **_engine_share(runner),
     }
+
+
+def _trace(bundle: Bundle, row: dict[str, Any], options: BenchOptions, trace: Trace) -> None:
+    """Run a variant once more, profiled."""
+    session = create_session(
+        bundle, backend=row["backend"], variant=row["variant"], threads=options.threads
+    )
+    trace.watch(session)
+    with session:
+        runner = _Runner(session, list(draw_clip(DRAWN_FRAMES, *options.size[::-1])))
+        for index in range(TRACED_FRAMES):
+            began = time.monotonic()
+            runner.step()
+            name = session.variant.id
+            trace.span(name, "frame", began, time.monotonic(), frame=index)
+    trace.merge(session)
 
 
 def _start(bundle: Bundle, row: dict[str, Any], options: BenchOptions) -> dict[str, Any]:

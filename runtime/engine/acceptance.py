@@ -77,6 +77,8 @@ def accept(
             census = census_of(runner.engine, session.engines.flavour.trt)
             found.census.append(census.text())
             _judge_census(found, census, precision)
+            if orders[0].options.dla is not None and not census.dla:
+                found.reasons.append(f"nothing runs on the DLA: {census.text()}")
     found.frames = len(times)
     found.p50_ms, found.p99_ms = (float(np.percentile(times, q)) for q in (50, 99))
     if budget_ms is not None and found.p99_ms > budget_ms:

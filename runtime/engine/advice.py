@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -88,8 +89,19 @@ def advice(messages: Iterable[str]) -> str:
     text = "\n".join(messages)
     for pattern, line in ADVICE:
         if re.search(pattern, text):
-            return line
+            return line + _workspace_for(text)
     return DEFAULT_ADVICE
+
+
+def _workspace_for(text: str) -> str:
+    """A workspace that would do, where the compiler says what one buffer wants."""
+    found = re.search(r"[Rr]equested size was (\d+) bytes", text)
+    if not found:
+        return ""
+    wanted = int(found[1]) / (1 << 30)
+    # Others live beside it: `paper` builds with twice its largest buffer.
+    gibibytes = 2 ** max(math.ceil(math.log2(2 * wanted)), 0)
+    return f" (one buffer alone wants {wanted:.1f} GiB: --workspace {gibibytes}GiB)"
 
 
 def shorten(text: str, limit: int = 300) -> str:
@@ -98,5 +110,5 @@ def shorten(text: str, limit: int = 300) -> str:
     if len(lines) > 1 and lines[0].startswith("Invalid Node"):
         lines = lines[1:]
     line = _TRACE.sub("", " ".join(lines))
-    line = re.sub(r"^\S*: Error Code \d+: ", "", line).strip()
+    line = re.sub(r"^\S*:? Error Code \d+: ", "", line).strip()
     return line if len(line) <= limit else f"{line[:limit]}…"

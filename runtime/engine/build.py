@@ -14,6 +14,7 @@ from typing import Any
 from ...errors import BackendUnavailableError, EngineError
 from ..sessions.trt_flavour import Flavour, LogCollector
 from .advice import build_complaint, parser_complaint
+from .cache import Report
 from .order import BuildOptions, EngineOrder, Shape
 from .progress import BuildProgress, OnProgress
 
@@ -28,6 +29,7 @@ def build_plan(
     *,
     timing_cache: Path | None = None,
     progress: OnProgress | None = None,
+    report: Report = lambda line: None,
 ) -> Any:
     """Compile one graph.
 
@@ -37,6 +39,7 @@ def build_plan(
         graph: The ONNX file's bytes, or its path where weights lie beside it.
         timing_cache: Kernel timings to read and to extend; full TensorRT only.
         progress: Called after each step of the compiler, in its thread.
+        report: Called with what of the graph a DLA leaves to the GPU, in the same thread.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -53,7 +56,7 @@ def build_plan(
         )
     state = BuildProgress(progress)
     return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state), cancel=state.cancel
+        lambda: _compile(flavour, order, graph, timing_cache, state, report), cancel=state.cancel
     )
 
 
@@ -63,6 +66,7 @@ def _compile(
     graph: bytes | Path,
     timing_cache: Path | None,
     progress: BuildProgress,
+    report: Report,
 ) -> Any:
     trt, log = flavour.trt, LogCollector()
     logger = log.make(trt)
@@ -76,6 +80,9 @@ def _compile(
     config = builder.create_builder_config()
     flavour.name_targets(config, order.sms if order.gpu is None else ())
     _configure(flavour, config, order.options)
+    if order.options.dla is not None:
+        flavour.use_dla(builder, config, order.options.dla, fallback=order.options.dla_fallback)
+        _require_dla_layers(network, config, order, report)
     config.add_optimization_profile(_profile(builder, order.profile()))
     monitor = progress.monitor(trt)  # must outlive the build
     config.progress_monitor = monitor
@@ -102,6 +109,26 @@ def _require_inputs(network: Any, order: EngineOrder) -> None:
             f"{order.describe()}: the graph has inputs {sorted(found)}, the manifest says "
             f"{sorted(wanted)}; export the bundle again"
         )
+
+
+def _require_dla_layers(network: Any, config: Any, order: EngineOrder, report: Report) -> None:
+    """Say which layers the DLA cannot run, before the compiler starts.
+
+    Raises:
+        EngineError: Some, and the GPU may not run them; or all.
+    """
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    left = [layer for layer in layers if not config.can_run_on_DLA(layer)]
+    if not left:
+        return
+    named = ", ".join(f"'{layer.name}'" for layer in left[:3])
+    named += f" and {len(left) - 3} more" if len(left) > 3 else ""
+    said = f"{order.describe()}: {len(left)} of {len(layers)} layers cannot run there: {named}"
+    if len(left) == len(layers):
+        raise EngineError(f"{said}; leave out --dla")
+    if not order.options.dla_fallback:
+        raise EngineError(f"{said}; --dla-fallback leaves them to the GPU")
+    report(f"{said}; the GPU runs them")
 
 
 def _configure(flavour: Flavour, config: Any, options: BuildOptions) -> None:

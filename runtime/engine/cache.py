@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,11 +214,9 @@ class EngineCache:
             OutputNotWritableError: The disk is full; the cache is as before.
         """
         final = self.engines / order.key
+        part = final.with_name(f"{order.key}{_PART}{os.getpid()}")  # its lock is held
         try:
-            part = Path(tempfile.mkdtemp(prefix=f"{order.key}{_PART}", dir=self.engines))
-        except OSError as error:
-            raise _unwritable(self.engines, error) from error
-        try:
+            part.mkdir()
             digest = _write_plan(part / PLAN, plan)
             facts = {
                 **facts,
@@ -235,7 +231,7 @@ class EngineCache:
         except OSError as error:
             raise _unwritable(self.engines, error) from error
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(part)
         self._make_room(final.name, report)
         return CacheEntry(final, facts)
 
@@ -255,7 +251,7 @@ class EngineCache:
             folders = list(self.engines.iterdir())  # leftovers of killed builds too
         total = sum(_bytes_of(folder) for folder in folders)
         for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         return sum(not _is_leftover(folder) for folder in folders), total
 
     def _folders(self) -> list[Path]:
@@ -281,7 +277,7 @@ class EngineCache:
     def _sweep(self, key: str) -> None:
         """Remove what a killed build of this key left; its lock is held, so nobody writes it."""
         for folder in self.engines.glob(f"{key}.*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
     def _make_room(self, kept: str, report: Report) -> None:
         """Remove the engines unused for longest until the rest fits the limit."""
@@ -292,7 +288,7 @@ class EngineCache:
                 return
             if entry.key == kept or entry.key in current:
                 continue
-            shutil.rmtree(entry.folder, ignore_errors=True)
+            _remove(entry.folder)
             total -= entry.size_bytes
             report(
                 f"engine {entry.key} ({entry.facts.get('what', '')}) made room: the cache may hold "
@@ -329,9 +325,17 @@ def _move_in(part: Path, final: Path) -> None:
         old = final.with_name(f"{final.name}{_OLD}{os.getpid()}")
         os.rename(final, old)
         os.rename(part, final)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     else:
         os.rename(part, final)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder if it is there, as far as the system lets us."""
+    if folder.exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_leftover(folder: Path) -> bool:

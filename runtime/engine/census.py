@@ -25,7 +25,7 @@ TYPES = (
 )
 """How the inspector writes a type, narrowest first; releases differ in case and words."""
 
-PRODUCTS = re.compile(r"conv|gemm|matmul|matrix|fc\b|attention|mha|myelin|kgen", re.IGNORECASE)
+PRODUCTS = re.compile(r"dla|conv|gemm|matmul|matrix|fc\b|attention|mha|myelin|kgen", re.IGNORECASE)
 """Layers that hold products, by their type: TensorRT's fused blocks included."""
 
 
@@ -45,6 +45,9 @@ class Census:
     reformats: int
     """Layers that only change a tensor's layout or type."""
 
+    dla: int = 0
+    """Layers that run on a DLA, each a whole part of the network."""
+
     @property
     def known(self) -> bool:
         """Whether the inspector said anything about types."""
@@ -61,7 +64,7 @@ class Census:
         parts = [f"{count} in {name}" for name, count in self.products.items()]
         return (
             f"{self.layers} layers, of those with products {', '.join(parts) or 'none'}; "
-            f"{self.reformats} reformats"
+            f"{self.reformats} reformats" + (f"; {self.dla} on the DLA" if self.dla else "")
         )
 
 
@@ -85,7 +88,7 @@ def count_layers(text: str) -> Census:
         layers = []
     products: Counter[str] = Counter()
     others: Counter[str] = Counter()
-    reformats = 0
+    reformats = dla = 0
     for layer in layers:
         if not isinstance(layer, dict):
             continue
@@ -93,13 +96,14 @@ def count_layers(text: str) -> Census:
         name = _type_read(layer)
         reformat = "reformat" in kind.lower()
         reformats += reformat
+        dla += "dla" in kind.lower()
         if name is None:
             continue
         if not reformat and PRODUCTS.search(f"{kind} {layer.get('ParameterType', '')}"):
             products[name] += 1
         else:
             others[name] += 1
-    return Census(dict(products), dict(others), len(layers), reformats)
+    return Census(dict(products), dict(others), len(layers), reformats, dla)
 
 
 def _type_read(layer: dict[str, Any]) -> str | None:

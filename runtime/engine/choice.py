@@ -13,13 +13,17 @@ from ...bundle_schema import Variant
 from ...errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
 from ...targets import Target, sm_text, target, why_not
 from ..sessions.gpu import Gpu, current_gpu
-from ..sessions.trt_flavour import MODULES, load_flavour
+from ..sessions.trt_flavour import load_flavour
+from ..sessions.trt_modules import MODULES
 from .cache import Report
 from .engines import order_for
 from .order import DEFAULT_SIZE, BuildOptions, EngineOrder, SizeRange
 
 CURRENT = "current"
 """The target that is the GPU in this machine."""
+
+DLA_PRECISIONS = ("fp16", "int8")
+"""What DLA computes in."""
 
 DEFAULT_PRECISIONS = ("fp16", "fp32")
 """What is built when no precision is named: the first the bundle has and the target runs."""
@@ -67,6 +71,9 @@ def order_engines(
     variant = _choose_variant(bundle, chosen, sms, precision, report)
     options = replace(options, tf32=precision == "tf32")
     flavour = load_flavour(chosen)
+    if options.dla is not None:
+        flavour.require_dla()
+        _refuse_dla(variant, sizes)
     if chosen == "tensorrt" and named:
         gpu = _require_same_device(named, sms)
     if sizes is None:
@@ -129,6 +136,22 @@ def _refuse_options(backend: str, named: Sequence[Target], options: BuildOptions
         raise BackendUnavailableError(
             "TensorRT builds one engine for the device it runs on; name one --target"
         )
+
+
+def _refuse_dla(variant: Variant, sizes: SizeRange | None) -> None:
+    """DLA computes FP16 and INT8 in static shapes.
+
+    Raises:
+        BackendUnavailableError: Something else was asked for.
+    """
+    precision = variant.id.split("-", maxsplit=1)[0]
+    if precision not in DLA_PRECISIONS:
+        raise BackendUnavailableError(
+            f"DLA computes {' and '.join(DLA_PRECISIONS)}, '{variant.id}' is neither; give "
+            "--precision, or leave out --dla"
+        )
+    if sizes is not None and not sizes.is_fixed:
+        raise BackendUnavailableError(f"DLA takes one size, not {sizes.text}; give --size")
 
 
 def _choose_variant(

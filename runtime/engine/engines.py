@@ -18,7 +18,8 @@ from ... import __version__
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ..sessions.gpu import Gpu
-from ..sessions.trt_flavour import MODULES, Flavour, load_flavour
+from ..sessions.trt_flavour import Flavour, load_flavour
+from ..sessions.trt_modules import MODULES
 from .build import build_plan
 from .cache import CacheEntry, EngineCache, Report, now
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
@@ -107,7 +108,9 @@ def ensure_engine(
         flavour = load_flavour(order.backend)
         built = time.monotonic()
         with graph_of(order.bundle, order.variant_id, order.graph_file) as graph:
-            plan = build_plan(flavour, order, graph, timing_cache=timing_cache, progress=progress)
+            plan = build_plan(
+                flavour, order, graph, timing_cache=timing_cache, progress=progress, report=report
+            )
         facts = {
             "what": order.describe(),
             "bundle": order.bundle.name,
@@ -134,7 +137,8 @@ def find_engine(
     """Find an engine in the cache that runs a size on this GPU.
 
     The one that `adcvsr deploy` accepted comes first; then one for exactly that size before a
-    range, one built here before one ahead of time, and the latest used.
+    range, one built here before one ahead of time, and the latest used. One for a DLA is taken only
+    where it was accepted or is named.
 
     Args:
         order: What a build would be of; its sizes and device do not matter.
@@ -150,6 +154,9 @@ def find_engine(
         if only is not None and entry.key not in only:
             continue
         identity = entry.identity
+        unasked = only is None and entry.key not in current
+        if unasked and identity["options"].get("dla") is not None:
+            continue
         same = all(identity.get(key) == value for key, value in source.items() if key != "builder")
         same = same and _loads(identity, order.builder)
         low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))

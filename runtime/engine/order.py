@@ -99,6 +99,12 @@ class BuildOptions:
     """Let FP32 products round their factors to TF32 on tensor cores. Off unless the precision asked
     for is `tf32`: TensorRT's own default would be another precision than the one named."""
 
+    dla: int | None = None
+    """DLA core to run on; None for the GPU."""
+
+    dla_fallback: bool = False
+    """With `dla`: layers that it cannot run may go to the GPU."""
+
     level: int | None = None
     """Builder's optimisation level, 0 (fast build) to 5 (all kernels tried); None for its own."""
 
@@ -110,6 +116,24 @@ class BuildOptions:
         """
         if self.workspace_bytes < 1 << 20:
             raise ConfigError(f"--workspace {self.workspace_bytes} bytes; expected 1MiB or more")
+        if self.dla_fallback and self.dla is None:
+            raise ConfigError("--dla-fallback says what a DLA core may leave out; give --dla CORE")
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values, for the key.
+
+        What came later is there only where it is used, so that engines built before stay good.
+        """
+        values: dict[str, Any] = {
+            "workspace_bytes": self.workspace_bytes,
+            "hardware": self.hardware,
+            "version_compatible": self.version_compatible,
+            "level": self.level,
+            "tf32": self.tf32,
+        }
+        if self.dla is not None:
+            values |= {"dla": self.dla, "dla_fallback": self.dla_fallback}
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +200,7 @@ class EngineOrder:
             "cuda": self.cuda,
             "device": {"gpu": self.gpu, "sms": list(self.sms), "aot": self.gpu is None},
             "profile": {name: [list(s) for s in three] for name, three in self.profile().items()},
-            "options": {
-                "workspace_bytes": self.options.workspace_bytes,
-                "hardware": self.options.hardware,
-                "version_compatible": self.options.version_compatible,
-                "level": self.options.level,
-                "tf32": self.options.tf32,
-            },
+            "options": self.options.to_json(),
         }
 
     @property
@@ -195,6 +213,8 @@ class EngineOrder:
         """One line for people."""
         where = self.gpu or "+".join(f"sm{sm}" for sm in self.sms) + " ahead of time"
         part = "" if self.part == "stream" else f" {self.part}"
+        if self.options.dla is not None:
+            where += f", DLA core {self.options.dla}"
         return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text} for {where}"
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ...bundle import Bundle, list_bundles
 from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
 from ..service import ServiceNotifier
+from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
 from .accounting import Accounting, prometheus_text
@@ -50,6 +51,7 @@ class LiveRun:
         offer: Further bundles that people may switch to, where the sink lets them; None for all
             that are installed.
         observe: Called about once a second with the latest record and the notes so far.
+        trace: Collects when each frame was in the network, encoded and presented.
 
     Raises:
         ClipNetworkError: The network is not causal.
@@ -67,6 +69,7 @@ class LiveRun:
         encode: EncodeOptions | None = None,
         offer: Sequence[Bundle] | None = None,
         observe: Callable[[dict[str, Any], list[str]], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if upscaler.bundle.kind == "clip":
             raise ClipNetworkError(
@@ -80,7 +83,7 @@ class LiveRun:
         self.accounting = Accounting()
         self._ending = threading.Event()  # the source ends, what it gave is finished
         self._cpu_before = time.process_time()
-        self._observe = observe
+        self._observe, self._trace = observe, trace
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
@@ -109,6 +112,7 @@ class LiveRun:
             self._ending,
             swap=self.switch.swap,
             presented=self._tell_service,
+            trace=self._trace,
         )
         with ExitStack() as stack:
             self._service = stack.enter_context(ServiceNotifier())

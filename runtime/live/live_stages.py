@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from av.video.reformatter import VideoReformatter
 
+from ..trace import Trace
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
@@ -40,6 +41,7 @@ class LiveStages:
         ending: Set to end the source; what it gave is finished.
         swap: Called between frames by the network's thread; whether the network is another now.
         presented: Called after each frame by the output's thread.
+        trace: Collects when each frame was in the network, encoded and presented.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LiveStages:
         *,
         swap: Callable[[], bool],
         presented: Callable[[], None],
+        trace: Trace | None = None,
     ) -> None:
         self.source, self.upscaler, self.sink = source, upscaler, sink
         self.options, self.accounting = options, accounting
@@ -66,6 +69,7 @@ class LiveStages:
         self.input_size: tuple[int, int] | None = None
         """Width and height of the frame the network took last."""
         self._ending, self._swap, self._tell_presented = ending, swap, presented
+        self._trace = trace
         self._failed = threading.Event()  # all threads end at once
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
@@ -153,6 +157,7 @@ class LiveStages:
                 rgb = frame.rgb(reformatter)
                 picture = self.upscaler(rgb)
                 times.inferred = self.clock()
+                self._span("infer", times.taken, times.inferred, times.captured)
                 done = FinishedFrame(
                     rgb, picture, placed.time, self.rate, frame.colours, frame.captured
                 )
@@ -163,10 +168,19 @@ class LiveStages:
     def _present(self) -> None:
         while (item := self._upscaled.get()) is not None:
             frame, times = item
+            began = self.clock()
             encoded = self.sink.encode(frame)
             times.encoded = self.clock()
+            self._span("encode", began, times.encoded, times.captured)
             if encoded is not None and self.sink.present(encoded):
                 times.presented = self.last = self.clock()
+                self._span("present", times.encoded, times.presented, times.captured)
                 self.accounting.frame_presented(times)
                 self._tell_presented()
         self.sink.finish()
+
+    def _span(self, stage: str, began: float, ended: float, captured: float) -> None:
+        """Put a thread's work on a frame into the trace, and how old the frame was by then."""
+        if self._trace is not None:
+            age_ms = round(1000 * (ended - captured), 3)
+            self._trace.span(stage, stage, began, ended, age_ms=age_ms)

@@ -29,12 +29,17 @@ Frame = npt.NDArray[np.uint8]
 AnySession = TypeVar("AnySession", bound="Session")
 
 
+RUN, NODE_TIME = "model_run", "_kernel_time"
+"""In a profile: a whole run's name, and what a layer's ends with, as ONNX Runtime writes them."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Times of layers that a backend wrote."""
 
     path: Path
-    """A Chrome trace: a JSON list of events in microseconds since `began_ns`."""
+    """A Chrome trace: a JSON list of events in microseconds since `began_ns`. Layers have the
+    category `Node` and, where the engine fuses, the graph's names in `args.nodes`."""
 
     began_ns: int
     """Since the epoch."""

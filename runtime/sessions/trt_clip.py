@@ -23,6 +23,7 @@ from .trt_parts import (
     staging,
     unstage,
 )
+from .trt_profile import write_profile
 from .trt_runner import EngineRunner
 
 
@@ -56,7 +57,14 @@ class TensorRtClipSession(ClipSession):
     def _open(self) -> None:
         flavour = load_flavour(self.backend)
         self._device = Device(gpu.load_driver())
-        self.engines = EngineSource(self.bundle, self.variant, flavour, self._device, self._cache)
+        self.engines = EngineSource(
+            self.bundle,
+            self.variant,
+            flavour,
+            self._device,
+            self._cache,
+            profiled=self.profile_prefix is not None,
+        )
 
     def _close(self) -> None:
         if self._device is not None:
@@ -64,6 +72,8 @@ class TensorRtClipSession(ClipSession):
             for runner in self._runners:
                 runner.close()
             self._device.close()
+        if self.engines is not None and self.engines.events:
+            self.profiles = write_profile(self.engines.events, self.profile_prefix)
         self._device = self.engines = None
         self._forget()
 

@@ -17,9 +17,7 @@ from typing import Any
 
 from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
 from ...targets import sm_text
-
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""Backend and the Python module that serves it."""
+from .trt_modules import MODULES
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 """Backend and the extra of adcvsr that installs it."""
@@ -29,6 +27,9 @@ HARDWARE_LEVELS = {"ampere+": "AMPERE_PLUS", "same-sm": "SAME_COMPUTE_CAPABILITY
 
 OLDEST = (10, 3)
 """JetPack 6's TensorRT: nothing older is supported."""
+
+OLDEST_DLA = (11, 4, 1)
+"""The first with strongly typed networks on DLA."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,40 @@ class Flavour:
         if version:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
 
-    def runtime(self, logger: Any, *, version_compatible: bool) -> Any:
+    def require_dla(self) -> None:
+        """Check that this compiler builds strongly typed networks for DLA.
+
+        TensorRT 10 took DLA's precision from builder flags; 11.0 to 11.4.0 had no DLA on Jetson.
+
+        Raises:
+            BackendUnavailableError: It does not.
+        """
+        if self.is_rtx:
+            raise BackendUnavailableError("TensorRT-RTX has no DLA; take --backend tensorrt")
+        if _release(self.version, 3) < OLDEST_DLA:
+            raise BackendUnavailableError(
+                f"TensorRT {self.version} does not build strongly typed networks for DLA; that "
+                "came with 11.4.1 (JetPack 7.2.2, AGX Orin); leave out --dla"
+            )
+
+    def use_dla(self, builder: Any, config: Any, core: int, *, fallback: bool) -> None:
+        """Let a network run on a DLA core.
+
+        Raises:
+            BackendUnavailableError: There is no such core.
+        """
+        count = builder.num_DLA_cores
+        if not 0 <= core < count:
+            raise BackendUnavailableError(
+                f"no DLA core {core}: TensorRT {self.version} sees {count} here; 'adcvsr doctor' "
+                "says what the board has"
+            )
+        config.default_device_type = self.trt.DeviceType.DLA
+        config.DLA_core = core
+        if fallback:
+            config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
+
+    def runtime(self, logger: Any, *, version_compatible: bool, dla: int | None = None) -> Any:
         """Make the runtime that loads engines.
 
         A version-compatible engine of TensorRT carries code of its own, which it runs only when
@@ -112,6 +146,8 @@ class Flavour:
         runtime = self.trt.Runtime(logger)
         if version_compatible:
             runtime.engine_host_code_allowed = True
+        if dla is not None:
+            runtime.DLA_core = dla
         return runtime
 
 
@@ -146,8 +182,8 @@ def load_flavour(backend: str) -> Flavour:
     return flavour
 
 
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+def _release(version: str, parts: int = 2) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:parts])
 
 
 class LogCollector:

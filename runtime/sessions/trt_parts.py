@@ -16,6 +16,7 @@ from ..engine.order import EngineOrder, SizeRange
 from .device import Device, PinnedBuffer
 from .session import Frame
 from .trt_flavour import Flavour
+from .trt_profile import Event
 from .trt_runner import EngineRunner
 
 LOGGER = logging.getLogger("adcvsr")
@@ -30,6 +31,7 @@ class EngineSource:
         flavour: The module.
         device: Where it runs.
         cache: None for the user's.
+        profiled: Note the layers' times.
 
     Raises:
         BackendUnavailableError: The GPU does not run this precision.
@@ -42,6 +44,8 @@ class EngineSource:
         flavour: Flavour,
         device: Device,
         cache: EngineCache | None,
+        *,
+        profiled: bool = False,
     ) -> None:
         precision = variant.id.split("-")[0]
         if reason := why_not(device.gpu.sm, flavour.backend, precision):
@@ -50,6 +54,8 @@ class EngineSource:
         self.cache = cache or EngineCache()
         self.plan_bytes: dict[str, int] = {}
         """Sizes of the engines in use, by graph file."""
+        self.events: list[Event] | None = [] if profiled else None
+        """Of all runs so far, see `trt_profile`."""
         self.only: set[str] | None = None
         """Keys that may be used; None for all. `adcvsr deploy` tries one engine."""
 
@@ -84,6 +90,9 @@ class EngineSource:
             self.device,
             plan,
             version_compatible=entry.identity["options"]["version_compatible"],
+            dla=entry.identity["options"].get("dla"),
+            folder=entry.folder,
+            events=self.events,
         )
 
     def _build(self, order: EngineOrder, why: str) -> CacheEntry:

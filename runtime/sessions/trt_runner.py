@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ...errors import BackendUnavailableError, EngineError
@@ -16,6 +17,8 @@ from ..engine.advice import build_complaint
 from ..engine.order import Shape
 from .device import ALIGNMENT, Device
 from .trt_flavour import Flavour, LogCollector
+from .trt_kernels import KernelCache
+from .trt_profile import Event, LayerProfiler
 
 LOGGER = logging.getLogger("adcvsr")
 
@@ -31,25 +34,43 @@ class EngineRunner:
         device: Where.
         plan: The engine, its hash checked.
         version_compatible: It brings its own runtime code.
+        dla: The DLA core it was built for; None for the GPU.
+        folder: Where TensorRT-RTX's compiled kernels are kept; None for nowhere.
+        events: Where to note the layers' times; runs are then waited for, and not captured.
 
     Raises:
         EngineError: It does not load here.
     """
 
     def __init__(
-        self, flavour: Flavour, device: Device, plan: bytes, *, version_compatible: bool = False
+        self,
+        flavour: Flavour,
+        device: Device,
+        plan: bytes,
+        *,
+        version_compatible: bool = False,
+        dla: int | None = None,
+        folder: Path | None = None,
+        events: list[Event] | None = None,
     ) -> None:
         self.device = device
         self._log = LogCollector()
         self._logger = self._log.make(flavour.trt)  # must outlive runtime and engine
-        self._runtime = flavour.runtime(self._logger, version_compatible=version_compatible)
+        self._runtime = flavour.runtime(
+            self._logger, version_compatible=version_compatible, dla=dla
+        )
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise EngineError(
                 f"the engine does not load in {flavour.backend} {flavour.version}: "
                 f"{build_complaint(self._log.errors)}"
             )
-        self._context = self.engine.create_execution_context()
+        self._kernels: KernelCache | None = None
+        if folder is not None and flavour.is_rtx:
+            self._kernels = KernelCache(self.engine, folder)
+            self._context = self._kernels.create_context(self.engine)
+        else:
+            self._context = self.engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"no memory to run the engine: {build_complaint(self._log.errors)}")
         mode = flavour.trt.TensorIOMode
@@ -58,8 +79,11 @@ class EngineRunner:
         self.outputs = [n for n in names if n not in self.inputs]
         self._graphs: dict[tuple[int, ...], Any] = {}
         self._warm = False
-        self.captures = True
-        """Whether runs are captured; False once the driver or the engine refused."""
+        self.captures = events is None
+        """Whether runs are captured; False for profiles, and once driver or engine refused."""
+        self._profiler: LayerProfiler | None = None
+        if events is not None:
+            self._profiler = LayerProfiler(flavour.trt, self.engine, self._context, events)
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
         """Choose the shape of every input; drops the CUDA graphs of the former ones.
@@ -109,7 +133,13 @@ class EngineRunner:
         if self._warm and self.captures and self._capture(key, work):
             self.device.launch(self._graphs[key])
             return
-        work()
+        if self._profiler is None:
+            work()
+        else:
+            began = self._profiler.begin()
+            work()
+            self.device.synchronize()
+            self._profiler.end(began)
         self._warm = True
 
     def drop_graphs(self) -> None:
@@ -122,8 +152,11 @@ class EngineRunner:
     def close(self) -> None:
         """Free the engine; buffers are the session's."""
         self.drop_graphs()
+        if self._kernels is not None:
+            self._kernels.save()
         # In this order: each needs the one before it in life.
-        self._context = self.engine = self._runtime = self._logger = None
+        self._context = self._profiler = self._kernels = None
+        self.engine = self._runtime = self._logger = None
 
     def _enqueue(self, addresses: Mapping[str, int]) -> None:
         for name in (*self.inputs, *self.outputs):
@@ -142,4 +175,6 @@ class EngineRunner:
             self.captures = False
             LOGGER.warning("CUDA graphs are off, each run is queued by itself: %s", error)
             return False
+        if self._kernels is not None and len(self._graphs) == 1:
+            self._kernels.save()  # now, as a stream may run until it is killed
         return True

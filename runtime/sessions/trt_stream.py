@@ -27,6 +27,7 @@ from .trt_parts import (
     staging,
     unstage,
 )
+from .trt_profile import write_profile
 from .trt_runner import EngineRunner
 
 
@@ -60,7 +61,14 @@ class TensorRtSession(StreamSession):
     def _open(self) -> None:
         flavour = load_flavour(self.backend)
         self._device = Device(gpu.load_driver())
-        self.engines = EngineSource(self.bundle, self.variant, flavour, self._device, self._cache)
+        self.engines = EngineSource(
+            self.bundle,
+            self.variant,
+            flavour,
+            self._device,
+            self._cache,
+            profiled=self.profile_prefix is not None,
+        )
 
     def _close(self) -> None:
         if self._device is not None:
@@ -68,6 +76,8 @@ class TensorRtSession(StreamSession):
             if self.runner is not None:
                 self.runner.close()
             self._device.close()
+        if self.engines is not None and self.engines.events:
+            self.profiles = write_profile(self.engines.events, self.profile_prefix)
         self._device = self.engines = self.runner = None
         self._forget()
 

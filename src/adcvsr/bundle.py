@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -198,6 +197,8 @@ class Bundle:
                 self.verify_file(name)
             yield self.path / file
         else:
+            import tempfile  # costs milliseconds at the start of commands that never come here
+
             del graph
             with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
                 for name in (file, *sorted(locations)):

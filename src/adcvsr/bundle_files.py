@@ -5,8 +5,6 @@ for block in read_blocks(Path("nano.zip"), "golden.npz", limit=1 << 20): ...
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -50,7 +48,9 @@ def read_blocks(path: Path, name: str, *, limit: int) -> Iterator[bytes]:
             if name == MANIFEST
             else f"'{path}': '{name}' is listed in the manifest but missing"
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except Exception as error:
+        if not isinstance(error, (*_zip_errors(), EOFError, OSError, RuntimeError)):
+            raise
         raise BundleError(f"'{path}' cannot be read as a bundle: {error}") from error
 
 
@@ -71,5 +71,15 @@ def _open(path: Path, name: str) -> Iterator[IO[bytes]]:
         with (path / name).open("rb") as file:
             yield file
     else:
+        import zipfile
+
         with zipfile.ZipFile(path) as archive, archive.open(name) as member:
             yield member
+
+
+def _zip_errors() -> tuple[type[Exception], ...]:
+    """What a damaged zip file raises; imported late, as most bundles are folders."""
+    import zipfile
+    import zlib
+
+    return zipfile.BadZipFile, zlib.error

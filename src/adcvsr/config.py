@@ -10,7 +10,6 @@ other code. It is stored in checkpoints and in bundle manifests.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -159,6 +158,8 @@ class AdcVsrConfig:
 
 def nearest(key: str, known: Mapping[str, object]) -> str:
     """Return ", did you mean 'x'?" for the known key closest to a mistyped one, or all of them."""
+    import difflib  # for messages alone
+
     close = difflib.get_close_matches(key, known, n=1)
     return f", did you mean '{close[0]}'?" if close else f"; there is: {', '.join(sorted(known))}"
 

@@ -6,7 +6,6 @@ replace_file(path, lambda part: part.write_bytes(data))
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +59,8 @@ def _reason(path: Path, error: Exception) -> str:
     """One line: what the system said, and how much room there is."""
     cause = error if isinstance(error, OSError) else error.__context__
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    import shutil
+
     try:
         free = f" ({shutil.disk_usage(path.parent).free >> 20:,} MiB are free there)"
     except OSError:

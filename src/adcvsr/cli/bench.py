@@ -10,6 +10,7 @@ import click
 from ._files import STDOUT, check_json, json_file_option
 from ._options import backend_option, read_size
 from ._progress import build_progress
+from ._trace import open_trace, trace_option
 
 
 @click.command("compare")
@@ -81,7 +82,8 @@ class BenchCommand(click.Command):
     help="Leave out loading time and memory, which take a process for each variant.",
 )
 @json_file_option(check_json("BUNDLE"))
-@click.option("--overwrite", is_flag=True, help="Replace an existing file of --json.")
+@trace_option
+@click.option("--overwrite", is_flag=True, help="Replace existing files of --json and --trace.")
 def command(
     bundle: str,
     backend: str,
@@ -91,6 +93,7 @@ def command(
     threads: int,
     no_start: bool,
     json_path: str | None,
+    trace_path: Path | None,
     overwrite: bool,
 ) -> None:
     """Measure how fast BUNDLE's variants run here, taking turns so that drift meets all alike.
@@ -114,12 +117,16 @@ def command(
         start=not no_start,
     )
     opened = open_bundle(bundle)
-    with build_progress("bench") as bar:
+    with (
+        open_trace(trace_path, overwrite=overwrite) as trace,
+        build_progress("bench") as bar,
+    ):
         result = run_bench(
             opened,
             options,
             note=lambda line: click.echo(line, err=True),
             progress=lambda share: bar(share, "") if bar else None,
+            trace=trace,
         )
     if file is not None:
         write_json(file, result)

@@ -89,6 +89,13 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     is_flag=True,
     help="TensorRT: run on later versions too. Costs speed, and size for a runtime inside.",
 )
+@click.option(
+    "--dla",
+    type=click.IntRange(0),
+    metavar="CORE",
+    help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
+)
+@click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
 @json_option
 def command(bundle: str, as_json: bool, **options: Any) -> None:
     """Build the engines of BUNDLE (a name from 'adcvsr models', or a path) into the cache.
@@ -127,7 +134,16 @@ def _build(
     level: int | None,
     hardware_compatible: str | None,
     version_compatible: bool,
+    dla: int | None,
+    dla_fallback: bool,
 ) -> list[BuiltEngine]:
+    from ..runtime.sessions.trt_modules import preload
+
+    if backend != "auto" or targets:
+        preload("tensorrt-rtx" if backend == "auto" else backend)
+    # What a build needs is imported meanwhile.
+    import filelock  # noqa: F401 - by the cache
+
     from ..bundle import open_bundle
     from ..runtime.engine.choice import CURRENT, order_engines
     from ..runtime.engine.engines import ensure_engine
@@ -145,6 +161,8 @@ def _build(
             hardware=hardware_compatible,
             version_compatible=version_compatible,
             level=level,
+            dla=dla,
+            dla_fallback=dla_fallback,
         ),
         report=report,
     )

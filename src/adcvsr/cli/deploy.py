@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 @click.option("--budget", type=click.FloatRange(min=0.01), metavar="MS", help="Most ms at p99.")
 @click.option("--frames", type=click.IntRange(10), default=300, show_default=True, help="To time.")
 @click.option("--workspace", metavar="BYTES", default="2GiB", show_default=True)
+@click.option(
+    "--dla",
+    type=click.IntRange(0),
+    metavar="CORE",
+    help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
+)
+@click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
 @click.option("--rollback", is_flag=True, help="Make current what was so before; builds nothing.")
 @json_option
 def command(
@@ -66,6 +73,8 @@ def command(
     budget: float | None,
     frames: int,
     workspace: str,
+    dla: int | None,
+    dla_fallback: bool,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -92,7 +101,9 @@ def command(
             fps=fps,
             budget_ms=budget,
             frames=frames,
-            options=BuildOptions(workspace_bytes=parse_bytes(workspace)),
+            options=BuildOptions(
+                workspace_bytes=parse_bytes(workspace), dla=dla, dla_fallback=dla_fallback
+            ),
             progress=progress,
             report=lambda line: click.echo(f"note: {line}", err=True),
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from ..runtime.live.live_report import LiveReport
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Append a line of figures a second to FILE.",
 )
+@trace_option
 @model_option
 @backend_option
 @variant_option
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
-@click.option("--overwrite", is_flag=True, help="Replace a recording that exists.")
+@click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @json_option
 def command(
@@ -86,6 +88,7 @@ def command(
     stall_frames: int,
     glass: str | None,
     stats_jsonl: Path | None,
+    trace_path: Path | None,
     model: str,
     backend: str,
     variant: str | None,
@@ -123,17 +126,29 @@ def command(
     encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
     show = _Status()
     offered = [open_bundle(name) for name in offer] if offer else None
-    with Upscaler(
-        model,
-        backend=backend,
-        variant=variant,
-        tile=tile,
-        threads=threads,
-        allow_untrained=allow_untrained,
-    ) as upscaler:
-        report = LiveRun(
-            upscaler, source, sink, options, encode=encode, offer=offered, observe=show
-        ).run()
+    with (
+        open_trace(trace_path, overwrite=overwrite) as trace,
+        Upscaler(
+            model,
+            backend=backend,
+            variant=variant,
+            tile=tile,
+            threads=threads,
+            allow_untrained=allow_untrained,
+            trace=trace,
+        ) as upscaler,
+    ):
+        run = LiveRun(
+            upscaler,
+            source,
+            sink,
+            options,
+            encode=encode,
+            offer=offered,
+            observe=show,
+            trace=trace,
+        )
+        report = run.run()
     show.end()
     if as_json:
         click.echo(json.dumps(report.to_json()))

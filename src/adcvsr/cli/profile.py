@@ -137,7 +137,8 @@ def command(
     size = write_page(output, profile)
     for line in profile.facts["verdict"]["lines"]:
         click.echo(line)
-    click.echo(f"{output} ({size / 1e6:.1f} MB), {beside}")
+    large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    click.echo(f"{output} ({large}), {beside}")
 
 
 def _metrics(names: str | None, ffmpeg: str | None) -> UsableMetrics:

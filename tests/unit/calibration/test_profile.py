@@ -182,6 +182,7 @@ def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.exit_code == 0, f"{done.output}{done.exception!r}"
     assert "has one variant that runs here" in done.output
+    assert re.search(r"one\.html \(\d+ kB\)", done.output.replace("\n", ""))
     text = page.read_text()
     assert "one variant alone cannot be compared" in text
     assert text.count("<svg") == 1  # latency

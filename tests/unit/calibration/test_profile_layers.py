@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
+from adcvsr.bundle import open_bundle
 from adcvsr.calibration.profile.alignment import Factors, Floats, find_factors, scaled
 from adcvsr.calibration.profile.damage import signal_to_noise_db
 from adcvsr.calibration.profile.graph import layers_of, plain_name, quantized_activations
-from adcvsr.calibration.profile.layer_time import ELSEWHERE, Placement, layer_times
+from adcvsr.calibration.profile.layer_time import (
+    ELSEWHERE,
+    Placement,
+    layer_times,
+    measure_layer_times,
+)
 from adcvsr.calibration.profile.verdict import Judgement, Limits, judge, verdict
+from adcvsr.synthetic import draw_clip
+from fake_trt import LAYER_MS
+from gpu_backends import fake_gpu
 from variant_bundle import NANO, load
 
 NAMES = ("a", "b", "c", "d")
@@ -105,6 +116,8 @@ def test_an_engines_nodes_belong_to_layers() -> None:
     assert place(f"{block}conv1/Conv_token_7_kernel_time") == f"{block}conv1/Conv"
     assert place("conv2d_1_DequantizeLinear_kernel_time") == f"{block}conv1/Conv"
     assert place("relu_QuantizeLinear_kernel_time") == f"{block}conv1/Conv"
+    converted = "InsertedPrecisionFreeCast_conv2d_2_nchwc_kernel_time"
+    assert place(converted) == f"{block}conv2/Conv"
     assert place("ReorderInput_kernel_time") == ELSEWHERE
     times = layer_times(
         [
@@ -116,6 +129,29 @@ def test_an_engines_nodes_belong_to_layers() -> None:
     assert times[f"{block}conv1/Conv"] == 2.0
     assert times[ELSEWHERE] == 1.0
     assert times["decoder.conv_out/Conv"] == 0.0
+
+
+def test_layers_that_are_computed_as_one_share_its_time() -> None:
+    """Names as TensorRT's inspector gives them."""
+    block = "unet.down_blocks.0.resnets.0."
+    fused = {"myl_1": [f"{block}conv1/Conv", "node_relu", f"{block}conv2/Conv"]}
+    times = layer_times([{"myl_1": 3.0, "Reformat 0": 0.5}], load(NANO), fused)
+    assert times[f"{block}conv1/Conv"] == times[f"{block}conv2/Conv"] == 1.5
+    assert times[ELSEWHERE] == 0.5
+
+
+def test_times_of_layers_from_tensorrts_profiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake_gpu(monkeypatch, tmp_path / "cache")
+    times = measure_layer_times(
+        open_bundle(NANO), "fp32-onnx", draw_clip(5, 16, 16), backend="tensorrt"
+    )
+    assert times is not None
+    # A reformat and what comes before the first convolution, then a convolution a layer.
+    assert times.pop(ELSEWHERE) == pytest.approx(LAYER_MS * (1 + 2))
+    assert list(times) == [layer.name for layer in layers_of(load(NANO))]
+    assert list(times.values()) == pytest.approx([LAYER_MS * (n + 3) for n in range(12)])
 
 
 def judged(name: str, ratio: float, high: float, faults: list[str] | None = None) -> Judgement:

@@ -9,7 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.cli import cli
+from adcvsr.runtime.bench.compare import read_result
 from variant_bundle import add_variant, copy_of_nano, load
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,21 @@ def test_bench_writes_what_it_prints(bundle: Path, tmp_path: Path) -> None:
     assert 0.3 < second["cpu_ratio"]["median"] < 3
     assert second["wall_ratio"]["low"] <= second["wall_ratio"]["median"]
     assert first["infer_ms"] + first["copy_ms"] < 5 * first["latency_ms"]["max"]
+
+    documented = (ROOT / "docs/bench.md").read_text().replace("[]", "")
+    for key in [*found, *found["conditions"], *found["sensors"], *first, *second]:
+        assert f"`{key}`" in documented or f".{key}`" in documented, key
+    catalogue = sorted((ROOT / "benchmarks/results").glob("*.json"))
+    assert catalogue
+    for path in catalogue:
+        result = read_result(path)
+        assert result.keys() == found.keys()
+        assert result["conditions"].keys() == found["conditions"].keys()
+        # `sustained` is there where the machine tells its power.
+        assert result["variants"][0].keys() ^ first.keys() <= {"sustained"}
+        for row in result["variants"][1:]:
+            assert row.keys() ^ second.keys() <= {"sustained"}
+        assert path.name in (ROOT / "benchmarks/results/README.md").read_text()
 
     compared = run("compare", file, file)
     assert compared.exit_code == 0, compared.output

@@ -26,8 +26,10 @@ from adcvsr.runtime.engine.choice import order_engines
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.engine.progress import BuildProgress
 from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
-from adcvsr.runtime.sessions.trt_flavour import MODULES, load_flavour
+from adcvsr.runtime.sessions.trt_flavour import load_flavour
+from adcvsr.runtime.sessions.trt_modules import MODULES
 from changed_manifest import with_manifest
+from video_facts import VideoMaker
 
 SKIP = "TensorRT-RTX is not installed: pip install 'adcvsr[rtx]' -c constraints.txt"
 RTX = ("--backend", "tensorrt-rtx", "--target", "rtx-40", "--size", "64x48")
@@ -184,6 +186,13 @@ def test_advice_on_messages_seen() -> None:
     )  # fmt: skip
     for message, expected in seen:
         assert expected in advice([message])
+    # `paper` with the default workspace.
+    said = (
+        "[localCheckMacros.cpp::getErrorStr::132] Error Code 2: OutOfMemory "
+        "(Requested size was 3268688032 bytes.)"
+    )
+    assert advice([said]).endswith("(one buffer alone wants 3.0 GiB: --workspace 8GiB)")
+    assert shorten(said) == "OutOfMemory (Requested size was 3268688032 bytes.)"
     assert len({line for _, line in ADVICE}) == len(ADVICE)
     assert shorten("x" * 400).endswith("…")
 
@@ -205,6 +214,22 @@ def test_progress_is_one_growing_share() -> None:
     assert shares == sorted(shares)
     assert shares[:4] == [0.125, 0.25, 0.375, 0.5]
     assert shares[-1] == 1.0
+
+
+@pytest.mark.slow
+def test_small_builds_in_fp16(tmp_path: Path, make_video: VideoMaker) -> None:
+    """From a preset to an engine; `paper` takes minutes and is benchmarks/engine_build.py's."""
+    pytest.importorskip("tensorrt_rtx", reason=SKIP)
+    pytest.importorskip("modelopt", reason="FP16 variants need 'adcvsr[quantize]'")
+    bundle = str(tmp_path / "small")
+    fp16 = ["--fp16", "--calibration", str(make_video())]
+    done = adcvsr("export", "--untrained", "small", "-o", bundle, *fp16)
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    done = adcvsr("build", bundle, *RTX, "--precision", "fp16", "--json")
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    (engine,) = json.loads(done.stdout)["engines"]
+    assert engine["variant"] == "fp16-trt"
+    assert engine["plan_bytes"] > 500_000  # its weights in two bytes each are 1 MB
 
 
 @pytest.mark.slow

@@ -6,23 +6,30 @@ import json
 import types
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import fake_trt
-from adcvsr.bundle import open_bundle
+from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.cli import cli
-from adcvsr.errors import EngineError
+from adcvsr.errors import BackendUnavailableError, ConfigError, EngineError
 from adcvsr.measured import read_measurements
 from adcvsr.runtime.backends import create_session
+from adcvsr.runtime.engine import census
 from adcvsr.runtime.engine.cache import EngineCache
-from adcvsr.runtime.engine.census import count_layers
+from adcvsr.runtime.engine.census import Census, count_layers
+from adcvsr.runtime.engine.choice import order_engines
 from adcvsr.runtime.engine.deploy import CurrentEngines, deploy_bundle
-from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
+from adcvsr.runtime.engine.order import BuildOptions, SizeRange
 from adcvsr.runtime.sessions.gpu import current_gpu
+from adcvsr.runtime.sessions.trt_flavour import Flavour
+from adcvsr.synthetic import draw_clip
 from fake_cuda import FakeDriver
+from fake_trt import Builder
 from gpu_backends import fake_gpu
 
 SMALL = SizeRange.fixed(24, 32)
@@ -103,6 +110,71 @@ def test_a_precision_that_is_not_used_is_found_out(
     report = deploy_bundle(bundle, sizes=SMALL, precisions=("int8",), frames=10)
     assert not report.changed
     assert "no product is computed in int8" in report.candidates[0].reasons[0]
+
+
+def dla_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cores: int = 2) -> Bundle:
+    """An AGX Orin with TensorRT 11.4.1, and a bundle with a variant DLA computes in."""
+    pytest.importorskip("onnx", reason="the fake reads its layers from the graph")
+    fake_gpu(monkeypatch, tmp_path / "cache", integrated=True, version="11.4.1")
+    monkeypatch.setattr(Builder, "num_DLA_cores", cores)
+    bundle = open_bundle("nano")
+    fp16 = replace(bundle.variants["fp32-onnx"], id="fp16-trt")
+    monkeypatch.setitem(bundle.variants, "fp16-trt", fp16)
+    return bundle
+
+
+def test_dla_is_used_or_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = dla_bundle(monkeypatch, tmp_path)
+
+    def build(said: list[str] | None = None, **options: Any) -> BuiltEngine:
+        (order,) = order_engines(
+            bundle, precision="fp16", sizes=SMALL, options=BuildOptions(**options)
+        )
+        return ensure_engine(order, report=(said if said is not None else []).append)
+
+    with pytest.raises(EngineError, match=r"of 42 layers cannot run there: '.*--dla-fallback"):
+        build(dla=1)
+    said: list[str] = []
+    built = build(said, dla=1, dla_fallback=True)
+    assert "the GPU runs them" in said[0]
+    assert built.entry.identity["options"]["dla"] == 1
+    with pytest.raises(BackendUnavailableError, match="no DLA core 2: TensorRT 11.4.1 sees 2"):
+        build(dla=2, dla_fallback=True)
+    # A session that did not ask for it builds its own for the GPU.
+    with create_session(bundle, backend="tensorrt", variant="fp16-trt") as session:
+        session.infer(draw_clip(1, *SMALL.best)[0])
+    assert len(EngineCache().entries()) == 2
+
+
+def test_dla_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = dla_bundle(monkeypatch, tmp_path)
+    options = BuildOptions(dla=0, dla_fallback=True)
+    # The stand-in computes the FP32 graph under another name, so FP16 is not what it finds.
+    monkeypatch.setattr(Census, "uses", lambda census, precision: True)
+    report = deploy_bundle(bundle, precisions=("fp16",), sizes=SMALL, options=options, frames=10)
+    assert report.changed, report.candidates[0].reasons
+    assert "1 on the DLA" in report.candidates[0].acceptance.census[0]
+    monkeypatch.setattr(census, "count_layers", lambda text: Census({"fp16": 1}, {}, 1, 0))
+    report = deploy_bundle(bundle, precisions=("fp16",), sizes=SMALL, options=options, frames=10)
+    assert not report.changed
+    assert "nothing runs on the DLA" in report.candidates[0].reasons[0]
+
+
+def test_dla_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = dla_bundle(monkeypatch, tmp_path)
+    dla = BuildOptions(dla=0)
+    with pytest.raises(BackendUnavailableError, match="fp16 and int8, 'fp32-onnx' is neither"):
+        order_engines(bundle, precision="fp32", options=dla)
+    span = SizeRange((8, 8), (16, 16), (32, 32))
+    with pytest.raises(BackendUnavailableError, match=r"one size, not 8x8\.\.16x16\.\.32x32"):
+        order_engines(bundle, precision="fp16", sizes=span, options=dla)
+    fake_gpu(monkeypatch, tmp_path / "cache", integrated=True)  # JetPack 6
+    with pytest.raises(BackendUnavailableError, match="TensorRT 10.3.0 does not build strongly"):
+        order_engines(bundle, precision="fp16", options=dla)
+    with pytest.raises(BackendUnavailableError, match="TensorRT-RTX has no DLA"):
+        Flavour("tensorrt-rtx", None).require_dla()
+    with pytest.raises(ConfigError, match="give --dla CORE"):
+        BuildOptions(dla_fallback=True)
 
 
 def test_golden_vectors_on_a_twin_where_nothing_is_left(driver: FakeDriver) -> None:

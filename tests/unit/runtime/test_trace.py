@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from adcvsr.cli import cli
 from adcvsr.runtime import trace as trace_module
+from adcvsr.runtime.bench.bench import TRACED_FRAMES
 from adcvsr.runtime.trace import Trace
+from gpu_backends import fake_gpu
 from video_facts import VideoMaker
 
 
@@ -39,6 +43,65 @@ def test_upscale_writes_stages_and_layers(make_video: VideoMaker, tmp_path: Path
     refused = CliRunner().invoke(cli, [*arguments[:2], str(tmp_path / "b.mp4"), *arguments[3:]])
     assert "pass --overwrite" in str(refused.exception)
     assert not (tmp_path / "b.mp4").exists()
+
+
+def spans_by_track(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """A trace's spans; those of a track must not overlap."""
+    events = json.loads(path.read_text())["traceEvents"]
+    assert len({e["pid"] for e in events}) == 1
+    tracks = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in tracks.values()}
+    for event in events:
+        if event["ph"] == "X":
+            found[tracks[event["tid"]]].append(event)
+    for spans in found.values():
+        for one, other in itertools.pairwise(spans):
+            assert one["ts"] + one["dur"] <= other["ts"] + 0.01
+    return found
+
+
+def test_bench_writes_frames_and_layers(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    arguments = ["bench", "nano", "--size", "32x24", "--duration", "0.1", "--no-start"]
+    done = CliRunner().invoke(cli, [*arguments, "--trace", str(path)])
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    of = spans_by_track(path)
+    assert set(of) == {"fp32-onnx", "layers fp32-onnx on ort-cpu"}
+    frames, layers = of["fp32-onnx"], of["layers fp32-onnx on ort-cpu"]
+    assert len(frames) == TRACED_FRAMES
+    last = frames[-1]
+    within = [e for e in layers if last["ts"] <= e["ts"] <= last["ts"] + last["dur"]]
+    assert sum(e["args"]["op_name"] == "Conv" for e in within) == 12
+
+
+def test_live_writes_each_threads_work_and_layers(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    source = "test://?size=96x64&fps=30&frames=8"
+    arguments = ["live", "--source", source, "--sink", str(tmp_path / "out.mkv")]
+    done = CliRunner().invoke(cli, [*arguments, "--policy", "every", "--trace", str(path)])
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    of = spans_by_track(path)
+    assert set(of) == {"infer", "encode", "present", "layers fp32-onnx on ort-cpu"}
+    assert len(of["infer"]) == len(of["encode"]) == 8
+    assert all(e["args"]["age_ms"] >= e["dur"] / 1000 for e in of["encode"])
+
+
+def test_tensorrts_layers_are_merged(
+    make_video: VideoMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="the fake engine reads its layers from the graph")
+    fake_gpu(monkeypatch, tmp_path / "cache")
+    path = tmp_path / "trace.json"
+    arguments = ["upscale", str(make_video()), str(tmp_path / "out.mp4"), "--trace", str(path)]
+    done = CliRunner().invoke(cli, [*arguments, "--backend", "tensorrt"])
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
+    of = spans_by_track(path)
+    layers = of["layers fp32-onnx on tensorrt"]
+    assert len(layers) == 14 * 8  # of every frame
+    conv = next(e for e in layers if "unet.conv_in/Conv" in e["args"].get("nodes", []))
+    assert conv["args"]["op_name"] == "CaskConvolution"
+    for each in layers:
+        assert any(e["ts"] <= each["ts"] <= e["ts"] + e["dur"] for e in of["infer"])
 
 
 def test_a_failed_run_writes_no_trace(tmp_path: Path) -> None:

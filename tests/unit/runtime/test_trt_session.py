@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +20,10 @@ from adcvsr.runtime.engine.choice import order_engines
 from adcvsr.runtime.engine.engines import ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.sessions import gpu
+from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
-from fake_trt import Builder
+from fake_trt import LAYER_MS, Builder, Context, make_module
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
@@ -205,6 +208,75 @@ def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
     with pytest.raises(MissingPackageError, match="is the build for CPUs: pip uninstall"):
         create_session(open_bundle("nano"), backend="ort-cuda")
+
+
+def test_rtx_compiles_its_kernels_once(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", make_module(driver, "1.7.1.116"))
+    monkeypatch.setattr(Context, "compiled", 0)
+    clip = draw_clip(4, 12, 16)
+
+    def start() -> int:
+        before = Context.compiled
+        with create_session(open_bundle("nano"), backend="tensorrt-rtx") as session:
+            out = [session.infer(frame) for frame in clip]
+            (kernels,) = EngineCache().entries()[0].folder.glob("kernels-*.bin")  # not at the end
+        assert np.array_equal(out[-1], reference(clip)[-1])
+        assert [*kernels.parent.glob("kernels-*")] == [kernels]
+        return Context.compiled - before
+
+    assert [start(), start()] == [1, 0]
+    (kernels,) = EngineCache().entries()[0].folder.glob("kernels-*.bin")
+    kernels.write_bytes(kernels.read_bytes() + b"!")
+    assert start() == 1
+    assert sum("compiled again" in r.message for r in caplog.records) == 1
+    assert start() == 0
+    assert driver.left() == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "nodes"),
+    [
+        ("a + b", "[ONNX Layer: a]\x1e[ONNX Layer: b]\x1f[ONNX Layer: a]", ["a", "b"]),
+        ("conv/Conv + PWN(relu)", "", ["conv/Conv", "relu"]),
+        ("{ForeignNode[first...last]}", "", ["first", "last"]),
+    ],
+)
+def test_nodes_behind_a_layer(name: str, metadata: str, nodes: list[str]) -> None:
+    assert nodes_of(name, metadata) == nodes
+
+
+@pytest.mark.parametrize("integrated", [False, True])
+def test_a_profile_has_every_run_layer_by_layer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, integrated: bool
+) -> None:
+    pytest.importorskip("onnx", reason="the fake engine reads its layers from the graph")
+    driver = fake_gpu(monkeypatch, tmp_path / "cache", integrated=integrated)
+    clip = draw_clip(4, 20, 24)
+    session = create_session(open_bundle("nano"), backend="tensorrt")
+    session.profile_prefix = tmp_path / "layers"
+    with session:
+        out = [session.infer(frame) for frame in clip[:2]]
+        out += [session.infer(frame[:12]) for frame in clip[2:]]  # another size, the same profile
+    assert "capture" not in driver.calls
+    assert np.array_equal(out[0], reference(clip[:1])[0])
+    (profile,) = session.profiles
+    events = json.loads(profile.path.read_text())
+    runs = [e for e in events if e["name"] == "model_run"]
+    assert len(runs) == 4
+    assert runs[0]["ts"] == 0
+    layers = [e for e in events if e["cat"] == "Node"]
+    assert len(layers) == 4 * 14  # twelve convolutions, what is before them, and a reformat
+    first = layers[:14]
+    assert [e["dur"] for e in first] == pytest.approx(
+        [1000 * LAYER_MS * (n + 1) for n in range(14)]
+    )
+    ends = [e["ts"] + e["dur"] for e in first]
+    assert [e["ts"] for e in first[1:]] == pytest.approx(ends[:-1], abs=0.01)
+    assert first[2]["args"]["op_name"] == "CaskConvolution"
+    assert first[2]["args"]["nodes"][0] == "unet.conv_in/Conv"
+    assert driver.left() == NOTHING
 
 
 def test_too_old_a_tensorrt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
