@@ -188,7 +188,7 @@ class _Search:
     def _make(self, nodes: frozenset[str]) -> onnx.ModelProto:
         recipe = self._recipe(nodes)
         if recipe.tool != "onnxruntime":
-            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe)
+            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
         ends = frozenset(_ends(self.bundle, self.recipe)) & nodes
         if ends not in self.prepared:
             base = self._recipe(ends)
@@ -198,7 +198,7 @@ class _Search:
     def _confirm(self, nodes: frozenset[str]) -> tuple[Recipe, Trial]:
         """Make the graph as `quantize` will with the recipe, all steps anew, and measure it."""
         recipe = self._recipe(nodes)
-        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe)
+        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
         share = take_census(model, graph_sizes(self.bundle, self.calibration)).share(
             recipe.precision
         )

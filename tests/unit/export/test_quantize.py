@@ -28,6 +28,7 @@ from adcvsr.errors import (
     QuantizationError,
 )
 from adcvsr.export import recipe as recipes
+from adcvsr.export.channel_groups import change_units, channel_groups
 from adcvsr.export.equalise import equalise
 from adcvsr.export.graph_edit import GraphEdit
 from adcvsr.export.integer_ends import fold_ends
@@ -227,7 +228,8 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     feeds = calibration_feeds(bundle, calibration, folded.SerializeToString())
     ranges = channel_ranges(folded, outputs, feeds)
     edit = GraphEdit(folded)
-    factors = equalise(edit, state, ranges)
+    factors = equalise(channel_groups(edit, state), ranges)
+    change_units(edit, factors)
     equal = edit.finish()
     assert set(state) <= set(factors)
     feeds = calibration_feeds(bundle, calibration, equal.SerializeToString())

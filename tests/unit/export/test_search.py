@@ -138,7 +138,7 @@ def test_the_fragile_node_is_the_one_kept_float(
     kept = read_recipe(tmp_path / "out/int8-ort.toml")
     assert kept.activations.keep_float == (FRAGILE,)
     assert kept.gate == recipe.gate
-    model = QUANTIZERS["onnxruntime"](bundle, calibration, kept)
+    model = QUANTIZERS["onnxruntime"](bundle, calibration, kept).model
     census = take_census(model, graph_sizes(bundle, calibration))
     require_expected(kept, census)
     assert [node.name for node in census.beside("int8")] == [FRAGILE]
