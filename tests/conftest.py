@@ -7,6 +7,7 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import itertools
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from adcvsr.files import CACHE_VARIABLE
+from adcvsr.runtime import variant_choice
 from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
 
@@ -60,6 +63,24 @@ def rng() -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     np.random.seed(0)
+
+
+CACHES = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _no_machine_decides(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A cache of each test's own, and variants that are all as fast: `auto` runs the exact one.
+
+    Which one is faster on a busy machine is chance; programs that a test starts do measure.
+    """
+    cache = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    monkeypatch.setattr(
+        variant_choice, "measure", lambda present, open_variant: dict.fromkeys(present, 1.0)
+    )
 
 
 @pytest.fixture
