@@ -25,7 +25,7 @@ from ..errors import QuantizationError
 from .channel_groups import ChannelGroup
 from .equalise import LARGEST_FACTOR
 from .graph_edit import GraphEdit
-from .observe import observe
+from .observe import observe, require_finite
 
 STEPS = 400
 """Of the fit; the loss changes by less than 1 % after half of them."""
@@ -89,9 +89,9 @@ def fit_streams(
         if not group.mixable or not tensors:
             continue
         values, weights = sample(model, tensors, feeds)
-        if not values.any():
-            continue
         rounded = _rounded(model, tensors)
+        if not rounded or not values.any():
+            continue
         every = -(-len(feeds) // PROBED_FEEDS)
         sensitivity = output_sensitivity(model, rounded, output, feeds[every // 2 :: every])
         basis = fit_basis(values, weights, sensitivity, len(rounded))
@@ -162,6 +162,9 @@ def sample(
 
     Returns:
         (C, N) values and (N,) weights, see `fit_basis`; N is about `SAMPLES`.
+
+    Raises:
+        QuantizationError: A tensor is not finite.
     """
     few = feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
     moments = _moments(model, tensors, few)
@@ -261,6 +264,7 @@ def _moments(
     sums: dict[str, Doubles] = {}
     for found in observe(model, tensors, feeds):
         for name, tensor in found.items():
+            require_finite(name, tensor)
             pixels = tensor[0].reshape(tensor.shape[1], -1).astype(np.float64)
             sums[name] = sums.get(name, np.zeros(1)) + pixels @ pixels.T / pixels.shape[1]
     return {name: total / len(feeds) for name, total in sums.items()}
