@@ -29,6 +29,7 @@ from adcvsr.errors import (
     QuantizationError,
 )
 from adcvsr.export import recipe as recipes
+from adcvsr.export import stream_basis
 from adcvsr.export.channel_groups import change_units, channel_groups
 from adcvsr.export.equalise import equalise
 from adcvsr.export.graph_edit import GraphEdit
@@ -65,6 +66,13 @@ def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
 
 
+@pytest.fixture
+def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A basis that is not the best, in a second."""
+    monkeypatch.setattr(stream_basis, "STEPS", 40)
+    monkeypatch.setattr(stream_basis, "SAMPLES", 4000)
+
+
 def write_recipe(folder: Path, **replaced: str) -> Path:
     """With lower limits, and without the fit of a basis, which takes seconds, unless asked for."""
     text = RECIPE.replace(GATE, "psnr_db = 30.0").replace(GOLDEN_GATE, "golden_psnr_db = 30.0")
@@ -88,6 +96,7 @@ def digests(path: Path) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in path.iterdir()}
 
 
+@pytest.mark.usefixtures("quick_fit")
 def test_the_command_adds_a_proven_variant(
     bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
@@ -261,7 +270,8 @@ def test_equalised_and_folded_graphs_are_the_same_function(
         assert np.abs(difference[..., 10:-10, 10:-10]).max() < 0.02
 
 
-def test_mixed_channels_are_the_same_function_and_lose_less(
+@pytest.mark.usefixtures("quick_fit")
+def test_mixed_channels_are_the_same_function(
     tiny_bundle: Path, calibration: CalibrationSet
 ) -> None:
     bundle = open_bundle(tiny_bundle)
