@@ -138,7 +138,7 @@ def fit_basis(
             stored = matrix @ x
             clipped = torch.relu(stored - high) - torch.relu(low - stored)
             clipping = (share * (clipped * (lost / roundings @ clipped)).sum(0)).sum()
-            (rounding + clipping).backward()  # type: ignore[no-untyped-call]
+            (rounding + clipping).backward()
             optimizer.step()
             schedule.step()
     finally:
@@ -274,8 +274,7 @@ def _inverse(moment: Doubles) -> Doubles:
     """Inverse of a matrix of moments; of dead channels a large value, not infinity."""
     size = len(moment)
     least = 1e-4 * max(float(np.trace(moment)), 1e-12) / size
-    inverse: Doubles = np.linalg.inv(moment + least * np.eye(size))
-    return inverse
+    return np.asarray(np.linalg.inv(moment + least * np.eye(size)), np.float64)
 
 
 def _distances(tensor: Floats, inverse: Doubles) -> tuple[Floats, Doubles]:

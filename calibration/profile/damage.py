@@ -116,6 +116,7 @@ def measure_damage(
     isolation = _Isolation(bundle, rounded_graph, {n: inner[n] for n in names}, exact, rounded)
     own = {name: rounded[inner[name]].astype(np.float32) for name in names}
     declared = declared_factors(bundle, variant)
+    isolated: Mapping[str, npt.NDArray[Any]]
     if declared:
         factors, isolated = declared, isolation(declared)
     else:
