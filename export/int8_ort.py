@@ -1,10 +1,10 @@
 """INT8 for ONNX Runtime on CPUs: a stream graph with Q/DQ nodes that become integer kernels.
 
 ONNX Runtime's static quantization places the nodes. What is done around it makes it fast (integer
-ends) and close to the FP32 graph (equalised channels, compensated rounding); docs/quantization.md
-has what each gives.
+ends) and close to the FP32 graph (channels in units of their own, compensated rounding);
+docs/quantization.md has what each gives.
 
-    model = quantize_int8_ort(bundle, calibration, recipe)
+    model = quantize_int8_ort(bundle, calibration, recipe).model
 """
 
 from __future__ import annotations
@@ -20,11 +20,20 @@ import onnx
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE, Feed, calibration_feeds
+from .channel_groups import Units, change_units, channel_groups
 from .equalise import equalise
 from .graph_edit import GraphEdit, sort_nodes
-from .integer_ends import INPUT_ZERO_POINT, EndTensors, drop_float_ends, fold_ends
+from .integer_ends import (
+    INPUT_ZERO_POINT,
+    EndTensors,
+    drop_float_ends,
+    fold_ends,
+    last_convolution,
+)
 from .observe import channel_ranges, least_error_ranges, observe, tie_ranges, widest_ranges
+from .quantized import Quantized
 from .recipe import Recipe
+from .stream_basis import StreamBasis, fit_streams
 from .weight_rounding import can_compensate, input_moments, round_weight, weight_scales
 
 MOMENT_FEEDS = 48
@@ -34,9 +43,7 @@ do, and cost most of the time."""
 Override = dict[str, list[dict[str, Any]]]
 
 
-def quantize_int8_ort(
-    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe
-) -> onnx.ModelProto:
+def quantize_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Quantized:
     """Quantize a bundle's FP32 stream graph.
 
     Args:
@@ -44,14 +51,12 @@ def quantize_int8_ort(
         calibration: Made for its network.
         recipe: With the tool `onnxruntime`.
 
-    Returns:
-        The graph, with the interface of the FP32 one; state may be scaled otherwise a channel.
-
     Raises:
         QuantizationError: The graph is not as exported.
         CalibrationError: The set does not fit.
     """
-    return place_int8_ort(prepare_int8_ort(bundle, calibration, recipe), recipe)
+    prepared = prepare_int8_ort(bundle, calibration, recipe)
+    return Quantized(place_int8_ort(prepared, recipe), prepared.units)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,10 @@ class Prepared:
     """Whose graph it is."""
 
     model: onnx.ModelProto
-    """Ends folded, channels equalised, weights as they were."""
+    """Ends folded, channels in their units, weights as they were."""
+
+    units: Units
+    """See `Quantized`."""
 
     ends: EndTensors | None
     """None where the pictures stay float inside the graph."""
@@ -83,19 +91,47 @@ def prepare_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe
         keeps = recipe.activations.keeps
         ends = fold_ends(edit, bundle.input_name, bundle.output_name, keeps)
     tensors = quantized_tensors(edit, recipe)
-    if recipe.activations.equalise:
-        model = edit.finish()
-        feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
-        ranges = channel_ranges(model, _kept_by_relu(edit, tensors), feeds)
-        edit = GraphEdit(model)
-        equalise(edit, state, ranges)
+    picture = last_convolution(edit, bundle.output_name).output[0]
+    model = edit.finish()
+    units, streams = _choose_units(model, bundle, calibration, recipe, tensors, picture)
+    edit = GraphEdit(model)
+    change_units(edit, units)
     model = edit.finish()
     feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
-    measured = widest_ranges(channel_ranges(model, tensors, feeds))
+    others = [name for name in tensors if name not in streams]
+    measured = widest_ranges(channel_ranges(model, others, feeds))
     if recipe.activations.calibration == "mse":
         measured = least_error_ranges(model, measured, feeds)
+    measured |= {n: (streams[n].low, streams[n].high) for n in tensors if n in streams}
     weights = _rounded_weights(GraphEdit(model), recipe, feeds)
-    return Prepared(bundle, model, ends, tie_ranges(measured, state), weights)
+    return Prepared(bundle, model, units, ends, tie_ranges(measured, state), weights)
+
+
+def _choose_units(
+    model: onnx.ModelProto,
+    bundle: Bundle,
+    calibration: CalibrationSet,
+    recipe: Recipe,
+    tensors: Sequence[str],
+    picture: str,
+) -> tuple[Units, dict[str, StreamBasis]]:
+    """Units of tensors by the recipe, and the streams among them, whose ranges come with them."""
+    activations = recipe.activations
+    if not (activations.equalise or activations.mix_channels):
+        return {}, {}
+    edit = GraphEdit(model)
+    groups = channel_groups(edit, {spec.name: spec.next_name for spec in bundle.state})
+    feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
+    streams: dict[str, StreamBasis] = {}
+    if activations.mix_channels:
+        streams = fit_streams(model, groups, tensors, picture, feeds)
+    units: dict[str, Any] = {name: basis.matrix for name, basis in streams.items()}
+    if activations.equalise:
+        rest = [group for group in groups if not streams.keys() & set(group.tensors)]
+        names = {name for group in rest for name in group.tensors}
+        kept = [name for name in _kept_by_relu(edit, tensors) if name in names]
+        units |= equalise(rest, channel_ranges(model, kept, feeds))
+    return units, streams
 
 
 def place_int8_ort(prepared: Prepared, recipe: Recipe) -> onnx.ModelProto:

@@ -104,6 +104,18 @@ def drop_float_ends(
     return edit.finish()
 
 
+def last_convolution(edit: GraphEdit, output_name: str) -> onnx.NodeProto:
+    """The convolution that writes the picture.
+
+    Raises:
+        QuantizationError: None does.
+    """
+    node = _producer(edit, output_name)
+    while node.op_type != "Conv":
+        node = _producer(edit, node.input[0])
+    return node
+
+
 def _take_output_out(edit: GraphEdit, node: onnx.NodeProto, output_name: str) -> None:
     """Take a node out that may give the graph's output: its producer then does."""
     if node.output[0] != output_name:

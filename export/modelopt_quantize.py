@@ -3,7 +3,7 @@
 Q/DQ nodes and casts say every precision, as TensorRT 11 and TensorRT-RTX build strongly typed
 networks only. State tensors become float16 of the graph's interface.
 
-    model = quantize_modelopt(bundle, calibration, recipe)
+    model = quantize_modelopt(bundle, calibration, recipe).model
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE, Feed, calibration_feeds
 from ..errors import QuantizationError, missing_package
 from .graph_edit import GraphEdit, sort_nodes
+from .quantized import Quantized
 from .recipe import Recipe
 
 MOST_FEEDS = 64
@@ -44,9 +45,7 @@ LAST_LINES = 3
 """Of what a failing ModelOpt said, in the error."""
 
 
-def quantize_modelopt(
-    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe
-) -> onnx.ModelProto:
+def quantize_modelopt(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Quantized:
     """Quantize a bundle's FP32 stream graph.
 
     Args:
@@ -73,7 +72,7 @@ def quantize_modelopt(
     del model.metadata_props[:]
     model.producer_name, model.producer_version = "adcvsr", ""
     onnx.checker.check_model(model, full_check=True)
-    return model
+    return Quantized(model, {})
 
 
 def require_modelopt() -> None:

@@ -61,17 +61,25 @@ def channel_ranges(
     ranges: dict[str, ChannelRange] = {}
     for found in observe(model, tensors, feeds):
         for name, values in found.items():
-            if not np.isfinite(values).all():
-                raise QuantizationError(
-                    f"tensor '{name}' is not finite on the calibration set; the network itself is "
-                    "at fault"
-                )
+            require_finite(name, values)
             axes = (0, *range(2, values.ndim))
             low, high = values.min(axes), values.max(axes)
             if name in ranges:
                 low, high = np.minimum(low, ranges[name][0]), np.maximum(high, ranges[name][1])
             ranges[name] = (low, high)
     return ranges
+
+
+def require_finite(name: str, values: Floats) -> None:
+    """Check a tensor.
+
+    Raises:
+        QuantizationError: It is not finite.
+    """
+    if not np.isfinite(values).all():
+        raise QuantizationError(
+            f"tensor '{name}' is not finite on the calibration set; the network itself is at fault"
+        )
 
 
 def widest_ranges(channels: Mapping[str, ChannelRange]) -> dict[str, Range]:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
@@ -21,16 +19,19 @@ from ..runtime.sessions.ort_precision import why_not_judged
 from .gate import compare_variants, limits_json, require_within, to_json
 from .int8_ort import quantize_int8_ort
 from .modelopt_quantize import quantize_modelopt
+from .quantized import Quantized, units_json
 from .recipe import Expectation, Recipe
 from .variants import require_new, stage_variant
 
 Report = Callable[[str], None]
 
-QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe], onnx.ModelProto]] = {
+QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe], Quantized]] = {
     "onnxruntime": quantize_int8_ort,
     "modelopt": quantize_modelopt,
 }
 """By a recipe's tool."""
+
+UNITS_SUFFIX = ".units.json"
 
 MOST_NAMES = 6
 """Nodes an error names; the rest are counted."""
@@ -70,18 +71,18 @@ def quantize_bundle(
     require_new(bundle, recipe.variant, overwrite=overwrite)
     calibration.require_fit(bundle)
     require_stream(bundle)
-    model = QUANTIZERS[recipe.tool](bundle, calibration, recipe)
-    census = take_census(model, graph_sizes(bundle, calibration))
+    quantized = QUANTIZERS[recipe.tool](bundle, calibration, recipe)
+    census = take_census(quantized.model, graph_sizes(bundle, calibration))
     report(census_line(recipe, census))
     require_expected(recipe, census)
-    graph, text = f"{recipe.variant}.onnx", f"{recipe.variant}.recipe.toml"
+    files = variant_files(quantized, recipe)
     with stage_variant(path) as stage:
-        stage.write(graph, model.SerializeToString(deterministic=True))
-        stage.write(text, recipe.text.encode())
-        entry = variant_entry(model, graph, text, recipe, calibration, census)
-        staged = stage.put(recipe.variant, entry, [graph, text])
+        for name, content in files.items():
+            stage.write(name, content)
+        entry = variant_entry(quantized, recipe, calibration, census)
+        staged = stage.put(recipe.variant, entry, list(files))
         entry["parity"] = _prove(staged, recipe, calibration, report)
-        stage.put(recipe.variant, entry, [graph, text])
+        stage.put(recipe.variant, entry, list(files))
         return stage.commit()
 
 
@@ -121,18 +122,27 @@ def _prove(
     return to_json(distances, recipe.gate)
 
 
+def variant_files(quantized: Quantized, recipe: Recipe) -> dict[str, bytes]:
+    """Files of a quantized variant by name: graph, recipe, units of channels."""
+    files = {
+        f"{recipe.variant}.onnx": quantized.model.SerializeToString(deterministic=True),
+        f"{recipe.variant}.recipe.toml": recipe.text.encode(),
+    }
+    if quantized.units:
+        files[f"{recipe.variant}{UNITS_SUFFIX}"] = units_json(quantized.units)
+    return files
+
+
 def variant_entry(
-    model: onnx.ModelProto,
-    graph: str,
-    text: str,
-    recipe: Recipe,
-    calibration: CalibrationSet,
-    census: Census,
+    quantized: Quantized, recipe: Recipe, calibration: CalibrationSet, census: Census
 ) -> dict[str, Any]:
     """What the manifest says of a quantized variant; parity is added once it is measured."""
+    model, variant = quantized.model, recipe.variant
+    units = {"units": {"file": f"{variant}{UNITS_SUFFIX}"}} if quantized.units else {}
     return {
-        "file": graph,
-        "recipe": {"name": recipe.name, "file": text},
+        "file": f"{variant}.onnx",
+        "recipe": {"name": recipe.name, "file": f"{variant}.recipe.toml"},
+        **units,
         "opset": next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "state_dtype": recipe.high_precision,
         "nodes": len(model.graph.node),

@@ -46,6 +46,10 @@ class Activations:
     equalise: bool = False
     """Bring the channels of a tensor to one range first (`onnxruntime` only)."""
 
+    mix_channels: bool = False
+    """Fit a basis and one range for each residual stream (`onnxruntime` only): see
+    `adcvsr.export.stream_basis`."""
+
     calibration: str = "max"
     """How ranges are chosen. `max`: they hold every value. `mse` (`onnxruntime` only): the least
     squared error, rare extremes cut off. `entropy` (`modelopt` only) clips highlights."""

@@ -28,7 +28,7 @@ from .damage import DamageMeter
 from .int8_ort import Prepared, place_int8_ort, prepare_int8_ort
 from .quantize import QUANTIZERS, graph_sizes, require_stream, tool_versions
 from .recipe import Expectation, Recipe, with_kept
-from .search_state import Trial, Trials, search_key
+from .search_state import Trial, Trials, only_search, search_key
 
 BASE_MEASURES = ("psnr", "haarpsi", "warp")
 """Measured whatever the budget says, as far as their packages are there: so that a search with
@@ -100,6 +100,7 @@ def search(
     Raises:
         BackendUnavailableError: The variant's figures cannot be told on this machine.
         ConfigError: The folder holds a search of something else.
+        OutputExistsError: Another search works in the folder.
         QuantizationError: No choice holds the budget; the trials stay in the folder.
     """
     require_stream(bundle)
@@ -112,9 +113,10 @@ def search(
     meter = DamageMeter(bundle, calibration, names)
     measured = f"{', '.join(sorted(names))} over {meter.frames} frames"
     key = search_key(bundle, recipe, calibration, measured)
-    return _Search(bundle, recipe, calibration, budget, meter, Trials(folder, key)).run(
-        report, progress
-    )
+    with only_search(folder):
+        return _Search(bundle, recipe, calibration, budget, meter, Trials(folder, key)).run(
+            report, progress
+        )
 
 
 class _Search:
@@ -188,7 +190,7 @@ class _Search:
     def _make(self, nodes: frozenset[str]) -> onnx.ModelProto:
         recipe = self._recipe(nodes)
         if recipe.tool != "onnxruntime":
-            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe)
+            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
         ends = frozenset(_ends(self.bundle, self.recipe)) & nodes
         if ends not in self.prepared:
             base = self._recipe(ends)
@@ -198,7 +200,7 @@ class _Search:
     def _confirm(self, nodes: frozenset[str]) -> tuple[Recipe, Trial]:
         """Make the graph as `quantize` will with the recipe, all steps anew, and measure it."""
         recipe = self._recipe(nodes)
-        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe)
+        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
         share = take_census(model, graph_sizes(self.bundle, self.calibration)).share(
             recipe.precision
         )

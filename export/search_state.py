@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet, json_bytes
 from ..calibration.reader import REFERENCE
-from ..errors import ConfigError, OutputNotWritableError
+from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ..files import replace_file
 from .quantize import tool_versions
 from .recipe import Recipe
@@ -52,21 +54,16 @@ class Trials:
     """Trials of one search, in memory and in a file.
 
     Args:
-        folder: Made where it is not there.
+        folder: Held by `only_search`.
         key: What the figures depend on, see `search_key`.
 
     Raises:
         ConfigError: The folder holds trials of another key, or what is no trials.
-        OutputNotWritableError: It cannot be written.
     """
 
     def __init__(self, folder: Path, key: dict[str, str]) -> None:
         self.path, self.key = folder / FILE, key
         self._trials: dict[frozenset[str], Trial] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputNotWritableError(f"cannot make '{folder}': {error.strerror}") from error
         if self.path.exists():
             self._read()
 
@@ -113,6 +110,32 @@ class Trials:
                 f"'{self.path}' holds a search with other {', '.join(other)}; search in another "
                 "folder, or remove it"
             )
+
+
+@contextmanager
+def only_search(folder: Path) -> Iterator[None]:
+    """Hold a folder for one search; the system frees it when its holder dies, however that happens.
+
+    Raises:
+        OutputExistsError: Another search works in it.
+        OutputNotWritableError: It cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{FILE}.lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputExistsError(
+            f"another search works in '{folder}'; wait for it, or search in another folder"
+        ) from error
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write '{folder}': {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def search_key(

@@ -7,8 +7,11 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import itertools
+import shutil
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -16,6 +19,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from adcvsr.bundle import open_bundle
+from adcvsr.files import CACHE_VARIABLE
+from adcvsr.runtime import variant_choice
+from adcvsr.runtime.backends import create_session
 from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
 
@@ -60,6 +67,42 @@ def rng() -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     np.random.seed(0)
+
+
+CACHES = itertools.count()
+
+
+def _as_fast(present: Sequence[str], open_variant: object) -> dict[str, float]:
+    return dict.fromkeys(present, 1.0)
+
+
+@pytest.fixture(scope="session")
+def measured_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which the shipped bundle's variants are all as fast."""
+    folder = tmp_path_factory.mktemp("measured")
+    if find_spec("onnxruntime"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CACHE_VARIABLE, str(folder))
+            patch.setattr(variant_choice, "measure", _as_fast)
+            create_session(open_bundle("nano"), backend="ort-cpu")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_machine_decides(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    measured_cache: Path,
+) -> None:
+    """A cache of each test's own, and variants that are all as fast: `auto` runs the exact one.
+
+    Which one is faster on a busy machine is chance. Programs that a test starts read the cache.
+    """
+    cache = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
+    if any(measured_cache.iterdir()):
+        shutil.copytree(measured_cache, cache)
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    monkeypatch.setattr(variant_choice, "measure", _as_fast)
 
 
 @pytest.fixture

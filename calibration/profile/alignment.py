@@ -1,17 +1,21 @@
 """Factors by which a variant scales channels on purpose, so that what is left is damage.
 
 A quantizer may bring the channels of a tensor to one range (equalisation, cross-layer scaling), a
-Relu between them or not, and undo it in the next weights. Without its factors such a graph would
-look all wrong. They are estimated from values: each channel's gain over the reference, the widest
-channel's taken as 1, since it keeps its scale. A wrong scale of a whole tensor is still seen.
+Relu between them or not, or mix them, and undo it in the next weights. Without its factors such a
+graph would look all wrong. Variants of `adcvsr quantize` declare theirs. Of others they are
+estimated from values: each channel's gain over the reference, the widest channel's taken as 1,
+since it keeps its scale. A wrong scale of a whole tensor is still seen.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from ...bundle import Bundle
 
 EQUALISED_SPREAD = 1.3
 """Largest over smallest gain of a tensor's channels from which they count as equalised."""
@@ -65,10 +69,25 @@ def find_factors(
     return factors, isolated
 
 
+def declared_factors(bundle: Bundle, variant: str) -> Factors:
+    """Factors (C,) and matrices (C, C) by tensor that the bundle says of a variant; else none."""
+    entry = bundle.manifest["variants"][variant].get("units")
+    groups = json.loads(bundle.read(entry["file"])) if entry else []
+    return {
+        name: np.asarray(group.get("factors", group.get("matrix")), np.float32)
+        for group in groups
+        for name in group["tensors"]
+    }
+
+
 def scaled(value: Floats, factor: Floats | None) -> Floats:
-    """A tensor of the reference in the variant's units."""
+    """A tensor of the reference, (N, C, H, W), in the variant's units."""
     result: Floats = value.astype(np.float32)
-    return result if factor is None else result * factor[:, None, None]
+    if factor is None:
+        return result
+    if factor.ndim == 2:
+        return np.moveaxis(np.tensordot(factor, result, (1, 1)), 0, 1)
+    return result * factor[:, None, None]
 
 
 def in_network_units(output: Floats, wanted: Floats) -> Floats:

@@ -20,7 +20,14 @@ from ...bundle import Bundle
 from ...clips import Levels
 from ...runtime.sessions.ort_cpu import import_onnxruntime
 from ...runtime.sessions.session import pad_to_multiple
-from .alignment import Factors, Floats, find_factors, in_network_units, scaled
+from .alignment import (
+    Factors,
+    Floats,
+    declared_factors,
+    find_factors,
+    in_network_units,
+    scaled,
+)
 from .graph import (
     add_outputs,
     cut_at,
@@ -108,7 +115,12 @@ def measure_damage(
     names = [name for name in names if exact[name].dtype.kind == "f"]
     isolation = _Isolation(bundle, rounded_graph, {n: inner[n] for n in names}, exact, rounded)
     own = {name: rounded[inner[name]].astype(np.float32) for name in names}
-    factors, isolated = find_factors({name: exact[name] for name in names}, own, isolation)
+    declared = declared_factors(bundle, variant)
+    isolated: Mapping[str, npt.NDArray[Any]]
+    if declared:
+        factors, isolated = declared, isolation(declared)
+    else:
+        factors, isolated = find_factors({name: exact[name] for name in names}, own, isolation)
     rows = []
     for layer in layers_of(exact_graph):
         shown = next((name for name in layer.tensors if name in own), None)
@@ -120,12 +132,12 @@ def measure_damage(
             )
         rows.append(LayerDamage(layer.name, layer.op_type, isolated_db, accumulated_db))
     ranges = _ranges(rounded_graph, exact, factors)
-    return GraphDamage(rows, ranges, _notes(variant, rows, factors))
+    return GraphDamage(rows, ranges, _notes(variant, rows, {} if declared else factors))
 
 
-def _notes(variant: str, rows: Sequence[LayerDamage], factors: Factors) -> list[str]:
+def _notes(variant: str, rows: Sequence[LayerDamage], estimated: Factors) -> list[str]:
     notes = []
-    if factors:
+    if estimated:
         notes.append(
             f"{variant} scales channels on purpose; the factors are estimated from its values, the "
             "smallest of each tensor taken as 1"

@@ -83,6 +83,13 @@ def test_a_wrong_scale_is_put_down_to_its_layer(
     assert min(value for name, value in found.items() if name != "b") > 40
 
 
+def test_mixed_channels_are_no_damage(rng: np.random.Generator) -> None:
+    value = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    matrix = rng.standard_normal((3, 3)).astype(np.float32)
+    mixed = np.einsum("ij,njhw->nihw", matrix, value)
+    assert np.allclose(scaled(value, matrix), mixed, atol=1e-5)
+
+
 def test_signal_to_noise() -> None:
     wanted = np.ones((1, 2, 4, 4), np.float32)
     assert signal_to_noise_db(wanted, wanted) == 120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -28,12 +29,16 @@ from adcvsr.errors import (
     QuantizationError,
 )
 from adcvsr.export import recipe as recipes
+from adcvsr.export import stream_basis
+from adcvsr.export.channel_groups import change_units, channel_groups
 from adcvsr.export.equalise import equalise
 from adcvsr.export.graph_edit import GraphEdit
-from adcvsr.export.integer_ends import fold_ends
+from adcvsr.export.int8_ort import quantized_tensors
+from adcvsr.export.integer_ends import fold_ends, last_convolution
 from adcvsr.export.observe import channel_ranges, least_error_ranges, observe, tie_ranges
 from adcvsr.export.quantize import quantize_bundle
 from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
+from adcvsr.export.stream_basis import fit_basis, fit_streams, output_sensitivity
 from adcvsr.export.variants import stage_variant
 from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.runtime.backends import create_session
@@ -43,6 +48,7 @@ from adcvsr.synthetic import draw_clip
 
 GATE = "psnr_db = 42.0"
 GOLDEN_GATE = "golden_psnr_db = 38.0"
+MIX, NO_MIX = "mix_channels = true", "mix_channels = false"
 RECIPE = (recipes.FOLDER / "int8-cpu.toml").read_text().replace("frames = 300", "frames = 24")
 
 
@@ -60,8 +66,18 @@ def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
 
 
+@pytest.fixture
+def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A basis that is not the best, in a second."""
+    monkeypatch.setattr(stream_basis, "STEPS", 40)
+    monkeypatch.setattr(stream_basis, "SAMPLES", 4000)
+
+
 def write_recipe(folder: Path, **replaced: str) -> Path:
+    """With lower limits, and without the fit of a basis, which takes seconds, unless asked for."""
     text = RECIPE.replace(GATE, "psnr_db = 30.0").replace(GOLDEN_GATE, "golden_psnr_db = 30.0")
+    assert MIX in text
+    text = text.replace(MIX, NO_MIX)
     for old, new in replaced.items():
         line = next(line for line in text.splitlines() if line.startswith(f"{old} ="))
         text = text.replace(line, f"{old} = {new}")
@@ -80,13 +96,14 @@ def digests(path: Path) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in path.iterdir()}
 
 
+@pytest.mark.usefixtures("quick_fit")
 def test_the_command_adds_a_proven_variant(
     bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
     before = digests(bundle_path)
     old = open_bundle(bundle_path).manifest
     command = ["quantize", str(bundle_path), "--precision", "int8", "--recipe"]
-    recipe = write_recipe(tmp_path)
+    recipe = write_recipe(tmp_path, mix_channels="true")
     done = CliRunner().invoke(cli, [*command, str(recipe), "--calibration", str(calibration.path)])
     assert done.exit_code == 0, done.output
     assert "100.0% of convolutions, 100.0% of multiply-adds" in done.output
@@ -105,6 +122,10 @@ def test_the_command_adds_a_proven_variant(
         "int8": {"nodes": 14, "convolutions": 1.0, "multiply_adds": 1.0, "weights": 1.0}
     }
     assert bundle.read(entry["recipe"]["file"]) == recipe.read_bytes()
+    units = json.loads(bundle.read(entry["units"]["file"]))
+    assert {kind for group in units for kind in group} == {"tensors", "factors", "matrix"}
+    named = {name for group in units for name in group["tensors"]}
+    assert {spec.name for spec in bundle.state} <= named
     # The variant that was there is as it was.
     assert bundle.manifest["variants"]["fp32-onnx"] == old["variants"]["fp32-onnx"]
     after = digests(bundle_path)
@@ -227,7 +248,8 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     feeds = calibration_feeds(bundle, calibration, folded.SerializeToString())
     ranges = channel_ranges(folded, outputs, feeds)
     edit = GraphEdit(folded)
-    factors = equalise(edit, state, ranges)
+    factors = equalise(channel_groups(edit, state), ranges)
+    change_units(edit, factors)
     equal = edit.finish()
     assert set(state) <= set(factors)
     feeds = calibration_feeds(bundle, calibration, equal.SerializeToString())
@@ -246,6 +268,74 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     for one, other in pairs:
         difference = one[convolution] - other[convolution] - 0.5
         assert np.abs(difference[..., 10:-10, 10:-10]).max() < 0.02
+
+
+@pytest.mark.usefixtures("quick_fit")
+def test_mixed_channels_are_the_same_function(
+    tiny_bundle: Path, calibration: CalibrationSet
+) -> None:
+    bundle = open_bundle(tiny_bundle)
+    state = {spec.name: spec.next_name for spec in bundle.state}
+    edit = GraphEdit(onnx.load(tiny_bundle / "fp32-onnx.onnx"))
+    picture = last_convolution(edit, "upscaled").output[0]
+    groups = channel_groups(edit, state)
+    tensors = quantized_tensors(edit, recipe_for("int8", "cpu"))
+    model = edit.finish()
+    feeds = calibration_feeds(bundle, calibration)
+    streams = fit_streams(model, groups, tensors, picture, feeds)
+    assert set(state) <= set(streams)
+    assert not {name for node in edit.of_type("Relu") for name in node.output} & set(streams)
+    assert all(basis.low < 0 < basis.high for basis in streams.values())
+    edit = GraphEdit(model)
+    change_units(edit, {name: basis.matrix for name, basis in streams.items()})
+    mixed = edit.finish()
+    other_feeds = calibration_feeds(bundle, calibration, mixed.SerializeToString())
+    for one, other in zip(
+        observe(model, [picture], feeds), observe(mixed, [picture], other_feeds), strict=True
+    ):
+        assert np.abs(one[picture] - other[picture]).max() < 0.01
+
+
+def test_the_fitted_basis_loses_less_than_equal_channels(rng: np.random.Generator) -> None:
+    """Three wide channels that the picture is made of, among narrow ones; all correlated."""
+    mixing = np.diag([1.0] * 3 + [0.1] * 5) + 0.05 * rng.standard_normal((8, 8))
+    values = (mixing @ rng.standard_normal((8, 4000))).astype(np.float32)
+    sensitivity = np.diag([9.0] * 3 + [1.0] * 5)
+    share = np.full(4000, 1 / 4000)
+    basis = fit_basis(values, share, sensitivity, 1)
+    again = fit_basis(values, share, sensitivity, 1)
+    assert np.array_equal(basis.matrix, again.matrix)
+
+    def loss(matrix: np.ndarray, low: float, high: float) -> float:
+        step = (high - low) / 255
+        stored = np.clip(np.round((matrix @ values - low) / step), 0, 255) * step + low
+        lost = np.linalg.inv(matrix) @ stored - values
+        return float(np.einsum("cn,cd,dn->", lost, sensitivity, lost))
+
+    equal = np.diag(1 / np.abs(values).max(1))
+    assert loss(basis.matrix, basis.low, basis.high) < 0.4 * loss(equal, -1.0, 1.0)
+
+
+def test_sensitivity_is_what_noise_does() -> None:
+    """Of a convolution it can be written down: sums of squares of its weights."""
+    weights = np.random.default_rng(0).standard_normal((4, 3, 1, 1)).astype(np.float32)
+    value_info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Identity", ["x"], ["t"], name="t"),
+            onnx.helper.make_node("Conv", ["t", "w"], ["y"], name="y"),
+        ],
+        "g",
+        [value_info("x", 1, [1, 3, "h", "w"])],
+        [value_info("y", 1, [1, 4, "h", "w"])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    feed = {"x": np.random.default_rng(1).standard_normal((1, 3, 60, 60)).astype(np.float32)}
+    found = output_sensitivity(model, ["t"], "y", [feed])
+    flat = weights[:, :, 0, 0].astype(np.float64)
+    assert np.allclose(found, flat.T @ flat / 4, atol=0.05 * np.abs(found).max())
 
 
 def test_compensated_rounding_loses_less_on_its_inputs() -> None:

@@ -17,16 +17,16 @@ from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet
 from adcvsr.cli import cli
 from adcvsr.clips import write_clip
-from adcvsr.errors import BackendUnavailableError, ConfigError, QuantizationError
+from adcvsr.errors import BackendUnavailableError, ConfigError, OutputExistsError, QuantizationError
 from adcvsr.export import damage
 from adcvsr.export import recipe as recipes
 from adcvsr.export.budget import read_budget
 from adcvsr.export.damage import DamageMeter
-from adcvsr.export.quantize import QUANTIZERS, graph_sizes, require_expected
+from adcvsr.export.quantize import graph_sizes
 from adcvsr.export.recipe import Expectation, Recipe, read_recipe, recipe_for, with_kept
 from adcvsr.export.search import SearchResult, _Search, search
 from adcvsr.export.search_report import pareto
-from adcvsr.export.search_state import FILE, Trial, Trials
+from adcvsr.export.search_state import FILE, Trial, Trials, only_search
 from adcvsr.export.variants import stage_variant
 from adcvsr.graph_census import take_census
 from adcvsr.synthetic import draw_clip
@@ -75,7 +75,13 @@ def blow_up(value: np.ndarray, role: str) -> None:
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Without what would mend the fragile node."""
     text = (recipes.FOLDER / "int8-cpu.toml").read_text()
-    for old, new in (("equalise = true", "equalise = false"), ('"compensated"', '"nearest"')):
+    for old, new in (
+        ("equalise = true", "equalise = false"),
+        ("mix_channels = true", "mix_channels = false"),
+        ('"compensated"', '"nearest"'),
+        ("psnr_db = 42.0", "psnr_db = 28.0"),
+        ("golden_psnr_db = 38.0", "golden_psnr_db = 20.0"),
+    ):
         assert old in text
         text = text.replace(old, new)
     path = tmp_path_factory.mktemp("recipe") / "plain.toml"
@@ -138,9 +144,15 @@ def test_the_fragile_node_is_the_one_kept_float(
     kept = read_recipe(tmp_path / "out/int8-ort.toml")
     assert kept.activations.keep_float == (FRAGILE,)
     assert kept.gate == recipe.gate
-    model = QUANTIZERS["onnxruntime"](bundle, calibration, kept)
+    path = Path(shutil.copytree(bundle.path, tmp_path / "quantized"))
+    command = ["quantize", str(path), "--precision", "int8", "--recipe"]
+    command += [str(tmp_path / "out/int8-ort.toml"), "--calibration", str(calibration.path)]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    quantized = Bundle(path)
+    assert quantized.read("int8-ort.recipe.toml") == kept.text.encode()
+    model = onnx.load_model_from_string(quantized.read("int8-ort.onnx"))
     census = take_census(model, graph_sizes(bundle, calibration))
-    require_expected(kept, census)
     assert [node.name for node in census.beside("int8")] == [FRAGILE]
 
     # Run again, nothing is measured twice but the recipe's own graph; a harder budget goes on.
@@ -172,8 +184,20 @@ def trials_text(folder: Path) -> str:
     return (folder / "out" / FILE).read_text()
 
 
+def test_one_search_at_a_time(
+    bundle: Bundle, recipe: Recipe, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    with (
+        only_search(tmp_path / "out"),
+        pytest.raises(OutputExistsError, match="another search works in"),
+    ):
+        look(bundle, recipe, calibration, tmp_path / "out", BUDGET)
+    assert not (tmp_path / "out" / FILE).exists()
+
+
 def test_a_trial_is_on_disk_before_the_next(tmp_path: Path) -> None:
     key = {"network": "a"}
+    (tmp_path / "new").mkdir()
     trials = Trials(tmp_path / "new", key)
     first = trials.add(frozenset({"a"}), 0.1, {"snr": 20.0})
     trials.add(frozenset(), 0.0, {"snr": 10.0})
