@@ -45,8 +45,8 @@ def test_upscale_writes_stages_and_layers(make_video: VideoMaker, tmp_path: Path
     assert not (tmp_path / "b.mp4").exists()
 
 
-def spans_by_track(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """A trace's spans; those of a track must not overlap."""
+def spans_by_track(path: Path, *, beside: str = "") -> dict[str, list[dict[str, Any]]]:
+    """A trace's spans; those of a track must not overlap, but where layers run beside each other."""
     events = json.loads(path.read_text())["traceEvents"]
     assert len({e["pid"] for e in events}) == 1
     tracks = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}
@@ -54,8 +54,8 @@ def spans_by_track(path: Path) -> dict[str, list[dict[str, Any]]]:
     for event in events:
         if event["ph"] == "X":
             found[tracks[event["tid"]]].append(event)
-    for spans in found.values():
-        for one, other in itertools.pairwise(spans):
+    for name, spans in found.items():
+        for one, other in itertools.pairwise(spans if name != beside else []):
             assert one["ts"] + one["dur"] <= other["ts"] + 0.01
     return found
 
@@ -95,7 +95,8 @@ def test_tensorrts_layers_are_merged(
     arguments = ["upscale", str(make_video()), str(tmp_path / "out.mp4"), "--trace", str(path)]
     done = CliRunner().invoke(cli, [*arguments, "--backend", "tensorrt"])
     assert done.exit_code == 0, f"{done.output}{done.exception!r}"
-    of = spans_by_track(path)
+    # The fake's layers last as long as it says, which may be longer than its run on a fast machine.
+    of = spans_by_track(path, beside="layers fp32-onnx on tensorrt")
     layers = of["layers fp32-onnx on tensorrt"]
     assert len(layers) == 14 * 8  # of every frame
     conv = next(e for e in layers if "unet.conv_in/Conv" in e["args"].get("nodes", []))
