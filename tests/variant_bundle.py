@@ -23,7 +23,11 @@ def copy_of_nano(target: Path) -> Path:
     """The shipped bundle with nothing but its FP32 variant."""
     shutil.copytree(NANO, target)
     manifest = json.loads((target / "manifest.json").read_text())
+    others = tuple(name for name in manifest["variants"] if name != "fp32-onnx")
     manifest["variants"] = {"fp32-onnx": manifest["variants"]["fp32-onnx"]}
+    for file in [name for name in manifest["files"] if name.startswith(others)]:
+        del manifest["files"][file]
+        (target / file).unlink()
     (target / "manifest.json").write_text(json.dumps(manifest))
     return target
 

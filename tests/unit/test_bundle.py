@@ -35,12 +35,15 @@ def test_the_shipped_bundle_is_whole_and_small() -> None:
     assert sum(f.stat().st_size for f in bundle.path.iterdir()) <= 3_000_000
 
 
+SHIPPED = ["nano", "nano-camera", "small"]
+
+
 def test_names_and_paths(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_bundle(bundle_copy).name == "nano"
     assert open_bundle(str(bundle_copy)).name == "nano"
     monkeypatch.setenv("ADCVSR_MODELS", str(bundle_copy.parent))
     assert open_bundle("copy").path == bundle_copy
-    assert [b.path.name for b in list_bundles()] == ["copy", "nano"]
+    assert [b.path.name for b in list_bundles()] == ["copy", *SHIPPED]
     monkeypatch.chdir(bundle_copy.parent)
     assert open_bundle("copy").path == bundle_copy
 
@@ -150,7 +153,7 @@ def test_damaged_bundles_and_missing_folders_are_reported(
     change_manifest(bundle_copy, schema=99)
     monkeypatch.setenv("ADCVSR_MODELS", f"{bundle_copy.parent}{os.pathsep}/nowhere/at/all")
     lines: list[str] = []
-    assert [b.path.name for b in list_bundles(lines.append)] == ["nano"]
+    assert [b.path.name for b in list_bundles(lines.append)] == SHIPPED
     assert len(lines) == 2
     assert "schema 99" in lines[0]
     assert "'/nowhere/at/all' in $ADCVSR_MODELS is no folder" in lines[1]

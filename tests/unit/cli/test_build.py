@@ -109,7 +109,7 @@ def test_what_a_target_lacks_is_refused_first(tmp_path: Path) -> None:
     done = adcvsr("build", "nano", *RTX, "--version-compatible")
     assert "have no compatibility modes" in str(done.exception)
     done = adcvsr("build", "nano", *RTX, "--precision", "int1")
-    assert "has no precision 'int1'; it has: fp32-onnx" in str(done.exception)
+    assert "has no precision 'int1'; it has: fp16-trt, fp32-onnx" in str(done.exception)
     assert adcvsr("build", "nano", "--size", "8x8", "--min", "8x8").exit_code == 2
     assert "is no size" in adcvsr("build", "nano", "--size", "big").stderr
 

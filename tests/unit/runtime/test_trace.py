@@ -46,7 +46,7 @@ def test_upscale_writes_stages_and_layers(make_video: VideoMaker, tmp_path: Path
 
 
 def spans_by_track(path: Path, *, beside: str = "") -> dict[str, list[dict[str, Any]]]:
-    """A trace's spans; those of a track must not overlap, but where layers run beside each other."""
+    """A trace's spans; those of a track must not overlap, but in the one named."""
     events = json.loads(path.read_text())["traceEvents"]
     assert len({e["pid"] for e in events}) == 1
     tracks = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name"}

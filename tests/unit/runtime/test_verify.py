@@ -20,6 +20,7 @@ from adcvsr.export.variants import stage_variant
 from adcvsr.runtime import golden, verify
 from adcvsr.runtime.golden import golden_clip
 from adcvsr.runtime.verify import FAILED, NOT_JUDGED, PASSED, verify_bundle
+from variant_bundle import copy_of_nano
 
 onnx = pytest.importorskip("onnx", reason="changing graphs needs onnx")
 
@@ -74,7 +75,7 @@ def replace(bundle: Path, name: str, data: bytes) -> None:
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """`nano` and a variant of slightly other weights."""
-    path = Path(shutil.copytree(PACKAGED / "nano", tmp_path / "nano"))
+    path = copy_of_nano(tmp_path / "nano")
     add_variant(path, "int8-ort", noisy_graph(path, 0.003))
     return path
 

@@ -312,12 +312,14 @@ class TestSchedule:
 
 class TestSettings:
     def test_shipped_recipes_are_valid(self) -> None:
-        for name in ("nano", "small"):
-            clean = read_settings(name, PretrainSettings)
-            camera = read_settings(f"{name}-camera", PretrainSettings)
-            assert clean.network == camera.network == PRESETS[name]
-            assert clean.degradation == DEGRADATIONS["bicubic"]
-            assert camera.degradation == DEGRADATIONS["camera"]
+        clean = read_settings("nano", PretrainSettings)
+        assert (clean.network, clean.degradation) == (PRESETS["nano"], DEGRADATIONS["bicubic"])
+        for name, network, clean_share in (("nano-camera", "nano", 0.4), ("small", "small", 0.5)):
+            mixed = read_settings(name, PretrainSettings)
+            assert mixed.network == PRESETS[network]
+            assert mixed.degradation == dataclasses.replace(
+                DEGRADATIONS["camera"], clean_share=clean_share
+            )
         paper = read_settings("paper-adversarial", AdversarialSettings)
         assert (paper.learning_rate, paper.discriminator_learning_rate) == (1e-5, 1e-7)
         assert (paper.pixel_weight, paper.feature_weight, paper.adversarial_weight) == (0.1, 1, 1)
