@@ -59,6 +59,20 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
     return make
 
 
+@pytest.fixture(scope="session")
+def fp32_models(make_once: MakeOnce) -> Path:
+    """A folder of bundles with `nano` as it is exported, before FP16 and INT8."""
+    from variant_bundle import copy_of_nano  # onnx
+
+    return make_once("fp32-models", lambda folder: copy_of_nano(folder / "nano"))
+
+
+@pytest.fixture
+def nano_in_fp32(fp32_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name `nano` leads to a bundle of nothing but `fp32-onnx`."""
+    monkeypatch.setenv("ADCVSR_MODELS", str(fp32_models))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

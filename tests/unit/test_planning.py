@@ -105,6 +105,7 @@ def measurement(**changes: object) -> Measurement:
     return Measurement(**{**values, **changes})  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("nano_in_fp32")
 def test_measurements_correct() -> None:
     bundle, orin = open_bundle("nano"), target("orin-nano")
     source = Source(320, 180, 30)
@@ -182,6 +183,7 @@ def test_all_presets_on_all_targets() -> None:
     assert by["nano", "cpu"]["multiply_adds"] == plan.cost.multiply_adds
 
 
+@pytest.mark.usefixtures("nano_in_fp32")
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADCVSR_CACHE", str(tmp_path))
     run = CliRunner().invoke
@@ -200,3 +202,9 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "has no variant 'fp16-trt'" in str(done.exception)
     done = run(cli, ["plan", "--all"])
     assert done.stdout.splitlines()[0].split()[:2] == ["preset", "target"]
+
+
+def test_a_source_of_one_pixel() -> None:
+    plan = plan_bundle(open_bundle("nano"), target("orin-nano"), Source(1, 1, 30))
+    assert plan.feasible
+    assert 0 < plan.largest_fps <= 1e6

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.bundle import PACKAGED, Bundle
+from adcvsr.bundle import Bundle
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet
 from adcvsr.cli import cli
@@ -30,6 +30,7 @@ from adcvsr.export.search_state import FILE, Trial, Trials, only_search
 from adcvsr.export.variants import stage_variant
 from adcvsr.graph_census import take_census
 from adcvsr.synthetic import draw_clip
+from variant_bundle import copy_of_nano
 
 FRAGILE = "unet.down_blocks.0.resnets.1.conv2/Conv"
 SAFE = "unet.down_blocks.0.resnets.2.conv2/Conv"
@@ -44,7 +45,7 @@ BUDGET = "psnr>=30.5,haarpsi>=0.84,warp<=1.5x"
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """`nano` with one convolution that eight bits ruin: huge weights for a channel that is dead."""
     path = tmp_path_factory.mktemp("fragile") / "nano"
-    shutil.copytree(PACKAGED / "nano", path)
+    copy_of_nano(path)
     model = onnx.load(path / "fp32-onnx.onnx")
     before = FRAGILE.replace("conv2", "conv1")
     for name, change in ((before, kill), (FRAGILE, blow_up)):

@@ -32,6 +32,8 @@ from fake_cuda import FakeDriver
 from fake_trt import Builder
 from gpu_backends import fake_gpu
 
+pytestmark = pytest.mark.usefixtures("nano_in_fp32")
+
 SMALL = SizeRange.fixed(24, 32)
 
 

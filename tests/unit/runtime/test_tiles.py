@@ -158,6 +158,7 @@ def test_a_tile_too_small_is_refused_at_once(tiny_bundle: Path) -> None:
     assert Upscaler("nano", tile=21).session.tiling.side == 21
 
 
+@pytest.mark.usefixtures("nano_in_fp32")
 def test_files_say_how_they_were_tiled(
     group_norm_bundle: Path, make_video: VideoMaker, tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ from adcvsr.runtime.trace import Trace
 from gpu_backends import fake_gpu
 from video_facts import VideoMaker
 
+pytestmark = pytest.mark.usefixtures("nano_in_fp32")
+
 
 def test_upscale_writes_stages_and_layers(make_video: VideoMaker, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"

@@ -26,6 +26,8 @@ from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
+pytestmark = pytest.mark.usefixtures("nano_in_fp32")
+
 NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
 
 

@@ -132,7 +132,8 @@ def test_a_change_of_size_starts_anew_and_keeps_the_output_size(
     assert [note for note in report.notes if "scaled to 256x144" in note]
     pictures = list(read_clip(output))
     assert [picture.shape for picture in pictures] == [(192, 256, 3)] * 9
-    bars = np.concatenate([pictures[4][:20], pictures[4][-20:]])
+    # 24 lines each; 16 share no macroblock with the picture, whose edge rings within its own.
+    bars = np.concatenate([pictures[4][:16], pictures[4][-16:]])
     assert bars.max() < 12
     assert pictures[4][30:-30].std() > 20
     assert pictures[1][:20].std() > 5
