@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from .bundle import Bundle
 from .errors import missing_package
-from .graph_shapes import SMALL_ELEMENTS, TensorType, infer_types
+from .graph_shapes import TensorType, infer_types
 
 if TYPE_CHECKING:
     import onnx
@@ -173,7 +173,7 @@ def count_cost(
         )
         for node in graph.node
         if node.op_type not in QUANTIZING | BOOKKEEPING
-        and any(types[name].elements > SMALL_ELEMENTS for name in node.output if name)
+        and not all(types[name].is_shape_arithmetic for name in node.output if name)
     ]
     return GraphCost(
         nodes=tuple(nodes),

@@ -48,6 +48,11 @@ class TensorType:
 
         return str(TensorProto.DataType.Name(self.element)).lower()
 
+    @property
+    def is_shape_arithmetic(self) -> bool:
+        """Whether it holds sizes or indices; a picture of one pixel is small, but no int64."""
+        return self.elements <= SMALL_ELEMENTS and self.element_name == "int64"
+
 
 def infer_types(
     model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]

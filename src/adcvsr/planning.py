@@ -96,8 +96,8 @@ class Plan:
 
     @property
     def largest_fps(self) -> float:
-        """Frames a second at the source's size, a million at most; 0 without enough memory."""
-        return 1000 / max(self.frame_ms, 1e-3) if self.fits_memory else 0.0
+        """Frames a second at the source's size; 0 when the memory does not suffice."""
+        return 1000 / self.frame_ms if self.fits_memory else 0.0
 
 
 def choose_variant(
