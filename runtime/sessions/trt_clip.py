@@ -10,12 +10,10 @@ from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...config import SCALE
 from ..engine.cache import EngineCache
-from . import gpu
-from .device import Device, PinnedBuffer
+from .device import PinnedBuffer
 from .session import ClipSession, Frame
-from .trt_flavour import load_flavour
+from .trt_base import TensorRtBase
 from .trt_parts import (
-    EngineSource,
     picture_of,
     require_tensors,
     stage_in,
@@ -23,11 +21,10 @@ from .trt_parts import (
     staging,
     unstage,
 )
-from .trt_profile import write_profile
 from .trt_runner import EngineRunner
 
 
-class TensorRtClipSession(ClipSession):
+class TensorRtClipSession(TensorRtBase, ClipSession):
     """The two graphs of a clip network on TensorRT; features stay on the device.
 
     Args:
@@ -47,35 +44,9 @@ class TensorRtClipSession(ClipSession):
         tile: int | None = None,
         cache: EngineCache | None = None,
     ) -> None:
-        super().__init__(bundle, variant, tile=tile)
+        super().__init__(bundle, variant, tile=tile, cache=cache)
         assert bundle.features is not None
-        self._spec, self._cache = bundle.features, cache
-        self._device: Device | None = None
-        self.engines: EngineSource | None = None
-        self._forget()
-
-    def _open(self) -> None:
-        flavour = load_flavour(self.backend)
-        self._device = Device(gpu.load_driver())
-        self.engines = EngineSource(
-            self.bundle,
-            self.variant,
-            flavour,
-            self._device,
-            self._cache,
-            profiled=self.profile_prefix is not None,
-        )
-
-    def _close(self) -> None:
-        if self._device is not None:
-            self._device.activate()
-            for runner in self._runners:
-                runner.close()
-            self._device.close()
-        if self.engines is not None and self.engines.events:
-            self.profiles = write_profile(self.engines.events, self.profile_prefix)
-        self._device = self.engines = None
-        self._forget()
+        self._spec = bundle.features
 
     @property
     def runners(self) -> list[EngineRunner]:

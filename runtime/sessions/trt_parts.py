@@ -1,4 +1,4 @@
-"""What both kinds of TensorRT session share: where engines come from, and how frames travel."""
+"""Parts of both kinds of TensorRT session: where engines come from, and how frames travel."""
 
 from __future__ import annotations
 

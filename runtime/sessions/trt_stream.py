@@ -10,16 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...bundle import Bundle
-from ...bundle_schema import Variant
 from ...config import SCALE
-from ..engine.cache import EngineCache
-from . import gpu
-from .device import Device, PinnedBuffer
+from .device import PinnedBuffer
 from .session import Frame, StreamSession
-from .trt_flavour import load_flavour
+from .trt_base import TensorRtBase
 from .trt_parts import (
-    EngineSource,
     picture_of,
     require_tensors,
     stage_in,
@@ -27,11 +22,10 @@ from .trt_parts import (
     staging,
     unstage,
 )
-from .trt_profile import write_profile
 from .trt_runner import EngineRunner
 
 
-class TensorRtSession(StreamSession):
+class TensorRtSession(TensorRtBase, StreamSession):
     """A stream graph on TensorRT.
 
     Args:
@@ -43,50 +37,13 @@ class TensorRtSession(StreamSession):
 
     backend: ClassVar[str] = "tensorrt"
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        variant: Variant,
-        *,
-        tile: int | None = None,
-        cache: EngineCache | None = None,
-    ) -> None:
-        super().__init__(bundle, variant, tile=tile)
-        self._cache = cache
-        self._device: Device | None = None
-        self.engines: EngineSource | None = None
-        self.runner: EngineRunner | None = None
-        self._forget()
-
-    def _open(self) -> None:
-        flavour = load_flavour(self.backend)
-        self._device = Device(gpu.load_driver())
-        self.engines = EngineSource(
-            self.bundle,
-            self.variant,
-            flavour,
-            self._device,
-            self._cache,
-            profiled=self.profile_prefix is not None,
-        )
-
-    def _close(self) -> None:
-        if self._device is not None:
-            self._device.activate()
-            if self.runner is not None:
-                self.runner.close()
-            self._device.close()
-        if self.engines is not None and self.engines.events:
-            self.profiles = write_profile(self.engines.events, self.profile_prefix)
-        self._device = self.engines = self.runner = None
-        self._forget()
-
     @property
     def runners(self) -> list[EngineRunner]:
         """Engines in use, for the census."""
         return [self.runner] if self.runner else []
 
     def _forget(self) -> None:
+        self.runner: EngineRunner | None = None
         self._frame: tuple[PinnedBuffer, int] | None = None
         self._picture: tuple[PinnedBuffer, int] | None = None
         self._sets: list[list[int]] = []

@@ -1,0 +1,73 @@
+"""What both kinds of TensorRT session share: how they are opened and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...bundle import Bundle
+from ...bundle_schema import Variant
+from ..engine.cache import EngineCache
+from . import gpu
+from .device import Device
+from .session import Session
+from .trt_flavour import load_flavour
+from .trt_parts import EngineSource
+from .trt_profile import write_profile
+from .trt_runner import EngineRunner
+
+
+class TensorRtBase(Session):
+    """A session that owns a device and its engines; stands before the kind of session it is.
+
+    Args:
+        bundle: The opened bundle.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+        cache: Where engines are; None for the user's.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        *,
+        tile: int | None = None,
+        cache: EngineCache | None = None,
+    ) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        self._cache = cache
+        self._device: Device | None = None
+        self.engines: EngineSource | None = None
+        self._forget()
+
+    @property
+    def runners(self) -> Sequence[EngineRunner]:
+        """Engines in use, for the census."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Hold no buffer and no engine."""
+        raise NotImplementedError
+
+    def _open(self) -> None:
+        flavour = load_flavour(self.backend)
+        self._device = Device(gpu.load_driver())
+        self.engines = EngineSource(
+            self.bundle,
+            self.variant,
+            flavour,
+            self._device,
+            self._cache,
+            profiled=self.profile_prefix is not None,
+        )
+
+    def _close(self) -> None:
+        if self._device is not None:
+            self._device.activate()
+            for runner in self.runners:
+                runner.close()
+            self._device.close()
+        if self.engines is not None and self.engines.events:
+            self.profiles = write_profile(self.engines.events, self.profile_prefix)
+        self._device = self.engines = None
+        self._forget()
