@@ -101,9 +101,12 @@ def test_another_stream(upscaler: Upscaler, data: Path) -> None:
     path = data / "clips/demo/nasa_13013_320x180.mp4"
     with FileSource(path, ReadOptions(video_stream=0)) as source:
         assert source.stream.index == 0
-        other = next(s.index for s in source.container.streams.video if s.index)
+        other, size = next(
+            (s.index, (s.width, s.height)) for s in source.container.streams.video if s.index
+        )
     with FileSource(path, ReadOptions(video_stream=other)) as source:
-        assert (source.info.width, source.info.height) != (0, 0)
+        assert (source.info.width, source.info.height) == size
+        assert next(i for i in source if isinstance(i, SourceFrame)).rgb.shape == (*size[::-1], 3)
         assert any(f"video stream #{other} is upscaled; left out: #0" in n for n in source.notes)
     with pytest.raises(ConfigError, match=r"no video stream #77; choose from: #0 \("):
         frames_of(path, video_stream=77)
