@@ -376,7 +376,7 @@ def test_memory_of_a_file_is_free_when_it_is_done(
     hdr = make_video("hdr.mp4", pixel_format="yuv420p10le", colour=(9, 1, 9, 16))
 
     def frames_alive() -> int:
-        return sum(isinstance(each, (av.VideoFrame, FileSource)) for each in gc.get_objects())
+        return sum(type(each) in (av.VideoFrame, FileSource) for each in gc.get_objects())
 
     gc.collect()
     before = frames_alive()
