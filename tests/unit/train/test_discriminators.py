@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_configs import CLIP_UNET
 from torch import Tensor
 
 from adcvsr.model import AdcVsr
@@ -19,13 +20,12 @@ from adcvsr.train.discriminators import (
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.run_state import TrainedPart
 from adcvsr.train.samples import LABELS, SampleKind
-from tiny_training import TINY_VAE
 
 
 @pytest.fixture
 def student() -> AdcVsr:
     torch.manual_seed(0)
-    return AdcVsr(TINY_VAE)
+    return AdcVsr(CLIP_UNET)
 
 
 @pytest.fixture
