@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import BackendUnavailableError, EngineError
-from ..sessions.trt_flavour import Flavour, LogCollector
+from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
+from ...files import replace_file
+from ..sessions.trt_flavour import Flavour, error_log
 from .advice import build_complaint, parser_complaint
 from .cache import Report
 from .order import BuildOptions, EngineOrder, Shape
@@ -68,11 +69,11 @@ def _compile(
     progress: BuildProgress,
     report: Report,
 ) -> Any:
-    trt, log = flavour.trt, LogCollector()
-    logger = log.make(trt)
-    builder = trt.Builder(logger)
+    trt, log = flavour.trt, error_log(flavour.trt)
+    log.take()
+    builder = trt.Builder(log.logger)
     network = flavour.create_network(builder)
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, log.logger)
     parsed = parser.parse(graph) if isinstance(graph, bytes) else parser.parse_from_file(str(graph))
     if not parsed:
         raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
@@ -89,9 +90,9 @@ def _compile(
     timings = _load_timings(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(f"{order.describe()}: {build_complaint(log.errors)}")
+        raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
     if timing_cache is not None:
-        timing_cache.write_bytes(memoryview(timings.serialize()))
+        _save_timings(timings, timing_cache, report)
     return plan
 
 
@@ -154,11 +155,20 @@ def _load_timings(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
     timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    if not config.set_timing_cache(timings, ignore_mismatch=False):
+    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         raise EngineError(
             f"the timing cache '{path}' is of another device or TensorRT; name another file"
         )
     return timings
+
+
+def _save_timings(timings: Any, path: Path, report: Report) -> None:
+    """Keep kernel timings; an engine that took minutes is not lost because they cannot be."""
+    data = memoryview(timings.serialize())
+    try:
+        replace_file(path, lambda part: part.write_bytes(data))
+    except OutputNotWritableError as error:
+        report(f"kernel timings are not kept: {error}")
 
 
 def _interruptible(work: Any, cancel: Any) -> Any:
