@@ -95,9 +95,8 @@ class Config:
         self.num_compute_capabilities = 0
         self.timings: TimingCache | None = None
 
-    def set_compute_capability(self, capability: str, index: int) -> None:
-        assert index < self.num_compute_capabilities
-        assert capability == "CURRENT"
+    def set_compute_capability(self, capability: str, index: int) -> bool:
+        return index < self.num_compute_capabilities and capability == "CURRENT"
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size

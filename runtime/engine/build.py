@@ -6,14 +6,14 @@ to stop and ends at its next step.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
 from ...files import replace_file
 from ..sessions.trt_flavour import Flavour, error_log
+from ..worker import Worker
 from .advice import build_complaint, parser_complaint
 from .cache import Report
 from .order import BuildOptions, EngineOrder, Shape
@@ -84,7 +84,8 @@ def _compile(
     if order.options.dla is not None:
         flavour.use_dla(builder, config, order.options.dla, fallback=order.options.dla_fallback)
         _require_dla_layers(network, config, order, report)
-    config.add_optimization_profile(_profile(builder, order.profile()))
+    if config.add_optimization_profile(_profile(builder, order.profile())) < 0:
+        raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
     monitor = progress.monitor(trt)  # must outlive the build
     config.progress_monitor = monitor
     timings = _load_timings(config, timing_cache)
@@ -171,7 +172,7 @@ def _save_timings(timings: Any, path: Path, report: Report) -> None:
         report(f"kernel timings are not kept: {error}")
 
 
-def _interruptible(work: Any, cancel: Any) -> Any:
+def _interruptible(work: Callable[[], Any], cancel: Callable[[], None]) -> Any:
     """Run work in a thread and wait for it where signals arrive."""
     result: list[Any] = []
     failure: list[BaseException] = []
@@ -182,14 +183,14 @@ def _interruptible(work: Any, cancel: Any) -> Any:
         except BaseException as error:
             failure.append(error)
 
-    worker = threading.Thread(target=run, name="engine-build", daemon=True)
+    worker = Worker(run, name="engine-build", daemon=True)
     worker.start()
     try:
-        while worker.is_alive():
-            worker.join(_POLL_SECONDS)
+        while not worker.wait(_POLL_SECONDS):
+            pass
     except KeyboardInterrupt:
         cancel()
-        worker.join()
+        worker.wait()
         raise
     if failure:
         raise failure[0]

@@ -78,12 +78,12 @@ class Flavour:
         wanted = [f"SM{sm}" for sm in sms] or ["CURRENT"]
         config.num_compute_capabilities = len(wanted)
         for index, name in enumerate(wanted):
-            if not hasattr(known, name):
+            capability = getattr(known, name, None)
+            if capability is None or not config.set_compute_capability(capability, index):
+                target = f"compute capability {sm_text(sms[index])}" if sms else "this GPU"
                 raise BackendUnavailableError(
-                    f"TensorRT-RTX {self.version} does not build for compute capability "
-                    f"{sm_text(sms[index])}"
+                    f"TensorRT-RTX {self.version} does not build for {target}"
                 )
-            config.set_compute_capability(getattr(known, name), index)
 
     def set_compatibility(self, config: Any, *, hardware: str | None, version: bool) -> None:
         """Trade speed for engines that outlive the GPU or the TensorRT they were built with.

@@ -76,7 +76,7 @@ def test_build_then_hit_then_clear(cache: EngineCache) -> None:
     again = adcvsr("build", "nano", *RTX)
     assert "is built again: its plan has 4 bytes" in again.stderr
     listed = adcvsr("cache", "list")
-    assert "nano fp32-onnx 64x48 for sm89 ahead of time" in listed.stdout
+    assert "nano fp16-trt 64x48 for sm89 ahead of time" in listed.stdout
     assert "1 engines" in listed.stdout
     assert adcvsr("cache", "clear", engine["key"][:6]).exit_code == 0
     assert cache.entries() == []
@@ -118,7 +118,8 @@ def test_without_a_gpu_or_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     done = adcvsr("build", "nano", *RTX)
     assert "pip install 'adcvsr[rtx]'" in str(done.exception)
-    monkeypatch.setitem(sys.modules, "cuda", None)
+    for name in ("cuda", "cuda.bindings"):
+        monkeypatch.setitem(sys.modules, name, None)
     done = adcvsr("build", "nano")
     assert re.search("cuda-bindings.*--backend tensorrt-rtx --target rtx-40", str(done.exception))
     done = adcvsr("build", "nano", "--backend", "tensorrt", "--target", "orin-nano")
