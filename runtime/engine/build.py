@@ -22,6 +22,11 @@ from .progress import BuildProgress, OnProgress
 _POLL_SECONDS = 0.1
 """How long a signal may wait until the main thread sees it."""
 
+STOPPING = "interrupted: the compiler stops at its next step, which can take half a minute"
+
+_PATIENCE_SECONDS = 1.0
+"""How long a compiler that was told to stop may take without a word."""
+
 
 def build_plan(
     flavour: Flavour,
@@ -38,9 +43,10 @@ def build_plan(
         flavour: The compiler.
         order: What for.
         graph: The ONNX file's bytes, or its path where weights lie beside it.
-        timing_cache: Kernel timings to read and to extend; full TensorRT only.
+        timing_cache: Kernel timings to read and to extend; see `require_timings`.
         progress: Called after each step of the compiler, in its thread.
-        report: Called with what of the graph a DLA leaves to the GPU, in the same thread.
+        report: Called with what of the graph a DLA leaves to the GPU, in the same thread; and on
+            Ctrl-C where the compiler takes its time.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -50,15 +56,23 @@ def build_plan(
         BackendUnavailableError: The compiler cannot do what was asked.
         KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
     """
-    if timing_cache is not None and flavour.is_rtx:
+    state = BuildProgress(progress)
+    return _interruptible(
+        lambda: _compile(flavour, order, graph, timing_cache, state, report), state.cancel, report
+    )
+
+
+def require_timings(backend: str) -> None:
+    """Check that a compiler times kernels while it builds.
+
+    Raises:
+        BackendUnavailableError: It does not.
+    """
+    if backend == "tensorrt-rtx":
         raise BackendUnavailableError(
             "TensorRT-RTX times kernels on the user's GPU, not while it builds: leave out "
             "--timing-cache"
         )
-    state = BuildProgress(progress)
-    return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state, report), cancel=state.cancel
-    )
 
 
 def _compile(
@@ -172,7 +186,7 @@ def _save_timings(timings: Any, path: Path, report: Report) -> None:
         report(f"kernel timings are not kept: {error}")
 
 
-def _interruptible(work: Callable[[], Any], cancel: Callable[[], None]) -> Any:
+def _interruptible(work: Callable[[], Any], cancel: Callable[[], None], report: Report) -> Any:
     """Run work in a thread and wait for it where signals arrive."""
     result: list[Any] = []
     failure: list[BaseException] = []
@@ -190,7 +204,9 @@ def _interruptible(work: Callable[[], Any], cancel: Callable[[], None]) -> Any:
             pass
     except KeyboardInterrupt:
         cancel()
-        worker.wait()
+        if not worker.wait(_PATIENCE_SECONDS):
+            report(STOPPING)
+            worker.wait()
         raise
     if failure:
         raise failure[0]

@@ -82,6 +82,14 @@ def test_build_then_hit_then_clear(cache: EngineCache) -> None:
     assert cache.entries() == []
 
 
+def test_kernel_timings_are_refused_for_rtx(cache: EngineCache, tmp_path: Path) -> None:
+    """Also where the engine is there already, so that one command does one thing."""
+    pytest.importorskip("tensorrt_rtx", reason=SKIP)
+    assert adcvsr("build", "nano", *RTX).exit_code == 0
+    done = adcvsr("build", "nano", *RTX, "--timing-cache", str(tmp_path / "timings"))
+    assert "leave out --timing-cache" in str(done.exception)
+
+
 def test_several_targets_and_a_range() -> None:
     pytest.importorskip("tensorrt_rtx", reason=SKIP)
     sizes = ("--min", "32x32", "--opt", "64x48", "--max", "128x96")
@@ -102,10 +110,13 @@ def test_what_a_target_lacks_is_refused_first(tmp_path: Path) -> None:
     assert "fp8 needs compute capability 8.9; this is 8.6" in str(done.exception)
     for name, reason in (
         ("h100", "TensorRT-RTX runs on compute capability 7.5"),
+        ("orin-nano", "TensorRT-RTX runs on compute capability 7.5"),
         ("cpu", "has no NVIDIA GPU"),
         ("rtx-99", "no target 'rtx-99'"),
     ):
         assert reason in str(adcvsr("build", "nano", *target, name).exception)
+    done = adcvsr("build", "nano", "--target", "orin-nano")
+    assert "tensorrt: TensorRT builds on the device itself: run this on the" in str(done.exception)
     done = adcvsr("build", "nano", *RTX, "--version-compatible")
     assert "have no compatibility modes" in str(done.exception)
     done = adcvsr("build", "nano", *RTX, "--precision", "int1")

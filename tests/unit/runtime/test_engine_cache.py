@@ -257,5 +257,7 @@ def test_sizes_and_amounts() -> None:
         parse_bytes("2 pounds")
     with pytest.raises(ConfigError, match="--min <= --opt <= --max"):
         SizeRange((64, 64), (32, 64), (64, 64))
+    with pytest.raises(ConfigError, match="size 99999x99: the limit is 36 megapixels"):
+        SizeRange.fixed(99, 99999)
     with pytest.raises(ConfigError, match="expected 1MiB or more"):
         BuildOptions(workspace_bytes=1)

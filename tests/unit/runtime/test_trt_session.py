@@ -144,6 +144,22 @@ def test_engines_are_built_once_and_announced(
     assert Builder.built == built + 2
 
 
+def test_a_board_builds_for_itself_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On an Orin its own name is a target like no name at all; another board's is not."""
+    fake_gpu(monkeypatch, tmp_path / "cache", integrated=True)
+    said: list[str] = []
+    (order,) = order_engines(
+        open_bundle("nano"),
+        targets=["orin-nano"],
+        sizes=SizeRange.fixed(12, 16),
+        report=said.append,
+    )
+    assert (order.backend, order.gpu) == ("tensorrt", "Orin")
+    assert said[0] == "backend tensorrt"
+    with pytest.raises(BackendUnavailableError, match="has compute capability 11.0, this Orin 8.7"):
+        order_engines(open_bundle("nano"), targets=["thor"])
+
+
 def test_a_range_serves_its_sizes(driver: FakeDriver) -> None:
     bundle, built = open_bundle("nano"), Builder.built
     sizes = SizeRange((8, 8), (16, 16), (32, 32))

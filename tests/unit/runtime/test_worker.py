@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adcvsr.runtime.engine.build import _interruptible
+from adcvsr.runtime.engine import build
 from adcvsr.runtime.worker import Worker
 
 LATER_S = 0.1
@@ -46,9 +46,12 @@ def test_waited_for_after_an_interrupt(interrupt: threading.Timer) -> None:
     assert ended
 
 
-def test_a_build_has_stopped_when_the_interrupt_is_passed_on(interrupt: threading.Timer) -> None:
+def test_a_build_has_stopped_when_the_interrupt_is_passed_on(
+    interrupt: threading.Timer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The compiler calls back into Python: ended by the process's end, it would crash."""
-    cancelled, ended = threading.Event(), []
+    cancelled, ended, said = threading.Event(), [], []
+    monkeypatch.setattr(build, "_PATIENCE_SECONDS", LATER_S / 10)
 
     def compile_slowly() -> None:
         cancelled.wait()
@@ -56,8 +59,9 @@ def test_a_build_has_stopped_when_the_interrupt_is_passed_on(interrupt: threadin
         ended.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        _interruptible(compile_slowly, cancel=cancelled.set)
+        build._interruptible(compile_slowly, cancelled.set, said.append)
     assert ended
+    assert said == [build.STOPPING]
 
 
 def test_a_failure_reaches_the_caller() -> None:
@@ -65,5 +69,5 @@ def test_a_failure_reaches_the_caller() -> None:
         raise ValueError("no such kernel")
 
     with pytest.raises(ValueError, match="no such kernel"):
-        _interruptible(fail, cancel=lambda: None)
-    assert _interruptible(lambda: 3, cancel=lambda: None) == 3
+        build._interruptible(fail, lambda: None, print)
+    assert build._interruptible(lambda: 3, lambda: None, print) == 3
