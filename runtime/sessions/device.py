@@ -175,13 +175,22 @@ class Device:
         self._graphs.remove(executable)
         checked(self.driver.cuGraphExecDestroy(executable))
 
-    def close(self) -> None:
-        """Wait, then free everything that is left."""
-        self.activate()
+    def settle(self) -> bool:
+        """Wait for everything queued; False where the GPU failed.
+
+        Such a GPU frees nothing either; the driver does when the process ends.
+        """
         try:
+            self.activate()
             self.synchronize()
         except BackendUnavailableError:
-            return  # a failed GPU frees nothing; the driver does when the process ends
+            return False
+        return True
+
+    def close(self) -> None:
+        """Wait, then free everything that is left."""
+        if not self.settle():
+            return
         for executable in [*self._graphs]:
             self.drop(executable)
         for event in [*self._events]:

@@ -92,7 +92,11 @@ class Session(ABC):
 
     def __enter__(self: AnySession) -> AnySession:
         """Load the network."""
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
         self._active = True
         return self
 
@@ -128,7 +132,7 @@ class Session(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Free the graphs and all buffers; called once, also after an error."""
+        """Free whatever graphs and buffers there are; called once, also after an error."""
 
     def _require(self, frame: Frame) -> None:
         """Refuse what cannot be run.

@@ -69,11 +69,13 @@ class TensorRtBase(Session):
         )
 
     def _close(self) -> None:
-        if self._device is not None:
-            self._device.activate()
-            for runner in self.runners:
-                runner.close()
-            self._device.close()
+        # What is queued (a window nobody took pictures of, a run that failed) ends first.
+        if self._device is not None and self._device.settle():
+            try:
+                for runner in self.runners:
+                    runner.close()
+            finally:
+                self._device.close()
         if self.engines is not None and self.engines.events:
             self.profiles = write_profile(self.engines.events, self.profile_prefix)
         self._device = self.engines = None
