@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from ..bundle import Bundle
 from ..errors import CalibrationError
-from ..runtime.sessions.ort_cpu import import_onnxruntime
-from .calibration_set import CalibrationSet
+from .calibration_set import CalibrationSet, StoredRun
+from .parallel import map_in_order, open_graph
 
 REFERENCE = "fp32-onnx"
 """The variant whose states are taken: the one all others are compared with."""
@@ -44,15 +44,12 @@ def calibration_feeds(
         CalibrationError: The set does not fit, or the network gives values that are not finite.
     """
     calibration.require_fit(bundle)
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    data = graph or bundle.read(bundle.variant(REFERENCE).file)
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    feeds: list[Feed] = []
-    for run in calibration.runs:
-        feeds += _run_feeds(bundle, session, run.frames)
-    return feeds
+    session = open_graph(graph or bundle.read(bundle.variant(REFERENCE).file))
+
+    def run_feeds(run: StoredRun) -> list[Feed]:
+        return list(_run_feeds(bundle, session, run.frames))
+
+    return [feed for feeds in map_in_order(run_feeds, calibration.runs) for feed in feeds]
 
 
 def _run_feeds(bundle: Bundle, session: Any, frames: npt.NDArray[np.uint8]) -> Iterator[Feed]:
