@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,16 @@ do, and cost most of the time."""
 Override = dict[str, list[dict[str, Any]]]
 
 
-def quantize_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Quantized:
+def quantize_int8_ort(
+    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe, folder: Path | None = None
+) -> Quantized:
     """Quantize a bundle's FP32 stream graph.
 
     Args:
-        bundle: Of kind `stream`, with the variant `fp32-onnx`.
+        bundle: Of kind `stream`, with the variant `fp32-onnx` and its weights in the graph.
         calibration: Made for its network.
         recipe: With the tool `onnxruntime`.
+        folder: Not used: nothing of this outgrows its ONNX file.
 
     Raises:
         QuantizationError: The graph is not as exported.
