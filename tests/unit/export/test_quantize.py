@@ -261,8 +261,8 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     convolution = ends.picture_out
     original = calibration_feeds(bundle, calibration)
     pairs = zip(
-        observe(model, [convolution], original[:6]),
-        observe(equal, [convolution], feeds[:6]),
+        observe(model, [convolution], original[:6], dict),
+        observe(equal, [convolution], feeds[:6], dict),
         strict=True,
     )
     for one, other in pairs:
@@ -291,7 +291,9 @@ def test_mixed_channels_are_the_same_function(
     mixed = edit.finish()
     other_feeds = calibration_feeds(bundle, calibration, mixed.SerializeToString())
     for one, other in zip(
-        observe(model, [picture], feeds), observe(mixed, [picture], other_feeds), strict=True
+        observe(model, [picture], feeds, dict),
+        observe(mixed, [picture], other_feeds, dict),
+        strict=True,
     ):
         assert np.abs(one[picture] - other[picture]).max() < 0.01
 
