@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tiny_configs import CAUSAL_ADD, CLIP_ADD
 from torch import nn
 
 from adcvsr.bundle_schema import Window
@@ -13,6 +12,7 @@ from adcvsr.config import AdcVsrConfig
 from adcvsr.export.bundle_writer import export_bundle
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
+from tiny_configs import CAUSAL_ADD, CLIP_ADD
 
 
 def random_network(config: AdcVsrConfig) -> AdcVsr:

@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_configs import CAUSAL_ADD, CAUSAL_UNET
 
 from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import ConfigError
 from adcvsr.model import AdcVsr
 from adcvsr.model.decoder import pack_frames, unpack_frames
+from tiny_configs import CAUSAL_ADD, CAUSAL_UNET
 
 CAUSAL = {
     "nano": PRESETS["nano"],

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_configs import CLIP_UNET
 from torch import Tensor
 
 from adcvsr.model import AdcVsr
@@ -20,6 +19,7 @@ from adcvsr.train.discriminators import (
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.run_state import TrainedPart
 from adcvsr.train.samples import LABELS, SampleKind
+from tiny_configs import CLIP_UNET
 
 
 @pytest.fixture

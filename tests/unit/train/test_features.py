@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_configs import CLIP_UNET
 
 from adcvsr.errors import CheckpointError
 from adcvsr.model import AdcVsr
 from adcvsr.train.features import Student, read_feature_encoder
+from tiny_configs import CLIP_UNET
 from tiny_training import LIGHT
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tiny_configs import CLIP_UNET
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from adcvsr.model import AdcVsr
 from adcvsr.train.convnext import read_convnext
 from adcvsr.train.recompute import recompute_activations
+from tiny_configs import CLIP_UNET
 
 
 def kept_bytes(module: nn.Module, x: Tensor) -> tuple[int, list[Tensor]]:

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_configs import CLIP_UNET
 from torch import Tensor
 
 from adcvsr.config import AdcVsrConfig
@@ -30,6 +29,7 @@ from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_set
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
 from adcvsr.train.teachers.cache import fill_cache
 from adcvsr.train.teachers.store import open_cache
+from tiny_configs import CLIP_UNET
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]

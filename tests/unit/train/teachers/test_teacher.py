@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_configs import CLIP_ADD
 
 from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
+from tiny_configs import CLIP_ADD
 
 CAUSAL = dataclasses.replace(PRESETS["nano"], down_blocks=(1,))
 
