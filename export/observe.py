@@ -33,19 +33,22 @@ def observe(
     tensors: Sequence[str],
     feeds: Iterable[Feed],
     reduce: Callable[[Found], Result],
+    *,
+    fused: bool = True,
 ) -> Iterator[Result]:
     """Run a graph and yield what a function makes of some of its tensors, feed by feed, in order.
 
     Args:
-        model: A float graph; not changed.
+        model: Not changed.
         tensors: Graph inputs, outputs or what flows between them.
         feeds: Inputs of each run.
         reduce: Called in several threads at once with the tensors of a run by name. What it
             returns is kept until its turn, so it is better small.
+        fused: See `open_graph`.
     """
     given = {value.name for value in model.graph.input}
     inner = [name for name in tensors if name not in given]
-    session = open_graph(_with_outputs(model, inner).SerializeToString())
+    session = open_graph(_with_outputs(model, inner).SerializeToString(), fused=fused)
 
     def run(feed: Feed) -> Result:
         found = dict(zip(inner, session.run(inner, feed) if inner else [], strict=True))
