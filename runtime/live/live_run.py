@@ -23,6 +23,7 @@ from ..service import ServiceNotifier
 from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
+from ..worker import Worker
 from .accounting import Accounting, prometheus_text
 from .device_figures import DeviceFigures
 from .glass import GlassReader
@@ -191,13 +192,14 @@ class LiveRun:
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 
-    def _look_after(self, threads: list[threading.Thread], stats: FileIO | None) -> str:
+    def _look_after(self, threads: list[Worker], stats: FileIO | None) -> str:
         """Wait for the end, publish figures meanwhile; return why it ended."""
         ended = "end of source"
         tick, frames = self.clock(), 0
-        while any(thread.is_alive() for thread in threads):
+        over = False
+        while not over:
             try:
-                threads[-1].join(LOOK_S)
+                over = all(thread.wait(LOOK_S) for thread in reversed(threads))
                 if self._is_over() and not self._ending.is_set():
                     ended = "duration"
                     self._ending.set()

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 
 from av.video.reformatter import VideoReformatter
 
 from ..trace import Trace
 from ..upscaler import Upscaler
+from ..worker import Worker
 from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
@@ -82,11 +84,11 @@ class LiveStages:
             WaitingFrames("every", length=FINISHED_WAITING), self._nobody_writes, self.clock
         )
 
-    def start(self) -> list[threading.Thread]:
+    def start(self) -> list[Worker]:
         """Start the threads; the one of the output, which is last, ends last."""
         stages = {"capture": self._capture, "infer": self._infer, "present": self._present}
         threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=f"adcvsr-{name}")
+            Worker(partial(self._guard, stage), name=f"adcvsr-{name}")
             for name, stage in stages.items()
         ]
         for thread in threads:

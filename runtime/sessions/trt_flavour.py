@@ -11,8 +11,10 @@ API is the same in both modules and is called directly by `engine.build`, `trt_s
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
@@ -76,12 +78,12 @@ class Flavour:
         wanted = [f"SM{sm}" for sm in sms] or ["CURRENT"]
         config.num_compute_capabilities = len(wanted)
         for index, name in enumerate(wanted):
-            if not hasattr(known, name):
+            capability = getattr(known, name, None)
+            if capability is None or not config.set_compute_capability(capability, index):
+                target = f"compute capability {sm_text(sms[index])}" if sms else "this GPU"
                 raise BackendUnavailableError(
-                    f"TensorRT-RTX {self.version} does not build for compute capability "
-                    f"{sm_text(sms[index])}"
+                    f"TensorRT-RTX {self.version} does not build for {target}"
                 )
-            config.set_compute_capability(getattr(known, name), index)
 
     def set_compatibility(self, config: Any, *, hardware: str | None, version: bool) -> None:
         """Trade speed for engines that outlive the GPU or the TensorRT they were built with.
@@ -150,6 +152,24 @@ class Flavour:
             runtime.DLA_core = dla
         return runtime
 
+    def runtime_config(self, engine: Any) -> Any | None:
+        """Make the settings of an execution context; TensorRT takes none.
+
+        TensorRT-RTX compiles kernels for the shapes at hand, by default beside the stream while
+        slower ones run. Captured CUDA graphs do not survive the change, so here the first run
+        waits for them.
+        """
+        if not self.is_rtx:
+            return None
+        config = engine.create_runtime_config()
+        strategies = self.trt.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        return config
+
+    def can_capture(self, context: Any, stream: int) -> bool:
+        """Whether runs can be captured; TensorRT-RTX allocates while it runs very large tensors."""
+        return not self.is_rtx or bool(context.is_stream_capturable(stream))
+
 
 def load_flavour(backend: str) -> Flavour:
     """Import the compiler behind a backend.
@@ -186,18 +206,21 @@ def _release(version: str, parts: int = 2) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:parts])
 
 
-class LogCollector:
-    """What the compiler said, for error messages; `make` gives the object it wants."""
+class ErrorLog:
+    """What a compiler complained of, for error messages. One for the process, see `error_log`.
+
+    Args:
+        trt: The module.
+    """
 
     NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
     """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
 
-    def __init__(self) -> None:
-        self.errors: list[str] = []
+    MOST = 100
 
-    def make(self, trt: Any) -> Any:
-        """Build a logger of the module's own base class that keeps errors."""
-        collector = self
+    def __init__(self, trt: Any) -> None:
+        self._errors: deque[str] = deque(maxlen=self.MOST)
+        errors, noise = self._errors, self.NOISE
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -205,11 +228,22 @@ class LogCollector:
 
             def log(self, severity: Any, message: str) -> None:
                 # Severities count from 0, the worst.
-                if int(severity) <= int(trt.ILogger.ERROR) and not collector.is_noise(message):
-                    collector.errors.append(message)
+                if int(severity) <= int(trt.ILogger.ERROR) and not any(n in message for n in noise):
+                    errors.append(message)
 
-        return Logger()
+        self.logger = Logger()
+        """What builders and runtimes take."""
 
-    def is_noise(self, message: str) -> bool:
-        """Whether a message says nothing about the graph."""
-        return any(part in message for part in self.NOISE)
+    def take(self) -> list[str]:
+        """Errors since the last call, oldest first; of other threads too."""
+        return [self._errors.popleft() for _ in range(len(self._errors))]
+
+
+@cache
+def error_log(trt: Any) -> ErrorLog:
+    """The log of a module, never freed.
+
+    TensorRT holds one logger for all builders and runtimes of a process, the first that came: a
+    later one hears nothing, and the first one is called although its owner is closed.
+    """
+    return ErrorLog(trt)
