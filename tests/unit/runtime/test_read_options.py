@@ -284,6 +284,16 @@ class TestManyFiles:
         done = CliRunner().invoke(cli, ["upscale", str(tmp_path / "z*.mp4"), str(out)])
         assert "no file matches" in str(done.exception)
 
+    def test_one_file_into_a_folder(self, make_video: VideoMaker, tmp_path: Path) -> None:
+        source, out = make_video("a.mp4"), tmp_path / "out"
+        out.mkdir()
+        arguments = ["upscale", str(source), str(out), "--duration", "0.1"]
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+        assert [path.name for path in out.iterdir()] == ["a.mp4"]
+        arguments[2] = str(source.parent)
+        assert isinstance(CliRunner().invoke(cli, arguments).exception, BatchError)
+        assert len(video_facts(source).times) == 8  # not overwritten by its own result
+
     def test_two_results_of_one_name(self, make_video: VideoMaker, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
         inputs = [make_video("a.mp4"), make_video("b.mp4").rename(tmp_path / "sub" / "a.mp4")]
