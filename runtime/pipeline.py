@@ -197,7 +197,6 @@ class Pipeline:
             self._put(self._upscaled, packet)
 
     def _encode(self, times: StageTimes) -> None:
-        times.threads.lower_priority()
         while (item := self._get(self._upscaled)) is not None:
             began = time.monotonic()
             if isinstance(item, FinishedFrame):

@@ -91,6 +91,7 @@ class LiveRun:
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
         self._own_notes = Notes()
         self._torn_line = False  # the last one in the file of figures
+        self._told_ready, self._told_tries = False, 0  # to systemd
         try:
             self.switch = self._open_switch(offer)
         except BaseException:
@@ -114,7 +115,7 @@ class LiveRun:
             self.accounting,
             self._ending,
             swap=self.switch.swap,
-            presented=self._tell_service,
+            passed=self._tell_service,
             trace=self._trace,
         )
         with ExitStack() as stack:
@@ -207,6 +208,7 @@ class LiveRun:
                     record = self.record(now - tick, frames)
                     tick, frames = now, record["presented"]
                     self._publish(record, stats)
+                    self._tell_of_tries()
             except KeyboardInterrupt:
                 ended = "interrupted"
                 self._ending.set()
@@ -239,10 +241,26 @@ class LiveRun:
             )
 
     def _tell_service(self) -> None:
-        """Systemd's unit has started with the first picture, and is alive with each further one."""
-        if self.accounting.presented == 1:
-            self._service.ready(f"{self.source.address.text} -> {self.sink.address.text}")
+        """Systemd's unit has started with the first picture, and is alive with each frame."""
+        if self.accounting.presented and not self._told_ready:
+            self._told_ready = True
+            self._service.ready(self._route)
         self._service.alive()
+
+    def _tell_of_tries(self) -> None:
+        """A source that is away is no reason to be killed while it is tried again."""
+        before, self._told_tries = self._told_tries, self.source.tries
+        if self._told_tries == before:
+            return
+        if self._told_tries:
+            self._service.status(f"{self._route}: source lost, {self._told_tries} tries so far")
+            self._service.alive()
+        else:
+            self._service.status(self._route)
+
+    @property
+    def _route(self) -> str:
+        return f"{self.source.address.text} -> {self.sink.address.text}"
 
     def _running(self) -> dict[str, str]:
         session = self.upscaler.session

@@ -42,7 +42,7 @@ class LiveStages:
         accounting: Counts frames and times.
         ending: Set to end the source; what it gave is finished.
         swap: Called between frames by the network's thread; whether the network is another now.
-        presented: Called after each frame by the output's thread.
+        passed: Called by the output's thread after each frame, also one its sink dropped.
         trace: Collects when each frame was in the network, encoded and presented.
     """
 
@@ -56,7 +56,7 @@ class LiveStages:
         ending: threading.Event,
         *,
         swap: Callable[[], bool],
-        presented: Callable[[], None],
+        passed: Callable[[], None],
         trace: Trace | None = None,
     ) -> None:
         self.source, self.upscaler, self.sink = source, upscaler, sink
@@ -70,7 +70,7 @@ class LiveStages:
         """When the latest one was out."""
         self.input_size: tuple[int, int] | None = None
         """Width and height of the frame the network took last."""
-        self._ending, self._swap, self._tell_presented = ending, swap, presented
+        self._ending, self._swap, self._tell_passed = ending, swap, passed
         self._trace = trace
         self._nobody_takes = threading.Event()  # what is captured
         self._nobody_writes = threading.Event()  # what is upscaled
@@ -182,7 +182,7 @@ class LiveStages:
                 times.presented = self.last = self.clock()
                 self._span("present", times.encoded, times.presented, times.captured)
                 self.accounting.frame_presented(times)
-                self._tell_presented()
+            self._tell_passed()
         self.sink.finish()
 
     def _span(self, stage: str, began: float, ended: float, captured: float) -> None:

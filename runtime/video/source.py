@@ -7,6 +7,7 @@ with FileSource(path) as source:
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -72,8 +73,7 @@ class FileSource:
         self.options = options or ReadOptions()
         self.notes: list[str] = []
         """Lines worth telling the user: what is ignored, converted or repaired."""
-        # Not a method: whoever keeps one of `self` keeps decoder and frames until the next garbage
-        # collection, which in a long run over files comes after gigabytes.
+        # Not a method: whoever keeps one of `self` keeps decoder and frames, in a cycle.
         self._note_once = partial(_note_once, self.notes)
         self.damaged_packets = 0
         """Packets the decoder refused; skipped."""
@@ -84,6 +84,9 @@ class FileSource:
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
+        # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
+        # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
+        gc.collect()
         self.container = open_input(path, self.options.decoder)
         try:
             self._begin()

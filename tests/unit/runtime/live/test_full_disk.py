@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import threading
@@ -112,7 +113,7 @@ def test_a_recording_in_mp4_ends_as_an_ordinary_file(upscaler: Upscaler, tmp_pat
 
 
 def test_figures_go_on_after_a_gap(upscaler: Upscaler, tmp_path: Path) -> None:
-    """The stream does not end for them, and a torn line spoils no other."""
+    """The stream does not end for them, a torn line spoils no other, nor does log rotation."""
     stats = tmp_path / "stats.jsonl"
     run = noise_run(upscaler, tmp_path / "out.mkv", count=2)
     run.options = LiveOptions(policy="every", stats_path=stats)
@@ -122,7 +123,10 @@ def test_figures_go_on_after_a_gap(upscaler: Upscaler, tmp_path: Path) -> None:
             run._append(file, json.dumps({"number": 1}))
             run._append(file, json.dumps({"number": 2}))
         run._append(file, json.dumps({"number": 3}))
-    lines = stats.read_text().splitlines()
+        lines = stats.read_text().splitlines()
+        os.truncate(stats, 0)  # as logrotate's copytruncate does
+        run._append(file, json.dumps({"number": 4}))
+    assert stats.read_bytes() == b'{"number": 4}\n'
     assert [lines[0], lines[-1]] == ['{"number": 0}', '{"number": 3}']
     assert len(lines) == 3  # the torn one between
     assert run.notes() == [f"figures are missing in '{stats}': File too large"]
