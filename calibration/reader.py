@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from ..bundle import Bundle
 from ..errors import CalibrationError
-from ..runtime.sessions.ort_cpu import import_onnxruntime
-from .calibration_set import CalibrationSet
+from .calibration_set import CalibrationSet, StoredRun
+from .parallel import map_in_order, open_graph
 
 REFERENCE = "fp32-onnx"
 """The variant whose states are taken: the one all others are compared with."""
@@ -44,15 +44,46 @@ def calibration_feeds(
         CalibrationError: The set does not fit, or the network gives values that are not finite.
     """
     calibration.require_fit(bundle)
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    data = graph or bundle.read(bundle.variant(REFERENCE).file)
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    feeds: list[Feed] = []
-    for run in calibration.runs:
-        feeds += _run_feeds(bundle, session, run.frames)
-    return feeds
+    session = open_graph(graph) if graph else _open_reference(bundle)
+
+    def run_feeds(run: StoredRun) -> list[Feed]:
+        return list(_run_feeds(bundle, session, run.frames))
+
+    return [feed for feeds in map_in_order(run_feeds, calibration.runs) for feed in feeds]
+
+
+def graph_feeds(bundle: Bundle, calibration: CalibrationSet) -> list[list[Feed]]:
+    """Make the inputs of every graph of the reference variant, whatever its kind.
+
+    Of a clip network a run is one clip, and the decoder's inputs are the features of its frames.
+
+    Args:
+        bundle: Of either kind.
+        calibration: Made for its network.
+
+    Returns:
+        Those of the stream graph; or of the clip graph, one a run, and of the decoder graph, one a
+        frame.
+
+    Raises:
+        CalibrationError: See `calibration_feeds`.
+    """
+    if bundle.features is None:
+        return [calibration_feeds(bundle, calibration)]
+    calibration.require_fit(bundle)
+    session, name = _open_reference(bundle), bundle.features.name
+    clips: list[Feed] = [{bundle.input_name: run.frames} for run in calibration.runs]
+    features: list[Feed] = []
+    for found in map_in_order(lambda clip: session.run([name], clip)[0], clips):
+        _require_finite(bundle, name, found)
+        features += [{name: frame[None]} for frame in found]
+    return [clips, features]
+
+
+def _open_reference(bundle: Bundle) -> Any:
+    variant = bundle.variant(REFERENCE)
+    with bundle.graph(variant, variant.file) as graph:
+        return open_graph(graph)
 
 
 def _run_feeds(bundle: Bundle, session: Any, frames: npt.NDArray[np.uint8]) -> Iterator[Feed]:
@@ -65,8 +96,12 @@ def _run_feeds(bundle: Bundle, session: Any, frames: npt.NDArray[np.uint8]) -> I
         following = session.run(names, feed) if names else []
         state = {s.name: tensor for s, tensor in zip(bundle.state, following, strict=True)}
         for name, tensor in state.items():
-            if not np.isfinite(tensor).all():
-                raise CalibrationError(
-                    f"'{bundle.name}': state '{name}' is not finite on the calibration set; the "
-                    "network itself is at fault"
-                )
+            _require_finite(bundle, name, tensor)
+
+
+def _require_finite(bundle: Bundle, name: str, tensor: npt.NDArray[Any]) -> None:
+    if not np.isfinite(tensor).all():
+        raise CalibrationError(
+            f"'{bundle.name}': '{name}' is not finite on the calibration set; the network itself "
+            "is at fault"
+        )

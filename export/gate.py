@@ -1,14 +1,15 @@
 """The parity gate: how far a variant is from the FP32 one, and whether that is near enough.
 
-Both run as the runtime would, frame by frame with their own carried state: a long drawn clip for
-drift, and the calibration set's runs for real pictures and cuts.
+Both run as the runtime would, one after the other: frame by frame with their own carried state, a
+long drawn clip for drift, and the calibration set's runs for real pictures and cuts. Clip networks,
+which carry nothing from window to window, run one window of the drawn clip.
 
     report = compare_variants(stage.open(), "int8-ort", recipe.gate, calibration)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..clips import Levels
 from ..errors import ParityError
 from ..runtime.backends import create_session
 from ..runtime.golden import distance, golden_clip, replay_golden
-from ..runtime.sessions.session import Session, StreamSession
+from ..runtime.sessions.session import ClipSession, Session, StreamSession
 from ..synthetic import draw_clip
 from .recipe import Gate
 
@@ -47,7 +48,8 @@ class GateReport:
     """Over the calibration set's runs."""
 
     drift_db: float
-    """PSNR of the first sixth of the drawn clip less that of the last; negative gets better."""
+    """PSNR of the first sixth of the drawn clip less that of the last; negative gets better. 0 of
+    a clip network."""
 
     max_level_error: int
     """Largest difference of any pixel, in levels."""
@@ -73,16 +75,23 @@ def compare_variants(
     Raises:
         BackendUnavailableError: The variant does not load here.
     """
-    with _open(bundle, REFERENCE) as reference, _open(bundle, variant) as session:
-        drawn = _compare(session, reference, long_clip(bundle, gate.frames))
-        real = [d for run in calibration.runs for d in _compare(session, reference, run.frames)]
+    count = gate.frames if bundle.window is None else min(gate.frames, bundle.window.frames)
+    clips = [list(long_clip(bundle, count)), *(list(run.frames) for run in calibration.runs)]
+    with _open(bundle, REFERENCE) as reference:
+        expected = [_upscale(reference, clip) for clip in clips]
+    with _open(bundle, variant) as session:
+        distances = [
+            [distance(*pair) for pair in zip(_upscale(session, clip), pictures, strict=True)]
+            for clip, pictures in zip(clips, expected, strict=True)
+        ]
         _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
+    drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
     sixth = max(1, len(drawn) // 6)
     first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
     return GateReport(
         psnr_db=_mean(drawn),
         calibration_psnr_db=_mean(real),
-        drift_db=round(first - last, 2),
+        drift_db=round(first - last, 2) if bundle.window is None else 0.0,
         max_level_error=max(error for error, _ in [*drawn, *real]),
         golden_psnr_db=round(golden_psnr_db, 2),
         frames=len(drawn),
@@ -140,19 +149,17 @@ def long_clip(bundle: Bundle, frames: int) -> Iterator[Levels]:
         yield drawn[min(at, period - at)]
 
 
-def _compare(
-    session: StreamSession, reference: StreamSession, frames: Iterable[Levels]
-) -> list[tuple[int, float]]:
-    """Largest difference and PSNR of every frame of one stream."""
+def _upscale(session: Session, frames: Sequence[Levels]) -> list[Levels]:
+    """Pictures of one stream or clip."""
+    if isinstance(session, ClipSession):
+        return list(session.upscale_window(frames, 0, len(frames)))
+    assert isinstance(session, StreamSession)
     session.reset()
-    reference.reset()
-    return [distance(session.infer(frame), reference.infer(frame)) for frame in frames]
+    return [session.infer(frame) for frame in frames]
 
 
-def _open(bundle: Bundle, variant: str) -> StreamSession:
-    session: Session = create_session(bundle, backend="ort-cpu", variant=variant)
-    assert isinstance(session, StreamSession)  # quantize_bundle refused the others
-    return session
+def _open(bundle: Bundle, variant: str) -> Session:
+    return create_session(bundle, backend="ort-cpu", variant=variant)
 
 
 def _mean(values: list[tuple[int, float]]) -> float:

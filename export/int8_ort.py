@@ -10,7 +10,8 @@ docs/quantization.md has what each gives.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import onnx
 
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
+from ..calibration.parallel import one_blas_thread
 from ..calibration.reader import REFERENCE, Feed, calibration_feeds
 from .channel_groups import Units, change_units, channel_groups
 from .equalise import equalise
@@ -30,7 +32,14 @@ from .integer_ends import (
     fold_ends,
     last_convolution,
 )
-from .observe import channel_ranges, least_error_ranges, observe, tie_ranges, widest_ranges
+from .observe import (
+    Found,
+    channel_ranges,
+    least_error_ranges,
+    observe,
+    tie_ranges,
+    widest_ranges,
+)
 from .quantized import Quantized
 from .recipe import Recipe
 from .stream_basis import StreamBasis, fit_streams
@@ -43,20 +52,27 @@ do, and cost most of the time."""
 Override = dict[str, list[dict[str, Any]]]
 
 
-def quantize_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Quantized:
+def quantize_int8_ort(
+    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe, folder: Path | None = None
+) -> Quantized:
     """Quantize a bundle's FP32 stream graph.
 
     Args:
-        bundle: Of kind `stream`, with the variant `fp32-onnx`.
+        bundle: Of kind `stream`, with the variant `fp32-onnx` and its weights in the graph.
         calibration: Made for its network.
         recipe: With the tool `onnxruntime`.
+        folder: Not used: nothing of this outgrows its ONNX file.
 
     Raises:
         QuantizationError: The graph is not as exported.
         CalibrationError: The set does not fit.
     """
     prepared = prepare_int8_ort(bundle, calibration, recipe)
-    return Quantized(place_int8_ort(prepared, recipe), prepared.units)
+    model = place_int8_ort(prepared, recipe)
+    if recipe.activations.centre_picture:
+        prepared = centre_picture(prepared, model, calibration)
+        model = place_int8_ort(prepared, recipe)
+    return Quantized(model, prepared.units)
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,11 @@ class Prepared:
 
 def prepare_int8_ort(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Prepared:
     """Do what takes the calibration set; see `quantize_int8_ort` for arguments and errors."""
+    with one_blas_thread():
+        return _prepare(bundle, calibration, recipe)
+
+
+def _prepare(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Prepared:
     state = {spec.name: spec.next_name for spec in bundle.state}
     edit = GraphEdit(onnx.load_model_from_string(bundle.read(bundle.variant(REFERENCE).file)))
     ends = None
@@ -132,6 +153,40 @@ def _choose_units(
         kept = [name for name in _kept_by_relu(edit, tensors) if name in names]
         units |= equalise(rest, channel_ranges(model, kept, feeds))
     return units, streams
+
+
+def centre_picture(
+    prepared: Prepared, quantized: onnx.ModelProto, calibration: CalibrationSet
+) -> Prepared:
+    """Shift the last convolution's biases by the mean error that rounding gives its channels.
+
+    Args:
+        prepared: What was quantized.
+        quantized: The result, by the same recipe.
+        calibration: `MOMENT_FEEDS` frames of it are run in both graphs, on the same states.
+    """
+    bundle, models = prepared.bundle, (prepared.model, quantized)
+    feeds = calibration_feeds(bundle, calibration, prepared.model.SerializeToString())
+    few = feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
+    exact, rounded = (_picture_means(model, bundle.output_name, few) for model in models)
+    edit = GraphEdit(prepared.model)
+    bias = edit.bias_of(last_convolution(edit, bundle.output_name))
+    edit.set_weight(bias, edit.weights[bias] + (exact - rounded).astype(np.float32))
+    return replace(prepared, model=edit.finish())
+
+
+def _picture_means(
+    model: onnx.ModelProto, output_name: str, feeds: Sequence[Feed]
+) -> npt.NDArray[np.float64]:
+    """Mean of each channel of the last convolution, (C,), before it is clipped."""
+    tensor = last_convolution(GraphEdit(model), output_name).output[0]
+
+    def means(found: Found) -> npt.NDArray[np.float64]:
+        mean: npt.NDArray[np.float64] = found[tensor].mean((0, 2, 3), dtype=np.float64)
+        return mean
+
+    total = sum(observe(model, [tensor], feeds, means, fused=False), start=np.zeros(1))
+    return np.asarray(total / len(feeds))
 
 
 def place_int8_ort(prepared: Prepared, recipe: Recipe) -> onnx.ModelProto:
@@ -209,13 +264,17 @@ def _moments(
     step = -(-len(feeds) // MOMENT_FEEDS)
     able = [node for node in nodes if can_compensate(node, edit.weights[node.input[1]])]
     tensors = list(dict.fromkeys(node.input[0] for node in able))
+
+    def reduce(found: Found) -> dict[str, npt.NDArray[np.float64]]:
+        return {
+            node.name: input_moments(node, edit.weights[node.input[1]], [found[node.input[0]]])
+            for node in able
+        }
+
     sums: dict[str, Any] = {}
-    model = edit.model
-    for found in observe(model, tensors, feeds[::step]):
-        for node in able:
-            weight = edit.weights[node.input[1]]
-            moments = input_moments(node, weight, [found[node.input[0]]])
-            sums[node.name] = sums.get(node.name, 0) + moments
+    for moments in observe(edit.model, tensors, feeds[::step], reduce):
+        for name, moment in moments.items():
+            sums[name] = sums.get(name, 0) + moment
     return sums
 
 

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,13 @@ import onnx
 
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE, Feed, calibration_feeds
+from ..calibration.reader import REFERENCE, Feed, graph_feeds
 from ..errors import QuantizationError, missing_package
 from .graph_edit import GraphEdit, sort_nodes
 from .quantized import Quantized
+from .ranges import feed_ranges
 from .recipe import Recipe
+from .thin_graph import make_thin, put_back
 
 MOST_FEEDS = 64
 """Frames ModelOpt calibrates on, spread over the set; `max` needs no more, and each is a run."""
@@ -45,34 +47,68 @@ LAST_LINES = 3
 """Of what a failing ModelOpt said, in the error."""
 
 
-def quantize_modelopt(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Quantized:
-    """Quantize a bundle's FP32 stream graph.
+def quantize_modelopt(
+    bundle: Bundle, calibration: CalibrationSet, recipe: Recipe, folder: Path | None = None
+) -> Quantized:
+    """Quantize a bundle's FP32 graph, or both of a clip network's.
 
     Args:
-        bundle: Of kind `stream`, with the variant `fp32-onnx`.
+        bundle: With the variant `fp32-onnx`. Where weights lie beside its graph, a folder that may
+            be written to.
         calibration: Made for its network.
         recipe: With the tool `modelopt`.
+        folder: Where weights go that outgrow an ONNX file.
 
     Returns:
-        The graph; its state is float16 where the recipe's `high_precision` is.
+        The graphs; state and features are float16 where the recipe's `high_precision` is.
 
     Raises:
         MissingPackageError: ModelOpt is not installed.
-        QuantizationError: ModelOpt failed; what it said is in it.
+        QuantizationError: ModelOpt failed; what it said is in it. Or weights lie beside the graph
+            and there is no folder.
         CalibrationError: The set does not fit.
     """
     require_modelopt()
-    feeds = calibration_feeds(bundle, calibration)
-    graph = bundle.read(bundle.variant(REFERENCE).file)
+    variant = bundle.variant(REFERENCE)
+    models = []
+    for file, feeds in zip(variant.graph_files, graph_feeds(bundle, calibration), strict=True):
+        few = feeds[:: -(-len(feeds) // MOST_FEEDS)]
+        with bundle.graph(variant, file) as graph:
+            if isinstance(graph, bytes):
+                model = _quantize(graph, few, recipe, bundle)
+                onnx.checker.check_model(model, full_check=True)
+            elif folder is None:
+                raise QuantizationError(f"'{bundle.name}' has its weights beside its ONNX file")
+            else:
+                target = folder / file.replace(REFERENCE, recipe.variant)
+                model = _quantize_large(graph, few, recipe, bundle, target)
+        models.append(model)
+    return Quantized(models[0], {}, *models[1:])
+
+
+def _quantize(
+    graph: bytes, feeds: Sequence[Feed], recipe: Recipe, bundle: Bundle
+) -> onnx.ModelProto:
+    """Quantize a graph that holds its weights."""
     with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
-        model = _run(Path(folder), graph, feeds[:: -(-len(feeds) // MOST_FEEDS)], recipe)
+        model = _run(Path(folder), graph, feeds, recipe)
     if recipe.high_precision == "float16":
-        state = {spec.name: spec.next_name for spec in bundle.state}
-        model = half_state(model, state)
+        names = {name for spec in bundle.state for name in (spec.name, spec.next_name)}
+        model = half_tensors(model, names | ({bundle.features.name} if bundle.features else set()))
     del model.metadata_props[:]
     model.producer_name, model.producer_version = "adcvsr", ""
-    onnx.checker.check_model(model, full_check=True)
-    return Quantized(model, {})
+    return model
+
+
+def _quantize_large(
+    graph: Path, feeds: Sequence[Feed], recipe: Recipe, bundle: Bundle, target: Path
+) -> onnx.ModelProto:
+    """Quantize a graph by its thin twin; ranges are those of the graph itself."""
+    peaks = feed_ranges(graph, feeds)
+    thin = make_thin(graph)
+    # What the twin computes is not used: one run shows ModelOpt the shapes.
+    model = _quantize(thin.model.SerializeToString(), feeds[:1], recipe, bundle)
+    return put_back(model, thin, peaks, recipe.precision, target)
 
 
 def require_modelopt() -> None:
@@ -85,32 +121,32 @@ def require_modelopt() -> None:
         raise missing_package("nvidia-modelopt", "quantize", "quantizing for TensorRT")
 
 
-def half_state(model: onnx.ModelProto, state: dict[str, str]) -> onnx.ModelProto:
-    """Make state inputs and outputs float16, and take the casts that did it inside out.
+def half_tensors(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """Make inputs and outputs float16, and take the casts that did it inside out.
 
     Args:
-        model: With float32 state.
-        state: Graph output by graph input.
+        model: With these in float32.
+        names: Of states, of states to come, of features.
     """
     edit = GraphEdit(model)
     graph = edit.model.graph
     half, full = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
     for value in graph.input:
-        if value.name in state and value.type.tensor_type.elem_type == full:
+        if value.name in names and value.type.tensor_type.elem_type == full:
             value.type.tensor_type.elem_type = half
             for node in edit.consumers(value.name):
                 if node.op_type == "Cast" and _cast_to(node) == half:
                     edit.bypass(node)
                 elif node.op_type != "Shape":
                     raise QuantizationError(
-                        f"state '{value.name}' is read by '{node.name}' ({node.op_type}) in float32"
+                        f"'{value.name}' is read by '{node.name}' ({node.op_type}) in float32"
                     )
     for value in graph.output:
-        if value.name in state.values() and value.type.tensor_type.elem_type == full:
+        if value.name in names and value.type.tensor_type.elem_type == full:
             cast = edit.producer(value.name)
             inner = edit.producer(cast.input[0]) if cast is not None else None
             if cast is None or inner is None or cast.op_type != "Cast":
-                raise QuantizationError(f"state '{value.name}' does not leave through a Cast")
+                raise QuantizationError(f"'{value.name}' does not leave through a Cast")
             value.type.tensor_type.elem_type = half
             tensor = cast.input[0]
             graph.node.remove(cast)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..calibration.parallel import map_in_order, open_graph
 from ..calibration.reader import Feed
 from ..errors import QuantizationError
-from ..runtime.sessions.ort_cpu import import_onnxruntime
 
 Floats = npt.NDArray[np.float32]
+Found = Mapping[str, Floats]
+"""Tensors of one run by name."""
+
+Result = TypeVar("Result")
 Range = tuple[float, float]
 ChannelRange = tuple[Floats, Floats]
 
@@ -25,21 +29,32 @@ SHARES = tuple(np.linspace(0.2, 1.0, 41))
 
 
 def observe(
-    model: onnx.ModelProto, tensors: Sequence[str], feeds: Sequence[Feed]
-) -> Iterator[dict[str, Floats]]:
-    """Run a graph and yield some of its tensors, feed by feed.
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    feeds: Iterable[Feed],
+    reduce: Callable[[Found], Result],
+    *,
+    fused: bool = True,
+) -> Iterator[Result]:
+    """Run a graph and yield what a function makes of some of its tensors, feed by feed, in order.
 
     Args:
-        model: A float graph; not changed.
+        model: Not changed.
         tensors: Graph inputs, outputs or what flows between them.
         feeds: Inputs of each run.
+        reduce: Called in several threads at once with the tensors of a run by name. What it
+            returns is kept until its turn, so it is better small.
+        fused: See `open_graph`.
     """
     given = {value.name for value in model.graph.input}
     inner = [name for name in tensors if name not in given]
-    session = _session(_with_outputs(model, inner))
-    for feed in feeds:
+    session = open_graph(_with_outputs(model, inner).SerializeToString(), fused=fused)
+
+    def run(feed: Feed) -> Result:
         found = dict(zip(inner, session.run(inner, feed) if inner else [], strict=True))
-        yield {name: feed[name] if name in given else found[name] for name in tensors}
+        return reduce({name: feed[name] if name in given else found[name] for name in tensors})
+
+    return map_in_order(run, feeds)
 
 
 def channel_ranges(
@@ -59,14 +74,19 @@ def channel_ranges(
         QuantizationError: A tensor is not finite.
     """
     ranges: dict[str, ChannelRange] = {}
-    for found in observe(model, tensors, feeds):
-        for name, values in found.items():
-            require_finite(name, values)
-            axes = (0, *range(2, values.ndim))
-            low, high = values.min(axes), values.max(axes)
-            if name in ranges:
-                low, high = np.minimum(low, ranges[name][0]), np.maximum(high, ranges[name][1])
-            ranges[name] = (low, high)
+    for found in observe(model, tensors, feeds, _extremes):
+        for name, (low, high) in found.items():
+            lowest, highest = ranges.get(name, (low, high))
+            ranges[name] = np.minimum(low, lowest), np.maximum(high, highest)
+    return ranges
+
+
+def _extremes(found: Found) -> dict[str, ChannelRange]:
+    ranges = {}
+    for name, values in found.items():
+        require_finite(name, values)
+        axes = (0, *range(2, values.ndim))
+        ranges[name] = values.min(axes), values.max(axes)
     return ranges
 
 
@@ -99,11 +119,14 @@ def least_error_ranges(
     """
     edges = {name: np.linspace(low, high, BINS + 1) for name, (low, high) in widest.items()}
     counts = {name: np.zeros(BINS) for name in widest}
-    for found in observe(model, list(widest), feeds):
-        for name, values in found.items():
-            low, high = widest[name]
-            if high > low:
-                counts[name] += np.histogram(values, BINS, (low, high))[0]
+
+    def count(found: Found) -> dict[str, npt.NDArray[np.int64]]:
+        spans = {name: (low, high) for name, (low, high) in widest.items() if high > low}
+        return {name: np.histogram(found[name], BINS, span)[0] for name, span in spans.items()}
+
+    for histograms in observe(model, list(widest), feeds, count):
+        for name, histogram in histograms.items():
+            counts[name] += histogram
     return {name: _least_error(edges[name], counts[name]) for name in widest}
 
 
@@ -144,12 +167,3 @@ def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelP
         if name not in present
     )
     return wider
-
-
-def _session(model: onnx.ModelProto) -> Any:
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

@@ -5,9 +5,12 @@ quantize_bundle(Path("nano"), recipe_for("int8", "cpu"), open_set(Path("set")), 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import onnx
 
 from .. import __version__
 from ..bundle import Bundle
@@ -21,11 +24,12 @@ from .int8_ort import quantize_int8_ort
 from .modelopt_quantize import quantize_modelopt
 from .quantized import Quantized, units_json
 from .recipe import Expectation, Recipe
+from .variant_files import VariantFiles
 from .variants import require_new, stage_variant
 
 Report = Callable[[str], None]
 
-QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe], Quantized]] = {
+QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe, Path | None], Quantized]] = {
     "onnxruntime": quantize_int8_ort,
     "modelopt": quantize_modelopt,
 }
@@ -70,36 +74,45 @@ def quantize_bundle(
     bundle = Bundle(path)
     require_new(bundle, recipe.variant, overwrite=overwrite)
     calibration.require_fit(bundle)
-    require_stream(bundle)
-    quantized = QUANTIZERS[recipe.tool](bundle, calibration, recipe)
-    census = take_census(quantized.model, graph_sizes(bundle, calibration))
-    report(census_line(recipe, census))
-    require_expected(recipe, census)
-    files = variant_files(quantized, recipe)
+    if recipe.tool == "onnxruntime":
+        require_small_stream(bundle, recipe.variant)
     with stage_variant(path) as stage:
+        quantized = QUANTIZERS[recipe.tool](stage.open(), calibration, recipe, stage.folder)
+        census = count_graphs(quantized.models, bundle, calibration)
+        report(census_line(recipe, census))
+        require_expected(recipe, census)
+        files = variant_files(quantized, recipe)
         for name, content in files.items():
             stage.write(name, content)
+        data = VariantFiles(stage.folder, recipe.variant, bundle.kind).data
         entry = variant_entry(quantized, recipe, calibration, census)
-        staged = stage.put(recipe.variant, entry, list(files))
+        entry |= {"data_files": [file.name for file in data]} if data else {}
+        names = [*files, *entry.get("data_files", ())]
+        staged = stage.put(recipe.variant, entry, names)
         entry["parity"] = _prove(staged, recipe, calibration, report)
-        stage.put(recipe.variant, entry, list(files))
+        stage.put(recipe.variant, entry, names)
         return stage.commit()
 
 
-def require_stream(bundle: Bundle) -> None:
-    """Refuse what cannot be quantized yet.
+def require_small_stream(bundle: Bundle, what: str) -> None:
+    """Refuse what is done for small causal networks alone.
+
+    Args:
+        bundle: The network.
+        what: A variant, or something else that begins the message.
 
     Raises:
         QuantizationError: A clip network, or weights outside the ONNX file.
     """
+    reason = None
     if bundle.kind != "stream":
+        reason = "is a clip network, whose runs cost seconds a frame on a CPU"
+    elif bundle.variant(REFERENCE).data_files:
+        reason = "has its weights beside the ONNX file, more than a CPU can stream"
+    if reason is not None:
         raise QuantizationError(
-            f"'{bundle.name}' is a clip network; quantization takes stream graphs (causal networks)"
-        )
-    if bundle.variant(REFERENCE).data_files:
-        raise QuantizationError(
-            f"'{bundle.name}' has its weights beside the ONNX file; quantization takes graphs that "
-            "hold theirs"
+            f"{what} is for stream networks whose ONNX file holds their weights; '{bundle.name}' "
+            f"{reason}. For GPUs pass --target, see 'adcvsr targets'"
         )
 
 
@@ -123,11 +136,13 @@ def _prove(
 
 
 def variant_files(quantized: Quantized, recipe: Recipe) -> dict[str, bytes]:
-    """Files of a quantized variant by name: graph, recipe, units of channels."""
+    """Files of a quantized variant by name: graphs, recipe, units of channels."""
+    names = (f"{recipe.variant}.onnx", f"{recipe.variant}.decoder.onnx")
     files = {
-        f"{recipe.variant}.onnx": quantized.model.SerializeToString(deterministic=True),
-        f"{recipe.variant}.recipe.toml": recipe.text.encode(),
+        name: model.SerializeToString(deterministic=True)
+        for name, model in zip(names, quantized.models, strict=False)
     }
+    files[f"{recipe.variant}.recipe.toml"] = recipe.text.encode()
     if quantized.units:
         files[f"{recipe.variant}{UNITS_SUFFIX}"] = units_json(quantized.units)
     return files
@@ -138,14 +153,18 @@ def variant_entry(
 ) -> dict[str, Any]:
     """What the manifest says of a quantized variant; parity is added once it is measured."""
     model, variant = quantized.model, recipe.variant
-    units = {"units": {"file": f"{variant}{UNITS_SUFFIX}"}} if quantized.units else {}
+    further: dict[str, Any] = (
+        {"units": {"file": f"{variant}{UNITS_SUFFIX}"}} if quantized.units else {}
+    )
+    if quantized.decoder is not None:
+        further["decoder_file"] = f"{variant}.decoder.onnx"
     return {
         "file": f"{variant}.onnx",
         "recipe": {"name": recipe.name, "file": f"{variant}.recipe.toml"},
-        **units,
+        **further,
         "opset": next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         "state_dtype": recipe.high_precision,
-        "nodes": len(model.graph.node),
+        "nodes": sum(len(graph.graph.node) for graph in quantized.models),
         "census": census.to_json(),
         "calibration": {
             "digest": calibration.digest,
@@ -162,6 +181,20 @@ def graph_sizes(bundle: Bundle, calibration: CalibrationSet) -> dict[str, tuple[
     height, width = calibration.height, calibration.width
     sizes: dict[str, tuple[int, ...]] = {bundle.input_name: (1, height, width, 3)}
     return sizes | {spec.name: spec.shape(height, width) for spec in bundle.state}
+
+
+def count_graphs(
+    models: Sequence[onnx.ModelProto], bundle: Bundle, calibration: CalibrationSet
+) -> Census:
+    """Count all graphs of a variant at the set's size: of a clip network, one run of the set."""
+    if bundle.features is None:
+        return take_census(models[0], graph_sizes(bundle, calibration))
+    height, width = calibration.height, calibration.width
+    frames, features = len(calibration.runs[0].frames), bundle.features
+    clip = take_census(models[0], {bundle.input_name: (frames, height, width, 3)})
+    decoder = take_census(models[1], {features.name: features.shape(height, width)})
+    each = (replace(node, multiply_adds=node.multiply_adds * frames) for node in decoder.nodes)
+    return Census((*clip.nodes, *each))
 
 
 def census_line(recipe: Recipe, census: Census) -> str:

@@ -17,10 +17,19 @@ class Quantized:
     """A quantized graph."""
 
     model: onnx.ModelProto
-    """With the interface of the FP32 one; states may be in other units."""
+    """With the interface of the FP32 one; states may be in other units. Of a clip network, the
+    graph up to the features."""
 
     units: Units
     """Tensors whose channels are in other units than the FP32 graph's, by its names."""
+
+    decoder: onnx.ModelProto | None = None
+    """Of a clip network: the graph from one frame's features to its picture."""
+
+    @property
+    def models(self) -> list[onnx.ModelProto]:
+        """All graphs. Weights that outgrow an ONNX file lie in the folder the quantizer got."""
+        return [self.model, *([self.decoder] if self.decoder is not None else [])]
 
 
 def units_json(units: Units) -> bytes:

@@ -9,7 +9,7 @@ many tensors there are. Weights are left out: they are known without running any
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,20 @@ def measure_ranges(
     return [probe.ranges, decoder.ranges]
 
 
+def feed_ranges(graph: Path, feeds: Iterable[Mapping[str, Any]]) -> Ranges:
+    """Run one graph on inputs that are at hand.
+
+    Args:
+        graph: In float32; its folder may be written to.
+        feeds: Inputs of each run.
+    """
+    with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
+        probe = _Probe(graph, Path(folder))
+        for feed in feeds:
+            probe.run(feed, [])
+    return probe.ranges
+
+
 def _stream_ranges(graph: Path, state: Sequence[StateSpec], clips: Sequence[Levels]) -> Ranges:
     with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
         probe = _Probe(graph, Path(folder))
@@ -80,10 +94,10 @@ class _Probe:
             (folder / data.name).hardlink_to(data)  # weights are read from beside the graph
         self._session = open_session(path, early=True)
 
-    def run(self, feeds: dict[str, Any], outputs: list[str]) -> list[Any]:
+    def run(self, feeds: Mapping[str, Any], outputs: list[str]) -> list[Any]:
         """Run once, note the peaks, give the named outputs."""
         names = list(self.ranges)
-        found = self._session.run([*outputs, *(PEAK + name for name in names)], feeds)
+        found = self._session.run([*outputs, *(PEAK + name for name in names)], dict(feeds))
         for name, peak in zip(names, found[len(outputs) :], strict=True):
             # A NaN is larger than anything.
             self.ranges[name] = float(

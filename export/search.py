@@ -26,7 +26,7 @@ from ..runtime.sessions.ort_precision import why_not_judged
 from .budget import Budget
 from .damage import DamageMeter
 from .int8_ort import Prepared, place_int8_ort, prepare_int8_ort
-from .quantize import QUANTIZERS, graph_sizes, require_stream, tool_versions
+from .quantize import QUANTIZERS, graph_sizes, require_small_stream, tool_versions
 from .recipe import Expectation, Recipe, with_kept
 from .search_state import Trial, Trials, only_search, search_key
 
@@ -103,7 +103,7 @@ def search(
         OutputExistsError: Another search works in the folder.
         QuantizationError: No choice holds the budget; the trials stay in the folder.
     """
-    require_stream(bundle)
+    require_small_stream(bundle, "a search")
     reason = why_not_judged(
         recipe.precision, recipe.high_precision, tool_versions(recipe.tool)["onnxruntime"]
     )
@@ -190,7 +190,7 @@ class _Search:
     def _make(self, nodes: frozenset[str]) -> onnx.ModelProto:
         recipe = self._recipe(nodes)
         if recipe.tool != "onnxruntime":
-            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
+            return QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe, None).model
         ends = frozenset(_ends(self.bundle, self.recipe)) & nodes
         if ends not in self.prepared:
             base = self._recipe(ends)
@@ -200,7 +200,7 @@ class _Search:
     def _confirm(self, nodes: frozenset[str]) -> tuple[Recipe, Trial]:
         """Make the graph as `quantize` will with the recipe, all steps anew, and measure it."""
         recipe = self._recipe(nodes)
-        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe).model
+        model = QUANTIZERS[recipe.tool](self.bundle, self.calibration, recipe, None).model
         share = take_census(model, graph_sizes(self.bundle, self.calibration)).share(
             recipe.precision
         )

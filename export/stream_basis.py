@@ -12,7 +12,8 @@ values, both through the matrix' inverse and the picture's sensitivity to noise 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from ..calibration.parallel import map_in_order
 from ..calibration.reader import Feed
 from ..errors import QuantizationError
 from .channel_groups import ChannelGroup
 from .equalise import LARGEST_FACTOR
 from .graph_edit import GraphEdit
-from .observe import observe, require_finite
+from .observe import Found, observe, require_finite
 
 STEPS = 400
 """Of the fit; the loss changes by less than 1 % after half of them."""
@@ -83,7 +85,7 @@ def fit_streams(
     Returns:
         By tensor; the same object for all of a stream.
     """
-    found: dict[str, StreamBasis] = {}
+    streams: dict[tuple[str, ...], tuple[Floats, Doubles, Doubles, int]] = {}
     for group in groups:
         tensors = [name for name in group.tensors if name in quantized]
         if not group.mixable or not tensors:
@@ -94,15 +96,16 @@ def fit_streams(
             continue
         every = -(-len(feeds) // PROBED_FEEDS)
         sensitivity = output_sensitivity(model, rounded, output, feeds[every // 2 :: every])
-        basis = fit_basis(values, weights, sensitivity, len(rounded))
-        found |= dict.fromkeys(group.tensors, basis)
-    return found
+        streams[group.tensors] = (values, weights, sensitivity, len(rounded))
+    with _one_torch_thread():
+        bases = map_in_order(lambda stream: fit_basis(*stream), streams.values())
+        return {name: basis for names, basis in zip(streams, bases, strict=True) for name in names}
 
 
 def fit_basis(
     values: Floats, weights: Doubles, sensitivity: Doubles, roundings: int
 ) -> StreamBasis:
-    """Fit one stream; the same arguments give the same basis.
+    """Fit one stream; the same arguments and threads of torch give the same basis.
 
     Args:
         values: (C, N) pixels of its tensors.
@@ -126,23 +129,18 @@ def fit_basis(
     sides = sides.log().requires_grad_()
     optimizer = torch.optim.Adam([matrix, sides], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order; small matrices gain nothing from threads
-    try:
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            inverse = torch.linalg.inv(matrix)
-            high, low = sides[0].exp(), -sides[1].exp()
-            lost = inverse.T @ noise @ inverse  # by the picture, of what is lost in store
-            rounding = ((high - low) / LEVELS) ** 2 / 12 * torch.trace(lost)
-            stored = matrix @ x
-            clipped = torch.relu(stored - high) - torch.relu(low - stored)
-            clipping = (share * (clipped * (lost / roundings @ clipped)).sum(0)).sum()
-            (rounding + clipping).backward()
-            optimizer.step()
-            schedule.step()
-    finally:
-        torch.set_num_threads(threads)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        inverse = torch.linalg.inv(matrix)
+        high, low = sides[0].exp(), -sides[1].exp()
+        lost = inverse.T @ noise @ inverse  # by the picture, of what is lost in store
+        rounding = ((high - low) / LEVELS) ** 2 / 12 * torch.trace(lost)
+        stored = matrix @ x
+        clipped = torch.relu(stored - high) - torch.relu(low - stored)
+        clipping = (share * (clipped * (lost / roundings @ clipped)).sum(0)).sum()
+        (rounding + clipping).backward()
+        optimizer.step()
+        schedule.step()
     fitted: Doubles = matrix.detach().numpy()
     if not np.isfinite(fitted).all():
         raise QuantizationError(
@@ -172,9 +170,12 @@ def sample(
     usual = _mean_distances(model, inverse, few)
     rng = np.random.default_rng(0)
     values, weights = [], []
-    for found in observe(model, tensors, feeds):
-        for name, tensor in found.items():
-            pixels, far = _distances(tensor, inverse[name])
+
+    def measure(found: Found) -> dict[str, tuple[Floats, Doubles]]:
+        return {name: _distances(tensor, inverse[name]) for name, tensor in found.items()}
+
+    for measured in observe(model, tensors, feeds, measure):
+        for name, (pixels, far) in measured.items():
             count = len(far) * len(feeds)
             chance = (1 + far / max(usual[name], 1e-12)) / 2
             chance = np.minimum(1, chance * (SAMPLES / len(tensors) / count))
@@ -203,22 +204,20 @@ def output_sensitivity(
         (C, C), summed over the tensors.
     """
     noisy = _with_noise(model, tensors)
-    (shapes,) = observe(model, tensors, feeds[:1])
     rng, products = np.random.default_rng(0), np.zeros((1, 1))
-    channels = shapes[tensors[0]].shape[1]
-    for feed in feeds:
-        (found,) = observe(model, tensors, [feed])
+    for feed, found in zip(feeds, observe(model, tensors, feeds, dict), strict=True):
+        channels = found[tensors[0]].shape[1]
         power = float(np.mean([np.mean(value**2) for value in found.values()]))
         size = NOISE_SHARE * max(power**0.5, 1e-6)
         noise = {n: rng.standard_normal(v.shape[2:]).astype(np.float32) for n, v in found.items()}
-        fed = [
+        fed = (
             feed | _noise_inputs(found, noise, channel, size)
             for channel in [None, *range(channels)]
-        ]
-        plain, *answers = (
-            o[output].ravel().astype(np.float64) for o in observe(noisy, [output], fed)
         )
-        rows = (np.stack(answers) - plain) / size
+        plain, *answers = observe(noisy, [output], fed, lambda o: o[output].ravel())
+        rows = np.stack(answers).astype(np.float64)
+        rows -= plain
+        rows /= size
         products = products + rows @ rows.T / plain.size / len(feeds)
     return products
 
@@ -262,12 +261,19 @@ def _moments(
 ) -> dict[str, Doubles]:
     """Mean outer product of each tensor's pixels, (C, C)."""
     sums: dict[str, Doubles] = {}
-    for found in observe(model, tensors, feeds):
-        for name, tensor in found.items():
-            require_finite(name, tensor)
-            pixels = tensor[0].reshape(tensor.shape[1], -1).astype(np.float64)
-            sums[name] = sums.get(name, np.zeros(1)) + pixels @ pixels.T / pixels.shape[1]
+    for found in observe(model, tensors, feeds, _mean_products):
+        for name, products in found.items():
+            sums[name] = sums.get(name, np.zeros(1)) + products
     return {name: total / len(feeds) for name, total in sums.items()}
+
+
+def _mean_products(found: Found) -> dict[str, Doubles]:
+    products = {}
+    for name, tensor in found.items():
+        require_finite(name, tensor)
+        pixels = tensor[0].reshape(tensor.shape[1], -1).astype(np.float64)
+        products[name] = pixels @ pixels.T / pixels.shape[1]
+    return products
 
 
 def _inverse(moment: Doubles) -> Doubles:
@@ -287,7 +293,24 @@ def _mean_distances(
     model: onnx.ModelProto, inverse: Mapping[str, Doubles], feeds: Sequence[Feed]
 ) -> dict[str, float]:
     sums = dict.fromkeys(inverse, 0.0)
-    for found in observe(model, list(inverse), feeds):
-        for name, tensor in found.items():
-            sums[name] += float(_distances(tensor, inverse[name])[1].mean()) / len(feeds)
+
+    def mean(found: Found) -> dict[str, float]:
+        return {n: float(_distances(tensor, inverse[n])[1].mean()) for n, tensor in found.items()}
+
+    for means in observe(model, list(inverse), feeds, mean):
+        for name, value in means.items():
+            sums[name] += value / len(feeds)
     return sums
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Sums in one order; small matrices gain nothing from threads. Not for two at a time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ with Upscaler("nano") as upscaler:
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -226,16 +227,21 @@ class Upscaler:
             OutputExistsError, OutputNotWritableError, ConfigError: The output.
             UpscalerBusyError: Something else is under way.
         """
-        with self._user.claim("a file"):
-            return self._upscale_file(
-                Path(source),
-                Path(output),
-                options or EncodeOptions(),
-                read,
-                None if compare is None else Path(compare),
-                cut_reset=cut_reset,
-                progress=progress,
-            )
+        try:
+            with self._user.claim("a file"):
+                return self._upscale_file(
+                    Path(source),
+                    Path(output),
+                    options or EncodeOptions(),
+                    read,
+                    None if compare is None else Path(compare),
+                    cut_reset=cut_reset,
+                    progress=progress,
+                )
+        finally:
+            # PyAV's frames hold themselves once their side data was read: one a file, which would
+            # stay until Python looks for such cycles, hundreds of megabytes later.
+            gc.collect()
 
     def _upscale_file(
         self,

@@ -57,6 +57,8 @@ class FakeDriver:
     CU_MEMHOSTALLOC_DEVICEMAP = 2
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
+    CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0)
+    CUevent_record_flags = SimpleNamespace(CU_EVENT_RECORD_DEFAULT=0, CU_EVENT_RECORD_EXTERNAL=1)
     CUdevice_attribute = SimpleNamespace(
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
@@ -71,9 +73,12 @@ class FakeDriver:
         self.streams: dict[int, Stream] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.executables: dict[int, list[Callable[[], None]]] = {}
+        self.events: dict[int, int | None] = {}
         self.next = BASE
         self.retained = 0
         self.local = threading.local()
+        self.time_us = 0
+        """Of the GPU: each event is half a millisecond after what came before."""
         self.calls: list[str] = []
         self.faults: list[str] = []
         """Misuse that shows where nobody hears an exception."""
@@ -244,6 +249,38 @@ class FakeDriver:
             stream.queue(work)
         return (OK,)
 
+    # Events
+
+    def cuEventCreate(self, flags: int) -> tuple[Any, ...]:
+        self._check_context()
+        assert flags == 0, "an event that keeps the time"
+        self.next += 512
+        self.events[self.next] = None
+        return OK, self.next
+
+    def cuEventRecordWithFlags(self, event: int, stream: Stream, flags: int) -> tuple[Any, ...]:
+        assert event in self.events
+        if (flags == 1) != (stream.recording is not None):
+            # Outside of a capture the flag is refused; without it a graph would not note the time.
+            return (CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+        def work() -> None:
+            self.time_us += 500
+            self.events[event] = self.time_us
+
+        return self._queue(stream, work)
+
+    def cuEventElapsedTime(self, first: int, last: int) -> tuple[Any, ...]:
+        start, end = self.events[first], self.events[last]
+        if start is None or end is None:
+            return CUresult.CUDA_ERROR_INVALID_VALUE, 0.0
+        return OK, (end - start) / 1000
+
+    def cuEventDestroy(self, event: int) -> tuple[Any, ...]:
+        known = event in self.events
+        self.events.pop(event, None)
+        return (OK if known else CUresult(1),)
+
     def left(self) -> dict[str, int]:
         """What was never freed."""
         return {
@@ -251,6 +288,7 @@ class FakeDriver:
             "pinned": len(self.pinned),
             "streams": len(self.streams),
             "graphs": len(self.graphs) + len(self.executables),
+            "events": len(self.events),
             "contexts": self.retained,
             "faults": len(self.faults),
         }

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import IO, Any
+from io import FileIO
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,8 @@ class LiveRun:
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
-        self._switch_notes = Notes()
+        self._own_notes = Notes()
+        self._torn_line = False  # the last one in the file of figures
         try:
             self.switch = self._open_switch(offer)
         except BaseException:
@@ -171,13 +173,13 @@ class LiveRun:
             installed = list_bundles() if self.sink.switches_models else []
             offer = [each for each in installed if each.trained and each.path.name != mine]
         return ModelSwitch(
-            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._switch_notes.add
+            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._own_notes.add
         )
 
-    def _open_stats(self) -> IO[str]:
+    def _open_stats(self) -> FileIO:
         assert self.options.stats_path is not None
         try:
-            return self.options.stats_path.open("a", buffering=1)
+            return self.options.stats_path.open("ab", buffering=0)
         except OSError as error:
             raise OutputNotWritableError(
                 f"cannot write figures to '{self.options.stats_path}': {error.strerror}"
@@ -190,7 +192,7 @@ class LiveRun:
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 
-    def _look_after(self, threads: list[Worker], stats: IO[str] | None) -> str:
+    def _look_after(self, threads: list[Worker], stats: FileIO | None) -> str:
         """Wait for the end, publish figures meanwhile; return why it ended."""
         ended = "end of source"
         tick, frames = self.clock(), 0
@@ -215,13 +217,26 @@ class LiveRun:
         limit = self.options.duration_s
         return limit is not None and self.stages.seconds_until(self.clock()) >= limit
 
-    def _publish(self, record: dict[str, Any], stats: IO[str] | None) -> None:
+    def _publish(self, record: dict[str, Any], stats: FileIO | None) -> None:
         self._latest = record
         if stats is not None:
-            stats.write(json.dumps(record) + "\n")
+            self._append(stats, json.dumps(record))
         self.sink.publish(record, prometheus_text(record, self.accounting))
         if self._observe is not None:
             self._observe(record, self.notes())
+
+    def _append(self, stats: FileIO, line: str) -> None:
+        """Write a line of figures; a disk that is full costs the line, not the stream."""
+        rest = ("\n" * self._torn_line + line + "\n").encode()
+        try:
+            while rest:
+                written = stats.write(rest)
+                self._torn_line, rest = True, rest[written:]
+            self._torn_line = False
+        except OSError as error:
+            self._own_notes.add(
+                f"figures are missing in '{self.options.stats_path}': {error.strerror}", once=True
+            )
 
     def _tell_service(self) -> None:
         """Systemd's unit has started with the first picture, and is alive with each further one."""
@@ -245,7 +260,7 @@ class LiveRun:
             *self.source.notes,
             *self.sink.notes,
             *glass,
-            *self._switch_notes,
+            *self._own_notes,
         ]
 
     def _report(self, ended: str) -> LiveReport:

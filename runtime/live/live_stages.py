@@ -72,15 +72,16 @@ class LiveStages:
         """Width and height of the frame the network took last."""
         self._ending, self._swap, self._tell_presented = ending, swap, presented
         self._trace = trace
-        self._failed = threading.Event()  # all threads end at once
+        self._nobody_takes = threading.Event()  # what is captured
+        self._nobody_writes = threading.Event()  # what is upscaled
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
-            self._failed,
+            self._nobody_takes,
             self.clock,
         )
         self._upscaled: Channel[tuple[FinishedFrame, FrameTimes]] = Channel(
-            WaitingFrames("every", length=FINISHED_WAITING), self._failed, self.clock
+            WaitingFrames("every", length=FINISHED_WAITING), self._nobody_writes, self.clock
         )
 
     def start(self) -> list[Worker]:
@@ -123,8 +124,11 @@ class LiveStages:
             if self.error is None:
                 self.error = error
             self._ending.set()
+            # What was finished before a source or a network failed is still written.
             if stage != self._capture:
-                self._failed.set()
+                self._nobody_takes.set()
+            if stage == self._present:
+                self._nobody_writes.set()
 
     def _capture(self) -> None:
         watch = StreamWatch(self.options.stall_frames)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, missing_package
 from .ort_precision import products_saturate
-from .session import ClipSession, Frame, Profile, Session, StreamSession
+from .session import ClipSession, Frame, Profile, StreamSession
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
@@ -86,7 +85,8 @@ class OrtCpuSession(StreamSession):
         for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
             bind(binding.bind_input, spec.name, past)
             bind(binding.bind_output, spec.next_name, following_past)
-        run_timed(self, self._runtime, binding)
+        with self._in_engine():
+            self._runtime.run_with_iobinding(binding)
         self._states[slot], self._spare = following, current
         return out
 
@@ -143,14 +143,16 @@ class OrtCpuClipSession(ClipSession):
         binding = self._encoder.io_binding()
         bind(binding.bind_input, self.bundle.input_name, clip)
         bind(binding.bind_output, self._spec.name, self._features)
-        run_timed(self, self._encoder, binding)
+        with self._in_engine():
+            self._encoder.run_with_iobinding(binding)
 
     def _decode(self, index: int) -> Frame:
         out = picture_buffer(*self._input_size)
         binding = self._decoder.io_binding()
         bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
         bind(binding.bind_output, self.bundle.output_name, out[None])
-        run_timed(self, self._decoder, binding)
+        with self._in_engine():
+            self._decoder.run_with_iobinding(binding)
         return out
 
 
@@ -228,13 +230,6 @@ def require_interface(
             f"{found} and outputs {sorted(named)}, the manifest says {inputs} and "
             f"{sorted(outputs)}; export it again"
         )
-
-
-def run_timed(session: Session, graph: Any, binding: Any) -> None:
-    """Run a loaded graph on bound buffers; the session's `engine_seconds` grow by the time."""
-    began = time.perf_counter()
-    graph.run_with_iobinding(binding)
-    session.engine_seconds = (session.engine_seconds or 0.0) + time.perf_counter() - began
 
 
 def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:

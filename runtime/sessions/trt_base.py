@@ -49,7 +49,14 @@ class TensorRtBase(Session):
         """Hold no buffer and no engine."""
         raise NotImplementedError
 
+    def _wait(self, device: Device) -> None:
+        """Wait for everything queued, and count what engines took."""
+        device.synchronize()
+        taken = sum(runner.take_seconds() for runner in self.runners)
+        self.engine_seconds = (self.engine_seconds or 0.0) + taken
+
     def _open(self) -> None:
+        self.engine_seconds = 0.0
         flavour = load_flavour(self.backend)
         self._device = Device(gpu.load_driver())
         self.engines = EngineSource(

@@ -70,6 +70,8 @@ class EngineRunner:
         self.outputs = [n for n in names if n not in self.inputs]
         self._graphs: dict[tuple[int, ...], Any] = {}
         self._warm = False
+        self._span = (device.event(), device.event())
+        self._untaken = False  # whether a run's time was not taken yet
         self.captures = events is None
         """Whether runs are captured; False for profiles, and once driver or engine refused."""
         self._profiler: LayerProfiler | None = None
@@ -119,6 +121,7 @@ class EngineRunner:
         Raises:
             EngineError: The engine refused.
         """
+        self._untaken = True
         key = tuple(addresses[name] for name in (*self.inputs, *self.outputs))
         if key in self._graphs:
             self.device.launch(self._graphs[key])
@@ -143,6 +146,13 @@ class EngineRunner:
             self._profiler.end(began)
         self._warm = True
 
+    def take_seconds(self) -> float:
+        """Time the latest run took on the device, which was waited for; each run's once."""
+        if not self._untaken:
+            return 0.0
+        self._untaken = False
+        return self.device.seconds(*self._span)
+
     def drop_graphs(self) -> None:
         """Forget captured graphs: shapes or addresses change."""
         for executable in self._graphs.values():
@@ -153,6 +163,8 @@ class EngineRunner:
     def close(self) -> None:
         """Free the engine, nothing of which may be queued any more; buffers are the session's."""
         self.drop_graphs()
+        for event in self._span:
+            self.device.drop_event(event)
         if self._kernels is not None:
             self._kernels.save()
         # In this order: each needs the one before it in life.
@@ -165,8 +177,10 @@ class EngineRunner:
             assert address % ALIGNMENT == 0, (name, address)
             if not self._context.set_tensor_address(name, address):
                 raise EngineError(f"the engine does not take an address for '{name}'")
+        self.device.record(self._span[0])
         if not self._context.execute_async_v3(self.device.stream_handle):
             raise self._error("the engine failed")
+        self.device.record(self._span[1])
 
     def _error(self, what: str) -> EngineError:
         return EngineError(f"{what}: {build_complaint(self._log.take())}")

@@ -94,6 +94,11 @@ class Variant:
     facts: dict[str, Any]
     """Everything else the manifest says of it: opset, parity figures."""
 
+    @property
+    def graph_files(self) -> tuple[str, ...]:
+        """Names of all its ONNX files."""
+        return (self.file, *([self.decoder_file] if self.decoder_file else []))
+
 
 def upgrade_manifest(manifest: Manifest) -> Manifest:
     """Bring a manifest of any earlier schema to `SCHEMA_VERSION`.

@@ -57,11 +57,15 @@ def test_ready_alive_and_goodbye(listener: socket.socket, monkeypatch: pytest.Mo
     ]
 
 
-def test_silent_outside_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+def test_silent_outside_systemd(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without NOTIFY_SOCKET nothing is opened and nothing is sent, wherever it was sent before."""
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    monkeypatch.setattr(service.socket, "socket", lambda *_: pytest.fail("a socket was opened"))
     with ServiceNotifier() as notifier:
         notifier.ready()
+        notifier.status("runs")
         notifier.alive()
+    assert heard(listener) == []
 
 
 def test_watchdog_of_another_process(
@@ -74,11 +78,39 @@ def test_watchdog_of_another_process(
     notifier.__exit__(None, None, None)
 
 
-def test_a_listener_that_went_away_does_no_harm(listener: socket.socket) -> None:
-    notifier = ServiceNotifier()
-    listener.close()
-    notifier.alive()
-    notifier.__exit__(None, None, None)
+def test_a_listener_that_went_away_does_no_harm_and_is_found_again(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when systemd is restarted: what was said meanwhile is lost, the next word is heard."""
+    now = 0.0
+    monkeypatch.setattr(service.time, "monotonic", lambda: now)
+    address = listener.getsockname()
+    with ServiceNotifier() as notifier:
+        notifier.alive()
+        assert heard(listener) == ["WATCHDOG=1"]
+        listener.close()
+        Path(address).unlink()
+        now = 10.0
+        notifier.alive()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again:
+            again.bind(address)
+            again.setblocking(False)
+            now = 20.0
+            notifier.alive()
+            assert heard(again) == ["WATCHDOG=1"]
+
+
+def test_a_listener_that_does_not_listen_does_not_hold_the_stream_up(
+    listener: socket.socket,
+) -> None:
+    with ServiceNotifier() as notifier:
+        for number in range(2000):
+            notifier.status(str(number))
+        said = heard(listener)
+        assert said[:2] == ["STATUS=0", "STATUS=1"]
+        assert len(said) < 2000  # its queue was full, and nobody waited
+        notifier.status("later")
+        assert heard(listener) == ["STATUS=later"]
 
 
 def test_unit_restarts_and_watches() -> None:

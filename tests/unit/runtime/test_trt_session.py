@@ -33,7 +33,8 @@ from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
 
-NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0, "faults": 0}
+OWNED = ("memory", "pinned", "streams", "graphs", "events", "contexts", "faults")
+NOTHING = dict.fromkeys(OWNED, 0)
 
 
 @pytest.fixture
@@ -57,6 +58,8 @@ def test_one_graph_a_direction_after_a_plain_run(driver: FakeDriver) -> None:
         # Frames alone are copied, state never.
         assert driver.calls.count("upload") == driver.calls.count("download") == 6
         assert "copy" not in driver.calls
+        # The GPU's clock ran half a millisecond within each, captured or not.
+        assert session.engine_seconds == pytest.approx(6 * 0.0005)
     assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
     assert driver.left() == NOTHING
 
@@ -419,4 +422,6 @@ def test_one_graph_serves_all_frames_of_a_clip(driver: FakeDriver, clip_bundle: 
             assert len(list(session.upscale_window(clip, 0, 5))) == 5  # type: ignore[attr-defined]
         # One for the window, one for the pictures: all frames go through one address.
         assert driver.calls.count("capture") == 2
+        # Three windows and fifteen pictures, half a millisecond each by the GPU's clock.
+        assert session.engine_seconds == pytest.approx(18 * 0.0005)
     assert driver.left() == NOTHING
