@@ -54,6 +54,14 @@ class Flavour:
         """Full version, such as `10.3.0` or `1.7.1.116`."""
         return str(self.trt.__version__)
 
+    def builder(self) -> Any:
+        """Make the compiler.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
+        """
+        return self._start(self.trt.Builder)
+
     def create_network(self, builder: Any) -> Any:
         """Make a strongly typed network.
 
@@ -139,18 +147,33 @@ class Flavour:
         if fallback:
             config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
 
-    def runtime(self, logger: Any, *, version_compatible: bool, dla: int | None = None) -> Any:
+    def runtime(self, *, version_compatible: bool, dla: int | None = None) -> Any:
         """Make the runtime that loads engines.
 
         A version-compatible engine of TensorRT carries code of its own, which it runs only when
         told so; the cache has compared its hash by then.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
         """
-        runtime = self.trt.Runtime(logger)
+        runtime = self._start(self.trt.Runtime)
         if version_compatible:
             runtime.engine_host_code_allowed = True
         if dla is not None:
             runtime.DLA_core = dla
         return runtime
+
+    def _start(self, kind: Any) -> Any:
+        """Make a builder or runtime; without driver or GPU the library logs why and gives none."""
+        log = error_log(self.trt)
+        log.take()
+        try:
+            return kind(log.logger)
+        except TypeError as error:  # the binding's, about the nothing it was given
+            said = (log.take() or [str(error)])[0]
+            raise BackendUnavailableError(
+                f"{self.backend} {self.version} does not start: {said}; run 'adcvsr doctor'"
+            ) from error
 
     def runtime_config(self, engine: Any) -> Any | None:
         """Make the settings of an execution context; TensorRT takes none.
