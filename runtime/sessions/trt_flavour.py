@@ -1,7 +1,7 @@
 """TensorRT 10.3 to 11.4 and TensorRT-RTX through one door: where they differ, and nothing else.
 
 Every function names the version that needs it. All else of the builder's and the runtime's Python
-API is the same in both modules and is called directly by `engine.build`, `trt_stream` and
+API is the same in both modules and is called directly by `engine.build`, `trt_runner` and
 `engine.census`.
 
     flavour = load_flavour("tensorrt-rtx")
@@ -237,13 +237,14 @@ class ErrorLog:
     """
 
     NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
-    """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
+    """Said by TensorRT-RTX 1.7 on machines without a GPU, whether or not something is wrong: told
+    only where nothing else was said."""
 
     MOST = 100
 
     def __init__(self, trt: Any) -> None:
         self._errors: deque[str] = deque(maxlen=self.MOST)
-        errors, noise = self._errors, self.NOISE
+        errors = self._errors
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -251,7 +252,7 @@ class ErrorLog:
 
             def log(self, severity: Any, message: str) -> None:
                 # Severities count from 0, the worst.
-                if int(severity) <= int(trt.ILogger.ERROR) and not any(n in message for n in noise):
+                if int(severity) <= int(trt.ILogger.ERROR):
                     errors.append(message)
 
         self.logger = Logger()
@@ -259,7 +260,8 @@ class ErrorLog:
 
     def take(self) -> list[str]:
         """Errors since the last call, oldest first; of other threads too."""
-        return [self._errors.popleft() for _ in range(len(self._errors))]
+        said = [self._errors.popleft() for _ in range(len(self._errors))]
+        return [each for each in said if not any(part in each for part in self.NOISE)] or said
 
 
 @cache

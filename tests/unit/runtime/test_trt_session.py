@@ -28,7 +28,7 @@ from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.sessions import gpu
 from adcvsr.runtime.sessions.device import Device
-from adcvsr.runtime.sessions.trt_flavour import load_flavour
+from adcvsr.runtime.sessions.trt_flavour import ErrorLog, load_flavour
 from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from adcvsr.synthetic import draw_clip
@@ -201,6 +201,17 @@ def test_foreign_plan_does_not_load(driver: FakeDriver) -> None:
         pytest.raises(EngineError, match="does not load in tensorrt 10.3.0: magicTag"),
     ):
         session.infer(draw_clip(1, 12, 16)[0])
+
+
+def test_what_a_compiler_says_anyway_comes_last(driver: FakeDriver) -> None:
+    log = ErrorLog(make_module(driver))
+    for text in ("Thread context has not been set", "no kernel for 'a/Conv'"):
+        log.logger.log(1, text)
+    log.logger.log(2, "a warning")
+    assert log.take() == ["no kernel for 'a/Conv'"]
+    log.logger.log(1, "this GPU is unsupported")
+    assert log.take() == ["this GPU is unsupported"]
+    assert log.take() == []
 
 
 def test_a_library_that_does_not_start(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
