@@ -84,8 +84,7 @@ def _compile(
     report: Report,
 ) -> Any:
     trt, log = flavour.trt, error_log(flavour.trt)
-    log.take()
-    builder = trt.Builder(log.logger)
+    builder = flavour.builder()
     network = flavour.create_network(builder)
     parser = trt.OnnxParser(network, log.logger)
     parsed = parser.parse(graph) if isinstance(graph, bytes) else parser.parse_from_file(str(graph))

@@ -1,7 +1,7 @@
 """TensorRT 10.3 to 11.4 and TensorRT-RTX through one door: where they differ, and nothing else.
 
 Every function names the version that needs it. All else of the builder's and the runtime's Python
-API is the same in both modules and is called directly by `engine.build`, `trt_stream` and
+API is the same in both modules and is called directly by `engine.build`, `trt_runner` and
 `engine.census`.
 
     flavour = load_flavour("tensorrt-rtx")
@@ -53,6 +53,14 @@ class Flavour:
     def version(self) -> str:
         """Full version, such as `10.3.0` or `1.7.1.116`."""
         return str(self.trt.__version__)
+
+    def builder(self) -> Any:
+        """Make the compiler.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
+        """
+        return self._start(self.trt.Builder)
 
     def create_network(self, builder: Any) -> Any:
         """Make a strongly typed network.
@@ -139,18 +147,33 @@ class Flavour:
         if fallback:
             config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
 
-    def runtime(self, logger: Any, *, version_compatible: bool, dla: int | None = None) -> Any:
+    def runtime(self, *, version_compatible: bool, dla: int | None = None) -> Any:
         """Make the runtime that loads engines.
 
         A version-compatible engine of TensorRT carries code of its own, which it runs only when
         told so; the cache has compared its hash by then.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
         """
-        runtime = self.trt.Runtime(logger)
+        runtime = self._start(self.trt.Runtime)
         if version_compatible:
             runtime.engine_host_code_allowed = True
         if dla is not None:
             runtime.DLA_core = dla
         return runtime
+
+    def _start(self, kind: Any) -> Any:
+        """Make a builder or runtime; without driver or GPU the library logs why and gives none."""
+        log = error_log(self.trt)
+        log.take()
+        try:
+            return kind(log.logger)
+        except TypeError as error:  # the binding's, about the nothing it was given
+            said = (log.take() or [str(error)])[0]
+            raise BackendUnavailableError(
+                f"{self.backend} {self.version} does not start: {said}; run 'adcvsr doctor'"
+            ) from error
 
     def runtime_config(self, engine: Any) -> Any | None:
         """Make the settings of an execution context; TensorRT takes none.
@@ -214,13 +237,14 @@ class ErrorLog:
     """
 
     NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
-    """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
+    """Said by TensorRT-RTX 1.7 on machines without a GPU, whether or not something is wrong: told
+    only where nothing else was said."""
 
     MOST = 100
 
     def __init__(self, trt: Any) -> None:
         self._errors: deque[str] = deque(maxlen=self.MOST)
-        errors, noise = self._errors, self.NOISE
+        errors = self._errors
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -228,7 +252,7 @@ class ErrorLog:
 
             def log(self, severity: Any, message: str) -> None:
                 # Severities count from 0, the worst.
-                if int(severity) <= int(trt.ILogger.ERROR) and not any(n in message for n in noise):
+                if int(severity) <= int(trt.ILogger.ERROR):
                     errors.append(message)
 
         self.logger = Logger()
@@ -236,7 +260,8 @@ class ErrorLog:
 
     def take(self) -> list[str]:
         """Errors since the last call, oldest first; of other threads too."""
-        return [self._errors.popleft() for _ in range(len(self._errors))]
+        said = [self._errors.popleft() for _ in range(len(self._errors))]
+        return [each for each in said if not any(part in each for part in self.NOISE)] or said
 
 
 @cache

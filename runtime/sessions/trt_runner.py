@@ -55,10 +55,7 @@ class EngineRunner:
     ) -> None:
         self.device, self._flavour = device, flavour
         self._log = error_log(flavour.trt)
-        self._log.take()
-        self._runtime = flavour.runtime(
-            self._log.logger, version_compatible=version_compatible, dla=dla
-        )
+        self._runtime = flavour.runtime(version_compatible=version_compatible, dla=dla)
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             raise self._error(f"the engine does not load in {flavour.backend} {flavour.version}")

@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,12 +21,16 @@ from adcvsr.errors import (
     MissingPackageError,
 )
 from adcvsr.runtime.backends import choose_backend, create_session
+from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.cache import EngineCache
 from adcvsr.runtime.engine.choice import order_engines
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.sessions import gpu
+from adcvsr.runtime.sessions.device import Device
+from adcvsr.runtime.sessions.trt_flavour import ErrorLog, load_flavour
 from adcvsr.runtime.sessions.trt_profile import nodes_of
+from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
@@ -196,6 +201,51 @@ def test_foreign_plan_does_not_load(driver: FakeDriver) -> None:
         pytest.raises(EngineError, match="does not load in tensorrt 10.3.0: magicTag"),
     ):
         session.infer(draw_clip(1, 12, 16)[0])
+
+
+def test_what_a_compiler_says_anyway_comes_last(driver: FakeDriver) -> None:
+    log = ErrorLog(make_module(driver))
+    for text in ("Thread context has not been set", "no kernel for 'a/Conv'"):
+        log.logger.log(1, text)
+    log.logger.log(2, "a warning")
+    assert log.take() == ["no kernel for 'a/Conv'"]
+    log.logger.log(1, "this GPU is unsupported")
+    assert log.take() == ["this GPU is unsupported"]
+    assert log.take() == []
+
+
+def test_a_library_that_does_not_start(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The binding says that it was given nothing; why is in the log."""
+
+    def give_nothing(made: object, logger: Any) -> None:
+        logger.log(0, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(Builder, "__init__", give_nothing)
+    with (
+        create_session(open_bundle("nano"), backend="tensorrt") as session,
+        pytest.raises(BackendUnavailableError, match=r"10\.3\.0 does not start: CUDA init.*doctor"),
+    ):
+        session.infer(draw_clip(1, 12, 16)[0])
+    assert driver.left() == NOTHING
+
+
+def test_real_rtx_says_why_an_engine_does_not_load() -> None:
+    """On a machine without GPU; the library's own answer through our logger."""
+    pytest.importorskip("tensorrt_rtx", reason="not installed: pip install 'adcvsr[rtx]'")
+    if gpu.looks_like_gpu():
+        pytest.skip("there is a GPU, so the engine loads")
+    flavour = load_flavour("tensorrt-rtx")
+    (order,) = order_engines(
+        open_bundle("nano"),
+        backend="tensorrt-rtx",
+        targets=["rtx-40"],
+        sizes=SizeRange.fixed(12, 16),
+    )
+    plan = build_plan(flavour, order, order.bundle.read(order.graph_file))
+    with pytest.raises((EngineError, BackendUnavailableError)) as caught:
+        EngineRunner(flavour, cast(Device, None), bytes(memoryview(plan)))
+    assert "gives no reason" not in str(caught.value)
 
 
 def test_errors_are_heard_when_the_first_session_is_gone(driver: FakeDriver) -> None:
