@@ -43,6 +43,8 @@ KEEP_FLOAT32_TYPES = (
 )
 """Statistics and exponentials overflow or lose precision in FP16."""
 
+GRAPH = "graph.onnx"
+
 LAST_LINES = 3
 """Of what a failing ModelOpt said, in the error."""
 
@@ -75,8 +77,7 @@ def quantize_modelopt(
         few = feeds[:: -(-len(feeds) // MOST_FEEDS)]
         with bundle.graph(variant, file) as graph:
             if isinstance(graph, bytes):
-                model = _quantize(graph, few, recipe, bundle)
-                onnx.checker.check_model(model, full_check=True)
+                model = _quantize_small(graph, few, recipe, bundle)
             elif folder is None:
                 raise QuantizationError(f"'{bundle.name}' has its weights beside its ONNX file")
             else:
@@ -86,17 +87,16 @@ def quantize_modelopt(
     return Quantized(models[0], {}, *models[1:])
 
 
-def _quantize(
+def _quantize_small(
     graph: bytes, feeds: Sequence[Feed], recipe: Recipe, bundle: Bundle
 ) -> onnx.ModelProto:
     """Quantize a graph that holds its weights."""
-    with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
-        model = _run(Path(folder), graph, feeds, recipe)
-    if recipe.high_precision == "float16":
-        names = {name for spec in bundle.state for name in (spec.name, spec.next_name)}
-        model = half_tensors(model, names | ({bundle.features.name} if bundle.features else set()))
-    del model.metadata_props[:]
-    model.producer_name, model.producer_version = "adcvsr", ""
+    with tempfile.TemporaryDirectory(prefix="adcvsr-") as name:
+        folder = Path(name)
+        (folder / GRAPH).write_bytes(graph)
+        model = _run(folder, onnx.load_model_from_string(graph), feeds, recipe)
+    model = _with_interface(model, recipe, bundle)
+    onnx.checker.check_model(model, full_check=True)
     return model
 
 
@@ -105,10 +105,22 @@ def _quantize_large(
 ) -> onnx.ModelProto:
     """Quantize a graph by its thin twin; ranges are those of the graph itself."""
     peaks = feed_ranges(graph, feeds)
-    thin = make_thin(graph)
-    # What the twin computes is not used: one run shows ModelOpt the shapes.
-    model = _quantize(thin.model.SerializeToString(), feeds[:1], recipe, bundle)
+    with tempfile.TemporaryDirectory(prefix="adcvsr-") as name:
+        thin = make_thin(graph, Path(name) / GRAPH)
+        # What the twin computes is not used: one run shows ModelOpt the shapes.
+        model = _run(Path(name), thin.model, feeds[:1], recipe)
+    model = _with_interface(model, recipe, bundle)
     return put_back(model, thin, peaks, recipe.precision, target)
+
+
+def _with_interface(model: onnx.ModelProto, recipe: Recipe, bundle: Bundle) -> onnx.ModelProto:
+    """What ModelOpt made with state and features of the recipe's type, and our name."""
+    if recipe.high_precision == "float16":
+        names = {name for spec in bundle.state for name in (spec.name, spec.next_name)}
+        model = half_tensors(model, names | ({bundle.features.name} if bundle.features else set()))
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version = "adcvsr", ""
+    return model
 
 
 def require_modelopt() -> None:
@@ -159,15 +171,22 @@ def _cast_to(node: onnx.NodeProto) -> int:
     return next(int(entry.i) for entry in node.attribute if entry.name == "to")
 
 
-def _run(folder: Path, graph: bytes, feeds: Sequence[Feed], recipe: Recipe) -> onnx.ModelProto:
-    """Hand a job to the worker and read what it made."""
+def _run(
+    folder: Path, model: onnx.ModelProto, feeds: Sequence[Feed], recipe: Recipe
+) -> onnx.ModelProto:
+    """Hand a job to the worker and read what it made.
+
+    Args:
+        folder: With the graph; for the worker alone.
+        model: The graph's nodes.
+        feeds: To calibrate on.
+        recipe: The precisions.
+    """
     (folder / "feeds").mkdir()
     for index, feed in enumerate(feeds):
         np.savez(folder / "feeds" / f"{index:05d}.npz", allow_pickle=False, **feed)
-    (folder / "graph.onnx").write_bytes(graph)
-    model = onnx.load_model_from_string(graph)
     job: dict[str, Any] = {
-        "graph": str(folder / "graph.onnx"),
+        "graph": str(folder / GRAPH),
         "feeds": str(folder / "feeds"),
         "output": str(folder / "quantized.onnx"),
         "precision": recipe.precision,

@@ -153,9 +153,9 @@ def variant_entry(
 ) -> dict[str, Any]:
     """What the manifest says of a quantized variant; parity is added once it is measured."""
     model, variant = quantized.model, recipe.variant
-    further: dict[str, Any] = (
-        {"units": {"file": f"{variant}{UNITS_SUFFIX}"}} if quantized.units else {}
-    )
+    further: dict[str, Any] = {}
+    if quantized.units:
+        further["units"] = {"file": f"{variant}{UNITS_SUFFIX}"}
     if quantized.decoder is not None:
         further["decoder_file"] = f"{variant}.decoder.onnx"
     return {

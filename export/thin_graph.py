@@ -6,8 +6,8 @@ shrinks to its sum. So it works on a twin with such kernels; then the weights, t
 those of activations, measured on the network itself, are put in. The result is what ModelOpt makes
 of the network where it can hold it (a test).
 
-    thin = make_thin(Path("fp32-onnx.onnx"))
-    quantized = ...  # ModelOpt on thin.model
+    thin = make_thin(Path("fp32-onnx.onnx"), Path("thin.onnx"))
+    quantized = ...  # ModelOpt on thin.onnx
     put_back(quantized, thin, peaks, "int8", Path("int8-trt.onnx"))
 """
 
@@ -30,9 +30,6 @@ from .onnx_file import save_graph
 LEVELS = 127
 """Largest magnitude of a signed 8-bit value; symmetric."""
 
-FP8_FACTOR = 448.0 / LEVELS
-"""By which ModelOpt makes scales of E4M3 from those of INT8."""
-
 LEAST_SCALE = float(np.finfo(np.float16).tiny)
 """Smaller scales are not normal in float16."""
 
@@ -50,17 +47,18 @@ class ThinGraph:
     """The twin and what it is of."""
 
     model: onnx.ModelProto
-    """With all weights in it."""
+    """Its nodes, without weights."""
 
     kernels: Mapping[str, Floats]
     """Of the convolutions that were shrunk, by name; read from the disk when needed."""
 
 
-def make_thin(graph: Path) -> ThinGraph:
-    """Make the twin of a graph.
+def make_thin(graph: Path, target: Path) -> ThinGraph:
+    """Write the twin of a graph.
 
     Args:
         graph: In float32, weights beside it.
+        target: The ONNX file to write, with all weights in it.
 
     Raises:
         QuantizationError: The twin is too large as well.
@@ -83,6 +81,8 @@ def make_thin(graph: Path) -> ThinGraph:
             f"'{graph.name}' has {model.ByteSize() / 1e9:.1f} GB of weights that are not in "
             f"convolutions of 3x3; ModelOpt takes {onnx.checker.MAXIMUM_PROTOBUF / 1e9:.1f} GB"
         )
+    onnx.save(model, target)
+    del model.graph.initializer[:]
     return ThinGraph(model, {node.name: weights[node.input[1]] for node in shrunk})
 
 
@@ -230,7 +230,7 @@ def _set_scale(node: onnx_ir.Node, peak: npt.NDArray[np.floating], precision: st
         # Zeros throughout have no scale of their own; any gives them.
         scale = (np.where(peak > 0, peak, LEVELS) / LEVELS).astype(np.float32).astype(dtype)
         if precision == "fp8":
-            scale = (scale * FP8_FACTOR).astype(dtype)
+            scale = (scale * 448.0) / 127.0  # in the order of ModelOpt, for the same bits
         scale = np.maximum(scale, LEAST_SCALE).astype(dtype)
         value.const_value = onnx_ir.tensor(scale.reshape(shape), name=value.name)
 

@@ -446,7 +446,7 @@ def test_int8_for_tensorrt_by_modelopt(tmp_path: Path, data: Path) -> None:
     for name in "ab":
         path = Path(shutil.copytree(nano.path, tmp_path / name))
         recipe = recipe_for("int8", "orin-nano")
-        quantize_bundle(path, recipe, open_set(calibration.path), report=report)
+        quantize_bundle(path, recipe, open_set(calibration.path), overwrite=True, report=report)
         graphs.append((path / "int8-trt.onnx").read_bytes())
     assert graphs[0] == graphs[1]
     bundle = open_bundle(tmp_path / "a")
