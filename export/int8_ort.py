@@ -37,17 +37,15 @@ from .observe import (
     channel_ranges,
     least_error_ranges,
     observe,
+    spread,
     tie_ranges,
     widest_ranges,
 )
+from .picture_mean import centre_picture
 from .quantized import Quantized
 from .recipe import Recipe
 from .stream_basis import StreamBasis, fit_streams
 from .weight_rounding import can_compensate, input_moments, round_weight, weight_scales
-
-MOMENT_FEEDS = 48
-"""Frames the moments of inputs are taken from, spread over the set: they settle long before ranges
-do, and cost most of the time."""
 
 Override = dict[str, list[dict[str, Any]]]
 
@@ -70,8 +68,9 @@ def quantize_int8_ort(
     prepared = prepare_int8_ort(bundle, calibration, recipe)
     model = place_int8_ort(prepared, recipe)
     if recipe.activations.centre_picture:
-        prepared = centre_picture(prepared, model, calibration)
-        model = place_int8_ort(prepared, recipe)
+        feeds = calibration_feeds(bundle, calibration, prepared.model.SerializeToString())
+        centred = centre_picture(prepared.model, model, bundle.output_name, spread(feeds))
+        model = place_int8_ort(replace(prepared, model=centred), recipe)
     return Quantized(model, prepared.units)
 
 
@@ -155,40 +154,6 @@ def _choose_units(
     return units, streams
 
 
-def centre_picture(
-    prepared: Prepared, quantized: onnx.ModelProto, calibration: CalibrationSet
-) -> Prepared:
-    """Shift the last convolution's biases by the mean error that rounding gives its channels.
-
-    Args:
-        prepared: What was quantized.
-        quantized: The result, by the same recipe.
-        calibration: `MOMENT_FEEDS` frames of it are run in both graphs, on the same states.
-    """
-    bundle, models = prepared.bundle, (prepared.model, quantized)
-    feeds = calibration_feeds(bundle, calibration, prepared.model.SerializeToString())
-    few = feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
-    exact, rounded = (_picture_means(model, bundle.output_name, few) for model in models)
-    edit = GraphEdit(prepared.model)
-    bias = edit.bias_of(last_convolution(edit, bundle.output_name))
-    edit.set_weight(bias, edit.weights[bias] + (exact - rounded).astype(np.float32))
-    return replace(prepared, model=edit.finish())
-
-
-def _picture_means(
-    model: onnx.ModelProto, output_name: str, feeds: Sequence[Feed]
-) -> npt.NDArray[np.float64]:
-    """Mean of each channel of the last convolution, (C,), before it is clipped."""
-    tensor = last_convolution(GraphEdit(model), output_name).output[0]
-
-    def means(found: Found) -> npt.NDArray[np.float64]:
-        mean: npt.NDArray[np.float64] = found[tensor].mean((0, 2, 3), dtype=np.float64)
-        return mean
-
-    total = sum(observe(model, [tensor], feeds, means, fused=False), start=np.zeros(1))
-    return np.asarray(total / len(feeds))
-
-
 def place_int8_ort(prepared: Prepared, recipe: Recipe) -> onnx.ModelProto:
     """Place Q/DQ nodes.
 
@@ -261,7 +226,6 @@ def _rounded_weights(
 def _moments(
     edit: GraphEdit, nodes: Sequence[onnx.NodeProto], feeds: Sequence[Feed]
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    step = -(-len(feeds) // MOMENT_FEEDS)
     able = [node for node in nodes if can_compensate(node, edit.weights[node.input[1]])]
     tensors = list(dict.fromkeys(node.input[0] for node in able))
 
@@ -272,7 +236,7 @@ def _moments(
         }
 
     sums: dict[str, Any] = {}
-    for moments in observe(edit.model, tensors, feeds[::step], reduce):
+    for moments in observe(edit.model, tensors, spread(feeds), reduce):
         for name, moment in moments.items():
             sums[name] = sums.get(name, 0) + moment
     return sums

@@ -21,6 +21,10 @@ Result = TypeVar("Result")
 Range = tuple[float, float]
 ChannelRange = tuple[Floats, Floats]
 
+MOMENT_FEEDS = 48
+"""Frames that means and moments are taken from: they settle long before ranges do, and cost most of
+the time."""
+
 BINS = 2048
 """Of the histograms that ranges are searched on."""
 
@@ -55,6 +59,11 @@ def observe(
         return reduce({name: feed[name] if name in given else found[name] for name in tensors})
 
     return map_in_order(run, feeds)
+
+
+def spread(feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """`MOMENT_FEEDS` of the feeds or fewer, evenly spread."""
+    return feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
 
 
 def channel_ranges(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from adcvsr.config import AdcVsrConfig
 
 CAUSAL_ADD = AdcVsrConfig(
@@ -18,16 +20,11 @@ CAUSAL_ADD = AdcVsrConfig(
 )
 """Causal, with two states at half the resolution."""
 
-CLIP_ADD = AdcVsrConfig(
+CLIP_ADD = dataclasses.replace(
+    CAUSAL_ADD,
     name="clip",
     unshuffle=2,
     widths=(12, 12),
-    down_blocks=(1, 1),
-    mid_blocks=0,
-    up_blocks=(1, 0),
-    skip="add",
-    norm="none",
-    activation="relu",
     temporal_sites=("down_blocks.0.resnets.0", "up_blocks.1.resnets.0"),
     temporal_kernel=3,
     causal=False,
@@ -54,26 +51,17 @@ CAUSAL_UNET = AdcVsrConfig(
     decoder="vae",
     decoder_widths=(8, 8, 8, 8),
 )
-"""The published network's parts, causal."""
+"""The published network's parts: concatenated skips, attention, VAE decoder; causal."""
 
-CLIP_UNET = AdcVsrConfig(
+CLIP_UNET = dataclasses.replace(
+    CAUSAL_UNET,
     name="tiny-vae",
-    unshuffle=2,
     widths=(8, 8),
     down_blocks=(1, 1),
-    mid_blocks=2,
     up_blocks=(2, 2),
-    skip="concat",
-    norm="group",
-    activation="silu",
     attention_levels=(0,),
-    mid_attention=True,
     attention_heads=(1, 1),
-    temporal_sites="all",
-    temporal_kernel=3,
-    temporal_convs=2,
     causal=False,
-    decoder="vae",
     decoder_widths=(8, 8, 8, 16),
 )
-"""The published network's shape: not causal, concatenated skips, attention, VAE decoder."""
+"""Not causal, as the published network is."""
