@@ -156,7 +156,22 @@ class _Search:
         while waiting and not self.budget.holds(self._try(_nodes(kept)).figures):
             kept.append(waiting.pop(0))
         kept = self._give_back(kept, [unit for unit, _ in damage])
+        recipe, final = self._make_anew(kept, waiting, [unit for unit, _ in damage])
+        chosen = tuple(name for name in self.work if name in final.nodes)
+        return SearchResult(
+            recipe, chosen, final, everything, tuple(damage), tuple(self.trials.all())
+        )
+
+    def _make_anew(
+        self, kept: list[Unit], waiting: list[Unit], by_damage: Sequence[Unit]
+    ) -> tuple[Recipe, Trial]:
+        """Make the choice as `quantize` will; where that breaks the budget, keep more.
+
+        All steps anew give a graph that is a little further off than its trial. What is kept for
+        that may be large, so what the budget holds without is given back once more.
+        """
         recipe, final = self._confirm(_nodes(kept))
+        enough = self.budget.holds(final.figures)
         while not self.budget.holds(final.figures):
             if not waiting:
                 broken = "; ".join(self.budget.broken(final.figures))
@@ -164,12 +179,14 @@ class _Search:
                     f"no choice of float nodes keeps {self.budget}: with {len(final.nodes)} of "
                     f"{len(self.work)} float, broken is {broken}"
                 )
-            kept.append(waiting.pop(0))  # all steps anew give a graph that is a little further off
+            kept = [*kept, waiting.pop(0)]
             recipe, final = self._confirm(_nodes(kept))
-        chosen = tuple(name for name in self.work if name in final.nodes)
-        return SearchResult(
-            recipe, chosen, final, everything, tuple(damage), tuple(self.trials.all())
-        )
+        for unit in reversed([each for each in by_damage if each in kept and not enough]):
+            fewer = [each for each in kept if each is not unit]
+            found = self._confirm(_nodes(fewer))
+            if self.budget.holds(found[1].figures):
+                kept, (recipe, final) = fewer, found
+        return recipe, final
 
     def _give_back(self, kept: list[Unit], by_damage: Sequence[Unit]) -> list[Unit]:
         """Take out, from the least damage on, what the budget holds without."""

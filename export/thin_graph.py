@@ -66,7 +66,13 @@ def make_thin(graph: Path, target: Path) -> ThinGraph:
     model = onnx.load(graph, load_external_data=False)
     stored = {t.name: t for t in model.graph.initializer if t.external_data}
     weights = {name: _map_weight(tensor, graph.parent) for name, tensor in stored.items()}
-    shrunk = [node for node in model.graph.node if _can_shrink(node, stored)]
+    others = [node for node in model.graph.node if not _can_shrink(node, stored)]
+    whole = {name for node in others for name in node.input}  # a weight may have several readers
+    shrunk = [
+        node
+        for node in model.graph.node
+        if _can_shrink(node, stored) and node.input[1] not in whole
+    ]
     names = {node.input[1] for node in shrunk}
     for name, tensor in stored.items():
         values = weights[name].sum((2, 3), keepdims=True) if name in names else weights[name]

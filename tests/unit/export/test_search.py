@@ -24,7 +24,7 @@ from adcvsr.export.budget import read_budget
 from adcvsr.export.damage import DamageMeter
 from adcvsr.export.quantize import graph_sizes
 from adcvsr.export.recipe import Expectation, Recipe, read_recipe, recipe_for, with_kept
-from adcvsr.export.search import SearchResult, _Search, search
+from adcvsr.export.search import SearchResult, Unit, _Search, search
 from adcvsr.export.search_report import pareto
 from adcvsr.export.search_state import FILE, Trial, Trials, only_search
 from adcvsr.export.variants import stage_variant
@@ -183,6 +183,26 @@ def kept_source(folder: Path) -> Recipe:
 
 def trials_text(folder: Path) -> str:
     return (folder / "out" / FILE).read_text()
+
+
+def test_what_the_final_graph_does_not_need_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Made anew, the choice `a` breaks the budget; `c` holds it, but `b` is tried before."""
+    a, b, c = (Unit(name, frozenset(name)) for name in "abc")
+
+    def confirm(_: _Search, nodes: frozenset[str]) -> tuple[Recipe, Trial]:
+        return recipe_for("int8", "cpu"), Trial(nodes, 0.0, {"psnr": 50.0 if "c" in nodes else 40})
+
+    monkeypatch.setattr(_Search, "_confirm", confirm)
+    search = object.__new__(_Search)
+    search.budget, search.work = read_budget("psnr>=45"), {"a": 1, "b": 1, "c": 1}
+    _, final = search._make_anew([a], [b, c], [c, b, a])
+    assert final.nodes == {"c"}
+    _, final = search._make_anew([b, c], [a], [c, b, a])
+    assert final.nodes == {"b", "c"}  # as chosen: the trials said so already
+    with pytest.raises(QuantizationError, match="no choice of float nodes"):
+        search._make_anew([a], [b], [a, b])
 
 
 def test_one_search_at_a_time(
