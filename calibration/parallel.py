@@ -62,11 +62,12 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return limits
 
 
-def open_graph(graph: bytes | Path) -> Any:
+def open_graph(graph: bytes | Path, *, fused: bool = True) -> Any:
     """An ONNX Runtime session of one thread on the CPU.
 
     Args:
         graph: An ONNX file or its content.
+        fused: Otherwise Q/DQ nodes compute in floats: integer kernels may saturate, by processor.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
@@ -74,5 +75,7 @@ def open_graph(graph: bytes | Path) -> Any:
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3  # errors; warnings are about graph clean-up
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

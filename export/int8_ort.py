@@ -10,7 +10,7 @@ docs/quantization.md has what each gives.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,15 @@ from .observe import (
     channel_ranges,
     least_error_ranges,
     observe,
+    spread,
     tie_ranges,
     widest_ranges,
 )
+from .picture_mean import centre_picture
 from .quantized import Quantized
 from .recipe import Recipe
 from .stream_basis import StreamBasis, fit_streams
 from .weight_rounding import can_compensate, input_moments, round_weight, weight_scales
-
-MOMENT_FEEDS = 48
-"""Frames the moments of inputs are taken from, spread over the set: they settle long before ranges
-do, and cost most of the time."""
 
 Override = dict[str, list[dict[str, Any]]]
 
@@ -68,7 +66,12 @@ def quantize_int8_ort(
         CalibrationError: The set does not fit.
     """
     prepared = prepare_int8_ort(bundle, calibration, recipe)
-    return Quantized(place_int8_ort(prepared, recipe), prepared.units)
+    model = place_int8_ort(prepared, recipe)
+    if recipe.activations.centre_picture:
+        feeds = calibration_feeds(bundle, calibration, prepared.model.SerializeToString())
+        centred = centre_picture(prepared.model, model, bundle.output_name, spread(feeds))
+        model = place_int8_ort(replace(prepared, model=centred), recipe)
+    return Quantized(model, prepared.units)
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,6 @@ def _rounded_weights(
 def _moments(
     edit: GraphEdit, nodes: Sequence[onnx.NodeProto], feeds: Sequence[Feed]
 ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    step = -(-len(feeds) // MOMENT_FEEDS)
     able = [node for node in nodes if can_compensate(node, edit.weights[node.input[1]])]
     tensors = list(dict.fromkeys(node.input[0] for node in able))
 
@@ -234,7 +236,7 @@ def _moments(
         }
 
     sums: dict[str, Any] = {}
-    for moments in observe(edit.model, tensors, feeds[::step], reduce):
+    for moments in observe(edit.model, tensors, spread(feeds), reduce):
         for name, moment in moments.items():
             sums[name] = sums.get(name, 0) + moment
     return sums

@@ -21,6 +21,10 @@ Result = TypeVar("Result")
 Range = tuple[float, float]
 ChannelRange = tuple[Floats, Floats]
 
+MOMENT_FEEDS = 48
+"""Frames that means and moments are taken from: they settle long before ranges do, and cost most of
+the time."""
+
 BINS = 2048
 """Of the histograms that ranges are searched on."""
 
@@ -33,25 +37,33 @@ def observe(
     tensors: Sequence[str],
     feeds: Iterable[Feed],
     reduce: Callable[[Found], Result],
+    *,
+    fused: bool = True,
 ) -> Iterator[Result]:
     """Run a graph and yield what a function makes of some of its tensors, feed by feed, in order.
 
     Args:
-        model: A float graph; not changed.
+        model: Not changed.
         tensors: Graph inputs, outputs or what flows between them.
         feeds: Inputs of each run.
         reduce: Called in several threads at once with the tensors of a run by name. What it
             returns is kept until its turn, so it is better small.
+        fused: See `open_graph`.
     """
     given = {value.name for value in model.graph.input}
     inner = [name for name in tensors if name not in given]
-    session = open_graph(_with_outputs(model, inner).SerializeToString())
+    session = open_graph(_with_outputs(model, inner).SerializeToString(), fused=fused)
 
     def run(feed: Feed) -> Result:
         found = dict(zip(inner, session.run(inner, feed) if inner else [], strict=True))
         return reduce({name: feed[name] if name in given else found[name] for name in tensors})
 
     return map_in_order(run, feeds)
+
+
+def spread(feeds: Sequence[Feed]) -> Sequence[Feed]:
+    """`MOMENT_FEEDS` of the feeds or fewer, evenly spread."""
+    return feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
 
 
 def channel_ranges(

@@ -50,6 +50,10 @@ class Activations:
     """Fit a basis and one range for each residual stream (`onnxruntime` only): see
     `adcvsr.export.stream_basis`."""
 
+    centre_picture: bool = False
+    """Take the mean error of each of the picture's channels out by the last biases (`onnxruntime`
+    only)."""
+
     calibration: str = "max"
     """How ranges are chosen. `max`: they hold every value. `mse` (`onnxruntime` only): the least
     squared error, rare extremes cut off. `entropy` (`modelopt` only) clips highlights."""

@@ -27,7 +27,7 @@ from ..errors import QuantizationError
 from .channel_groups import ChannelGroup
 from .equalise import LARGEST_FACTOR
 from .graph_edit import GraphEdit
-from .observe import Found, observe, require_finite
+from .observe import Found, observe, require_finite, spread
 
 STEPS = 400
 """Of the fit; the loss changes by less than 1 % after half of them."""
@@ -37,9 +37,6 @@ RATE = 0.02
 
 SAMPLES = 30_000
 """Pixels of a stream's tensors together that clipping is judged on."""
-
-MOMENT_FEEDS = 48
-"""Frames that tell what is far out, spread over the set."""
 
 PROBED_FEEDS = 4
 """Frames the sensitivity is measured on, spread over the set."""
@@ -164,7 +161,7 @@ def sample(
     Raises:
         QuantizationError: A tensor is not finite.
     """
-    few = feeds[:: -(-len(feeds) // MOMENT_FEEDS)]
+    few = spread(feeds)
     moments = _moments(model, tensors, few)
     inverse = {name: _inverse(moment) for name, moment in moments.items()}
     usual = _mean_distances(model, inverse, few)

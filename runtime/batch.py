@@ -25,9 +25,10 @@ class Job:
     output: Path
 
 
-def is_batch(inputs: Sequence[str]) -> bool:
-    """Whether several inputs are given, a folder, or a pattern that is no file's name."""
-    return len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_pattern(inputs[0])
+def is_batch(inputs: Sequence[str], output: Path) -> bool:
+    """Whether results go to a folder: several inputs, a folder, a pattern, or one that is there."""
+    folders = Path(inputs[0]).is_dir() or output.is_dir()
+    return len(inputs) > 1 or folders or _is_pattern(inputs[0])
 
 
 def plan(inputs: Sequence[str], folder: Path) -> list[Job]:

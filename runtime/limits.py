@@ -14,8 +14,9 @@ MAX_PIXELS = 8192 * 4352
 MAX_SIDE = 16384
 """Pixels of a side of an input frame; a side of the output is four times that."""
 
-QUEUE_LENGTH = 4
-"""Frames or pictures between two stages at most: enough to even out frame times."""
+QUEUE_LENGTH = 8
+"""Frames or pictures between two stages at most: where an encoder's picture types change from frame
+to frame, four leave network and encoder waiting for each other (docs/decisions.md)."""
 
 QUEUE_BYTES = 128 << 20
 """Pixels between two stages at most, in bytes; large frames get shorter queues, down to one."""

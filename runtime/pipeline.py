@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import av
@@ -24,6 +25,7 @@ from .stage_threads import StageThreads
 from .video.compare import CompareSink
 from .video.sink import FileSink
 from .video.source import FileSource, SourceFrame
+from .worker import Worker
 
 POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""
@@ -129,7 +131,7 @@ class Pipeline:
         """
         began = time.monotonic()
         threads = [
-            threading.Thread(target=self._guard, args=(name, stage), name=f"adcvsr-{name}")
+            Worker(partial(self._guard, name, stage), name=f"adcvsr-{name}")
             for name, stage in (
                 ("decode", self._decode),
                 ("infer", self._infer),
@@ -140,11 +142,11 @@ class Pipeline:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive():
-                    thread.join(POLL_SECONDS)
+                while not thread.wait(POLL_SECONDS):
+                    pass
         finally:
             self._stop.set()
-            _join_whatever_comes(threads)
+            _wait_whatever_comes(threads)
         if self._error is not None:
             raise self._error
         self.result.seconds = time.monotonic() - began
@@ -195,7 +197,6 @@ class Pipeline:
             self._put(self._upscaled, packet)
 
     def _encode(self, times: StageTimes) -> None:
-        times.threads.lower_priority()
         while (item := self._get(self._upscaled)) is not None:
             began = time.monotonic()
             if isinstance(item, FinishedFrame):
@@ -232,7 +233,7 @@ class Pipeline:
         raise _StoppedError
 
 
-def _join_whatever_comes(threads: list[threading.Thread]) -> None:
+def _wait_whatever_comes(threads: list[Worker]) -> None:
     """Wait until all stages have ended, through further interrupts.
 
     Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
@@ -241,7 +242,7 @@ def _join_whatever_comes(threads: list[threading.Thread]) -> None:
     while True:
         try:
             for thread in threads:
-                thread.join()
+                thread.wait()
         except KeyboardInterrupt:
             continue
         return

@@ -1,4 +1,4 @@
-"""The threads of a pipeline stage, helpers included: their CPU time and their priority, on Linux.
+"""The threads of a pipeline stage, helpers included: their CPU time, on Linux.
 
 Python sees only the CPU time of its own threads; decoders, encoders and ONNX Runtime work in
 threads of their own. A stage claims the threads that come into being while it starts.
@@ -10,14 +10,10 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-NICE_STEP = 5
-"""A third of a normal thread's share where both want the processor."""
-
-MAX_NICE = 19
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 
 
@@ -65,19 +61,6 @@ class StageThreads:
             yield
         finally:
             self._own += time.thread_time() - began
-
-    def lower_priority(self) -> None:
-        """Let other stages go first: called in the stage's Python thread when it starts.
-
-        The network's threads meet at a barrier after every layer; an encoder that takes one of
-        them off its processor stalls all. The encoder fills the gaps instead.
-        """
-        if self.known:
-            for task in {*self._claimed, str(threading.get_native_id())}:
-                # A thread that has ended has no priority to change.
-                with suppress(OSError):
-                    niceness = os.getpriority(os.PRIO_PROCESS, int(task)) + NICE_STEP
-                    os.setpriority(os.PRIO_PROCESS, int(task), min(niceness, MAX_NICE))
 
     def sample(self) -> None:
         """Read the claimed threads' clocks; call before they end."""

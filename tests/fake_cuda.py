@@ -1,7 +1,8 @@
 """CUDA's driver as the sessions see it, on host memory, with the rules a real one holds.
 
 Device addresses are made up, so that host code touching them fails; memory freed once is gone;
-calls need a current context in their thread; a capturing stream records instead of running.
+calls need a current context in their thread; a capturing stream records instead of running. What
+is queued happens when the stream is waited for, not before; nothing in use by it may be freed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class CUresult(IntEnum):
     CUDA_ERROR_INVALID_VALUE = 1
     CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_INVALID_CONTEXT = 201
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900
     CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
 
@@ -33,17 +35,20 @@ class Stream:
     def __init__(self, handle: int) -> None:
         self.handle = handle
         self.recording: list[Callable[[], None]] | None = None
+        self.queued: list[Callable[[], None]] = []
         self.broken = False
 
     def __int__(self) -> int:
         return self.handle
 
     def queue(self, work: Callable[[], None]) -> None:
-        """Run, or record while capturing."""
-        if self.recording is not None:
-            self.recording.append(work)
-        else:
-            work()
+        """Keep for later, or record while capturing."""
+        (self.queued if self.recording is None else self.recording).append(work)
+
+    def finish(self) -> None:
+        """What the GPU would have done by now."""
+        while self.queued:
+            self.queued.pop(0)()
 
 
 class FakeDriver:
@@ -52,6 +57,8 @@ class FakeDriver:
     CU_MEMHOSTALLOC_DEVICEMAP = 2
     CUstream_flags = SimpleNamespace(CU_STREAM_NON_BLOCKING=1)
     CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1)
+    CUevent_flags = SimpleNamespace(CU_EVENT_DEFAULT=0)
+    CUevent_record_flags = SimpleNamespace(CU_EVENT_RECORD_DEFAULT=0, CU_EVENT_RECORD_EXTERNAL=1)
     CUdevice_attribute = SimpleNamespace(
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major",
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
@@ -66,10 +73,17 @@ class FakeDriver:
         self.streams: dict[int, Stream] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.executables: dict[int, list[Callable[[], None]]] = {}
+        self.events: dict[int, int | None] = {}
         self.next = BASE
         self.retained = 0
         self.local = threading.local()
+        self.time_us = 0
+        """Of the GPU: each event is half a millisecond after what came before."""
         self.calls: list[str] = []
+        self.faults: list[str] = []
+        """Misuse that shows where nobody hears an exception."""
+        self.failed = False
+        """As after an illegal access: the GPU answers nothing else any more."""
         self.limit_bytes = 1 << 30
 
     # Devices and contexts
@@ -102,6 +116,8 @@ class FakeDriver:
 
     def cuMemAlloc(self, size: int) -> tuple[Any, ...]:
         self._check_context()
+        if getattr(self.local, "capturing", None) is not None:
+            return CUresult.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, 0
         if sum(a.nbytes for a in self.memory.values()) + size > self.limit_bytes:
             return CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0
         address, self.next = self.next, self.next + -(-size // 512) * 512
@@ -110,6 +126,7 @@ class FakeDriver:
 
     def cuMemFree(self, address: int) -> tuple[Any, ...]:
         self._check_context()
+        self._check_idle()
         return (OK if self.memory.pop(address, None) is not None else CUresult(1),)
 
     def cuMemHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
@@ -121,6 +138,8 @@ class FakeDriver:
         return OK, address
 
     def cuMemFreeHost(self, address: int) -> tuple[Any, ...]:
+        self._check_context()
+        self._check_idle()
         return (OK if self.pinned.pop(address, None) is not None else CUresult(1),)
 
     def cuMemHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
@@ -175,6 +194,7 @@ class FakeDriver:
         return OK, stream
 
     def cuStreamDestroy(self, stream: Stream) -> tuple[Any, ...]:
+        self._check_idle()
         return (OK if self.streams.pop(stream.handle, None) is stream else CUresult(1),)
 
     def cuStreamSynchronize(self, stream: Stream) -> tuple[Any, ...]:
@@ -182,6 +202,9 @@ class FakeDriver:
         if stream.recording is not None:
             stream.broken = True
             return (CUresult.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,)
+        if self.failed:
+            return (CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,)
+        stream.finish()
         return (OK,)
 
     def cuStreamBeginCapture(self, stream: Stream, mode: int) -> tuple[Any, ...]:
@@ -189,9 +212,12 @@ class FakeDriver:
         assert mode == 1, "thread-local, so that other threads' CUDA calls go on"
         assert stream.recording is None
         stream.recording, stream.broken = [], False
+        self.local.capturing = stream
         return (OK,)
 
     def cuStreamEndCapture(self, stream: Stream) -> tuple[Any, ...]:
+        assert getattr(self.local, "capturing", None) is stream, "ended in another thread"
+        self.local.capturing = None
         work, stream.recording = stream.recording, None
         if work is None or stream.broken:
             return CUresult.CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, None
@@ -209,15 +235,51 @@ class FakeDriver:
         return (OK if self.graphs.pop(graph, None) is not None else CUresult(1),)
 
     def cuGraphExecDestroy(self, executable: int) -> tuple[Any, ...]:
+        if self.failed:
+            return (CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,)
+        self._check_idle()
         return (OK if self.executables.pop(executable, None) is not None else CUresult(1),)
 
     def cuGraphLaunch(self, executable: int, stream: Stream) -> tuple[Any, ...]:
         self._check_context()
         assert executable in self.executables, "a graph that was destroyed"
         self.calls.append("launch")
+        assert stream.recording is None, "a graph is not launched into a capture"
         for work in self.executables[executable]:
-            work()
+            stream.queue(work)
         return (OK,)
+
+    # Events
+
+    def cuEventCreate(self, flags: int) -> tuple[Any, ...]:
+        self._check_context()
+        assert flags == 0, "an event that keeps the time"
+        self.next += 512
+        self.events[self.next] = None
+        return OK, self.next
+
+    def cuEventRecordWithFlags(self, event: int, stream: Stream, flags: int) -> tuple[Any, ...]:
+        assert event in self.events
+        if (flags == 1) != (stream.recording is not None):
+            # Outside of a capture the flag is refused; without it a graph would not note the time.
+            return (CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+        def work() -> None:
+            self.time_us += 500
+            self.events[event] = self.time_us
+
+        return self._queue(stream, work)
+
+    def cuEventElapsedTime(self, first: int, last: int) -> tuple[Any, ...]:
+        start, end = self.events[first], self.events[last]
+        if start is None or end is None:
+            return CUresult.CUDA_ERROR_INVALID_VALUE, 0.0
+        return OK, (end - start) / 1000
+
+    def cuEventDestroy(self, event: int) -> tuple[Any, ...]:
+        known = event in self.events
+        self.events.pop(event, None)
+        return (OK if known else CUresult(1),)
 
     def left(self) -> dict[str, int]:
         """What was never freed."""
@@ -226,7 +288,9 @@ class FakeDriver:
             "pinned": len(self.pinned),
             "streams": len(self.streams),
             "graphs": len(self.graphs) + len(self.executables),
+            "events": len(self.events),
             "contexts": self.retained,
+            "faults": len(self.faults),
         }
 
     def _queue(self, stream: Stream, work: Callable[[], None]) -> tuple[Any, ...]:
@@ -237,3 +301,6 @@ class FakeDriver:
 
     def _check_context(self) -> None:
         assert getattr(self.local, "current", None) == "context", "no CUDA context in this thread"
+
+    def _check_idle(self) -> None:
+        assert not any(stream.queued for stream in self.streams.values()), "freed while in use"

@@ -2,7 +2,8 @@
 
 It holds the rules whose breach crashes or corrupts on a real GPU: every tensor has an address,
 aligned, alive and large enough; shapes lie in the profile and are set before a run; the first run
-after a change of shape is not captured; nothing is used after what it stems from is gone.
+after a change of shape is not captured; nothing is used after what it stems from is gone, nor
+destroyed while it is in use; one logger serves all builders and runtimes, and outlives them.
 """
 
 from __future__ import annotations
@@ -41,6 +42,30 @@ class ILogger:
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
+class Registered:
+    """The process's logger: the first that came, until no builder and no runtime is left."""
+
+    users = 0
+    logger: weakref.ref[ILogger] | None = None
+
+    @classmethod
+    def add(cls, user: Any, logger: ILogger) -> None:
+        if not cls.users:
+            cls.logger = weakref.ref(logger)
+        cls.users += 1
+        weakref.finalize(user, cls.drop)
+
+    @classmethod
+    def drop(cls) -> None:
+        cls.users -= 1
+
+    @classmethod
+    def error(cls, text: str) -> None:
+        logger: Any = cls.logger and cls.logger()
+        assert logger is not None, "the logger that came first is gone"
+        logger.log(ILogger.ERROR, text)
+
+
 class IProgressMonitor:
     pass
 
@@ -68,10 +93,10 @@ class Config:
         self.default_device_type = "GPU"
         self.DLA_core = -1
         self.num_compute_capabilities = 0
+        self.timings: TimingCache | None = None
 
-    def set_compute_capability(self, capability: str, index: int) -> None:
-        assert index < self.num_compute_capabilities
-        assert capability == "CURRENT"
+    def set_compute_capability(self, capability: str, index: int) -> bool:
+        return index < self.num_compute_capabilities and capability == "CURRENT"
 
     def set_memory_pool_limit(self, pool: str, size: int) -> None:
         self.limits[pool] = size
@@ -82,6 +107,13 @@ class Config:
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.discard(flag)
 
+    def create_timing_cache(self, blob: bytes) -> TimingCache:
+        return TimingCache(blob)
+
+    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
+        self.timings = cache
+        return ignore_mismatch or cache.blob.startswith(b"timings") or not cache.blob
+
     def can_run_on_DLA(self, layer: Any) -> bool:  # noqa: N802 - TensorRT's name
         assert self.default_device_type == "DLA"
         return layer.type in DLA_LAYERS
@@ -89,6 +121,16 @@ class Config:
     def add_optimization_profile(self, profile: Profile) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
+
+
+class TimingCache:
+    """Kernels timed so far, of this device."""
+
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
+
+    def serialize(self) -> bytes:
+        return self.blob
 
 
 class Network:
@@ -133,7 +175,7 @@ class Builder:
     num_DLA_cores = 0  # noqa: N815 - TensorRT's name
 
     def __init__(self, logger: ILogger) -> None:
-        pass
+        Registered.add(self, logger)
 
     def create_network(self, flags: int) -> Network:
         assert flags == 1 << _Bits.STRONGLY_TYPED, "weakly typed"
@@ -157,6 +199,8 @@ class Builder:
                 return None
         monitor.phase_finish("Building")
         Builder.built += 1
+        if config.timings is not None:
+            config.timings.blob = (config.timings.blob or b"timings") + b"+1"
         plan = {
             "onnx": base64.b64encode(network.onnx).decode(),
             "profile": profile.shapes,
@@ -167,10 +211,10 @@ class Builder:
 
 
 class Engine:
-    def __init__(self, plan: dict[str, Any], driver: FakeDriver) -> None:
+    def __init__(self, plan: dict[str, Any], driver: FakeDriver, is_rtx: bool) -> None:
         import onnxruntime
 
-        self.plan, self.driver = plan, driver
+        self.plan, self.driver, self.is_rtx = plan, driver, is_rtx
         self.graph = base64.b64decode(plan["onnx"])
         self.session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
         self.inputs = {t.name: t for t in self.session.get_inputs()}
@@ -178,7 +222,6 @@ class Engine:
         self.names = [*self.inputs, *self.outputs]
         self.num_io_tensors = len(self.names)
         self.num_layers = 1
-        self.device_memory_size_v2 = 1 << 20
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -188,12 +231,15 @@ class Engine:
 
     def create_execution_context(self, config: RuntimeConfig | None = None) -> Context:
         context = Context(self)
+        context.swaps_kernels = self.is_rtx
         if config is not None:
-            assert config.cache is not None
-            context.kernels = config.cache.kernels
+            strategy = config.dynamic_shapes_kernel_specialization_strategy
+            context.swaps_kernels = strategy == "LAZY"
+            context.kernels = None if config.cache is None else config.cache.kernels
         return context
 
     def create_runtime_config(self) -> RuntimeConfig:
+        assert self.is_rtx
         return RuntimeConfig()
 
     def create_engine_inspector(self) -> Any:
@@ -261,6 +307,7 @@ class RuntimeCache:
 class RuntimeConfig:
     def __init__(self) -> None:
         self.cache: RuntimeCache | None = None
+        self.dynamic_shapes_kernel_specialization_strategy = "LAZY"
 
     def create_runtime_cache(self) -> RuntimeCache:
         return RuntimeCache()
@@ -283,10 +330,22 @@ class Context:
         self.enqueue_emits_profile = True
         self.unreported = False
         self.kernels: set[str] | None = None
+        self.swaps_kernels = False
+        """Others take their place while it runs, as TensorRT-RTX does unless told."""
+        self.capturable = True
+        self.driver = engine.driver
+
+    def __del__(self) -> None:
+        if any(stream.queued for stream in self.driver.streams.values()):
+            self.driver.faults.append("an execution context destroyed while it runs")
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        return self.capturable
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         low, _, high = self.engine.plan["profile"][name]
         if not all(a <= s <= b for a, s, b in zip(low, shape, high, strict=True)):
+            Registered.error(f"{name}: {shape} is not in [{low}, {high}]")
             return False
         self.shapes[name] = tuple(shape)
         self.prepared = False
@@ -309,7 +368,9 @@ class Context:
         assert len(set(self.addresses.values())) == len(engine.names), "tensors on one another"
         if stream.recording is not None and not self.prepared:
             stream.broken = True  # as a real one allocates and synchronises then
+            Registered.error("operation not permitted when stream is capturing")
             return False
+        assert stream.recording is None or not self.swaps_kernels, "captured, and then swapped"
         if not self.prepared and self.kernels is not None:
             Context.compiled += str(self.shapes) not in self.kernels
             self.kernels.add(str(self.shapes))
@@ -334,6 +395,7 @@ class Context:
         return True
 
     def report_to_profiler(self) -> bool:
+        assert not any(stream.queued for stream in self.driver.streams.values()), "still running"
         if not self.unreported:
             return False
         self.unreported = False
@@ -347,13 +409,15 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
 
     class Runtime:
         def __init__(self, logger: ILogger) -> None:
+            Registered.add(self, logger)
             self.engine_host_code_allowed = False
             self.DLA_core = -1
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             if not re.match(rb'\{"onnx"', plan):
+                Registered.error("magicTag == kMAGIC_TAG failed: a plan of another version")
                 return None
-            engine = Engine(json.loads(plan), driver)
+            engine = Engine(json.loads(plan), driver, is_rtx=version.startswith("1."))
             assert engine.plan["dla"] in (None, self.DLA_core), "not the core it was built for"
             return engine
 
@@ -372,6 +436,7 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         DeviceType=types.SimpleNamespace(DLA="DLA"),
         MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),
         ProfilingVerbosity=types.SimpleNamespace(DETAILED="DETAILED"),
+        DynamicShapesKernelSpecializationStrategy=types.SimpleNamespace(EAGER="EAGER"),
         ComputeCapability=types.SimpleNamespace(CURRENT="CURRENT"),
         LayerInformationFormat=types.SimpleNamespace(JSON="JSON"),
         HardwareCompatibilityLevel=types.SimpleNamespace(AMPERE_PLUS="AMPERE_PLUS"),

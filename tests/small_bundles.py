@@ -12,36 +12,7 @@ from adcvsr.config import AdcVsrConfig
 from adcvsr.export.bundle_writer import export_bundle
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
-
-TINY = AdcVsrConfig(
-    name="tiny",
-    unshuffle=1,
-    widths=(8, 12),
-    down_blocks=(1, 1),
-    mid_blocks=0,
-    up_blocks=(1, 0),
-    skip="add",
-    norm="none",
-    activation="relu",
-    temporal_sites=("down_blocks.1.resnets.0", "up_blocks.1.resnets.0"),
-)
-"""Causal, with two states at half the resolution."""
-
-CLIP = AdcVsrConfig(
-    name="clip",
-    unshuffle=2,
-    widths=(12, 12),
-    down_blocks=(1, 1),
-    mid_blocks=0,
-    up_blocks=(1, 0),
-    skip="add",
-    norm="none",
-    activation="relu",
-    temporal_sites=("down_blocks.0.resnets.0", "up_blocks.1.resnets.0"),
-    temporal_kernel=3,
-    causal=False,
-)
-"""Sees two frames to each side."""
+from tiny_configs import CAUSAL_ADD, CLIP_ADD
 
 
 def random_network(config: AdcVsrConfig) -> AdcVsr:
@@ -57,14 +28,14 @@ def random_network(config: AdcVsrConfig) -> AdcVsr:
 
 def clip_network() -> AdcVsr:
     """The network of `write_clip_bundle`'s fixture."""
-    return random_network(CLIP)
+    return random_network(CLIP_ADD)
 
 
 def write_tiny_bundle(folder: Path) -> None:
     """Write `checkpoint.safetensors` and the bundle `tiny` made of it."""
     checkpoint = folder / "checkpoint.safetensors"
     provenance = {"recipe": "random", "licences": ["CC0-1.0"]}
-    save_checkpoint(checkpoint, random_network(TINY), provenance=provenance)
+    save_checkpoint(checkpoint, random_network(CAUSAL_ADD), provenance=provenance)
     export_bundle(checkpoint, folder / "tiny", report=lambda line: None)
 
 

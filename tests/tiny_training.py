@@ -13,27 +13,6 @@ from adcvsr.train.degradation import Degradation
 LIGHT = AdcVsrConfig.from_dict({**PRESETS["nano"].to_dict(), "name": "light", "down_blocks": (1,)})
 """A causal pixel-shuffle student."""
 
-TINY_VAE = AdcVsrConfig(
-    name="tiny-vae",
-    unshuffle=2,
-    widths=(8, 8),
-    down_blocks=(1, 1),
-    mid_blocks=2,
-    up_blocks=(2, 2),
-    skip="concat",
-    norm="group",
-    activation="silu",
-    attention_levels=(0,),
-    mid_attention=True,
-    attention_heads=(1, 1),
-    temporal_sites="all",
-    temporal_kernel=3,
-    temporal_convs=2,
-    causal=False,
-    decoder="vae",
-    decoder_widths=(8, 8, 8, 16),
-)
-"""The published network's shape: not causal, concatenated skips, attention, VAE decoder."""
 
 DATA = DataOptions(frames=3, patch_px=8, pan_px=2, segments_per_clip=2)
 CLEAN = Degradation(clean_share=1.0)

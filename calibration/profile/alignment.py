@@ -38,8 +38,8 @@ Factors = dict[str, Floats]
 
 
 def find_factors(
-    exact: Values, rounded: Values, isolate: Callable[[Factors], Values]
-) -> tuple[Factors, Values]:
+    exact: Values, rounded: Values, isolate: Callable[[Factors], dict[str, Floats]]
+) -> tuple[Factors, dict[str, Floats]]:
     """Estimate factors where the variant has any, undisturbed by layers that are damaged.
 
     Args:
@@ -88,6 +88,14 @@ def scaled(value: Floats, factor: Floats | None) -> Floats:
     if factor.ndim == 2:
         return np.moveaxis(np.tensordot(factor, result, (1, 1)), 0, 1)
     return result * factor[:, None, None]
+
+
+def unscaled(value: Floats, factor: Floats | None) -> Floats:
+    """A tensor in the variant's units, (N, C, H, W), in the reference's."""
+    if factor is None:
+        return value
+    inverse = np.linalg.inv(factor) if factor.ndim == 2 else 1 / factor
+    return scaled(value, inverse.astype(np.float32))
 
 
 def in_network_units(output: Floats, wanted: Floats) -> Floats:

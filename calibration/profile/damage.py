@@ -3,49 +3,44 @@
 Accumulated: both graphs run on their own; the layer's output in the variant against that in the
 reference. Isolated: the variant's layer, its weights and the rounding of what it writes, on the
 reference's inputs; so it names the layer that does the damage, not those that inherit it.
+Picture: what that error alone makes of the picture.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from ...bundle import Bundle
 from ...clips import Levels
-from ...runtime.sessions.ort_cpu import import_onnxruntime
-from ...runtime.sessions.session import pad_to_multiple
 from .alignment import (
     Factors,
     Floats,
+    Values,
     declared_factors,
     find_factors,
     in_network_units,
     scaled,
 )
 from .graph import (
+    Layer,
     add_outputs,
-    cut_at,
     float_tensors,
     layers_of,
     load_graph,
     matching,
     quantized_activations,
+    truncates_picture,
 )
+from .graph_runs import Isolation, Tensors, run_graph
+from .picture_effect import PictureEffect, affordable_layers, layer_errors
 
-FRAMES = 4
-"""Frames each layer is looked at; their state is carried through all before."""
-
-CUT = "reference::"
 MOST_DB = 120.0
 """Of what is equal."""
-
-Values = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,9 @@ class LayerDamage:
 
     accumulated_db: float | None
     """SNR of its output in the running variant."""
+
+    picture_db: float | None = None
+    """PSNR of the picture if only this layer rounds; None where that was not looked at."""
 
 
 @dataclass(frozen=True)
@@ -105,37 +103,97 @@ def measure_damage(
         frames: Of one clip and size; the last `FRAMES` are looked at.
         step: Called after every frame of every run.
     """
-    exact_graph, rounded_graph = (load_graph(bundle, name) for name in (reference, variant))
-    tensors = float_tensors(exact_graph)
-    inner = matching(tensors, rounded_graph)
-    exact = _run(bundle, add_outputs(exact_graph, tensors), reference, frames, step)
-    rounded = _run(bundle, add_outputs(rounded_graph, inner.values()), variant, frames, step)
+    graphs = load_graph(bundle, reference), load_graph(bundle, variant)
+    tensors = float_tensors(graphs[0])
+    inner = matching(tensors, graphs[1])
+    exact = run_graph(bundle, add_outputs(graphs[0], tensors), reference, frames, step)
+    rounded = run_graph(bundle, add_outputs(graphs[1], inner.values()), variant, frames, step)
+    pairs = _pairs(bundle, variant, graphs, inner, exact, rounded)
+    layers = layers_of(graphs[0])
+    rows = [_row(layer, pairs) for layer in layers]
+    notes = _notes(variant, rows, pairs.estimated)
+    effect = PictureEffect(
+        bundle, graphs[0], exact, layer_errors(pairs.exact, pairs.isolated, pairs.factors)
+    )
+    known = _worst_first(rows)
+    probed = affordable_layers(bundle, reference, known, exact[bundle.input_name].shape)
+    if len(probed) < len(known):
+        notes.append(
+            f"what a layer of {variant} does to the picture is measured of {len(probed)} of "
+            f"{len(known)} layers, those with the least signal to noise"
+        )
+    seen = {layer.name: effect.psnr_db(layer) for layer in layers if layer.name in probed}
+    rows = [replace(row, picture_db=seen.get(row.layer)) for row in rows]
+    return GraphDamage(rows, _ranges(graphs, exact, pairs.factors), notes)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Tensors of the reference that the variant has, too, (N, C, H, W) by the reference's name."""
+
+    exact: Values
+    running: Values
+    """The variant's, each on what came before."""
+
+    isolated: Values
+    """The variant's, each on exact inputs."""
+
+    factors: Factors
+    estimated: bool
+    """Whether the factors were found in the values rather than declared in the bundle."""
+
+
+def _pairs(
+    bundle: Bundle,
+    variant: str,
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto],
+    inner: Mapping[str, str],
+    exact: Tensors,
+    rounded: Tensors,
+) -> _Pairs:
     looked_at = len(exact[bundle.input_name])
-    names = [n for n in inner if exact[n].ndim == 4 and len(exact[n]) == looked_at]
-    names = [name for name in names if exact[name].dtype.kind == "f"]
-    isolation = _Isolation(bundle, rounded_graph, {n: inner[n] for n in names}, exact, rounded)
-    own = {name: rounded[inner[name]].astype(np.float32) for name in names}
-    declared = declared_factors(bundle, variant)
-    isolated: Mapping[str, npt.NDArray[Any]]
-    if declared:
-        factors, isolated = declared, isolation(declared)
+    wanted = {
+        name: exact[name]
+        for name, own in inner.items()
+        if exact[name].ndim == 4
+        and len(exact[name]) == looked_at
+        and exact[name].dtype.kind == rounded[own].dtype.kind == "f"
+    }
+    isolation = Isolation(bundle, graphs[1], {n: inner[n] for n in wanted}, exact, rounded)
+    running = {name: rounded[inner[name]].astype(np.float32) for name in wanted}
+    factors = declared_factors(bundle, variant)
+    if declared := bool(factors):
+        isolated = isolation(factors)
     else:
-        factors, isolated = find_factors({name: exact[name] for name in names}, own, isolation)
-    rows = []
-    for layer in layers_of(exact_graph):
-        shown = next((name for name in layer.tensors if name in own), None)
-        isolated_db = accumulated_db = None
-        if shown is not None:
-            wanted = scaled(exact[shown], factors.get(shown))
-            isolated_db, accumulated_db = (
-                signal_to_noise_db(each[shown], wanted) for each in (isolated, own)
-            )
-        rows.append(LayerDamage(layer.name, layer.op_type, isolated_db, accumulated_db))
-    ranges = _ranges(rounded_graph, exact, factors)
-    return GraphDamage(rows, ranges, _notes(variant, rows, {} if declared else factors))
+        factors, isolated = find_factors(wanted, running, isolation)
+    half = 0.5 * sum(
+        sign * truncates_picture(graph, bundle.output_name)
+        for sign, graph in zip((1, -1), graphs, strict=True)
+    )
+    for name in set(layers_of(graphs[0])[-1].tensors) & set(wanted):
+        running[name], isolated[name] = running[name] + half, isolated[name] + half
+    return _Pairs(wanted, running, isolated, factors, bool(factors) and not declared)
 
 
-def _notes(variant: str, rows: Sequence[LayerDamage], estimated: Factors) -> list[str]:
+def _worst_first(rows: Sequence[LayerDamage]) -> list[str]:
+    """Names of layers that have a figure, the noisiest first."""
+    known = [(row.isolated_db, row.layer) for row in rows if row.isolated_db is not None]
+    return [layer for _, layer in sorted(known)]
+
+
+def _row(layer: Layer, pairs: _Pairs) -> LayerDamage:
+    """SNR of the first of a layer's tensors that the variant holds."""
+    shown = next((name for name in layer.tensors if name in pairs.exact), None)
+    if shown is None:
+        return LayerDamage(layer.name, layer.op_type, None, None)
+    wanted = scaled(pairs.exact[shown], pairs.factors.get(shown))
+    alone, running = (
+        signal_to_noise_db(each[shown], wanted) for each in (pairs.isolated, pairs.running)
+    )
+    return LayerDamage(layer.name, layer.op_type, alone, running)
+
+
+def _notes(variant: str, rows: Sequence[LayerDamage], estimated: bool) -> list[str]:
     notes = []
     if estimated:
         notes.append(
@@ -146,82 +204,6 @@ def _notes(variant: str, rows: Sequence[LayerDamage], estimated: Factors) -> lis
     if unmatched:
         notes.append(f"{unmatched} of {len(rows)} layers of {variant} have no tensor to compare")
     return notes
-
-
-def _run(
-    bundle: Bundle,
-    model: onnx.ModelProto,
-    variant: str,
-    frames: Sequence[Levels],
-    step: Callable[[], None],
-) -> Values:
-    """All outputs and inputs on the last frames, one after the other along the first axis."""
-    graph = _load(model)
-    names = [value.name for value in graph.get_outputs()]
-    dtype = np.dtype(bundle.variants[variant].state_dtype)
-    first = pad_to_multiple(frames[0], bundle.size_multiple)
-    state = {s.name: np.zeros(s.shape(*first.shape[:2]), dtype) for s in bundle.state}
-    found: list[dict[str, Any]] = []
-    for index, frame in enumerate(frames):
-        feed = {bundle.input_name: pad_to_multiple(frame, bundle.size_multiple)[None], **state}
-        looked_at = index >= len(frames) - FRAMES
-        wanted = names if looked_at else [s.next_name for s in bundle.state]
-        values = dict(zip(wanted, graph.run(wanted, feed), strict=True))
-        if looked_at:
-            found.append({**values, **feed})
-        state = {s.name: values[s.next_name] for s in bundle.state}
-        step()
-    return {name: _joined([each[name] for each in found]) for name in found[0]}
-
-
-class _Isolation:
-    """Every layer's output on exact inputs: the variant's graph cut at all matched tensors.
-
-    Args:
-        bundle: For the graph's inputs.
-        model: The variant's graph.
-        inner: By tensor of the reference, that of the variant.
-        exact: Tensors of the reference.
-        rounded: Of the running variant, for their types.
-    """
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        model: onnx.ModelProto,
-        inner: Mapping[str, str],
-        exact: Values,
-        rounded: Values,
-    ) -> None:
-        self._inner, self._exact = inner, exact
-        self._frame = bundle.input_name
-        self._types = {CUT + own: rounded[own].dtype for own in inner.values()}
-        self._sources = {CUT + own: name for name, own in inner.items()}
-        self._states = {s.name: s.next_name for s in bundle.state}
-        self._types |= {name: rounded[name].dtype for name in self._states}
-        self._graph = _load(cut_at(model, {own: rounded[own].dtype for own in inner.values()}, CUT))
-        self._inputs = {value.name for value in self._graph.get_inputs()}
-
-    def __call__(self, factors: Factors) -> Values:
-        """Run all frames with the reference's values, scaled as the variant's channels are."""
-        feeds = {self._frame: self._exact[self._frame]}
-        for name, source in self._sources.items():
-            feeds[name] = scaled(self._exact[source], factors.get(source))
-        for name, following in self._states.items():
-            feeds[name] = scaled(self._exact[name], factors.get(following))
-        made = []
-        for index in range(len(feeds[self._frame])):
-            feed = {
-                name: value[index : index + 1].astype(self._types.get(name, value.dtype))
-                for name, value in feeds.items()
-                if name in self._inputs
-            }
-            made.append(self._graph.run(list(self._inner.values()), feed))
-        columns = zip(*made, strict=True)
-        return {
-            name: _joined(list(column)).astype(np.float32)
-            for name, column in zip(self._inner, columns, strict=True)
-        }
 
 
 def signal_to_noise_db(output: Floats, wanted: Floats) -> float | None:
@@ -242,16 +224,14 @@ def signal_to_noise_db(output: Floats, wanted: Floats) -> float | None:
     return max(10 * math.log10(max(signal, 1e-30) / noise), -MOST_DB)
 
 
-def _joined(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Frames along the first axis; of what has no such axis the last one."""
-    one_each = values[0].ndim == 4 and len(values[0]) == 1
-    return np.concatenate(values) if one_each else values[-1]
-
-
-def _ranges(model: onnx.ModelProto, exact: Values, factors: Factors) -> list[ActivationRange]:
+def _ranges(
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto], exact: Tensors, factors: Factors
+) -> list[ActivationRange]:
+    # What the reference clips itself, as levels beyond white, is not lost by a scale.
+    after = {n.input[0]: n.output[0] for n in graphs[0].graph.node if n.op_type == "Clip"}
     found = []
-    for each in quantized_activations(model):
-        reference = exact.get(each.tensor)
+    for each in quantized_activations(graphs[1]):
+        reference = exact.get(after.get(each.tensor, each.tensor))
         if reference is None or reference.ndim != 4:
             continue
         values = scaled(reference, factors.get(each.tensor))
@@ -270,14 +250,3 @@ def _ranges(model: onnx.ModelProto, exact: Values, factors: Factors) -> list[Act
             )
         )
     return found
-
-
-def _load(model: onnx.ModelProto) -> Any:
-    """Without the engine's fusions, which would take the tensors away."""
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

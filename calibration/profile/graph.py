@@ -29,6 +29,9 @@ LAYER_TYPES = frozenset(
 )
 """Nodes that stand for a layer."""
 
+MOVES = frozenset({"Transpose", "Reshape", "DepthToSpace", "SpaceToDepth", "Identity"})
+"""Nodes that give the values they got, elsewhere."""
+
 SUFFIXES = ("_QuantizeLinear_Input", "_QuantizeLinear_Output", "_DequantizeLinear_Output")
 """What quantizers add to the name of the tensor they quantize."""
 
@@ -88,6 +91,15 @@ def owners(model: onnx.ModelProto) -> dict[str, str]:
             name = max(sources, key=rank.__getitem__, default="")
         owner.update(dict.fromkeys(node.output, name))
     return owner
+
+
+def truncates_picture(model: onnx.ModelProto, output: str) -> bool:
+    """Whether a graph's levels hold the half that rounds them when they are cut to integers."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers[output]
+    while node.op_type in MOVES:
+        node = makers[node.input[0]]
+    return bool(node.op_type == "Cast")
 
 
 def add_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:

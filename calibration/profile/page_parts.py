@@ -42,7 +42,7 @@ def _where(facts: Facts) -> str:
     width, height = facts["bench"]["size"]
     return (
         f"{facts['date'][:10]}, on {machine}, {width}x{height} to {4 * width}x{4 * height}, "
-        f"{len(facts['clips'])} clips of {sum(c['frames'] for c in facts['clips'])} frames, "
+        f"{len(facts['clips'])} clips, {sum(c['frames'] for c in facts['clips'])} frames in all, "
         f"compared with {facts['reference']}"
     )
 
@@ -120,9 +120,9 @@ def layers_part(facts: Facts) -> str:
     parts = [
         "<h2>2. Layers</h2>",
         '<p class="soft">Isolated: the layer with its rounded weights and output, on exact '
-        "inputs; it names the culprit. Accumulated: with all that came before. Sorted by damage "
-        "(noise over signal, isolated) for each millisecond saved; names are those of the graph, "
-        "as exclusion lists take them.</p>",
+        "inputs; it names the culprit. Accumulated: with all that came before. Picture: PSNR if "
+        "only this layer rounded. Sorted by damage to the picture for each millisecond saved; "
+        "names are those of the graph, as exclusion lists take them.</p>",
     ]
     bad = {each["variant"] for each in facts["verdict"]["judgements"] if not each["good"]}
     for variant, found in layers["variants"].items():
@@ -140,16 +140,20 @@ def _why(facts: Facts) -> str:
 
 def _layer_table(rows: Sequence[Facts], bad: bool) -> str:
     """A row a layer; the first is marked where the variant's pictures are bad."""
-    most = max((row["noise_to_signal"] or 0 for row in rows), default=0) or 1
-    heads = ("layer", "type", "isolated dB", "accum. dB", "ms before", "ms after", "ms saved", "")
+    most = max((row["picture_noise"] or 0 for row in rows), default=0) or 1
+    heads = (
+        *("layer", "type", "isolated dB", "accum. dB", "picture dB"),
+        *("ms before", "ms after", "ms saved", ""),
+    )
     lines = []
     for index, row in enumerate(rows[:MOST_LAYERS]):
-        share = (row["noise_to_signal"] or 0) / most
+        share = (row["picture_noise"] or 0) / most
         mark = " class=worst" if bad and not index else ""
         lines.append(
             f'<tr{mark}><td class="name">{escape(row["layer"])}</td>'
             f"<td>{escape(row['op_type'])}</td>"
             f"<td>{_number(row['isolated_db'], 1)}</td><td>{_number(row['accumulated_db'], 1)}</td>"
+            f"<td>{_number(row['picture_db'], 1)}</td>"
             f"<td>{_number(row['reference_ms'], 3)}</td><td>{_number(row['variant_ms'], 3)}</td>"
             f"<td>{_number(row['saved_ms'], 3)}</td>"
             f'<td style="text-align:left"><span class="bar" style="width:{60 * share:.0f}px">'

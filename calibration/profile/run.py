@@ -325,13 +325,13 @@ def _layers(
 def _ranked(
     layers: Sequence[Any], before: dict[str, float] | None, after: dict[str, float] | None
 ) -> list[dict[str, Any]]:
-    """Layers by damage for each millisecond saved, the worst bargain first."""
+    """Layers by damage to the picture for each millisecond saved, the worst bargain first."""
     frame_ms = sum(before.values()) if before else 0.0
     rows = []
     for each in layers:
         row = asdict(each)
-        noise = None if each.isolated_db is None else 10 ** (-each.isolated_db / 10)
-        row["noise_to_signal"] = noise
+        noise = None if each.picture_db is None else 10 ** (-each.picture_db / 10)
+        row["picture_noise"] = noise
         row["reference_ms"] = before.get(each.layer) if before else None
         row["variant_ms"] = after.get(each.layer) if after else None
         saved = None
@@ -344,7 +344,12 @@ def _ranked(
             else noise / max(saved if saved is not None else 1.0, NO_SAVING * frame_ms, 1e-6)
         )
         rows.append(row)
-    return sorted(rows, key=lambda row: -(row["damage_per_ms"] or 0.0))
+    return sorted(rows, key=lambda row: (-(row["damage_per_ms"] or 0.0), _noise_db(row)))
+
+
+def _noise_db(row: dict[str, Any]) -> float:
+    """Orders layers whose damage to the picture is not known."""
+    return math.inf if row["isolated_db"] is None else float(row["isolated_db"])
 
 
 def _worst_layer(layers: dict[str, Any] | None, variant: str) -> str | None:

@@ -139,7 +139,7 @@ def _why_not(each: Judgement, clock: str) -> str:
     if each.time_ratio is None:
         return f"{each.variant} looks right, but its time was not measured."
     unsure = ""
-    if each.ratio_high is not None and each.ratio_high >= 1:
+    if each.time_ratio < 1 and each.ratio_high is not None and each.ratio_high >= 1:
         unsure = f", not certainly less (up to {each.ratio_high:.0%}; give --duration more)"
     return f"{each.variant} looks right and takes {each.time_ratio:.0%} of the {clock}{unsure}."
 

@@ -91,6 +91,11 @@ def install_tensorrt_rtx(host: Host) -> str:
     return ""
 
 
+def install_bindings(module: str) -> str:
+    """Install what TensorRT sessions reach the GPU through; on a Jetson the extra is that alone."""
+    return f"pip install 'adcvsr[{'rtx' if module == 'tensorrt_rtx' else 'tensorrt'}]'"
+
+
 def install_driver(host: Host) -> str:
     """Give the machine a CUDA driver it can reach."""
     if host.container and host.is_jetson:

@@ -7,13 +7,20 @@ is made to build without a GPU, so a network of one layer is built and loaded, w
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
 from ...targets import TARGETS
 from .children import Outcome
 from .findings import Finding
-from .fixes import JETSON_DOCS, NUMPY_1, install_tensorrt, install_tensorrt_rtx
+from .fixes import (
+    JETSON_DOCS,
+    NUMPY_1,
+    install_bindings,
+    install_tensorrt,
+    install_tensorrt_rtx,
+)
 from .gpu import Emit
 from .host import Host
 from .ort import package_folder
@@ -29,13 +36,21 @@ DRIVER_FIX = "update NVIDIA's driver to one that serves the CUDA this TensorRT w
 def probe_tensorrt(emit: Emit, module: str) -> None:
     """Import one flavour, ask its version, let it find the GPU; runs as a child."""
     trt = importlib.import_module(module)
-    emit(version=trt.__version__)
+    emit(version=trt.__version__, bindings=_has_bindings())
     logger = trt.Logger(trt.Logger.ERROR)
     if module == "tensorrt_rtx":
         emit(sees_gpu=_loads_a_plan(trt, logger))
         return
     emit(sees_gpu=trt.Runtime(logger) is not None)
     emit(dla_cores=getattr(trt.Builder(logger), "num_DLA_cores", 0))
+
+
+def _has_bindings() -> bool:
+    """Whether cuda-python's bindings are there, through which sessions reach the GPU."""
+    try:
+        return importlib.util.find_spec("cuda.bindings") is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
 
 
 def _loads_a_plan(trt: Any, logger: Any) -> bool:
@@ -100,6 +115,10 @@ def _absent(host: Host, module: str, has_gpu: bool) -> Finding:
 def _present(host: Host, module: str, outcome: Outcome, has_gpu: bool) -> Finding:
     name, version = NAMES[module], outcome.get("version")
     data = {"module": module, "version": version, "sees_gpu": outcome.get("sees_gpu")}
+    data["bindings"] = outcome.get("bindings")
+    if outcome.get("sees_gpu") and data["bindings"] is False:
+        value = f"{version} sees the GPU; adcvsr reaches it through 'cuda-bindings', not installed"
+        return Finding("inference", name, "missing", value, install_bindings(module), data)
     if outcome.get("sees_gpu"):
         return Finding("inference", name, "ok", f"{version}, loads and sees the GPU", data=data)
     if outcome.late:

@@ -91,6 +91,7 @@ def _proof(name: str, finding: Finding | None) -> tuple[Literal["yes", "no", "un
     if finding.mark == "unknown":
         return "unknown", finding.value
     proven = finding.data.get("runs") or finding.data.get("sees_gpu")
+    proven = proven and finding.data.get("bindings") is not False
     return ("yes", "") if proven else ("no", finding.value)
 
 

@@ -6,13 +6,14 @@ to stop and ends at its next step.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import BackendUnavailableError, EngineError
-from ..sessions.trt_flavour import Flavour, LogCollector
+from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
+from ...files import replace_file
+from ..sessions.trt_flavour import Flavour, error_log
+from ..worker import Worker
 from .advice import build_complaint, parser_complaint
 from .cache import Report
 from .order import BuildOptions, EngineOrder, Shape
@@ -20,6 +21,11 @@ from .progress import BuildProgress, OnProgress
 
 _POLL_SECONDS = 0.1
 """How long a signal may wait until the main thread sees it."""
+
+STOPPING = "interrupted: the compiler stops at its next step, which can take half a minute"
+
+_PATIENCE_SECONDS = 1.0
+"""How long a compiler that was told to stop may take without a word."""
 
 
 def build_plan(
@@ -37,9 +43,10 @@ def build_plan(
         flavour: The compiler.
         order: What for.
         graph: The ONNX file's bytes, or its path where weights lie beside it.
-        timing_cache: Kernel timings to read and to extend; full TensorRT only.
+        timing_cache: Kernel timings to read and to extend; see `require_timings`.
         progress: Called after each step of the compiler, in its thread.
-        report: Called with what of the graph a DLA leaves to the GPU, in the same thread.
+        report: Called with what of the graph a DLA leaves to the GPU, in the same thread; and on
+            Ctrl-C where the compiler takes its time.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -49,15 +56,23 @@ def build_plan(
         BackendUnavailableError: The compiler cannot do what was asked.
         KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
     """
-    if timing_cache is not None and flavour.is_rtx:
+    state = BuildProgress(progress)
+    return _interruptible(
+        lambda: _compile(flavour, order, graph, timing_cache, state, report), state.cancel, report
+    )
+
+
+def require_timings(backend: str) -> None:
+    """Check that a compiler times kernels while it builds.
+
+    Raises:
+        BackendUnavailableError: It does not.
+    """
+    if backend == "tensorrt-rtx":
         raise BackendUnavailableError(
             "TensorRT-RTX times kernels on the user's GPU, not while it builds: leave out "
             "--timing-cache"
         )
-    state = BuildProgress(progress)
-    return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state, report), cancel=state.cancel
-    )
 
 
 def _compile(
@@ -68,11 +83,10 @@ def _compile(
     progress: BuildProgress,
     report: Report,
 ) -> Any:
-    trt, log = flavour.trt, LogCollector()
-    logger = log.make(trt)
-    builder = trt.Builder(logger)
+    trt, log = flavour.trt, error_log(flavour.trt)
+    builder = flavour.builder()
     network = flavour.create_network(builder)
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, log.logger)
     parsed = parser.parse(graph) if isinstance(graph, bytes) else parser.parse_from_file(str(graph))
     if not parsed:
         raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
@@ -83,15 +97,16 @@ def _compile(
     if order.options.dla is not None:
         flavour.use_dla(builder, config, order.options.dla, fallback=order.options.dla_fallback)
         _require_dla_layers(network, config, order, report)
-    config.add_optimization_profile(_profile(builder, order.profile()))
+    if config.add_optimization_profile(_profile(builder, order.profile())) < 0:
+        raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
     monitor = progress.monitor(trt)  # must outlive the build
     config.progress_monitor = monitor
     timings = _load_timings(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(f"{order.describe()}: {build_complaint(log.errors)}")
+        raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
     if timing_cache is not None:
-        timing_cache.write_bytes(memoryview(timings.serialize()))
+        _save_timings(timings, timing_cache, report)
     return plan
 
 
@@ -154,14 +169,23 @@ def _load_timings(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
     timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    if not config.set_timing_cache(timings, ignore_mismatch=False):
+    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         raise EngineError(
             f"the timing cache '{path}' is of another device or TensorRT; name another file"
         )
     return timings
 
 
-def _interruptible(work: Any, cancel: Any) -> Any:
+def _save_timings(timings: Any, path: Path, report: Report) -> None:
+    """Keep kernel timings; an engine that took minutes is not lost because they cannot be."""
+    data = memoryview(timings.serialize())
+    try:
+        replace_file(path, lambda part: part.write_bytes(data))
+    except OutputNotWritableError as error:
+        report(f"kernel timings are not kept: {error}")
+
+
+def _interruptible(work: Callable[[], Any], cancel: Callable[[], None], report: Report) -> Any:
     """Run work in a thread and wait for it where signals arrive."""
     result: list[Any] = []
     failure: list[BaseException] = []
@@ -172,14 +196,16 @@ def _interruptible(work: Any, cancel: Any) -> Any:
         except BaseException as error:
             failure.append(error)
 
-    worker = threading.Thread(target=run, name="engine-build", daemon=True)
+    worker = Worker(run, name="engine-build", daemon=True)
     worker.start()
     try:
-        while worker.is_alive():
-            worker.join(_POLL_SECONDS)
+        while not worker.wait(_POLL_SECONDS):
+            pass
     except KeyboardInterrupt:
         cancel()
-        worker.join()
+        if not worker.wait(_PATIENCE_SECONDS):
+            report(STOPPING)
+            worker.wait()
         raise
     if failure:
         raise failure[0]

@@ -69,8 +69,11 @@ class CacheEntry:
 
     @property
     def used(self) -> float:
-        """When it was last built or run, seconds since the epoch."""
-        return (self.folder / FACTS).stat().st_mtime
+        """When it was last built or run, seconds since the epoch; 0 where it is gone by now."""
+        try:
+            return (self.folder / FACTS).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def touch(self) -> None:
         """Note the use; a read-only cache stays as it is."""
@@ -238,6 +241,8 @@ class EngineCache:
     def clear(self, key: str | None = None) -> tuple[int, int]:
         """Remove all engines, or those whose key starts with `key`.
 
+        What another process is writing at the moment stays.
+
         Returns:
             Engines removed, and their bytes.
 
@@ -248,11 +253,24 @@ class EngineCache:
         if key is not None and not folders:
             raise EngineError(f"no engine '{key}' in '{self.engines}'; see 'adcvsr cache list'")
         if key is None and self.engines.is_dir():
-            folders = list(self.engines.iterdir())  # leftovers of killed builds too
+            # Leftovers of killed builds too.
+            folders = [f for f in self.engines.iterdir() if not self._is_written(f)]
         total = sum(_bytes_of(folder) for folder in folders)
         for folder in folders:
             _remove(folder)
         return sum(not _is_leftover(folder) for folder in folders), total
+
+    def _is_written(self, folder: Path) -> bool:
+        """Whether a process that lives is putting an engine together here."""
+        if not _is_leftover(folder):
+            return False
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self.folder / "locks" / f"{folder.name.split('.')[0]}.lock", timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def _folders(self) -> list[Path]:
         if not self.engines.is_dir():
@@ -267,7 +285,7 @@ class EngineCache:
             if facts["schema"] != SCHEMA:
                 return f"it is of schema {facts['schema']}, this version writes {SCHEMA}"
             entry = CacheEntry(folder, facts)
-            _ = entry.size_bytes, entry.identity["device"], facts["plan_sha256"], entry.used
+            _ = entry.size_bytes, entry.identity["device"], facts["plan_sha256"]
         except OSError as error:
             return f"its facts cannot be read ({error.strerror})"
         except (ValueError, KeyError, TypeError) as error:

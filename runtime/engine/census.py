@@ -23,7 +23,8 @@ TYPES = (
     ("fp32", r"\bFP32\b|\bFloat\b"),
     ("uint8", r"\bUINT8\b"),
 )
-"""How the inspector writes a type, narrowest first; releases differ in case and words."""
+"""How the inspector writes a type, narrowest first, in any case: `Row major Int8 format`, `Half`
+(TensorRT 10), `Int8` (11)."""
 
 PRODUCTS = re.compile(r"dla|conv|gemm|matmul|matrix|fc\b|attention|mha|myelin|kgen", re.IGNORECASE)
 """Layers that hold products, by their type: TensorRT's fused blocks included."""
@@ -117,6 +118,6 @@ def _type_read(layer: dict[str, Any]) -> str | None:
             if "format" in key.lower() or "datatype" in key.lower()
         )
         for name, pattern in TYPES:
-            if re.search(pattern, said):
+            if re.search(pattern, said, re.IGNORECASE):
                 return name
     return None

@@ -104,13 +104,17 @@ def _gpu_here(backend: str) -> Gpu:
 
 
 def _choose_backend(named: Sequence[Target], gpu: Gpu | None, report: Report) -> str:
-    """TensorRT where it is installed and builds for this device, else TensorRT-RTX."""
+    """TensorRT where it is installed and builds for this device, else TensorRT-RTX.
+
+    Raises:
+        BackendUnavailableError: Neither can.
+    """
     reasons: dict[str, str] = {}
     for backend in MODULES:
         sms = [_sm(each) for each in named] if gpu is None else [gpu.sm]
         reason = next((r for sm in sms if (r := why_not(sm, backend, "fp32"))), None)
         if backend == "tensorrt" and named:
-            reason = "TensorRT builds on the device itself, not for a named target"
+            reason = reason or _why_not_named(named)
         if reason is None:
             try:
                 load_flavour(backend)
@@ -191,6 +195,18 @@ def _sm(each: Target) -> int:
     if each.sm is None:
         raise BackendUnavailableError(f"target '{each.name}' has no NVIDIA GPU to build for")
     return each.sm
+
+
+def _why_not_named(named: Sequence[Target]) -> str | None:
+    """Why TensorRT does not build for named targets; it does on the device that has no other."""
+    sms = [_sm(each) for each in named]
+    if all(why_not(sm, "tensorrt-rtx", "fp32") is None for sm in sms):
+        return "TensorRT builds on the device itself, not for a named target"
+    try:
+        _require_same_device(named, sms)
+    except BackendUnavailableError as error:
+        return str(error)
+    return None
 
 
 def _require_same_device(named: Sequence[Target], sms: Sequence[int]) -> Gpu:

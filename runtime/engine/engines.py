@@ -20,7 +20,7 @@ from ...bundle_schema import Variant
 from ..sessions.gpu import Gpu
 from ..sessions.trt_flavour import Flavour, load_flavour
 from ..sessions.trt_modules import MODULES
-from .build import build_plan
+from .build import build_plan, require_timings
 from .cache import CacheEntry, EngineCache, Report, now
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
 from .progress import OnProgress
@@ -98,6 +98,8 @@ def ensure_engine(
         EngineError, BackendUnavailableError, BundleError, OutputNotWritableError: See `build_plan`
             and `EngineCache`.
     """
+    if timing_cache is not None:
+        require_timings(order.backend)
     cache, start = cache or EngineCache(), time.monotonic()
     if entry := cache.look_up(order, lambda line: None):
         return BuiltEngine(entry, True, time.monotonic() - start)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...bundle import Bundle
 from ...errors import ConfigError
+from ..limits import MAX_PIXELS, MAX_SIDE
 from ..sessions.gpu import Gpu
 
 SCHEMA = 1
@@ -42,13 +43,18 @@ class SizeRange:
         """Hold the sizes against each other.
 
         Raises:
-            ConfigError: A side is below 1 or the three are not in order.
+            ConfigError: A side is below 1, the three are not in order, or no video is so large.
         """
         for low, mid, high in zip(self.smallest, self.best, self.largest, strict=True):
             if not 1 <= low <= mid <= high:
                 raise ConfigError(
                     f"sizes {self.text}: expected --min <= --opt <= --max in width and height"
                 )
+        if self.largest[0] * self.largest[1] > MAX_PIXELS or max(self.largest) > MAX_SIDE:
+            raise ConfigError(
+                f"size {self.largest[1]}x{self.largest[0]}: the limit is {MAX_PIXELS / 1e6:.0f} "
+                f"megapixels and {MAX_SIDE} pixels a side"
+            )
 
     @classmethod
     def fixed(cls, height: int, width: int) -> SizeRange:

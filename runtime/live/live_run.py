@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
-from typing import IO, Any
+from io import FileIO
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ..service import ServiceNotifier
 from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
+from ..worker import Worker
 from .accounting import Accounting, prometheus_text
 from .device_figures import DeviceFigures
 from .glass import GlassReader
@@ -87,7 +89,9 @@ class LiveRun:
         self.source: VideoSource = open_source(source, self._ending, self.clock)
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         self.sink: VideoSink = open_sink(sink, encode or EncodeOptions())
-        self._switch_notes = Notes()
+        self._own_notes = Notes()
+        self._torn_line = False  # the last one in the file of figures
+        self._told_ready, self._told_tries = False, 0  # to systemd
         try:
             self.switch = self._open_switch(offer)
         except BaseException:
@@ -111,7 +115,7 @@ class LiveRun:
             self.accounting,
             self._ending,
             swap=self.switch.swap,
-            presented=self._tell_service,
+            passed=self._tell_service,
             trace=self._trace,
         )
         with ExitStack() as stack:
@@ -170,13 +174,13 @@ class LiveRun:
             installed = list_bundles() if self.sink.switches_models else []
             offer = [each for each in installed if each.trained and each.path.name != mine]
         return ModelSwitch(
-            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._switch_notes.add
+            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._own_notes.add
         )
 
-    def _open_stats(self) -> IO[str]:
+    def _open_stats(self) -> FileIO:
         assert self.options.stats_path is not None
         try:
-            return self.options.stats_path.open("a", buffering=1)
+            return self.options.stats_path.open("ab", buffering=0)
         except OSError as error:
             raise OutputNotWritableError(
                 f"cannot write figures to '{self.options.stats_path}': {error.strerror}"
@@ -189,13 +193,14 @@ class LiveRun:
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 
-    def _look_after(self, threads: list[threading.Thread], stats: IO[str] | None) -> str:
+    def _look_after(self, threads: list[Worker], stats: FileIO | None) -> str:
         """Wait for the end, publish figures meanwhile; return why it ended."""
         ended = "end of source"
         tick, frames = self.clock(), 0
-        while any(thread.is_alive() for thread in threads):
+        over = False
+        while not over:
             try:
-                threads[-1].join(LOOK_S)
+                over = all(thread.wait(LOOK_S) for thread in reversed(threads))
                 if self._is_over() and not self._ending.is_set():
                     ended = "duration"
                     self._ending.set()
@@ -203,6 +208,7 @@ class LiveRun:
                     record = self.record(now - tick, frames)
                     tick, frames = now, record["presented"]
                     self._publish(record, stats)
+                    self._tell_of_tries()
             except KeyboardInterrupt:
                 ended = "interrupted"
                 self._ending.set()
@@ -213,19 +219,48 @@ class LiveRun:
         limit = self.options.duration_s
         return limit is not None and self.stages.seconds_until(self.clock()) >= limit
 
-    def _publish(self, record: dict[str, Any], stats: IO[str] | None) -> None:
+    def _publish(self, record: dict[str, Any], stats: FileIO | None) -> None:
         self._latest = record
         if stats is not None:
-            stats.write(json.dumps(record) + "\n")
+            self._append(stats, json.dumps(record))
         self.sink.publish(record, prometheus_text(record, self.accounting))
         if self._observe is not None:
             self._observe(record, self.notes())
 
+    def _append(self, stats: FileIO, line: str) -> None:
+        """Write a line of figures; a disk that is full costs the line, not the stream."""
+        rest = ("\n" * self._torn_line + line + "\n").encode()
+        try:
+            while rest:
+                written = stats.write(rest)
+                self._torn_line, rest = True, rest[written:]
+            self._torn_line = False
+        except OSError as error:
+            self._own_notes.add(
+                f"figures are missing in '{self.options.stats_path}': {error.strerror}", once=True
+            )
+
     def _tell_service(self) -> None:
-        """Systemd's unit has started with the first picture, and is alive with each further one."""
-        if self.accounting.presented == 1:
-            self._service.ready(f"{self.source.address.text} -> {self.sink.address.text}")
+        """Systemd's unit has started with the first picture, and is alive with each frame."""
+        if self.accounting.presented and not self._told_ready:
+            self._told_ready = True
+            self._service.ready(self._route)
         self._service.alive()
+
+    def _tell_of_tries(self) -> None:
+        """A source that is away is no reason to be killed while it is tried again."""
+        before, self._told_tries = self._told_tries, self.source.tries
+        if self._told_tries == before:
+            return
+        if self._told_tries:
+            self._service.status(f"{self._route}: source lost, {self._told_tries} tries so far")
+            self._service.alive()
+        else:
+            self._service.status(self._route)
+
+    @property
+    def _route(self) -> str:
+        return f"{self.source.address.text} -> {self.sink.address.text}"
 
     def _running(self) -> dict[str, str]:
         session = self.upscaler.session
@@ -243,7 +278,7 @@ class LiveRun:
             *self.source.notes,
             *self.sink.notes,
             *glass,
-            *self._switch_notes,
+            *self._own_notes,
         ]
 
     def _report(self, ended: str) -> LiveReport:

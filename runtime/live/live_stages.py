@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 
 from av.video.reformatter import VideoReformatter
 
 from ..trace import Trace
 from ..upscaler import Upscaler
+from ..worker import Worker
 from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
@@ -40,7 +42,7 @@ class LiveStages:
         accounting: Counts frames and times.
         ending: Set to end the source; what it gave is finished.
         swap: Called between frames by the network's thread; whether the network is another now.
-        presented: Called after each frame by the output's thread.
+        passed: Called by the output's thread after each frame, also one its sink dropped.
         trace: Collects when each frame was in the network, encoded and presented.
     """
 
@@ -54,7 +56,7 @@ class LiveStages:
         ending: threading.Event,
         *,
         swap: Callable[[], bool],
-        presented: Callable[[], None],
+        passed: Callable[[], None],
         trace: Trace | None = None,
     ) -> None:
         self.source, self.upscaler, self.sink = source, upscaler, sink
@@ -68,24 +70,25 @@ class LiveStages:
         """When the latest one was out."""
         self.input_size: tuple[int, int] | None = None
         """Width and height of the frame the network took last."""
-        self._ending, self._swap, self._tell_presented = ending, swap, presented
+        self._ending, self._swap, self._tell_passed = ending, swap, passed
         self._trace = trace
-        self._failed = threading.Event()  # all threads end at once
+        self._nobody_takes = threading.Event()  # what is captured
+        self._nobody_writes = threading.Event()  # what is upscaled
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
-            self._failed,
+            self._nobody_takes,
             self.clock,
         )
         self._upscaled: Channel[tuple[FinishedFrame, FrameTimes]] = Channel(
-            WaitingFrames("every", length=FINISHED_WAITING), self._failed, self.clock
+            WaitingFrames("every", length=FINISHED_WAITING), self._nobody_writes, self.clock
         )
 
-    def start(self) -> list[threading.Thread]:
+    def start(self) -> list[Worker]:
         """Start the threads; the one of the output, which is last, ends last."""
         stages = {"capture": self._capture, "infer": self._infer, "present": self._present}
         threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=f"adcvsr-{name}")
+            Worker(partial(self._guard, stage), name=f"adcvsr-{name}")
             for name, stage in stages.items()
         ]
         for thread in threads:
@@ -121,8 +124,11 @@ class LiveStages:
             if self.error is None:
                 self.error = error
             self._ending.set()
+            # What was finished before a source or a network failed is still written.
             if stage != self._capture:
-                self._failed.set()
+                self._nobody_takes.set()
+            if stage == self._present:
+                self._nobody_writes.set()
 
     def _capture(self) -> None:
         watch = StreamWatch(self.options.stall_frames)
@@ -176,7 +182,7 @@ class LiveStages:
                 times.presented = self.last = self.clock()
                 self._span("present", times.encoded, times.presented, times.captured)
                 self.accounting.frame_presented(times)
-                self._tell_presented()
+            self._tell_passed()
         self.sink.finish()
 
     def _span(self, stage: str, began: float, ended: float, captured: float) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...clips import ffmpeg_reason
-from ...colour import frame_from_rgb
+from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address
@@ -124,11 +124,22 @@ class EncodedSink(VideoSink):
         try:
             self._stream = self._add_stream(container, frame)
             container.start_encoding()
-        except BaseException:
+        except BaseException as error:
+            refused = isinstance(error, av.FFmpegError) and not self._stream.codec_context.is_open
             with suppress(av.FFmpegError, OSError, ValueError):
                 container.close()
+            if refused:
+                raise self._refusal(error) from error
             raise
         self._container = container
+
+    def _refusal(self, error: BaseException) -> ConfigError:
+        given = ", ".join(f"{k} {v}" for k, v in self._options.items() if k not in CHROMA_LEFT)
+        size = "{}x{}".format(*(self.size or (0, 0)))
+        return ConfigError(
+            f"encoder '{self._encoder}' refuses {size} {self._pixel_format} with {given}: "
+            f"{ffmpeg_reason(error)}; try another --encoder or --preset"
+        )
 
     def _add_stream(self, container: av.container.OutputContainer, frame: FinishedFrame) -> Any:
         rate = frame.rate.limit_denominator(65535)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
 
 from ...clips import media_url
 from ...errors import OutputExistsError, OutputNotWritableError
+from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
 from ..video.output_file import ENCODERS, check_output, part_name, publish
 from .address import Address
+from .sink import Encoded
 from .sink_encoded import EncodedSink
+
+PLAYABLE_ON_THE_WAY = {"movflags": "hybrid_fragmented"}
+"""Of mp4 and mov: fragments as long as it is written, an ordinary file at the end. Without them
+nothing plays before the end is written."""
 
 
 class RecordingSink(EncodedSink):
@@ -28,25 +35,31 @@ class RecordingSink(EncodedSink):
 
     def _open(self) -> av.container.OutputContainer:
         self._part.touch(exist_ok=False)
-        return av.open(media_url(self._part), "w")
+        fragments = self.path.suffix.lower() in NEGATIVE_TIMES
+        options = PLAYABLE_ON_THE_WAY if fragments else {}
+        return av.open(media_url(self._part), "w", container_options=options)
+
+    def present(self, encoded: Encoded) -> bool:
+        """See `VideoSink`."""
+        with self._kept_if_it_fails():
+            return super().present(encoded)
 
     def finish(self) -> None:
         """See `VideoSink`."""
         if self._container is None:
             self.notes.add(f"no frame came: '{self.path}' is not written")
             return
-        super().finish()
+        with self._kept_if_it_fails():
+            super().finish()
         try:
             if self.encode_options.overwrite:
                 os.replace(self._part, self.path)
             else:
                 publish(self._part, self.path)
         except FileExistsError as error:
-            # Nothing is thrown away that took hours: the recording stays under its own name.
-            kept = self._part.with_name(self._part.name.lstrip("."))
-            os.replace(self._part, kept)
             raise OutputExistsError(
-                f"'{self.path}' was made by somebody else meanwhile; the recording is '{kept}'"
+                f"'{self.path}' was made by somebody else meanwhile; the recording is "
+                f"'{self._keep()}'"
             ) from error
         except OSError as error:
             raise OutputNotWritableError(
@@ -58,3 +71,30 @@ class RecordingSink(EncodedSink):
         super().close()
         with suppress(OSError):
             self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _kept_if_it_fails(self) -> Iterator[None]:
+        """A full disk costs what follows, not the hours that are recorded."""
+        try:
+            yield
+        except OutputNotWritableError as error:
+            super().close()
+            if not self._plays():
+                raise
+            raise OutputNotWritableError(
+                f"{error}; what was recorded until then is '{self._keep()}'"
+            ) from error
+
+    def _plays(self) -> bool:
+        """Whether a frame of the partial file can be read."""
+        try:
+            with av.open(media_url(self._part), metadata_errors="replace") as container:
+                return next(container.decode(video=0), None) is not None
+        except (av.FFmpegError, OSError, ValueError, IndexError):
+            return False
+
+    def _keep(self) -> Path:
+        """Leave the partial file under a name of its own."""
+        kept = self._part.with_name(self._part.name.lstrip("."))
+        os.replace(self._part, kept)
+        return kept

@@ -111,6 +111,8 @@ class VideoSource(ABC):
         """Lines worth telling the user, in the order they came up."""
         self.reconnects = 0
         """How often the stream was lost and came back."""
+        self.tries = 0
+        """While it is lost: attempts to reach it so far."""
         self.drops: Counter[str] = Counter()
         """Frames that never left the source, by reason: `damaged`."""
         self.damaged_packets = 0

@@ -62,14 +62,14 @@ class AvSource(VideoSource):
 
     def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`."""
-        connection, waits, seen = 0, 0, False
+        connection, seen = 0, False
         while not self.stop.is_set():
             try:
                 for frame in self._connected(connection):
-                    if waits:
+                    if self.tries:
                         self.reconnects += 1
-                        self.notes.add(f"'{self.address.text}' is back after {waits} tries")
-                        waits = 0
+                        self.notes.add(f"'{self.address.text}' is back after {self.tries} tries")
+                        self.tries = 0
                     seen = True
                     yield frame
                     if self.stop.is_set():
@@ -81,11 +81,11 @@ class AvSource(VideoSource):
                 if self.stop.is_set():
                     return
                 self._require_retry(error, connected=seen)
-                if not waits:
+                if not self.tries:
                     self.notes.add(f"'{self.address.text}' was lost: {self._reason(error)}")
                     connection += 1
-            self.stop.wait(wait_before_try(waits))
-            waits += 1
+            self.stop.wait(wait_before_try(self.tries))
+            self.tries += 1
 
     def _require_retry(self, error: Exception, *, connected: bool) -> None:
         if connected and self.reconnecting:

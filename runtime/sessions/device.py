@@ -55,6 +55,8 @@ class Device:
         self._memory: set[int] = set()
         self._pinned: set[int] = set()
         self._graphs: list[Any] = []
+        self._events: list[Any] = []
+        self._capturing = False
         self.activate()
         # Non-blocking: the legacy default stream of other libraries must not serialise with it.
         flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
@@ -115,6 +117,28 @@ class Device:
         """Wait for everything queued."""
         checked(self.driver.cuStreamSynchronize(self.stream))
 
+    def event(self) -> Any:
+        """Create an event that notes when the stream reaches it."""
+        event = checked(self.driver.cuEventCreate(int(self.driver.CUevent_flags.CU_EVENT_DEFAULT)))
+        self._events.append(event)
+        return event
+
+    def record(self, event: Any) -> None:
+        """Queue noting the time, also in each launch of a graph that is being captured."""
+        flags = self.driver.CUevent_record_flags
+        # Within a capture a plain record would only be an edge of the graph.
+        flag = flags.CU_EVENT_RECORD_EXTERNAL if self._capturing else flags.CU_EVENT_RECORD_DEFAULT
+        checked(self.driver.cuEventRecordWithFlags(event, self.stream, int(flag)))
+
+    def seconds(self, first: Any, last: Any) -> float:
+        """Time between two events that were waited for, to about half a microsecond."""
+        return float(checked(self.driver.cuEventElapsedTime(first, last))) / 1000
+
+    def drop_event(self, event: Any) -> None:
+        """Destroy an event."""
+        self._events.remove(event)
+        checked(self.driver.cuEventDestroy(event))
+
     def capture(self, work: Callable[[], None]) -> Any:
         """Record what `work` queues as a CUDA graph, without running it.
 
@@ -126,11 +150,14 @@ class Device:
         driver = self.driver
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         checked(driver.cuStreamBeginCapture(self.stream, mode))
+        self._capturing = True
         try:
             work()
         except Exception:
             driver.cuStreamEndCapture(self.stream)  # ends the broken capture; its error is known
             raise
+        finally:
+            self._capturing = False
         graph = checked(driver.cuStreamEndCapture(self.stream))
         try:
             executable = checked(driver.cuGraphInstantiate(graph, 0))
@@ -148,15 +175,26 @@ class Device:
         self._graphs.remove(executable)
         checked(self.driver.cuGraphExecDestroy(executable))
 
-    def close(self) -> None:
-        """Wait, then free everything that is left."""
-        self.activate()
+    def settle(self) -> bool:
+        """Wait for everything queued; False where the GPU failed.
+
+        Such a GPU frees nothing either; the driver does when the process ends.
+        """
         try:
+            self.activate()
             self.synchronize()
         except BackendUnavailableError:
-            return  # a failed GPU frees nothing; the driver does when the process ends
+            return False
+        return True
+
+    def close(self) -> None:
+        """Wait, then free everything that is left."""
+        if not self.settle():
+            return
         for executable in [*self._graphs]:
             self.drop(executable)
+        for event in [*self._events]:
+            self.drop_event(event)
         for address in [*self._memory]:
             self.free(address)
         for host in [*self._pinned]:

@@ -52,7 +52,7 @@ def load_driver() -> Any:
     try:
         (code,) = driver.cuInit(0)
     except Exception as error:  # the bindings raise their own untyped errors without a library
-        raise _no_gpu(f"{error}".partition("\n")[0]) from error
+        raise _no_gpu(f"{error}".partition("\n")[0].rstrip(".")) from error
     if int(code):
         raise _no_gpu(f"cuInit answered {getattr(code, 'name', code)}")
     return driver

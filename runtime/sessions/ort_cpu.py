@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,9 +85,8 @@ class OrtCpuSession(StreamSession):
         for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
             bind(binding.bind_input, spec.name, past)
             bind(binding.bind_output, spec.next_name, following_past)
-        began = time.perf_counter()
-        self._runtime.run_with_iobinding(binding)
-        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+        with self._in_engine():
+            self._runtime.run_with_iobinding(binding)
         self._states[slot], self._spare = following, current
         return out
 
@@ -145,18 +143,16 @@ class OrtCpuClipSession(ClipSession):
         binding = self._encoder.io_binding()
         bind(binding.bind_input, self.bundle.input_name, clip)
         bind(binding.bind_output, self._spec.name, self._features)
-        began = time.perf_counter()
-        self._encoder.run_with_iobinding(binding)
-        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+        with self._in_engine():
+            self._encoder.run_with_iobinding(binding)
 
     def _decode(self, index: int) -> Frame:
         out = picture_buffer(*self._input_size)
         binding = self._decoder.io_binding()
         bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
         bind(binding.bind_output, self.bundle.output_name, out[None])
-        began = time.perf_counter()
-        self._decoder.run_with_iobinding(binding)
-        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+        with self._in_engine():
+            self._decoder.run_with_iobinding(binding)
         return out
 
 

@@ -143,6 +143,7 @@ class OrtCudaSession(StreamSession):
         self._picture: Any = None
 
     def _open(self) -> None:
+        self.engine_seconds = 0.0
         if self.graphs.provider == CUDA:
             import_onnxruntime_gpu()
 
@@ -178,7 +179,8 @@ class OrtCudaSession(StreamSession):
             inputs[spec.name] = self._sets[current][index]
             outputs[spec.next_name] = self._sets[following][index]
         # Sets rotate by one place, so a set has one follower and names the direction.
-        graph.run(current, inputs, outputs)
+        with self._in_engine():
+            graph.run(current, inputs, outputs)
         self._slots[slot], self._spare = following, current
         out: Frame = np.array(picture.numpy()[0])
         return out
@@ -212,6 +214,7 @@ class OrtCudaClipSession(ClipSession):
         self._host: Any = None
 
     def _open(self) -> None:
+        self.engine_seconds = 0.0
         if self.graphs.provider == CUDA:
             import_onnxruntime_gpu()
 
@@ -237,9 +240,10 @@ class OrtCudaClipSession(ClipSession):
     def _encode(self, clip: Frame) -> None:
         assert self._encoder is not None
         self._clip.update_inplace(clip)
-        self._encoder.run(
-            0, {self.bundle.input_name: self._clip}, {self._spec.name: self._features}
-        )
+        with self._in_engine():
+            self._encoder.run(
+                0, {self.bundle.input_name: self._clip}, {self._spec.name: self._features}
+            )
         # ONNX Runtime's Python has no copy between parts of device tensors: through the host, once
         # a window.
         self._host = self._features.numpy()
@@ -247,7 +251,10 @@ class OrtCudaClipSession(ClipSession):
     def _decode(self, index: int) -> Frame:
         assert self._decoder is not None
         self._one.update_inplace(np.ascontiguousarray(self._host[index : index + 1]))
-        self._decoder.run(0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture})
+        with self._in_engine():
+            self._decoder.run(
+                0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture}
+            )
         out: Frame = np.array(self._picture.numpy()[0])
         return out
 

@@ -9,8 +9,10 @@ with create_session(open_bundle("nano")) as session:
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,8 +65,8 @@ class Session(ABC):
     backend: ClassVar[str]
 
     engine_seconds: float | None = None
-    """Wall seconds spent inside the engine so far; None where the backend does not tell. The rest
-    of a frame's time is copying, padding and cropping."""
+    """Seconds spent inside the engine so far, TensorRT's by the GPU's clock; None where the backend
+    does not tell. The rest of a frame's time is copying, padding and cropping."""
 
     engine_bytes: int | None = None
     """Size of the engine built for this device; None where there is none beside the graph."""
@@ -90,7 +92,11 @@ class Session(ABC):
 
     def __enter__(self: AnySession) -> AnySession:
         """Load the network."""
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
         self._active = True
         return self
 
@@ -104,6 +110,13 @@ class Session(ABC):
         self._active = False
         self._shape = None
         self._close()
+
+    @contextmanager
+    def _in_engine(self) -> Iterator[None]:
+        """Count what runs inside to `engine_seconds`; for engines that a call waits for."""
+        began = time.perf_counter()
+        yield
+        self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
 
     def tile_facts(self) -> dict[str, Any] | None:
         """How the latest frames were tiled, JSON-ready; None where no tiles were asked for."""
@@ -119,7 +132,7 @@ class Session(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Free the graphs and all buffers; called once, also after an error."""
+        """Free whatever graphs and buffers there are; called once, also after an error."""
 
     def _require(self, frame: Frame) -> None:
         """Refuse what cannot be run.

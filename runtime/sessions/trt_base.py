@@ -49,7 +49,14 @@ class TensorRtBase(Session):
         """Hold no buffer and no engine."""
         raise NotImplementedError
 
+    def _wait(self, device: Device) -> None:
+        """Wait for everything queued, and count what engines took."""
+        device.synchronize()
+        taken = sum(runner.take_seconds() for runner in self.runners)
+        self.engine_seconds = (self.engine_seconds or 0.0) + taken
+
     def _open(self) -> None:
+        self.engine_seconds = 0.0
         flavour = load_flavour(self.backend)
         self._device = Device(gpu.load_driver())
         self.engines = EngineSource(
@@ -62,11 +69,13 @@ class TensorRtBase(Session):
         )
 
     def _close(self) -> None:
-        if self._device is not None:
-            self._device.activate()
-            for runner in self.runners:
-                runner.close()
-            self._device.close()
+        # What is queued (a window nobody took pictures of, a run that failed) ends first.
+        if self._device is not None and self._device.settle():
+            try:
+                for runner in self.runners:
+                    runner.close()
+            finally:
+                self._device.close()
         if self.engines is not None and self.engines.events:
             self.profiles = write_profile(self.engines.events, self.profile_prefix)
         self._device = self.engines = None

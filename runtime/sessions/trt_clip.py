@@ -125,7 +125,7 @@ class TensorRtClipSession(TensorRtBase, ClipSession):
             {self._spec.name: self._one, self.bundle.output_name: address},
             after=lambda: stage_out(device, host, address),
         )
-        device.synchronize()
+        self._wait(device)
         height, width = self._input_size
         return picture_of(host, height, width)
 

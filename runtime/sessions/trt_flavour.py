@@ -1,7 +1,7 @@
 """TensorRT 10.3 to 11.4 and TensorRT-RTX through one door: where they differ, and nothing else.
 
 Every function names the version that needs it. All else of the builder's and the runtime's Python
-API is the same in both modules and is called directly by `engine.build`, `trt_stream` and
+API is the same in both modules and is called directly by `engine.build`, `trt_runner` and
 `engine.census`.
 
     flavour = load_flavour("tensorrt-rtx")
@@ -11,8 +11,10 @@ API is the same in both modules and is called directly by `engine.build`, `trt_s
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
@@ -52,6 +54,14 @@ class Flavour:
         """Full version, such as `10.3.0` or `1.7.1.116`."""
         return str(self.trt.__version__)
 
+    def builder(self) -> Any:
+        """Make the compiler.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
+        """
+        return self._start(self.trt.Builder)
+
     def create_network(self, builder: Any) -> Any:
         """Make a strongly typed network.
 
@@ -76,12 +86,12 @@ class Flavour:
         wanted = [f"SM{sm}" for sm in sms] or ["CURRENT"]
         config.num_compute_capabilities = len(wanted)
         for index, name in enumerate(wanted):
-            if not hasattr(known, name):
+            capability = getattr(known, name, None)
+            if capability is None or not config.set_compute_capability(capability, index):
+                target = f"compute capability {sm_text(sms[index])}" if sms else "this GPU"
                 raise BackendUnavailableError(
-                    f"TensorRT-RTX {self.version} does not build for compute capability "
-                    f"{sm_text(sms[index])}"
+                    f"TensorRT-RTX {self.version} does not build for {target}"
                 )
-            config.set_compute_capability(getattr(known, name), index)
 
     def set_compatibility(self, config: Any, *, hardware: str | None, version: bool) -> None:
         """Trade speed for engines that outlive the GPU or the TensorRT they were built with.
@@ -137,18 +147,51 @@ class Flavour:
         if fallback:
             config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
 
-    def runtime(self, logger: Any, *, version_compatible: bool, dla: int | None = None) -> Any:
+    def runtime(self, *, version_compatible: bool, dla: int | None = None) -> Any:
         """Make the runtime that loads engines.
 
         A version-compatible engine of TensorRT carries code of its own, which it runs only when
         told so; the cache has compared its hash by then.
+
+        Raises:
+            BackendUnavailableError: It does not start here.
         """
-        runtime = self.trt.Runtime(logger)
+        runtime = self._start(self.trt.Runtime)
         if version_compatible:
             runtime.engine_host_code_allowed = True
         if dla is not None:
             runtime.DLA_core = dla
         return runtime
+
+    def _start(self, kind: Any) -> Any:
+        """Make a builder or runtime; without driver or GPU the library logs why and gives none."""
+        log = error_log(self.trt)
+        log.take()
+        try:
+            return kind(log.logger)
+        except TypeError as error:  # the binding's, about the nothing it was given
+            said = (log.take() or [str(error)])[0]
+            raise BackendUnavailableError(
+                f"{self.backend} {self.version} does not start: {said}; run 'adcvsr doctor'"
+            ) from error
+
+    def runtime_config(self, engine: Any) -> Any | None:
+        """Make the settings of an execution context; TensorRT takes none.
+
+        TensorRT-RTX compiles kernels for the shapes at hand, by default beside the stream while
+        slower ones run. Captured CUDA graphs do not survive the change, so here the first run
+        waits for them.
+        """
+        if not self.is_rtx:
+            return None
+        config = engine.create_runtime_config()
+        strategies = self.trt.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        return config
+
+    def can_capture(self, context: Any, stream: int) -> bool:
+        """Whether runs can be captured; TensorRT-RTX allocates while it runs very large tensors."""
+        return not self.is_rtx or bool(context.is_stream_capturable(stream))
 
 
 def load_flavour(backend: str) -> Flavour:
@@ -186,18 +229,22 @@ def _release(version: str, parts: int = 2) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:parts])
 
 
-class LogCollector:
-    """What the compiler said, for error messages; `make` gives the object it wants."""
+class ErrorLog:
+    """What a compiler complained of, for error messages. One for the process, see `error_log`.
+
+    Args:
+        trt: The module.
+    """
 
     NOISE = ("Thread context has not been set", "checkMacros.cpp::catchCudaError", "is unsupported")
-    """Said by TensorRT-RTX 1.7 on any machine without a GPU, whether or not something is wrong."""
+    """Said by TensorRT-RTX 1.7 on machines without a GPU, whether or not something is wrong: told
+    only where nothing else was said."""
 
-    def __init__(self) -> None:
-        self.errors: list[str] = []
+    MOST = 100
 
-    def make(self, trt: Any) -> Any:
-        """Build a logger of the module's own base class that keeps errors."""
-        collector = self
+    def __init__(self, trt: Any) -> None:
+        self._errors: deque[str] = deque(maxlen=self.MOST)
+        errors = self._errors
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -205,11 +252,23 @@ class LogCollector:
 
             def log(self, severity: Any, message: str) -> None:
                 # Severities count from 0, the worst.
-                if int(severity) <= int(trt.ILogger.ERROR) and not collector.is_noise(message):
-                    collector.errors.append(message)
+                if int(severity) <= int(trt.ILogger.ERROR):
+                    errors.append(message)
 
-        return Logger()
+        self.logger = Logger()
+        """What builders and runtimes take."""
 
-    def is_noise(self, message: str) -> bool:
-        """Whether a message says nothing about the graph."""
-        return any(part in message for part in self.NOISE)
+    def take(self) -> list[str]:
+        """Errors since the last call, oldest first; of other threads too."""
+        said = [self._errors.popleft() for _ in range(len(self._errors))]
+        return [each for each in said if not any(part in each for part in self.NOISE)] or said
+
+
+@cache
+def error_log(trt: Any) -> ErrorLog:
+    """The log of a module, never freed.
+
+    TensorRT holds one logger for all builders and runtimes of a process, the first that came: a
+    later one hears nothing, and the first one is called although its owner is closed.
+    """
+    return ErrorLog(trt)

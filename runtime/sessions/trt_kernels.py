@@ -24,20 +24,15 @@ class KernelCache:
     """The compiled kernels of one engine.
 
     Args:
-        engine: Loaded by TensorRT-RTX.
+        config: Of execution contexts to be made: they take kernels from here and leave new ones.
         folder: The engine's in the cache.
     """
 
-    def __init__(self, engine: Any, folder: Path) -> None:
+    def __init__(self, config: Any, folder: Path) -> None:
         self._folder = folder
-        self._config = engine.create_runtime_config()
-        self._cache = self._config.create_runtime_cache()
+        self._cache = config.create_runtime_cache()
         self._digest = self._load()
-        self._config.set_runtime_cache(self._cache)
-
-    def create_context(self, engine: Any) -> Any:
-        """Make an execution context that takes its kernels from here, and leaves new ones here."""
-        return engine.create_execution_context(self._config)
+        config.set_runtime_cache(self._cache)
 
     def save(self) -> None:
         """Write what was compiled since; where that is not possible, the next start compiles."""

@@ -16,7 +16,7 @@ from ...errors import BackendUnavailableError, EngineError
 from ..engine.advice import build_complaint
 from ..engine.order import Shape
 from .device import ALIGNMENT, Device
-from .trt_flavour import Flavour, LogCollector
+from .trt_flavour import Flavour, error_log
 from .trt_kernels import KernelCache
 from .trt_profile import Event, LayerProfiler
 
@@ -53,37 +53,39 @@ class EngineRunner:
         folder: Path | None = None,
         events: list[Event] | None = None,
     ) -> None:
-        self.device = device
-        self._log = LogCollector()
-        self._logger = self._log.make(flavour.trt)  # must outlive runtime and engine
-        self._runtime = flavour.runtime(
-            self._logger, version_compatible=version_compatible, dla=dla
-        )
+        self.device, self._flavour = device, flavour
+        self._log = error_log(flavour.trt)
+        self._runtime = flavour.runtime(version_compatible=version_compatible, dla=dla)
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
-            raise EngineError(
-                f"the engine does not load in {flavour.backend} {flavour.version}: "
-                f"{build_complaint(self._log.errors)}"
-            )
+            raise self._error(f"the engine does not load in {flavour.backend} {flavour.version}")
         self._kernels: KernelCache | None = None
-        if folder is not None and flavour.is_rtx:
-            self._kernels = KernelCache(self.engine, folder)
-            self._context = self._kernels.create_context(self.engine)
-        else:
-            self._context = self.engine.create_execution_context()
-        if self._context is None:
-            raise EngineError(f"no memory to run the engine: {build_complaint(self._log.errors)}")
+        self._context = self._create_context(folder)
         mode = flavour.trt.TensorIOMode
         names = [self.engine.get_tensor_name(i) for i in range(self.engine.num_io_tensors)]
         self.inputs = [n for n in names if self.engine.get_tensor_mode(n) == mode.INPUT]
         self.outputs = [n for n in names if n not in self.inputs]
         self._graphs: dict[tuple[int, ...], Any] = {}
         self._warm = False
+        self._span = (device.event(), device.event())
+        self._untaken = False  # whether a run's time was not taken yet
         self.captures = events is None
         """Whether runs are captured; False for profiles, and once driver or engine refused."""
         self._profiler: LayerProfiler | None = None
         if events is not None:
             self._profiler = LayerProfiler(flavour.trt, self.engine, self._context, events)
+
+    def _create_context(self, folder: Path | None) -> Any:
+        config = self._flavour.runtime_config(self.engine)
+        if config is None:
+            context = self.engine.create_execution_context()
+        else:
+            if folder is not None:
+                self._kernels = KernelCache(config, folder)
+            context = self.engine.create_execution_context(config)
+        if context is None:
+            raise self._error("no memory to run the engine")
+        return context
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> None:
         """Choose the shape of every input; drops the CUDA graphs of the former ones.
@@ -92,12 +94,10 @@ class EngineRunner:
             EngineError: The engine was not built for it.
         """
         self.drop_graphs()
+        self._log.take()
         for name in self.inputs:
             if not self._context.set_input_shape(name, shapes[name]):
-                raise EngineError(
-                    f"the engine does not take '{name}' of shape {shapes[name]}: "
-                    f"{build_complaint(self._log.errors)}"
-                )
+                raise self._error(f"the engine does not take '{name}' of shape {shapes[name]}")
         if missing := self._context.infer_shapes():
             raise EngineError(f"the engine cannot infer shapes from {list(missing)}")
 
@@ -118,6 +118,7 @@ class EngineRunner:
         Raises:
             EngineError: The engine refused.
         """
+        self._untaken = True
         key = tuple(addresses[name] for name in (*self.inputs, *self.outputs))
         if key in self._graphs:
             self.device.launch(self._graphs[key])
@@ -142,6 +143,13 @@ class EngineRunner:
             self._profiler.end(began)
         self._warm = True
 
+    def take_seconds(self) -> float:
+        """Time the latest run took on the device, which was waited for; each run's once."""
+        if not self._untaken:
+            return 0.0
+        self._untaken = False
+        return self.device.seconds(*self._span)
+
     def drop_graphs(self) -> None:
         """Forget captured graphs: shapes or addresses change."""
         for executable in self._graphs.values():
@@ -150,13 +158,15 @@ class EngineRunner:
         self._warm = False
 
     def close(self) -> None:
-        """Free the engine; buffers are the session's."""
+        """Free the engine, nothing of which may be queued any more; buffers are the session's."""
         self.drop_graphs()
+        for event in self._span:
+            self.device.drop_event(event)
         if self._kernels is not None:
             self._kernels.save()
         # In this order: each needs the one before it in life.
         self._context = self._profiler = self._kernels = None
-        self.engine = self._runtime = self._logger = None
+        self.engine = self._runtime = None
 
     def _enqueue(self, addresses: Mapping[str, int]) -> None:
         for name in (*self.inputs, *self.outputs):
@@ -164,12 +174,19 @@ class EngineRunner:
             assert address % ALIGNMENT == 0, (name, address)
             if not self._context.set_tensor_address(name, address):
                 raise EngineError(f"the engine does not take an address for '{name}'")
+        self.device.record(self._span[0])
         if not self._context.execute_async_v3(self.device.stream_handle):
-            raise EngineError(f"the engine failed: {build_complaint(self._log.errors)}")
+            raise self._error("the engine failed")
+        self.device.record(self._span[1])
+
+    def _error(self, what: str) -> EngineError:
+        return EngineError(f"{what}: {build_complaint(self._log.take())}")
 
     def _capture(self, key: tuple[int, ...], work: Callable[[], None]) -> bool:
         """Capture a run; where that is not possible, say so once and go on without."""
         try:
+            if not self._flavour.can_capture(self._context, self.device.stream_handle):
+                raise EngineError("this engine allocates memory while it runs")
             self._graphs[key] = self.device.capture(work)
         except (BackendUnavailableError, EngineError) as error:
             self.captures = False

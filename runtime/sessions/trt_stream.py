@@ -120,7 +120,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
             before=lambda: stage_in(device, frame_host, frame_address),
             after=lambda: stage_out(device, picture_host, picture_address),
         )
-        device.synchronize()
+        self._wait(device)
         self._slots[slot], self._spare = following, current
         height, width = frame.shape[:2]
         return picture_of(picture_host, height, width)

@@ -7,8 +7,9 @@ with FileSource(path) as source:
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -72,6 +73,8 @@ class FileSource:
         self.options = options or ReadOptions()
         self.notes: list[str] = []
         """Lines worth telling the user: what is ignored, converted or repaired."""
+        # Not a method: whoever keeps one of `self` keeps decoder and frames, in a cycle.
+        self._note_once = partial(_note_once, self.notes)
         self.damaged_packets = 0
         """Packets the decoder refused; skipped."""
         self.damaged_frames = 0
@@ -81,6 +84,9 @@ class FileSource:
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
+        # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
+        # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
+        gc.collect()
         self.container = open_input(path, self.options.decoder)
         try:
             self._begin()
@@ -185,6 +191,7 @@ class FileSource:
         trace: TracebackType | None,
     ) -> None:
         """Close the file; no other thread may be reading."""
+        self._items.close()
         self.container.close()
 
     def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
@@ -196,7 +203,7 @@ class FileSource:
         yield from waiting
         yield from self._items
 
-    def _decode(self) -> Iterator[SourceFrame | av.Packet[Any]]:
+    def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
         for packet in packets(self.container, self.stream, self._note_damage):
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
@@ -284,10 +291,12 @@ class FileSource:
         self.frames_read += 1
         return SourceFrame(rgb, pts)
 
-    def _note_once(self, note: str) -> None:
-        key = note.partition(" at frame")[0]
-        if not any(existing.startswith(key) for existing in self.notes):
-            self.notes.append(note)
-
     def _codec_name(self) -> str:
         return str(self.stream.codec_context.name)
+
+
+def _note_once(notes: list[str], note: str) -> None:
+    """Add a line, unless there is one that differs in its frame alone."""
+    key = note.partition(" at frame")[0]
+    if not any(existing.startswith(key) for existing in notes):
+        notes.append(note)

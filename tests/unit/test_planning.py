@@ -202,6 +202,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "has no variant 'fp16-trt'" in str(done.exception)
     done = run(cli, ["plan", "--all"])
     assert done.stdout.splitlines()[0].split()[:2] == ["preset", "target"]
+    assert run(cli, ["plan", "nano", "--all"]).exit_code == 2
 
 
 def test_a_source_of_one_pixel() -> None:

@@ -37,6 +37,8 @@ def command(
     $ADCVSR_CACHE/measured where there are any (docs/engines.md).
     """
     if every:
+        if bundle or target_name or source or backend or variant:
+            raise click.UsageError("--all is every preset on every target: give nothing else")
         _print_all(as_json)
         return
     if bundle is None or target_name is None or source is None:

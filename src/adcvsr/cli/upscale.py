@@ -116,7 +116,7 @@ def command(
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over (docs/files.md). OUTPUT appears only when it is complete; its ending (mp4, mkv,
     mov, webm, avi, ts) chooses the container. With several inputs, a folder or a pattern such as
-    'clips/*.mp4', OUTPUT is a folder; a file that fails does not end the run.
+    'clips/*.mp4', OUTPUT is a folder (with one it may be); a file that fails does not end the run.
 
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
@@ -137,9 +137,9 @@ def command(
             decoder=decoder,
         ),
     }
-    jobs = plan(inputs, output) if is_batch(inputs) else None
+    jobs = plan(inputs, output) if is_batch(inputs, output) else None
     if jobs is not None and compare is not None:
-        raise click.UsageError("--compare is for a single input")
+        raise click.UsageError("--compare is for a single input and a file as OUTPUT")
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
         Upscaler(

@@ -72,6 +72,7 @@ def test_a_wrong_scale_is_found(facts: Any) -> None:
     assert first["layer"] == BROKEN
     assert first["isolated_db"] < 0
     assert first["damage_per_ms"] > 10 * second["damage_per_ms"]
+    assert first["picture_db"] < 25 < second["picture_db"]
     after = {row["layer"]: row for row in facts["layers"]["variants"]["int8-onnx"]["layers"]}
     heir = after["unet.down_blocks.0.resnets.2.conv2/Conv"]
     assert heir["isolated_db"] > 20 > heir["accumulated_db"]

@@ -76,10 +76,18 @@ def test_build_then_hit_then_clear(cache: EngineCache) -> None:
     again = adcvsr("build", "nano", *RTX)
     assert "is built again: its plan has 4 bytes" in again.stderr
     listed = adcvsr("cache", "list")
-    assert "nano fp32-onnx 64x48 for sm89 ahead of time" in listed.stdout
+    assert "nano fp16-trt 64x48 for sm89 ahead of time" in listed.stdout
     assert "1 engines" in listed.stdout
     assert adcvsr("cache", "clear", engine["key"][:6]).exit_code == 0
     assert cache.entries() == []
+
+
+def test_kernel_timings_are_refused_for_rtx(cache: EngineCache, tmp_path: Path) -> None:
+    """Also where the engine is there already, so that one command does one thing."""
+    pytest.importorskip("tensorrt_rtx", reason=SKIP)
+    assert adcvsr("build", "nano", *RTX).exit_code == 0
+    done = adcvsr("build", "nano", *RTX, "--timing-cache", str(tmp_path / "timings"))
+    assert "leave out --timing-cache" in str(done.exception)
 
 
 def test_several_targets_and_a_range() -> None:
@@ -102,10 +110,13 @@ def test_what_a_target_lacks_is_refused_first(tmp_path: Path) -> None:
     assert "fp8 needs compute capability 8.9; this is 8.6" in str(done.exception)
     for name, reason in (
         ("h100", "TensorRT-RTX runs on compute capability 7.5"),
+        ("orin-nano", "TensorRT-RTX runs on compute capability 7.5"),
         ("cpu", "has no NVIDIA GPU"),
         ("rtx-99", "no target 'rtx-99'"),
     ):
         assert reason in str(adcvsr("build", "nano", *target, name).exception)
+    done = adcvsr("build", "nano", "--target", "orin-nano")
+    assert "tensorrt: TensorRT builds on the device itself: run this on the" in str(done.exception)
     done = adcvsr("build", "nano", *RTX, "--version-compatible")
     assert "have no compatibility modes" in str(done.exception)
     done = adcvsr("build", "nano", *RTX, "--precision", "int1")
@@ -118,7 +129,8 @@ def test_without_a_gpu_or_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     done = adcvsr("build", "nano", *RTX)
     assert "pip install 'adcvsr[rtx]'" in str(done.exception)
-    monkeypatch.setitem(sys.modules, "cuda", None)
+    for name in ("cuda", "cuda.bindings"):
+        monkeypatch.setitem(sys.modules, name, None)
     done = adcvsr("build", "nano")
     assert re.search("cuda-bindings.*--backend tensorrt-rtx --target rtx-40", str(done.exception))
     done = adcvsr("build", "nano", "--backend", "tensorrt", "--target", "orin-nano")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -164,6 +165,29 @@ def test_the_same_inputs_give_the_same_bytes(
     for path in paths:
         quantize(path, recipe, calibration)
     assert digests(paths[0]) == digests(paths[1])
+
+
+def test_colours_do_not_shift(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
+) -> None:
+    """The mean of each channel over the set's frames is FP32's, up to the rounding of biases."""
+
+    def shifts(centre: str) -> np.ndarray[Any, Any]:
+        recipe = write_recipe(tmp_path, centre_picture=centre)
+        quantize(bundle_path, recipe, calibration, overwrite=True)
+        means = []
+        for variant in ("fp32-onnx", "int8-ort"):
+            with create_session(open_bundle(bundle_path), variant=variant) as session:
+                pictures = []
+                for run in calibration.runs:
+                    session.reset()
+                    pictures += [session.infer(frame) for frame in run.frames]
+            means.append(np.mean(pictures, axis=(0, 1, 2)))
+        return np.abs(means[1] - means[0])
+
+    left, centred = shifts("false").max(), shifts("true").max()
+    assert centred < 0.1
+    assert left > 2 * centred
 
 
 def test_a_single_file_bundle_and_overwriting(

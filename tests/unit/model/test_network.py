@@ -12,46 +12,13 @@ from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import ConfigError
 from adcvsr.model import AdcVsr
 from adcvsr.model.decoder import pack_frames, unpack_frames
+from tiny_configs import CAUSAL_ADD, CAUSAL_UNET
 
-TINY_UNET = AdcVsrConfig(
-    name="tiny",
-    unshuffle=2,
-    widths=(8, 16),
-    down_blocks=(2, 1),
-    mid_blocks=2,
-    up_blocks=(3, 2),
-    skip="concat",
-    norm="group",
-    activation="silu",
-    attention_levels=(1,),
-    mid_attention=True,
-    attention_heads=(2, 4),
-    temporal_sites="all",
-    temporal_kernel=3,
-    temporal_convs=2,
-    causal=True,
-    decoder="vae",
-    decoder_widths=(8, 8, 8, 8),
-)
-TINY_ADD = AdcVsrConfig(
-    name="tiny-add",
-    unshuffle=1,
-    widths=(8, 12),
-    down_blocks=(1, 1),
-    mid_blocks=0,
-    up_blocks=(1, 0),
-    skip="add",
-    norm="none",
-    activation="relu",
-    temporal_sites=("down_blocks.1.resnets.0", "up_blocks.1.resnets.0"),
-    temporal_kernel=2,
-    temporal_convs=2,
-)
 CAUSAL = {
     "nano": PRESETS["nano"],
     "small": PRESETS["small"],
-    "tiny": TINY_UNET,
-    "tiny-add": TINY_ADD,
+    "tiny": CAUSAL_UNET,
+    "tiny-add": CAUSAL_ADD,
 }
 
 
@@ -113,9 +80,9 @@ def test_causal_sees_no_future_and_the_other_does() -> None:
     clip = torch.rand(1, 5, 3, 16, 16) * 2 - 1
     changed = clip.clone()
     changed[:, 4] = 0
-    causal = random_network(TINY_UNET)
+    causal = random_network(CAUSAL_UNET)
     assert torch.equal(causal(clip)[0][:, :4], causal(changed)[0][:, :4])
-    symmetric = random_network(dataclasses.replace(TINY_UNET, causal=False))
+    symmetric = random_network(dataclasses.replace(CAUSAL_UNET, causal=False))
     assert symmetric.state_divisors() == {}
     assert not torch.allclose(symmetric(clip)[0][:, 3], symmetric(changed)[0][:, 3], atol=1e-4)
     with pytest.raises(ConfigError, match="not causal and carries no state"):
@@ -124,8 +91,8 @@ def test_causal_sees_no_future_and_the_other_does() -> None:
 
 @torch.no_grad()
 def test_temporal_blocks_start_as_identity_and_can_learn() -> None:
-    network = AdcVsr(TINY_UNET).eval()
-    still = AdcVsr(dataclasses.replace(TINY_UNET, temporal_sites=())).eval()
+    network = AdcVsr(CAUSAL_UNET).eval()
+    still = AdcVsr(dataclasses.replace(CAUSAL_UNET, temporal_sites=())).eval()
     still.load_state_dict({k: v for k, v in network.state_dict().items() if "temporal" not in k})
     clip = torch.rand(1, 3, 3, 16, 16) * 2 - 1
     assert (network(clip)[0] - still(clip)[0]).abs().max() <= 1e-6
@@ -136,7 +103,7 @@ def test_temporal_blocks_start_as_identity_and_can_learn() -> None:
 
 
 def test_size_must_be_a_multiple() -> None:
-    network = AdcVsr(TINY_UNET)
+    network = AdcVsr(CAUSAL_UNET)
     with pytest.raises(ConfigError, match="18x16 pixels, expected multiples of 4"):
         network(torch.zeros(1, 1, 3, 16, 18))
 

@@ -78,8 +78,8 @@ def test_wrong_pictures_do_not(driver: FakeDriver, monkeypatch: pytest.MonkeyPat
     real = fake_trt.Engine
 
     class Wrong(real):
-        def __init__(self, plan: dict[str, object], driver: FakeDriver) -> None:
-            super().__init__(plan, driver)
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
             session, inputs = self.session, self.inputs
 
             def run(names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -235,7 +235,7 @@ def test_census_reads_both_schemas() -> None:
             "Name": "a",
             "LayerType": "CaskConvolution",
             "Inputs": [
-                {"Format/Datatype": "Thirty-two wide channel vectorized row major INT8 format"}
+                {"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format."}
             ],
             "Outputs": [{"Format/Datatype": "Row major linear FP16 format"}],
         },
@@ -248,6 +248,17 @@ def test_census_reads_both_schemas() -> None:
     assert (census.others, census.reformats, census.layers) == ({"fp32": 1}, 1, 4)
     assert census.uses("int8")
     assert not census.uses("fp8")
+    for said, name in (
+        ("Int8", "int8"),
+        ("UInt8", "uint8"),
+        ("FP8E4M3", "fp8"),
+        ("Fp8", "fp8"),
+        ("BFloat16", "bf16"),
+        ("Float", "fp32"),
+        ("Channel major FP16 format where C % 8 == 0", "fp16"),
+    ):
+        layer = {"Name": "a", "LayerType": "conv", "Inputs": [{"Format/Datatype": said}]}
+        assert count_layers(json.dumps({"Layers": [layer]})).products == {name: 1}
     names_only = count_layers(json.dumps({"Layers": ["a", "b"]}))
     assert not names_only.known
     assert names_only.layers == 2

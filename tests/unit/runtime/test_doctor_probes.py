@@ -266,6 +266,24 @@ def test_verdict_of_a_card_whose_tensorrt_runs(card: tuple[Outcome, Outcome]) ->
     assert states["ort-cuda"][0] == "no"
 
 
+def test_tensorrt_without_what_sessions_reach_the_gpu_through(
+    card: tuple[Outcome, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT runs and adcvsr could not: a Jetson's own TensorRT comes without cuda-bindings."""
+    gpus = doctor_gpu.merge_gpus(*card)
+    lines = ({"version": "10.3.0", "bindings": False, "sees_gpu": True},)
+    outcomes = {"tensorrt:tensorrt": Outcome(lines, "", False, "")}
+    findings = doctor_tensorrt.tensorrt_findings(HOST, outcomes, True, "rtx-4090")
+    verdict = give_verdict(HOST, gpus, findings, recognise(HOST, gpus))
+    (tensorrt,) = (each for each in verdict.backends if each.name == "tensorrt")
+    assert (tensorrt.runs, tensorrt.fix) == ("no", "pip install 'adcvsr[tensorrt]'")
+    assert "'cuda-bindings', not installed" in tensorrt.why
+    for name in ("cuda", "cuda.bindings"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [])
+    assert not doctor_tensorrt._has_bindings()
+
+
 @pytest.mark.parametrize(
     ("ended", "lines", "runs", "words"),
     [

@@ -173,6 +173,35 @@ def test_clear(cache: EngineCache) -> None:
     assert cache.entries() == []
 
 
+def test_clear_beside_a_build(cache: EngineCache) -> None:
+    """What a process that lives is writing stays; what a killed one left goes."""
+    order = order_of()
+    put(cache, order)
+    written, left = (cache.engines / f"{key}.part-1" for key in (order.key, "0" * 32))
+    with cache.lock(order.key, lambda line: None):
+        for folder in (written, left):
+            folder.mkdir()
+        assert cache.clear()[0] == 1
+        assert [*cache.engines.iterdir()] == [written]
+    assert cache.clear()[0] == 0
+    assert [*cache.engines.iterdir()] == []
+
+
+def test_listed_while_another_process_clears(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cache, order_of())
+    read = EngineCache._read
+
+    def read_then_gone(folder: Path) -> CacheEntry | str:
+        entry = read(folder)
+        (folder / "engine.json").unlink()
+        return entry
+
+    monkeypatch.setattr(EngineCache, "_read", staticmethod(read_then_gone))
+    assert [entry.used for entry in cache.entries()] == [0.0]
+
+
 def test_which_engine_runs_a_size(cache: EngineCache) -> None:
     wide = order_of(sizes=SizeRange((32, 32), (36, 64), (64, 128)))
     ahead = order_of(gpu=None, sms=(86, 87))
@@ -228,5 +257,7 @@ def test_sizes_and_amounts() -> None:
         parse_bytes("2 pounds")
     with pytest.raises(ConfigError, match="--min <= --opt <= --max"):
         SizeRange((64, 64), (32, 64), (64, 64))
+    with pytest.raises(ConfigError, match="size 99999x99: the limit is 36 megapixels"):
+        SizeRange.fixed(99, 99999)
     with pytest.raises(ConfigError, match="expected 1MiB or more"):
         BuildOptions(workspace_bytes=1)

@@ -101,9 +101,12 @@ def test_another_stream(upscaler: Upscaler, data: Path) -> None:
     path = data / "clips/demo/nasa_13013_320x180.mp4"
     with FileSource(path, ReadOptions(video_stream=0)) as source:
         assert source.stream.index == 0
-        other = next(s.index for s in source.container.streams.video if s.index)
+        other, size = next(
+            (s.index, (s.width, s.height)) for s in source.container.streams.video if s.index
+        )
     with FileSource(path, ReadOptions(video_stream=other)) as source:
-        assert (source.info.width, source.info.height) != (0, 0)
+        assert (source.info.width, source.info.height) == size
+        assert next(i for i in source if isinstance(i, SourceFrame)).rgb.shape == (*size[::-1], 3)
         assert any(f"video stream #{other} is upscaled; left out: #0" in n for n in source.notes)
     with pytest.raises(ConfigError, match=r"no video stream #77; choose from: #0 \("):
         frames_of(path, video_stream=77)
@@ -280,6 +283,16 @@ class TestManyFiles:
         assert {len(video_facts(path).times) for path in out.iterdir()} == {3}
         done = CliRunner().invoke(cli, ["upscale", str(tmp_path / "z*.mp4"), str(out)])
         assert "no file matches" in str(done.exception)
+
+    def test_one_file_into_a_folder(self, make_video: VideoMaker, tmp_path: Path) -> None:
+        source, out = make_video("a.mp4"), tmp_path / "out"
+        out.mkdir()
+        arguments = ["upscale", str(source), str(out), "--duration", "0.1"]
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+        assert [path.name for path in out.iterdir()] == ["a.mp4"]
+        arguments[2] = str(source.parent)
+        assert isinstance(CliRunner().invoke(cli, arguments).exception, BatchError)
+        assert len(video_facts(source).times) == 8  # not overwritten by its own result
 
     def test_two_results_of_one_name(self, make_video: VideoMaker, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()

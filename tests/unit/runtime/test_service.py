@@ -7,13 +7,17 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from adcvsr.runtime import service
+from adcvsr.runtime.live import live_run
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.service import ServiceNotifier
 from adcvsr.runtime.upscaler import Upscaler
 
@@ -57,11 +61,15 @@ def test_ready_alive_and_goodbye(listener: socket.socket, monkeypatch: pytest.Mo
     ]
 
 
-def test_silent_outside_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+def test_silent_outside_systemd(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without NOTIFY_SOCKET nothing is opened and nothing is sent, wherever it was sent before."""
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    monkeypatch.setattr(service.socket, "socket", lambda *_: pytest.fail("a socket was opened"))
     with ServiceNotifier() as notifier:
         notifier.ready()
+        notifier.status("runs")
         notifier.alive()
+    assert heard(listener) == []
 
 
 def test_watchdog_of_another_process(
@@ -74,11 +82,39 @@ def test_watchdog_of_another_process(
     notifier.__exit__(None, None, None)
 
 
-def test_a_listener_that_went_away_does_no_harm(listener: socket.socket) -> None:
-    notifier = ServiceNotifier()
-    listener.close()
-    notifier.alive()
-    notifier.__exit__(None, None, None)
+def test_a_listener_that_went_away_does_no_harm_and_is_found_again(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when systemd is restarted: what was said meanwhile is lost, the next word is heard."""
+    now = 0.0
+    monkeypatch.setattr(service.time, "monotonic", lambda: now)
+    address = listener.getsockname()
+    with ServiceNotifier() as notifier:
+        notifier.alive()
+        assert heard(listener) == ["WATCHDOG=1"]
+        listener.close()
+        Path(address).unlink()
+        now = 10.0
+        notifier.alive()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again:
+            again.bind(address)
+            again.setblocking(False)
+            now = 20.0
+            notifier.alive()
+            assert heard(again) == ["WATCHDOG=1"]
+
+
+def test_a_listener_that_does_not_listen_does_not_hold_the_stream_up(
+    listener: socket.socket,
+) -> None:
+    with ServiceNotifier() as notifier:
+        for number in range(2000):
+            notifier.status(str(number))
+        said = heard(listener)
+        assert said[:2] == ["STATUS=0", "STATUS=1"]
+        assert len(said) < 2000  # its queue was full, and nobody waited
+        notifier.status("later")
+        assert heard(listener) == ["STATUS=later"]
 
 
 def test_unit_restarts_and_watches() -> None:
@@ -88,6 +124,7 @@ def test_unit_restarts_and_watches() -> None:
     service_part = unit["Service"]
     assert service_part["Type"] == "notify"
     assert service_part["Restart"] == "always"
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"  # a camera may start later than the board
     assert int(service_part["WatchdogSec"]) > service.SHARE
     names = {line.split("=")[0] for line in (PACKAGING / "live.env.example").read_text().split()}
     for variable in ("ADCVSR_SOURCE", "ADCVSR_SINK", "ADCVSR_OPTIONS"):
@@ -118,3 +155,39 @@ def test_a_live_run_is_ready_with_its_first_picture(listener: socket.socket) -> 
     said = heard(listener)
     assert said[:2] == ["READY=1\nSTATUS=test://?size=64x64&fps=5 -> null://", "WATCHDOG=1"]
     assert said[-1] == "STOPPING=1"
+
+
+def test_a_lost_source_is_told_and_keeps_the_watchdog_quiet(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away(VideoSource):
+        def frames(self) -> Generator[LiveFrame, None, None]:
+            picture = np.zeros((24, 32, 3), np.uint8)
+            yield LiveFrame(picture, None, self.clock())
+            for self.tries in (1, 2):
+                self.stop.wait(1)
+            self.tries = 0
+            yield LiveFrame(picture, None, self.clock(), connection=1)
+            self.stop.wait(1)
+
+    monkeypatch.setattr(live_run, "TICK_S", 0.1)
+    monkeypatch.setenv("WATCHDOG_USEC", "40000")
+    with Upscaler("nano", threads=1) as upscaler:
+        run = LiveRun(upscaler, "test://", "null://")
+        run.source = Away(run.source.address, run.source.stop)
+        run.run()
+    route = "test:// -> null://"
+    lost = [f"STATUS={route}: source lost, {tries} tries so far" for tries in (1, 2)]
+    said = heard(listener)
+    told = [line for line in said if line != "WATCHDOG=1"]
+    assert told == [f"READY=1\nSTATUS={route}", *lost, f"STATUS={route}", "STOPPING=1"]
+    assert [said[said.index(line) + 1] for line in lost] == ["WATCHDOG=1"] * 2
+
+
+def test_a_sink_that_drops_frames_keeps_the_watchdog_quiet(listener: socket.socket) -> None:
+    """A server that is away is tried again by its sink: the stream itself is well."""
+    with Upscaler("nano", threads=1) as upscaler:
+        run = LiveRun(upscaler, "test://?size=64x64&fps=5&frames=2", "null://")
+        run.sink.present = lambda encoded: False  # type: ignore[method-assign]
+        run.run()
+    assert heard(listener) == ["WATCHDOG=1", "STOPPING=1"]

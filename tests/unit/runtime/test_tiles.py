@@ -31,9 +31,10 @@ def distance(found: Levels, expected: Levels) -> int:
 def group_norm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that sees its whole input."""
     pytest.importorskip("torch", reason="making a clip bundle needs torch")
-    from small_bundles import CLIP, random_network, write_clip_bundle
+    from small_bundles import random_network, write_clip_bundle
+    from tiny_configs import CLIP_ADD
 
-    network = random_network(dataclasses.replace(CLIP, name="global", norm="group"))
+    network = random_network(dataclasses.replace(CLIP_ADD, name="global", norm="group"))
     for name, parameter in network.named_parameters():
         if name.endswith("conv2.weight"):
             parameter.data *= 10  # back from its small start: the norms shall matter

@@ -8,19 +8,29 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.errors import BackendUnavailableError, EngineError, MissingPackageError
+from adcvsr.errors import (
+    BackendUnavailableError,
+    ConfigError,
+    EngineError,
+    MissingPackageError,
+)
 from adcvsr.runtime.backends import choose_backend, create_session
+from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.cache import EngineCache
 from adcvsr.runtime.engine.choice import order_engines
-from adcvsr.runtime.engine.engines import ensure_engine
+from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.sessions import gpu
+from adcvsr.runtime.sessions.device import Device
+from adcvsr.runtime.sessions.trt_flavour import ErrorLog, load_flavour
 from adcvsr.runtime.sessions.trt_profile import nodes_of
+from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
@@ -28,7 +38,8 @@ from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
 
-NOTHING = {"memory": 0, "pinned": 0, "streams": 0, "graphs": 0, "contexts": 0}
+OWNED = ("memory", "pinned", "streams", "graphs", "events", "contexts", "faults")
+NOTHING = dict.fromkeys(OWNED, 0)
 
 
 @pytest.fixture
@@ -52,6 +63,8 @@ def test_one_graph_a_direction_after_a_plain_run(driver: FakeDriver) -> None:
         # Frames alone are copied, state never.
         assert driver.calls.count("upload") == driver.calls.count("download") == 6
         assert "copy" not in driver.calls
+        # The GPU's clock ran half a millisecond within each, captured or not.
+        assert session.engine_seconds == pytest.approx(6 * 0.0005)
     assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
     assert driver.left() == NOTHING
 
@@ -139,6 +152,22 @@ def test_engines_are_built_once_and_announced(
     assert Builder.built == built + 2
 
 
+def test_a_board_builds_for_itself_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On an Orin its own name is a target like no name at all; another board's is not."""
+    fake_gpu(monkeypatch, tmp_path / "cache", integrated=True)
+    said: list[str] = []
+    (order,) = order_engines(
+        open_bundle("nano"),
+        targets=["orin-nano"],
+        sizes=SizeRange.fixed(12, 16),
+        report=said.append,
+    )
+    assert (order.backend, order.gpu) == ("tensorrt", "Orin")
+    assert said[0] == "backend tensorrt"
+    with pytest.raises(BackendUnavailableError, match="has compute capability 11.0, this Orin 8.7"):
+        order_engines(open_bundle("nano"), targets=["thor"])
+
+
 def test_a_range_serves_its_sizes(driver: FakeDriver) -> None:
     bundle, built = open_bundle("nano"), Builder.built
     sizes = SizeRange((8, 8), (16, 16), (32, 32))
@@ -169,9 +198,120 @@ def test_foreign_plan_does_not_load(driver: FakeDriver) -> None:
         cache.store(order, memoryview(b"no plan"), {"what": "x"}, print)
     with (
         create_session(bundle, backend="tensorrt") as session,
-        pytest.raises(EngineError, match="does not load in tensorrt 10.3.0"),
+        pytest.raises(EngineError, match="does not load in tensorrt 10.3.0: magicTag"),
     ):
         session.infer(draw_clip(1, 12, 16)[0])
+
+
+def test_what_a_compiler_says_anyway_comes_last(driver: FakeDriver) -> None:
+    log = ErrorLog(make_module(driver))
+    for text in ("Thread context has not been set", "no kernel for 'a/Conv'"):
+        log.logger.log(1, text)
+    log.logger.log(2, "a warning")
+    assert log.take() == ["no kernel for 'a/Conv'"]
+    log.logger.log(1, "this GPU is unsupported")
+    assert log.take() == ["this GPU is unsupported"]
+    assert log.take() == []
+
+
+def test_a_library_that_does_not_start(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The binding says that it was given nothing; why is in the log."""
+
+    def give_nothing(made: object, logger: Any) -> None:
+        logger.log(0, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(Builder, "__init__", give_nothing)
+    with (
+        create_session(open_bundle("nano"), backend="tensorrt") as session,
+        pytest.raises(BackendUnavailableError, match=r"10\.3\.0 does not start: CUDA init.*doctor"),
+    ):
+        session.infer(draw_clip(1, 12, 16)[0])
+    assert driver.left() == NOTHING
+
+
+def test_real_rtx_says_why_an_engine_does_not_load() -> None:
+    """On a machine without GPU; the library's own answer through our logger."""
+    pytest.importorskip("tensorrt_rtx", reason="not installed: pip install 'adcvsr[rtx]'")
+    if gpu.looks_like_gpu():
+        pytest.skip("there is a GPU, so the engine loads")
+    flavour = load_flavour("tensorrt-rtx")
+    (order,) = order_engines(
+        open_bundle("nano"),
+        backend="tensorrt-rtx",
+        targets=["rtx-40"],
+        sizes=SizeRange.fixed(12, 16),
+    )
+    plan = build_plan(flavour, order, order.bundle.read(order.graph_file))
+    with pytest.raises((EngineError, BackendUnavailableError)) as caught:
+        EngineRunner(flavour, cast(Device, None), bytes(memoryview(plan)))
+    assert "gives no reason" not in str(caught.value)
+
+
+def test_errors_are_heard_when_the_first_session_is_gone(driver: FakeDriver) -> None:
+    """TensorRT talks to the logger of whoever came first, as long as anybody is there."""
+    bundle, frame = open_bundle("nano"), draw_clip(1, 12, 16)[0]
+    with create_session(bundle, backend="tensorrt") as second:
+        with create_session(bundle, backend="tensorrt") as first:
+            first.infer(frame)
+            second.infer(frame)
+        assert second.runner is not None  # type: ignore[attr-defined]
+        with pytest.raises(EngineError, match=r"does not take 'frame'.*is not in \["):
+            second.runner.set_shapes({"frame": (1, 64, 64, 3)})  # type: ignore[attr-defined]
+
+
+def test_closed_while_the_gpu_works(driver: FakeDriver, clip_bundle: Path) -> None:
+    """A window whose pictures nobody asked for is still computed when the session closes."""
+    with create_session(open_bundle(clip_bundle), backend="tensorrt") as session:
+        clip = draw_clip(5, 16, 16)
+        assert not list(session.upscale_window(clip, 0, 0))  # type: ignore[attr-defined]
+        assert "enqueue" in driver.calls
+    assert driver.left() == NOTHING
+
+
+def test_a_gpu_that_fails_is_told_once(driver: FakeDriver) -> None:
+    """Closing does not hide the error with another one."""
+    clip = draw_clip(4, 12, 16)
+    with (  # noqa: PT012 - the error has to pass the session's end
+        pytest.raises(BackendUnavailableError, match="CUDA_ERROR_ILLEGAL_ADDRESS") as caught,
+        create_session(open_bundle("nano"), backend="tensorrt") as session,
+    ):
+        for frame in clip[:3]:
+            session.infer(frame)
+        driver.failed = True
+        session.infer(clip[3])
+    assert caught.value.__context__ is None
+
+
+def test_what_was_opened_is_closed_when_opening_fails(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = create_session(open_bundle("nano"), backend="tensorrt")
+    monkeypatch.setenv("ADCVSR_CACHE_LIMIT", "much")
+    with pytest.raises(ConfigError, match="'much' is no amount of memory"), session:
+        pass
+    assert driver.left() == NOTHING
+
+
+def test_kernel_timings(driver: FakeDriver, tmp_path: Path) -> None:
+    """Kept and extended; those of another device are refused, a full disk costs no engine."""
+    bundle, timings, said = open_bundle("nano"), tmp_path / "timings", []
+
+    def build(width: int, path: Path) -> BuiltEngine:
+        (order,) = order_engines(bundle, backend="tensorrt", sizes=SizeRange.fixed(16, width))
+        return ensure_engine(order, timing_cache=path, report=said.append)
+
+    for width in (16, 24):
+        build(width, timings)
+    assert timings.read_bytes() == b"timings+1+1"
+    timings.write_bytes(b"of another device")
+    with pytest.raises(EngineError, match="is of another device or TensorRT"):
+        build(32, timings)
+    assert timings.read_bytes() == b"of another device"
+    assert not said
+    assert not build(40, tmp_path / "missing" / "timings").hit
+    assert "kernel timings are not kept: cannot write" in said[0]
+    assert len(EngineCache().entries()) == 3
 
 
 def test_auto_takes_the_gpu_and_says_why_not(
@@ -235,6 +375,19 @@ def test_rtx_compiles_its_kernels_once(
     assert sum("compiled again" in r.message for r in caplog.records) == 1
     assert start() == 0
     assert driver.left() == NOTHING
+
+
+def test_rtx_engines_that_cannot_be_captured_run_on(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", make_module(driver, "1.7.1.116"))
+    monkeypatch.setattr(Context, "is_stream_capturable", lambda context, stream: False)
+    clip = draw_clip(4, 12, 16)
+    with create_session(open_bundle("nano"), backend="tensorrt-rtx") as session:
+        out = [session.infer(frame) for frame in clip]
+    assert "capture" not in driver.calls
+    assert sum("allocates memory while it runs" in r.message for r in caplog.records) == 1
+    assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -319,4 +472,6 @@ def test_one_graph_serves_all_frames_of_a_clip(driver: FakeDriver, clip_bundle: 
             assert len(list(session.upscale_window(clip, 0, 5))) == 5  # type: ignore[attr-defined]
         # One for the window, one for the pictures: all frames go through one address.
         assert driver.calls.count("capture") == 2
+        # Three windows and fifteen pictures, half a millisecond each by the GPU's clock.
+        assert session.engine_seconds == pytest.approx(18 * 0.0005)
     assert driver.left() == NOTHING

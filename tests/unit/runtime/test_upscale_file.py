@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import threading
@@ -366,6 +367,24 @@ class TestBadOutput:
             signal.signal(signal.SIGXFSZ, ignored)
         assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
         assert not [t for t in threading.enumerate() if t.name.startswith("adcvsr-")]
+
+
+def test_memory_of_a_file_is_free_when_it_is_done(
+    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    """Also of one that is refused: thousands of files must not add up to gigabytes."""
+    hdr = make_video("hdr.mp4", pixel_format="yuv420p10le", colour=(9, 1, 9, 16))
+
+    def frames_alive() -> int:
+        return sum(type(each) in (av.VideoFrame, FileSource) for each in gc.get_objects())
+
+    gc.collect()
+    before = frames_alive()
+    for index in range(3):
+        with pytest.raises(UnsupportedVideoError):
+            upscaler.upscale_file(hdr, tmp_path / "none.mp4")
+        upscaler.upscale_file(make_video(), tmp_path / f"{index}.mp4")
+        assert frames_alive() <= before + 1  # the last one's, until the next
 
 
 def test_interrupt_stops_all_stages_and_leaves_nothing(

@@ -13,7 +13,8 @@ from adcvsr.config import AdcVsrConfig
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.synthetic import draw_clip
 from adcvsr.train.dists import VGG_WIDTHS, Dists
-from tiny_training import TINY_VAE, Folders
+from tiny_configs import CLIP_UNET
+from tiny_training import Folders
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +60,9 @@ def vae_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def half_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A half decoder's file, its mid block that of a TINY_VAE student."""
+    """A half decoder's file, its mid block that of a CLIP_UNET student."""
     torch.manual_seed(2)
-    mid_block = AdcVsr(TINY_VAE).decoder.mid_block.state_dict()
+    mid_block = AdcVsr(CLIP_UNET).decoder.mid_block.state_dict()
     tensors = {f"decoder.mid_block.{key}": value for key, value in mid_block.items()}
     tensors["decoder.conv_in.weight"] = torch.randn(16, 4, 3, 3) / 6
     tensors["decoder.conv_in.bias"] = torch.zeros(16)

@@ -19,13 +19,13 @@ from adcvsr.train.discriminators import (
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.run_state import TrainedPart
 from adcvsr.train.samples import LABELS, SampleKind
-from tiny_training import TINY_VAE
+from tiny_configs import CLIP_UNET
 
 
 @pytest.fixture
 def student() -> AdcVsr:
     torch.manual_seed(0)
-    return AdcVsr(TINY_VAE)
+    return AdcVsr(CLIP_UNET)
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from adcvsr.errors import CheckpointError
 from adcvsr.model import AdcVsr
 from adcvsr.train.features import Student, read_feature_encoder
-from tiny_training import LIGHT, TINY_VAE
+from tiny_configs import CLIP_UNET
+from tiny_training import LIGHT
 
 
 def test_student_gives_what_its_mid_block_gave() -> None:
     torch.manual_seed(0)
-    network = AdcVsr(TINY_VAE)
+    network = AdcVsr(CLIP_UNET)
     low = torch.rand(2, 3, 3, 8, 12) * 2 - 1
     frames, features = Student(network, features=True)(low)
     assert torch.equal(frames, network(low)[0])
@@ -47,7 +48,7 @@ def test_encoder_takes_the_path_of_adcsr(vae_folder: Path, half_decoder: Path) -
         latent = vae.post_quant_conv(moments[:, :4])  # the mean; no sampling, no scaling factor
         weight, bias = (tensors[f"decoder.conv_in.{name}"] for name in ("weight", "bias"))
         x = torch.nn.functional.conv2d(latent, weight, bias, padding=1)
-        middle = AdcVsr(TINY_VAE).decoder.mid_block
+        middle = AdcVsr(CLIP_UNET).decoder.mid_block
         middle.load_state_dict(
             {k[len("decoder.mid_block.") :]: v for k, v in tensors.items() if "mid_block" in k}
         )

@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from adcvsr.model import AdcVsr
 from adcvsr.train.convnext import read_convnext
 from adcvsr.train.recompute import recompute_activations
-from tiny_training import TINY_VAE
+from tiny_configs import CLIP_UNET
 
 
 def kept_bytes(module: nn.Module, x: Tensor) -> tuple[int, list[Tensor]]:
@@ -35,7 +35,7 @@ def kept_bytes(module: nn.Module, x: Tensor) -> tuple[int, list[Tensor]]:
 
 def test_student_and_convnext(convnext_file: Path) -> None:
     torch.manual_seed(0)
-    student = AdcVsr(TINY_VAE), torch.rand(1, 3, 3, 32, 32)
+    student = AdcVsr(CLIP_UNET), torch.rand(1, 3, 3, 32, 32)
     trunk = read_convnext(convnext_file), torch.rand(3, 3, 64, 64)
     for module, x in (student, trunk):
         before, expected = kept_bytes(module, x)

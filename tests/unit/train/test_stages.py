@@ -29,7 +29,8 @@ from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_set
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
 from adcvsr.train.teachers.cache import fill_cache
 from adcvsr.train.teachers.store import open_cache
-from tiny_training import CLEAN, DATA, LIGHT, TINY_VAE, Folders, Watch
+from tiny_configs import CLIP_UNET
+from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]
 
@@ -136,7 +137,7 @@ def test_the_published_stages(
         images=[folders.images],
         teacher=lambda device: Sharpened(),
         weights=weights,
-        start=save_student(TINY_VAE),
+        start=save_student(CLIP_UNET),
         report=watch.report,
         progress=watch.progress,
     )
@@ -158,7 +159,7 @@ def test_the_published_stages(
         learning_rate=3e-3,
     )
     network, provenance = load_checkpoint(second)
-    assert network.config == TINY_VAE
+    assert network.config == CLIP_UNET
     assert len(judged.losses) == 4
     assert not [line for line in judged.lines if line.startswith("without")]
     assert provenance["started_from"]["recipe"]["stage"] == "distill"
@@ -320,7 +321,7 @@ def test_distilled_from_a_larger_student_and_from_its_cache(
     folders: Folders, tmp_path: Path, save_student: SaveStudent
 ) -> None:
     """A larger student as the teacher, live and from its cache: both name it."""
-    teacher = TeacherSettings(kind="student", weights=str(save_student(TINY_VAE)))
+    teacher = TeacherSettings(kind="student", weights=str(save_student(CLIP_UNET)))
     store = open_cache(
         tmp_path / "cache", teacher=open_teacher(teacher).identity, recipe={}, samples=4
     )
@@ -381,7 +382,7 @@ class TestRefusals:
         self, folders: Folders, tmp_path: Path, save_student: SaveStudent
     ) -> None:
         with pytest.raises(ConfigError, match=r"needs .* VAE \(--vae\) and the half decoder"):
-            run_adversarial(folders, tmp_path / "a", save_student(TINY_VAE), PUBLISHED)
+            run_adversarial(folders, tmp_path / "a", save_student(CLIP_UNET), PUBLISHED)
 
     def test_no_videos(self, folders: Folders, tmp_path: Path, save_student: SaveStudent) -> None:
         with pytest.raises(TrainingDataError, match=r"needs videos \(--clips\)"):

@@ -220,6 +220,17 @@ class TestSinks:
             with pytest.raises(error, match=says):
                 open_sink(address, options)
 
+    def test_an_encoder_that_refuses_is_named(self, tmp_path: Path) -> None:
+        picture = draw_clip(1, 48, 64)[0]
+        frame = FinishedFrame(picture, picture, 0.0, Fraction(25), SDR_BT709)
+        for address in (str(tmp_path / "out.mp4"), f"udp://127.0.0.1:{free_port()}"):
+            with (
+                open_sink(address, EncodeOptions(preset="nonsense")) as sink,
+                pytest.raises(ConfigError, match="'libx264' refuses 64x48 .* preset nonsense"),
+            ):
+                sink.encode(frame)
+        assert not list(tmp_path.iterdir())
+
     def test_a_file_made_meanwhile_is_kept_and_the_recording_too(self, tmp_path: Path) -> None:
         picture = draw_clip(1, 48, 64)[0]
         with open_sink(str(tmp_path / "out.mp4"), EncodeOptions()) as sink:

@@ -12,22 +12,9 @@ from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
+from tiny_configs import CLIP_ADD
 
 CAUSAL = dataclasses.replace(PRESETS["nano"], down_blocks=(1,))
-WHOLE_CLIP = AdcVsrConfig(
-    name="whole",
-    unshuffle=2,
-    widths=(12, 12),
-    down_blocks=(1, 1),
-    mid_blocks=0,
-    up_blocks=(1, 0),
-    skip="add",
-    norm="none",
-    activation="relu",
-    temporal_sites="all",
-    temporal_kernel=3,
-    causal=False,
-)
 
 
 def save_student(path: Path, config: AdcVsrConfig, seed: int = 0) -> str:
@@ -38,7 +25,7 @@ def save_student(path: Path, config: AdcVsrConfig, seed: int = 0) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("config", [CAUSAL, WHOLE_CLIP], ids=["causal", "not causal"])
+@pytest.mark.parametrize("config", [CAUSAL, CLIP_ADD], ids=["causal", "not causal"])
 def test_a_student_teaches_what_its_network_gives(tmp_path: Path, config: AdcVsrConfig) -> None:
     """Sizes that are no multiple of the network's are padded by the last pixels and cut again."""
     weights = save_student(tmp_path / "s.safetensors", config)
