@@ -14,7 +14,7 @@ from .errors import BundleError, MissingPackageError
 
 MEBI = 1 << 20
 
-PROOF = ("parity", "census", "conversion")
+PROOF = ("calibration", "parity", "conversion")
 """Of a variant's facts, those said to people; JSON has all."""
 
 
@@ -44,7 +44,6 @@ def inspect_bundle(bundle: Bundle, *, size: tuple[int, int] | None = None) -> di
         "window": manifest.get("window"),
         "colour_match": manifest["colour_match"],
         "golden": manifest["golden"],
-        "calibration": manifest["calibration"],
         "licences": manifest["licences"],
         "provenance": manifest["provenance"],
         "files": files,
@@ -71,7 +70,6 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"sizes       multiples of {facts['size_multiple']}; the runtime pads and crops"
     yield f"colours     match: {facts['colour_match']['mode']}"
     yield f"licences    {', '.join(facts['licences'])}"
-    yield f"calibration {_calibration(facts['calibration'])}"
     for name, entry in facts["variants"].items():
         yield from _variant(name, entry, facts.get("cost", {}).get(name))
     if "cost_missing" in facts:
@@ -141,12 +139,6 @@ def _axis(axis: Any) -> str:
     return str(axis["of"]) if axis.get("div", 1) == 1 else f"{axis['of']}/{axis['div']}"
 
 
-def _calibration(entry: Mapping[str, Any] | None) -> str:
-    if not entry:
-        return "none"
-    return ", ".join(f"{key} {value}" for key, value in entry.items() if _is_plain(value))
-
-
 def _variant(name: str, entry: Mapping[str, Any], cost: Mapping[str, Any] | None) -> Iterator[str]:
     yield (
         f"variant     {name}: opset {entry['opset']}, {entry['nodes']} nodes, "
@@ -156,6 +148,12 @@ def _variant(name: str, entry: Mapping[str, Any], cost: Mapping[str, Any] | None
         told = {k: v for k, v in (entry.get(part) or {}).items() if _is_plain(v)}
         if told:
             yield f"{'':12}{part}: {', '.join(f'{k} {_number(v)}' for k, v in told.items())}"
+    for precision, share in (entry.get("census") or {}).items():
+        yield (
+            f"{'':12}census: {share['convolutions']:.1%} of convolutions, "
+            f"{share['multiply_adds']:.1%} of multiply-adds, {share['weights']:.1%} of weights in "
+            f"{precision}"
+        )
     if cost:
         frames = "a frame" if cost["frames"] == 1 else f"a window of {cost['frames']} frames"
         yield (

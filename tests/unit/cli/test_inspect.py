@@ -37,6 +37,16 @@ def test_everything_a_user_asks_is_there() -> None:
     assert "GMAC" not in text
 
 
+def test_a_variants_proof_is_there() -> None:
+    text = inspect("nano").output
+    entry = open_bundle("nano").manifest["variants"]["int8-trt"]
+    for precision, share in entry["census"].items():
+        assert f"{share['multiply_adds']:.1%} of multiply-adds" in text
+        assert f"of weights in {precision}\n" in text
+    assert f"calibration: digest {entry['calibration']['digest']}" in text
+    assert f"psnr_db {entry['parity']['psnr_db']:.1f}" in text
+
+
 def test_cost_is_that_of_the_graph() -> None:
     told = json.loads(inspect("nano", "--size", "320x180", "--json").output)["cost"]["fp32-onnx"]
     cost = count_bundle_cost(open_bundle("nano"), "fp32-onnx", height=180, width=320)
