@@ -62,19 +62,20 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return limits
 
 
-def open_graph(graph: bytes | Path, *, fused: bool = True) -> Any:
-    """An ONNX Runtime session of one thread on the CPU.
+def open_graph(graph: bytes | Path, *, fused: bool = True, threads: int = 1) -> Any:
+    """An ONNX Runtime session on the CPU.
 
     Args:
         graph: An ONNX file or its content.
         fused: Otherwise Q/DQ nodes compute in floats: integer kernels may saturate, by processor.
+        threads: Of its own; 0 for one a processor.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     if not fused:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3  # errors; warnings are about graph clean-up

@@ -37,10 +37,7 @@ from .graph import (
     truncates_picture,
 )
 from .graph_runs import Isolation, Tensors, run_graph
-from .picture_effect import PictureEffect, affordable_layers, layer_errors
-
-MOST_DB = 120.0
-"""Of what is equal."""
+from .picture_effect import MOST_DB, PictureEffect, affordable_layers, layer_errors
 
 
 @dataclass(frozen=True)
@@ -166,10 +163,8 @@ def _pairs(
         isolated = isolation(factors)
     else:
         factors, isolated = find_factors(wanted, running, isolation)
-    half = 0.5 * sum(
-        sign * truncates_picture(graph, bundle.output_name)
-        for sign, graph in zip((1, -1), graphs, strict=True)
-    )
+    truncates = [truncates_picture(graph, bundle.output_name) for graph in graphs]
+    half = 0.5 * (truncates[0] - truncates[1])
     for name in set(layers_of(graphs[0])[-1].tensors) & set(wanted):
         running[name], isolated[name] = running[name] + half, isolated[name] + half
     return _Pairs(wanted, running, isolated, factors, bool(factors) and not declared)

@@ -11,8 +11,8 @@ import onnx
 
 from ...bundle import Bundle
 from ...clips import Levels
-from ...runtime.sessions.ort_cpu import import_onnxruntime
 from ...runtime.sessions.session import pad_to_multiple
+from ..parallel import open_graph
 from .alignment import Factors, scaled
 from .graph import cut_at
 
@@ -33,7 +33,7 @@ def run_graph(
     step: Callable[[], None],
 ) -> Tensors:
     """All outputs and inputs on the last frames, one after the other along the first axis."""
-    graph = open_graph(model)
+    graph = open_graph(model.SerializeToString(), fused=False, threads=0)
     names = [value.name for value in graph.get_outputs()]
     dtype = np.dtype(bundle.variants[variant].state_dtype)
     first = pad_to_multiple(frames[0], bundle.size_multiple)
@@ -76,9 +76,8 @@ class Isolation:
         self._sources = {CUT + own: name for name, own in inner.items()}
         self._states = {s.name: s.next_name for s in bundle.state}
         self._types |= {name: rounded[name].dtype for name in self._states}
-        self._graph = open_graph(
-            cut_at(model, {own: rounded[own].dtype for own in inner.values()}, CUT)
-        )
+        cut = cut_at(model, {own: rounded[own].dtype for own in inner.values()}, CUT)
+        self._graph = open_graph(cut.SerializeToString(), fused=False, threads=0)
         self._inputs = {value.name for value in self._graph.get_inputs()}
 
     def __call__(self, factors: Factors) -> Tensors:
@@ -107,15 +106,3 @@ def _joined(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Frames along the first axis; of what has no such axis the last one."""
     one_each = values[0].ndim == 4 and len(values[0]) == 1
     return np.concatenate(values) if one_each else values[-1]
-
-
-def open_graph(model: onnx.ModelProto, *, fused: bool = False) -> Any:
-    """Open a session on the CPU; without the engine's fusions no tensor is taken away."""
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    if not fused:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

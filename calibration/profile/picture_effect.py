@@ -7,7 +7,6 @@ what comes out is compared with what the reference shows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +16,10 @@ import onnx
 
 from ...bundle import Bundle
 from ...graph_cost import count_bundle_cost
+from ...metrics.fidelity import psnr
+from ..parallel import open_graph
 from .alignment import Factors, Floats, Values, in_network_units, scaled, unscaled
 from .graph import Layer, add_outputs
-from .graph_runs import open_graph
 
 ERROR = "error::"
 """Prefix of the inputs that are added to tensors."""
@@ -28,7 +28,7 @@ MULTIPLY_ADDS = 2e12
 """Of all runs together, about a minute on two cores; layers beyond are not looked at."""
 
 MOST_DB = 120.0
-"""Of equal pictures."""
+"""Of what is equal."""
 
 
 def layer_errors(exact: Values, isolated: Values, factors: Factors) -> dict[str, Floats]:
@@ -85,7 +85,7 @@ class PictureEffect:
         self._errors = {n: e.astype(exact[n].dtype) for n, e in errors.items()}
         self._none = {ERROR + n: np.zeros((1,) * 4, e.dtype) for n, e in self._errors.items()}
         probe = add_outputs(_with_errors(model, self._errors), [self._picture])
-        self._graph = open_graph(probe, fused=True)
+        self._graph = open_graph(probe.SerializeToString(), threads=0)
         self._exact = self._run(())
 
     def psnr_db(self, layer: Layer) -> float | None:
@@ -96,8 +96,7 @@ class PictureEffect:
         touched = [name for name in layer.tensors if name in self._errors]
         if not touched:
             return None
-        noise = float(np.square(self._run(touched) - self._exact, dtype=np.float64).mean())
-        return MOST_DB if not noise else min(10 * math.log10(255**2 / noise), MOST_DB)
+        return min(psnr(self._run(touched), self._exact), MOST_DB)
 
     def _run(self, touched: Sequence[str]) -> npt.NDArray[Any]:
         """Pictures of all frames, with the errors of these tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from ...bundle import Bundle
@@ -41,13 +42,13 @@ class TensorRtBase(Session):
         self._forget()
 
     @property
+    @abstractmethod
     def runners(self) -> Sequence[EngineRunner]:
         """Engines in use, for the census."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self) -> None:
         """Hold no buffer and no engine."""
-        raise NotImplementedError
 
     def _wait(self, device: Device) -> None:
         """Wait for everything queued, and count what engines took."""

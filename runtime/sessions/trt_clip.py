@@ -6,10 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...bundle import Bundle
-from ...bundle_schema import Variant
+from ...bundle_schema import TensorSpec
 from ...config import SCALE
-from ..engine.cache import EngineCache
 from .device import PinnedBuffer
 from .session import ClipSession, Frame
 from .trt_base import TensorRtBase
@@ -36,17 +34,10 @@ class TensorRtClipSession(TensorRtBase, ClipSession):
 
     backend: ClassVar[str] = "tensorrt"
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        variant: Variant,
-        *,
-        tile: int | None = None,
-        cache: EngineCache | None = None,
-    ) -> None:
-        super().__init__(bundle, variant, tile=tile, cache=cache)
-        assert bundle.features is not None
-        self._spec = bundle.features
+    @property
+    def _spec(self) -> TensorSpec:
+        assert self.bundle.features is not None
+        return self.bundle.features
 
     @property
     def runners(self) -> list[EngineRunner]:
