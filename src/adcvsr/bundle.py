@@ -41,6 +41,9 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 FILE_LIMIT_BYTES = 8 << 30
 """Largest file a bundle may declare; the FP32 `paper` graph is 2.3 GB."""
 
+MODEL_CARD = "model_card.md"
+"""Its first paragraph says what a bundle is for."""
+
 PACKAGED = Path(__file__).parent / "models"
 """Bundles that come with the package."""
 
@@ -134,6 +137,17 @@ class Bundle:
                 f"it has: {', '.join(sorted(self.variants))}"
             )
         return self.variants[variant_id]
+
+    def variants_named(self, text: str) -> list[str]:
+        """Ids that a user means: an id itself, or all of a precision, such as `int8`.
+
+        Raises:
+            BundleError: The bundle has neither; the message lists the ids it has.
+        """
+        if text in self.variants:
+            return [text]
+        found = sorted(name for name in self.variants if name.split("-")[0] == text)
+        return found or [self.variant(text).id]
 
     def read(self, name: str) -> bytes:
         """Read one file and check its size and SHA-256 against the manifest.
@@ -322,4 +336,15 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "trained": bundle.trained,
         "variants": sorted(bundle.variants),
         "bytes": bundle.bytes,
+        "purpose": _purpose(bundle),
     }
+
+
+def _purpose(bundle: Bundle) -> str | None:
+    """The first paragraph of the model card, as one line; None without a card."""
+    if MODEL_CARD not in bundle.manifest["files"]:
+        return None
+    text = bundle.read(MODEL_CARD).decode(errors="replace")
+    paragraphs = (part.strip() for part in text.split("\n\n"))
+    first = next((part for part in paragraphs if part and not part.startswith(("#", "|"))), None)
+    return " ".join(first.replace("`", "").split()) if first else None

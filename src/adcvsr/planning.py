@@ -108,7 +108,7 @@ def choose_variant(
     Args:
         bundle: An opened bundle.
         target: Where.
-        variant: A variant's id; None for the first of `UNASKED` that runs.
+        variant: A variant's id or precision; None for the first of `UNASKED` that runs.
         backend: None for the fastest that runs it.
 
     Returns:
@@ -125,10 +125,12 @@ def choose_variant(
         )
     # ort-cpu runs everywhere, but a target's figures are those of its GPU.
     backends = [b for b in target.backends if target.kind == "cpu" or b != "ort-cpu"]
-    ids = [bundle.variant(variant).id] if variant else sorted(bundle.variants, key=_rank)
+    ids = bundle.variants_named(variant) if variant else sorted(bundle.variants, key=_rank)
     refused = []
     for each in ids:
-        for candidate in [backend] if backend else [b for b in backends if _suits(each, b)]:
+        for candidate in (
+            [backend] if backend else [b for b in backends if each == variant or _suits(each, b)]
+        ):
             reason = why_not(target.sm, candidate, each.split("-")[0])
             if reason is None:
                 return each, candidate

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ._options import json_option, variant_option
+from ._say import note, print_json
 
 if TYPE_CHECKING:
     from ..planning import Plan
 
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", required=False)
+@click.argument("bundle", metavar="[BUNDLE]", required=False)
 @click.option("--target", "target_name", metavar="NAME", help="A name from 'adcvsr targets'.")
 @click.option("--source", metavar="WxH@FPS", help="What comes in, such as 640x360@30.")
 @click.option("--backend", metavar="NAME", help="What runs it [default: the fastest there].")
@@ -58,9 +58,12 @@ def command(
         backend=backend,
         measurements=read_measurements(cache_folder() / FOLDER, notes.append),
     )
-    for note in [*notes, *plan.notes]:
-        click.echo(f"note: {note}", err=True)
-    click.echo(json.dumps(plan_facts(plan)) if as_json else describe(plan))
+    for text in [*notes, *plan.notes]:
+        note(text)
+    if as_json:
+        print_json(plan_facts(plan), indent=None)
+    else:
+        click.echo(describe(plan))
 
 
 def describe(plan: Plan) -> str:
@@ -126,10 +129,10 @@ def _print_all(as_json: bool) -> None:
     from ..preset_costs import all_rows, table
 
     rows, notes = all_rows()
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
+    for text in notes:
+        note(text)
     if as_json:
-        click.echo(json.dumps({"rows": rows, "notes": notes}, indent=1))
+        print_json({"rows": rows, "notes": notes})
         return
     for line in table(rows):
         click.echo(line)
