@@ -33,6 +33,7 @@ from .bundle_schema import (
 )
 from .config import SCALE, AdcVsrConfig, nearest
 from .errors import AdcVsrError, BundleError, BundleNotFoundError
+from .given import BUNDLE, mistaken
 from .onnx_locations import external_locations
 
 MANIFEST_LIMIT_BYTES = 4 << 20
@@ -68,6 +69,8 @@ class Bundle:
             path.stat()
         except OSError as error:
             raise BundleNotFoundError(f"no bundle at '{path}': {error.strerror}") from error
+        if wrong := mistaken(path, BUNDLE):
+            raise BundleError(f"'{path}' is not a bundle{wrong}")
         self.manifest = self._read_manifest()
         try:
             self._parse()
@@ -290,7 +293,7 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
     for folder in search_folders():
         if (folder / text / MANIFEST).is_file():
             return Bundle(folder / text)
-    if path.is_file() or (path / MANIFEST).is_file():
+    if path.is_file() or (path / MANIFEST).is_file() or mistaken(path, BUNDLE):
         return Bundle(path)
     names = {bundle.path.name: None for bundle in list_bundles()}
     raise BundleNotFoundError(

@@ -120,6 +120,7 @@ def command(
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
+    from ..given import refuse_address
     from ..runtime.batch import default_output, is_batch, plan
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
@@ -136,6 +137,8 @@ def command(
             decoder=decoder,
         ),
     }
+    for path in paths:
+        refuse_address(path)
     if len(paths) == 1:
         inputs, output = paths, default_output(paths[0])
         note(f"no OUTPUT was named: it will be '{output}'")
