@@ -42,9 +42,7 @@ def default_output(text: str) -> Path:
     """
     path = Path(text)
     if _is_pattern(text):
-        raise ConfigError(
-            f"'{text}' may mean several files; name a folder after it for the results"
-        )
+        raise ConfigError(f"'{text}' means several files: name a folder for the results after it")
     if path.is_dir():
         path = path.resolve()  # `.` has no name
         return path.with_name(f"{path.name}_x4")
