@@ -272,7 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not page.admit_viewer():
             self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"all {page.max_viewers} places for viewers are taken: close a page, or give more (?viewers=N)",
+                f"all {page.max_viewers} places for viewers are taken: close a page, or give more "
+                "(?viewers=N)",
             )
             return
         try:

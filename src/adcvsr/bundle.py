@@ -289,16 +289,28 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
     text = str(name_or_path)
     path = Path(text)
     if isinstance(name_or_path, Path) or os.sep in text:
-        return Bundle(path)
-    for folder in search_folders():
-        if (folder / text / MANIFEST).is_file():
-            return Bundle(folder / text)
+        if path.exists() or not (named := _named(text)):
+            return Bundle(path)
+        raise BundleNotFoundError(
+            f"no bundle at '{path}'; the one of that name is in '{named}': give that path, or a "
+            "copy of it where it is to be changed"
+        )
+    if named := _named(text):
+        return Bundle(named)
     if path.is_file() or (path / MANIFEST).is_file() or mistaken(path, BUNDLE):
         return Bundle(path)
     names = {bundle.path.name: None for bundle in list_bundles()}
     raise BundleNotFoundError(
         f"no bundle named '{text}' and no bundle at that path{nearest(text, names)}"
     )
+
+
+def _named(text: str) -> Path | None:
+    """Where a bundle of a name lies; None where there is none, or the text is no name."""
+    if os.sep in text:
+        return None
+    folders = (folder / text for folder in search_folders())
+    return next((path for path in folders if (path / MANIFEST).is_file()), None)
 
 
 def list_bundles(report: Callable[[str], None] | None = None) -> list[Bundle]:

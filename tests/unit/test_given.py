@@ -69,6 +69,11 @@ def test_no_bundle(things: Path, given: str, said: str, monkeypatch: pytest.Monk
     assert open_bundle("nano.zip").name == "nano"
 
 
+def test_a_name_where_a_path_is_wanted() -> None:
+    with pytest.raises(BundleNotFoundError, match="in '.*nano': give that path, or a copy"):
+        open_bundle(Path("nano"))
+
+
 def test_a_name_nobody_has() -> None:
     with pytest.raises(BundleNotFoundError, match="did you mean 'nano'"):
         open_bundle("nanoo")

@@ -16,8 +16,9 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """By command: old spelling and new."""
 
-BUNDLE_FIRST = ("bench", "build", "deploy", "inspect", "plan", "profile", "quantize", "search")
-BUNDLE_FIRST += ("verify",)
+BUNDLE_FIRST = frozenset(
+    ("bench", "build", "deploy", "inspect", "plan", "profile", "quantize", "search", "verify")
+)
 """Commands that work on a bundle, which is their first argument; `--model` means the same."""
 
 JSON_FILES = ("bench", "evaluate")

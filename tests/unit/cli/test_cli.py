@@ -226,7 +226,11 @@ def test_demo(tmp_path: Path) -> None:
     again = adcvsr("demo", "-o", tmp_path / "demo")
     assert again.returncode == 1
     assert "--overwrite" in again.stderr
-    assert adcvsr("demo", "-o", tmp_path / "demo", "--overwrite").returncode == 0
+    done = adcvsr("demo", "-o", tmp_path / "demo", "--overwrite", "--json", "-q")
+    facts_json = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert facts_json["files"]["picture"] == str(tmp_path / "demo" / "side_by_side.png")
+    assert facts_json["psnr_upscaled"] > facts_json["psnr_bicubic"]
 
 
 def _figures(text: str) -> list[str]:
@@ -263,9 +267,10 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     done = adcvsr(
         *("train", "distill", "--config", stage_1, "--images", images, "-o", run),
         *("--start-from", first / "checkpoint.safetensors", "--teacher", "truth"),
-        *("--dists", "none", "--max-steps", 2),
+        *("--dists", "none", "--max-steps", 2, "--json"),
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"checkpoint": str(run / "checkpoint.safetensors")}
     assert "without DISTS" in done.stderr
     card = tmp_path / "card.md"
     card.write_text("# Card\n")
@@ -273,6 +278,10 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     done = adcvsr("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card)
     assert done.returncode == 0, done.stderr
     assert "parity over 16 frames" in done.stdout
+    command = ("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card, "--json")
+    done = adcvsr(*command, "--overwrite")
+    assert json.loads(done.stdout)["variants"] == ["fp32-onnx"]
+    assert "parity over 16 frames" in done.stderr
     assert (bundle / "model_card.md").read_text() == "# Card\n"
     write_png(tmp_path / "b.png", draw_clip(1, 64, 64)[0])
     assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
