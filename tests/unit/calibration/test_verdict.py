@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adcvsr.calibration.profile.page_plots import _plot
 from adcvsr.calibration.profile.verdict import HELD, Limits, judge, verdict
 
 
@@ -43,6 +44,13 @@ def test_no_limit_is_claimed_that_was_not_measured(missing: str) -> None:
     held, left = said.split("not measured: ")
     assert word not in held
     assert left.startswith(word)
+
+
+def test_a_plot_without_figures_is_not_called_zero() -> None:
+    assert "all are zero" in _plot("t", {"a": [(0, 0.0), (1, 0.0)]}, {"a": 0}, "x", "y")
+    said = _plot("t", {"a": []}, {"a": 0}, "x", "y")
+    assert "not measured" in said
+    assert "zero" not in said
 
 
 def test_what_was_not_shipped_is_held_to_the_same() -> None:
