@@ -31,7 +31,7 @@ def main() -> None:
         command = [sys.executable, "-m", "adcvsr", "export", "-o", str(output), "--overwrite"]
         command += ["--untrained", arguments.preset, *["--causal"] * arguments.causal]
         if arguments.calibration:
-            command += ["--fp16", "--calibration", str(arguments.calibration)]
+            command += ["--fp16", "--clips", str(arguments.calibration)]
         start = time.perf_counter()
         process = subprocess.Popen(command)
         _, status, usage = os.wait4(process.pid, 0)

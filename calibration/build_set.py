@@ -29,6 +29,7 @@ from ..errors import (
     ConfigError,
     InputNotFoundError,
 )
+from ..given import refuse_address
 from ..runtime.video.source import FileSource
 from ..synthetic import draw_clip
 from .calibration_set import (
@@ -160,6 +161,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
+            refuse_address(path)
             raise InputNotFoundError(f"no file or folder '{path}'")
     videos = [file for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
     if files and not videos:

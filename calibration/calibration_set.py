@@ -22,6 +22,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..clips import Levels
 from ..errors import CalibrationError
+from ..given import SET, mistaken
 from .selection import LEAST_CONTRAST
 
 MANIFEST, FRAMES, SHEET = "manifest.json", "frames.npz", "contact_sheet.png"
@@ -185,6 +186,8 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
+    if wrong := mistaken(path, SET):
+        raise CalibrationError(f"'{path}' is no calibration set{wrong}")
     if not (path / MANIFEST).is_file():
         raise CalibrationError(
             f"'{path}' is no calibration set: it has no '{MANIFEST}'; make one with: adcvsr "

@@ -30,6 +30,7 @@ from ..clips import (
 )
 from ..config import SCALE
 from ..errors import InputNotFoundError, UnreadableVideoError
+from ..given import refuse_address
 from ..metrics import limit_size, resize_bicubic
 
 TRUTH_MULTIPLE = 8
@@ -118,6 +119,7 @@ def find_truth(paths: Sequence[Path], *, sequences: bool = False) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
+            refuse_address(path)
             raise InputNotFoundError(f"no file or folder '{path}'")
     if not files:
         folders = ", ".join(f"'{path}'" for path in paths)

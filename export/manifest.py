@@ -64,7 +64,7 @@ class BundleSettings:
         if self.fp16 and not self.calibration:
             raise ConfigError(
                 "FP16 needs clips of real video to see which values the network meets; give one or "
-                "more with --calibration"
+                "more with --clips"
             )
         if self.window and config.causal:
             raise ConfigError(f"'{config.name}' is causal and streams; it takes no window")

@@ -126,10 +126,11 @@ def _prove(
         report(f"parity: not judged here, the variant is unproven: {reason}")
         return {"judged": False, "reason": reason, **limits_json(recipe.gate)}
     distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
+    carried = f"drift {distances.drift_db:+.2f} dB" if staged.state else "no state that could drift"
     report(
         f"parity: {distances.psnr_db:.1f} dB to fp32-onnx over {distances.frames} frames, "
-        f"{distances.calibration_psnr_db:.1f} dB on the calibration set, drift "
-        f"{distances.drift_db:+.2f} dB, at most {distances.max_level_error} levels"
+        f"{distances.calibration_psnr_db:.1f} dB on the calibration set, {carried}, "
+        f"at most {distances.max_level_error} levels"
     )
     require_within(distances, recipe.gate, recipe.variant)
     return to_json(distances, recipe.gate)

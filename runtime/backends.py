@@ -31,6 +31,14 @@ VARIANTS = {
 ones are `adcvsr deploy`'s to accept; on a CPU they are the most precise first, see
 `choose_variant`."""
 
+MADE_FOR = {
+    "ort-cpu": ("ort", "onnx"),
+    "ort-cuda": ("onnx", "ort", "trt"),
+    "tensorrt": ("trt", "onnx"),
+    "tensorrt-rtx": ("trt", "onnx"),
+}
+"""Second halves of the variant ids each backend runs, its own kind first."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -55,8 +63,9 @@ def create_session(
     Args:
         bundle: An opened bundle.
         backend: One of `BACKENDS`, or `auto` for the best present.
-        variant: A variant's id; None takes the one that is faster on this machine, and the
-            session's `variant_reason` says why.
+        variant: A variant's id, or a precision such as `int8` for the one made for the backend;
+            None takes the one that is faster on this machine, and the session's
+            `variant_reason` says why.
         tile: Largest side in input pixels of what the network is given at once; None for whole
             frames. See `adcvsr.runtime.tiles`.
         threads: Threads of a CPU backend; 0 for all processors.
@@ -73,7 +82,8 @@ def create_session(
     """
     choice = choose_backend(bundle, backend=backend, variant=variant)
     if choice.backend == "ort-cpu":
-        session = _ort_cpu_session(bundle, variant, tile, threads)
+        named = None if variant is None else choice.variant.id
+        session = _ort_cpu_session(bundle, named, tile, threads)
     else:
         session = _gpu_session_class(choice.backend, bundle)(bundle, choice.variant, tile=tile)
     session.reasons = choice.reasons
@@ -86,7 +96,7 @@ def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None
     Args:
         bundle: An opened bundle.
         backend: One of `BACKENDS`, which then runs or is an error, or `auto`.
-        variant: A variant's id; None takes the backend's default.
+        variant: A variant's id or precision; None takes the backend's default.
 
     Raises:
         BackendUnavailableError, BundleError, MissingPackageError: See `create_session`.
@@ -100,7 +110,7 @@ def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None
         _require_usable(backend, chosen)
         return Choice(backend, chosen, ())
     if variant is not None:
-        bundle.variant(variant)  # a misspelt one is an error, not a reason
+        bundle.variants_named(variant)  # a misspelt one is an error, not a reason
     reasons: list[str] = []
     for each in BACKENDS:
         try:
@@ -118,7 +128,7 @@ def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None
 def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Variant:
     """The variant asked for, or the best the backend runs unasked."""
     if variant is not None:
-        return bundle.variant(variant)
+        return _named_variant(bundle, backend, variant)
     if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
         return deployed
     for name in VARIANTS[backend]:
@@ -128,6 +138,21 @@ def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Varia
         f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
         f"{', '.join(sorted(bundle.variants))}"
     )
+
+
+def _named_variant(bundle: Bundle, backend: str, text: str) -> Variant:
+    """The variant of an id, or the one of a precision that is made for the backend."""
+    names = bundle.variants_named(text)
+    if text in names:
+        return bundle.variants[text]
+    kinds = MADE_FOR[backend]
+    fitting = [name for name in names if name.rpartition("-")[2] in kinds]
+    if not fitting:
+        raise BundleError(
+            f"bundle '{bundle.name}' has no variant '{text}' for '{backend}': "
+            f"'{names[0]}' is made for another backend; give its full name to run it all the same"
+        )
+    return bundle.variants[min(fitting, key=lambda name: kinds.index(name.rpartition("-")[2]))]
 
 
 def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:

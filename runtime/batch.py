@@ -31,6 +31,25 @@ def is_batch(inputs: Sequence[str], output: Path) -> bool:
     return len(inputs) > 1 or folders or _is_pattern(inputs[0])
 
 
+def default_output(text: str) -> Path:
+    """Name the result of an input where nobody did: `in.mov` beside it as `in_x4.mov`.
+
+    Args:
+        text: A file, whose ending is kept where it can be written; or a folder.
+
+    Raises:
+        ConfigError: It is a pattern, which names no place.
+    """
+    path = Path(text)
+    if _is_pattern(text):
+        raise ConfigError(f"'{text}' means several files: name a folder for the results after it")
+    if path.is_dir():
+        path = path.resolve()  # `.` has no name
+        return path.with_name(f"{path.name}_x4")
+    suffix = path.suffix.lower()
+    return path.with_name(f"{path.stem}_x4{suffix if suffix in ENCODERS else DEFAULT_SUFFIX}")
+
+
 def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
     """Find the files and name their results; folders keep their tree below `folder`.
 

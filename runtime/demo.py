@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,6 +52,11 @@ class DemoReport:
     """dB on luma, mean over frames."""
     psnr_upscaled: float
     """dB on luma, mean over frames."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values, as `adcvsr demo --json` prints them."""
+        files = {name: str(path) for name, path in self.files.items()}
+        return {**asdict(self), "files": files}
 
 
 def run_demo(

@@ -10,15 +10,7 @@ from collections.abc import Sequence
 from ..bundle import Bundle
 from ..config import nearest
 from ..errors import BundleError
-from .backends import choose_backend
-
-MADE_FOR = {
-    "ort-cpu": ("ort", "onnx"),
-    "ort-cuda": ("onnx", "ort", "trt"),
-    "tensorrt": ("trt", "onnx"),
-    "tensorrt-rtx": ("trt", "onnx"),
-}
-"""Second halves of the variant ids each backend runs, its own kind first."""
+from .backends import MADE_FOR, choose_backend
 
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8")
 """From the most exact to the narrowest; the first of those compared is the baseline."""

@@ -103,7 +103,7 @@ def verify_bundle(
     Args:
         bundle: An opened bundle.
         backend: What runs them; `auto` takes the best present for each variant.
-        variants: Ids; empty for all.
+        variants: Ids, or precisions for all of each; empty for all.
         progress: Called with what is looked at next.
 
     Returns:
@@ -112,7 +112,8 @@ def verify_bundle(
     Raises:
         BundleError: There is no such variant.
     """
-    chosen = [bundle.variant(name) for name in variants or sorted(bundle.variants)]
+    names = [name for text in variants for name in bundle.variants_named(text)]
+    chosen = [bundle.variant(name) for name in dict.fromkeys(names or sorted(bundle.variants))]
     damaged: dict[str, str] = {}
     for name in sorted(bundle.manifest["files"]):
         progress(name)

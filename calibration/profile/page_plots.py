@@ -75,7 +75,9 @@ def _plot(
 ) -> str:
     """A figure with its legend; nothing where no line has two points, or none is above 0."""
     usable = {name: points for name, points in series.items() if len(points) > 1}
-    if not usable or all(value == 0 for points in usable.values() for _, value in points):
+    if not usable:
+        return f'<p class="soft">{escape(title)}: not measured, no two figures to draw.</p>'
+    if all(value == 0 for points in usable.values() for _, value in points):
         return f'<p class="soft">{escape(title)}: nothing to draw, all are zero.</p>'
     legend = "".join(f'<i class="k{colours[name]}"></i>{escape(name)}' for name in usable)
     return (
@@ -93,7 +95,7 @@ def _long_run(facts: Facts, colours: dict[str, int]) -> str:
     lines = [
         f"{name}: {v['drift']['slope_per_1000']:+.4f} levels in 1000 frames "
         f"({v['drift']['low']:+.4f} to {v['drift']['high']:+.4f}), "
-        + ("grows" if v["drift"]["grows"] else "does not grow")
+        + ("grows" if v["drift"]["grows"] else "no growth is shown")
         for name, v in found["variants"].items()
     ]
     plot = _plot("Drift: a clip to and fro, state carried", series, colours, "frame", "RMS levels")

@@ -227,7 +227,7 @@ def _row(
         "worst_frame_db": None,
         "flicker_levels": None,
         "drift": None,
-        "drifts": False,
+        "drifts": None,
         "drift_growth": None,
     }
     if name == reference:

@@ -5,7 +5,7 @@ The limits are stated on the page; they are the project's choice, not a law.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -29,6 +29,15 @@ class Limits:
     """Share of the time a variant must save to be worth shipping."""
 
 
+HELD = (
+    ("pictures", "psnr_db", "no clip was compared"),
+    ("distance to the truth", "truth_loss_db", "--truth measures it"),
+    ("flicker", "flicker_levels", "no clip was compared"),
+    ("drift", "drift", "notes say why"),
+)
+"""What is held against a limit: its name, its key in a row of the table, and why it may lack."""
+
+
 @dataclass(frozen=True)
 class Judgement:
     """One variant."""
@@ -48,6 +57,12 @@ class Judgement:
 
     first_fault: str | None = None
     """The layer that does most damage, where the pictures are bad."""
+
+    measured: list[str] = field(default_factory=list)
+    """Limits there were figures for."""
+
+    unmeasured: list[str] = field(default_factory=list)
+    """Limits there were none for, with how to get one: nothing is said of them."""
 
 
 def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judgement:
@@ -74,6 +89,8 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
         )
     if row["drifts"]:
         faults.append(f"its error grows by {row['drift_growth']:.0%} over the long run")
+    measured = [name for name, key, _ in HELD if row.get(key) is not None]
+    unmeasured = [f"{name} ({how})" for name, key, how in HELD if row.get(key) is None]
     return Judgement(
         row["variant"],
         not faults,
@@ -81,6 +98,8 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
         row["time_ratio"],
         row["time_ratio_high"],
         worst_layer if faults else None,
+        measured,
+        unmeasured,
     )
 
 
@@ -115,12 +134,13 @@ def verdict(
         others = [_why_not(each, clock) for each in judgements if each is not best]
         lines = [
             f"Ship {best.variant}: it takes {best.time_ratio:.0%} of {reference}'s {clock} here, "
-            "and nothing speaks against its pictures.",
-            " ".join(others) or "Drift, flicker and pictures stay within the limits below.",
+            "and nothing that was measured speaks against it.",
+            " ".join([_held(best), *others]),
         ]
     else:
         lines = [
-            f"Ship {reference}: no narrower variant is both good and faster on this machine.",
+            f"Ship {reference}: no other variant was measured to be both good and faster "
+            "on this machine.",
             " ".join(_why_not(each, clock) for each in judgements),
         ]
     return {
@@ -132,16 +152,24 @@ def verdict(
     }
 
 
+def _held(each: Judgement) -> str:
+    """What a good variant was held to, and what nobody looked at."""
+    within = f"{each.variant} is within the limits of {', '.join(each.measured) or 'nothing'}"
+    left = f"; not measured: {', '.join(each.unmeasured)}" if each.unmeasured else ""
+    return f"{within}{left}."
+
+
 def _why_not(each: Judgement, clock: str) -> str:
     if each.faults:
         layer = f"; look at {each.first_fault} first" if each.first_fault else ""
         return f"No to {each.variant}: {', '.join(each.faults)}{layer}."
     if each.time_ratio is None:
-        return f"{each.variant} looks right, but its time was not measured."
+        return f"{each.variant} is within the limits, but its time was not measured."
     unsure = ""
     if each.time_ratio < 1 and each.ratio_high is not None and each.ratio_high >= 1:
         unsure = f", not certainly less (up to {each.ratio_high:.0%}; give --duration more)"
-    return f"{each.variant} looks right and takes {each.time_ratio:.0%} of the {clock}{unsure}."
+    takes = f"takes {each.time_ratio:.0%} of the {clock}{unsure}"
+    return f"{each.variant} {takes}. {_held(each)}"
 
 
 def _below(value: float | None, limit: float) -> bool:

@@ -43,7 +43,7 @@ def read_result(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BenchError(f"cannot read '{path}': {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"'{path}' is no result of 'adcvsr bench --json {path.name}'") from error
+        raise BenchError(f"'{path}' is no result of 'adcvsr bench -o {path.name}'") from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise BenchError(f"'{path}' has schema {schema}, this adcvsr reads {SCHEMA}; upgrade it")
     return dict(result)

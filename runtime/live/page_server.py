@@ -42,6 +42,12 @@ HEADERS = {
 MAX_BODY_BYTES = 4096
 """Of a wish for another model."""
 
+UNKNOWN_HOST = (
+    "this page is not served under that host name: open it as http://127.0.0.1:PORT or "
+    "http://localhost:PORT, or give it a token (docs/live.md)"
+)
+"""To who came by another name than loopback's, to a page without a token."""
+
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -199,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_admitted(self) -> bool:
         """Whether who asks may; else he is told."""
         if not self._host_is_ours():
-            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "this name is not mine")
+            self._refuse(HTTPStatus.MISDIRECTED_REQUEST, UNKNOWN_HOST)
         elif not self._may(parse_qs(urlsplit(self.path).query)):
             self._refuse(HTTPStatus.FORBIDDEN, "add ?token=... to the address")
         else:
@@ -264,7 +270,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self) -> None:
         page = self.server.page
         if not page.admit_viewer():
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"{page.max_viewers} look already")
+            self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"all {page.max_viewers} places for viewers are taken: close a page, or give more "
+                "(?viewers=N)",
+            )
             return
         try:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)

@@ -11,6 +11,7 @@ import av
 
 from ...clips import ffmpeg_reason, media_url
 from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
+from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
 from .hardware_decode import Decoder, accelerator
 
 
@@ -21,12 +22,16 @@ def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
         InputNotFoundError: It does not exist or is a directory.
         UnreadableVideoError: FFmpeg knows no such container.
     """
+    refuse_address(path)
     try:
         kind = path.stat().st_mode
     except OSError as error:
         raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
     if stat.S_ISDIR(kind):
-        raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
+        wrong = mistaken(path, VIDEO) or "; expected a video file"
+        raise InputNotFoundError(f"'{path}' is a directory{wrong}")
+    if wrong := _no_video(path):
+        raise UnreadableVideoError(f"'{path}' is no video{wrong}")
     try:
         # Some phones write metadata that is not UTF-8.
         return av.open(media_url(path), metadata_errors="replace", hwaccel=accelerator(decoder))
@@ -35,6 +40,11 @@ def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
             f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
             "video file such as mp4, mkv, mov, webm, avi or ts"
         ) from error
+
+
+def _no_video(path: Path) -> str:
+    """What a file is that FFmpeg need not be asked about; pictures and unknown ones it is."""
+    return mistaken(path, VIDEO) if what_is(path) in {"bundle", CHECKPOINT, "graph"} else ""
 
 
 def choose_stream(

@@ -33,6 +33,7 @@ from .bundle_schema import (
 )
 from .config import SCALE, AdcVsrConfig, nearest
 from .errors import AdcVsrError, BundleError, BundleNotFoundError
+from .given import BUNDLE, mistaken
 from .onnx_locations import external_locations
 
 MANIFEST_LIMIT_BYTES = 4 << 20
@@ -40,6 +41,9 @@ MANIFEST_LIMIT_BYTES = 4 << 20
 
 FILE_LIMIT_BYTES = 8 << 30
 """Largest file a bundle may declare; the FP32 `paper` graph is 2.3 GB."""
+
+MODEL_CARD = "model_card.md"
+"""Its first paragraph says what a bundle is for."""
 
 PACKAGED = Path(__file__).parent / "models"
 """Bundles that come with the package."""
@@ -65,6 +69,8 @@ class Bundle:
             path.stat()
         except OSError as error:
             raise BundleNotFoundError(f"no bundle at '{path}': {error.strerror}") from error
+        if wrong := mistaken(path, BUNDLE):
+            raise BundleError(f"'{path}' is not a bundle{wrong}")
         self.manifest = self._read_manifest()
         try:
             self._parse()
@@ -134,6 +140,17 @@ class Bundle:
                 f"it has: {', '.join(sorted(self.variants))}"
             )
         return self.variants[variant_id]
+
+    def variants_named(self, text: str) -> list[str]:
+        """Ids that a user means: an id itself, or all of a precision, such as `int8`.
+
+        Raises:
+            BundleError: The bundle has neither; the message lists the ids it has.
+        """
+        if text in self.variants:
+            return [text]
+        found = sorted(name for name in self.variants if name.split("-")[0] == text)
+        return found or [self.variant(text).id]
 
     def read(self, name: str) -> bytes:
         """Read one file and check its size and SHA-256 against the manifest.
@@ -272,16 +289,28 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
     text = str(name_or_path)
     path = Path(text)
     if isinstance(name_or_path, Path) or os.sep in text:
-        return Bundle(path)
-    for folder in search_folders():
-        if (folder / text / MANIFEST).is_file():
-            return Bundle(folder / text)
-    if path.is_file() or (path / MANIFEST).is_file():
+        if path.exists() or not (named := _named(text)):
+            return Bundle(path)
+        raise BundleNotFoundError(
+            f"no bundle at '{path}'; the one of that name is in '{named}': give that path, or a "
+            "copy of it where it is to be changed"
+        )
+    if named := _named(text):
+        return Bundle(named)
+    if path.is_file() or (path / MANIFEST).is_file() or mistaken(path, BUNDLE):
         return Bundle(path)
     names = {bundle.path.name: None for bundle in list_bundles()}
     raise BundleNotFoundError(
         f"no bundle named '{text}' and no bundle at that path{nearest(text, names)}"
     )
+
+
+def _named(text: str) -> Path | None:
+    """Where a bundle of a name lies; None where there is none, or the text is no name."""
+    if os.sep in text:
+        return None
+    folders = (folder / text for folder in search_folders())
+    return next((path for path in folders if (path / MANIFEST).is_file()), None)
 
 
 def list_bundles(report: Callable[[str], None] | None = None) -> list[Bundle]:
@@ -322,4 +351,15 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "trained": bundle.trained,
         "variants": sorted(bundle.variants),
         "bytes": bundle.bytes,
+        "purpose": _purpose(bundle),
     }
+
+
+def _purpose(bundle: Bundle) -> str | None:
+    """The first paragraph of the model card, as one line; None without a card."""
+    if MODEL_CARD not in bundle.manifest["files"]:
+        return None
+    text = bundle.read(MODEL_CARD).decode(errors="replace")
+    paragraphs = (part.strip() for part in text.split("\n\n"))
+    first = next((part for part in paragraphs if part and not part.startswith(("#", "|"))), None)
+    return " ".join(first.replace("`", "").split()) if first else None

@@ -1,4 +1,4 @@
-"""Will a network run a source live on a target: milliseconds, memory, and what would fit instead.
+"""Will a source run live on a target, codecs included: time, memory, and what would fit instead.
 
 plan = plan_bundle(open_bundle("nano"), target("orin-nano"), Source(640, 360, 30.0))
 plan.feasible, plan.frame_ms
@@ -18,6 +18,7 @@ from .graph_cost import GraphCost, count_bundle_cost
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
 from .targets import Target, why_not
+from .video_cost import VideoCost, video_cost, video_notes
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
 """Share of a device's memory a network may take: a Jetson's is the system's too."""
@@ -70,14 +71,19 @@ class Plan:
     backend: str
     source: Source
     frame_ms: float
-    """Of one frame; of a window's run divided by its new frames."""
+    """Of one frame in the network; of a window's run divided by its new frames."""
     prediction: Prediction
     corrected_by: str
     """Measurements behind the correction; empty without."""
     correction: float
     cost: GraphCost
+    video: VideoCost
+    """Decoding and encoding."""
+    shares_processor: bool
+    """Whether network and codecs run on the same cores, one after the other's cost."""
     memory_bytes: int
-    """Weights, activations, both sets of state, frames in and out, and the runtime."""
+    """Weights, activations, both sets of state, frames in and out, and the runtime; on a Jetson
+    also pictures on their way to the encoder."""
     memory_limit_bytes: int | None
     """What the target has for it; None where that is not known."""
     largest: Source | None = None
@@ -90,14 +96,30 @@ class Plan:
         return self.memory_limit_bytes is None or self.memory_bytes <= self.memory_limit_bytes
 
     @property
+    def pipeline_ms(self) -> float:
+        """Of a frame through the whole pipeline, whose parts work at the same time.
+
+        Where codecs are on unknown processors it is the network's alone.
+        """
+        video = self.video.ms or 0.0
+        return self.frame_ms + video if self.shares_processor else max(self.frame_ms, video)
+
+    @property
+    def limit(self) -> str:
+        """What limits: `memory`, `network`, `decode` or `encode`."""
+        if not self.fits_memory:
+            return "memory"
+        return "network" if self.frame_ms >= (self.video.ms or 0.0) else self.video.limit
+
+    @property
     def feasible(self) -> bool:
-        """Whether every frame is done before the next one comes."""
-        return self.fits_memory and self.frame_ms <= 1000 / self.source.fps
+        """Whether every frame is decoded, upscaled and encoded before the next one comes."""
+        return self.fits_memory and self.pipeline_ms <= 1000 / self.source.fps
 
     @property
     def largest_fps(self) -> float:
         """Frames a second at the source's size; 0 when the memory does not suffice."""
-        return 1000 / self.frame_ms if self.fits_memory else 0.0
+        return 1000 / self.pipeline_ms if self.fits_memory else 0.0
 
 
 def choose_variant(
@@ -108,7 +130,7 @@ def choose_variant(
     Args:
         bundle: An opened bundle.
         target: Where.
-        variant: A variant's id; None for the first of `UNASKED` that runs.
+        variant: A variant's id or precision; None for the first of `UNASKED` that runs.
         backend: None for the fastest that runs it.
 
     Returns:
@@ -125,10 +147,12 @@ def choose_variant(
         )
     # ort-cpu runs everywhere, but a target's figures are those of its GPU.
     backends = [b for b in target.backends if target.kind == "cpu" or b != "ort-cpu"]
-    ids = [bundle.variant(variant).id] if variant else sorted(bundle.variants, key=_rank)
+    ids = bundle.variants_named(variant) if variant else sorted(bundle.variants, key=_rank)
     refused = []
     for each in ids:
-        for candidate in [backend] if backend else [b for b in backends if _suits(each, b)]:
+        for candidate in (
+            [backend] if backend else [b for b in backends if each == variant or _suits(each, b)]
+        ):
             reason = why_not(target.sm, candidate, each.split("-")[0])
             if reason is None:
                 return each, candidate
@@ -147,8 +171,9 @@ def plan_bundle(
     variant: str | None = None,
     backend: str | None = None,
     measurements: Sequence[Measurement] = (),
+    encode: bool = True,
 ) -> Plan:
-    """Predict whether a bundle keeps up with a source on a target.
+    """Predict whether a pipeline (decode, network, encode) keeps up with a source on a target.
 
     Args:
         bundle: An opened bundle.
@@ -156,7 +181,8 @@ def plan_bundle(
         source: What comes in.
         variant: None for the fastest arithmetic the target has.
         backend: None for the fastest.
-        measurements: Speeds that correct the prediction.
+        measurements: Speeds of the network that correct the prediction.
+        encode: Whether the result is encoded, and not shown or used by something else.
 
     Raises:
         BackendUnavailableError: The target does not run it.
@@ -186,6 +212,7 @@ def plan_bundle(
 
     def at(width: int, height: int, largest: Source | None = None) -> Plan:
         cost, prediction = run(height, width)
+        video = video_cost(target, width, height, encode=encode)
         return Plan(
             bundle=bundle.name,
             variant=variant_id,
@@ -197,10 +224,15 @@ def plan_bundle(
             corrected_by=by,
             correction=factor,
             cost=cost,
-            memory_bytes=memory_bytes(cost, width, height, frames, chosen),
+            video=video,
+            shares_processor=target.kind == "cpu",
+            memory_bytes=memory_bytes(cost, width, height, frames, chosen) + video.memory_bytes,
             memory_limit_bytes=memory_limit(target),
             largest=largest,
-            notes=_notes(target, prediction, by),
+            notes=[
+                *_notes(prediction, by),
+                *video_notes(target, width, height, encode=encode),
+            ],
         )
 
     plan = at(source.width, source.height)
@@ -251,11 +283,8 @@ def memory_limit(target: Target) -> int | None:
     return int(target.memory_gb.value * 1e9 * MEMORY_SHARE[target.kind])
 
 
-def _notes(target: Target, prediction: Prediction, corrected_by: str) -> list[str]:
-    notes = [] if corrected_by else [f"shares of the peaks: {prediction.shares.source}"]
-    if target.encodes is not None and not target.encodes.value:
-        notes.append(f"{target.name} has no hardware encoder: {target.encodes.note}")
-    return notes
+def _notes(prediction: Prediction, corrected_by: str) -> list[str]:
+    return [] if corrected_by else [f"shares of the peaks: {prediction.shares.source}"]
 
 
 def _rank(variant_id: str) -> tuple[int, str]:

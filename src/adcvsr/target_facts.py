@@ -98,6 +98,9 @@ class Target:
     jetpack: Fact[tuple[str, ...]] | None = None
     """JetPack releases of a Jetson."""
 
+    cpu_cores: Fact[int] | None = None
+    """Cores of the processor beside; None for a GPU in a machine nobody knows."""
+
     decodes: Fact[tuple[str, ...]] | None = None
     """Codecs of the hardware decoder, of h264, hevc and av1."""
 

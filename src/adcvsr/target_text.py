@@ -72,6 +72,7 @@ def _facts(each: Target) -> list[tuple[str, str, Fact[Any]]]:
         ("DLA INT8", "TOPS", each.dla.int8_tops if each.dla else None),
         ("TensorRT", "", each.tensorrt),
         ("JetPack", "", each.jetpack),
+        ("CPU", "cores", each.cpu_cores),
         ("decodes", "", each.decodes),
         ("encodes", "", each.encodes),
         ("power modes", "", each.power_modes),

@@ -138,6 +138,7 @@ _ALL = (
     Target(
         name="orin-nano",
         device="Jetson Orin Nano 8GB (Super)",
+        cpu_cores=Fact(6, "stated", "orin-nano", "Cortex-A78AE at 1.7 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0003", "p3767-0005"),
@@ -154,6 +155,7 @@ _ALL = (
     Target(
         name="orin-nano-4gb",
         device="Jetson Orin Nano 4GB (Super)",
+        cpu_cores=Fact(6, "stated", "orin-nano", "Cortex-A78AE at 1.7 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0004",),
@@ -169,6 +171,7 @@ _ALL = (
     Target(
         name="orin-nx",
         device="Jetson Orin NX 16GB (Super)",
+        cpu_cores=Fact(8, "stated", "orin", "Cortex-A78AE at 2.0 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0000",),
@@ -186,6 +189,7 @@ _ALL = (
     Target(
         name="orin-nx-8gb",
         device="Jetson Orin NX 8GB (Super)",
+        cpu_cores=Fact(6, "stated", "orin", "Cortex-A78AE at 2.0 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0001",),
@@ -202,6 +206,7 @@ _ALL = (
     Target(
         name="agx-orin",
         device="Jetson AGX Orin 64GB",
+        cpu_cores=Fact(12, "stated", "orin", "Cortex-A78AE at 2.2 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3701-0005", "p3701-0000"),
@@ -221,6 +226,7 @@ _ALL = (
     Target(
         name="agx-orin-32gb",
         device="Jetson AGX Orin 32GB",
+        cpu_cores=Fact(8, "stated", "orin", "Cortex-A78AE at 2.2 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3701-0004",),
@@ -243,6 +249,7 @@ _ALL = (
     Target(
         name="thor",
         device="Jetson T5000 (AGX Thor)",
+        cpu_cores=Fact(14, "stated", "thor", "Neoverse-V3AE at 2.6 GHz"),
         kind="jetson",
         sm=110,
         reports_as=("Thor",),
@@ -263,6 +270,7 @@ _ALL = (
     Target(
         name="thor-t4000",
         device="Jetson T4000",
+        cpu_cores=Fact(12, "stated", "t4000", "Neoverse-V3AE at 2.6 GHz"),
         kind="jetson",
         sm=110,
         modules=("p3834-0000",),
@@ -389,6 +397,7 @@ _ALL = (
     Target(
         name="cpu",
         device="two cores of a Xeon server with AVX-512",
+        cpu_cores=Fact(2, "measured", "own", "Xeon with AVX-512"),
         kind="cpu",
         sm=None,
         memory_gb=None,

@@ -64,14 +64,15 @@ def test_plan_grows_with_the_picture_and_names_what_fits() -> None:
     assert small.feasible
     assert 3.5 < large.frame_ms / small.frame_ms < 4.1
     assert large.cost.multiply_adds == 4 * small.cost.multiply_adds
-    huge = plan_bundle(bundle, orin, Source(1920, 1080, 60))
+    huge = plan_bundle(bundle, orin, Source(1920, 1080, 60), encode=False)
     assert not huge.feasible
     assert huge.fits_memory
     assert huge.largest is not None
-    assert plan_bundle(bundle, orin, huge.largest).feasible
+    assert plan_bundle(bundle, orin, huge.largest, encode=False).feasible
     wider = Source(round(huge.largest.width * 1.4), round(huge.largest.height * 1.4), 60)
-    assert not plan_bundle(bundle, orin, wider).feasible
-    assert any("no hardware encoder" in note for note in huge.notes)
+    assert not plan_bundle(bundle, orin, wider, encode=False).feasible
+    small = plan_bundle(bundle, orin, Source(320, 180, 30))
+    assert any("no hardware encoder" in note for note in small.notes)
 
 
 def test_too_little_memory() -> None:
@@ -86,6 +87,7 @@ def test_a_targets_figures_are_its_gpus() -> None:
     with pytest.raises(BackendUnavailableError, match="no figures are known for the CPU"):
         plan_bundle(open_bundle("nano"), target("orin-nano"), source, backend="ort-cpu")
     cpu = plan_bundle(open_bundle("nano"), target("cpu"), source)
+    assert cpu.pipeline_ms == pytest.approx(cpu.frame_ms + (cpu.video.ms or 0))
     assert cpu.backend == "ort-cpu"
     assert cpu.prediction.precisions == ("fp32",)
     assert 15 < cpu.frame_ms < 35  # 21 to 25 ms were measured for networks of its kind
@@ -193,10 +195,14 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "feasible: up to" in done.stdout
     assert "assumed, not measured" in done.stderr
     done = run(cli, [*arguments, "1920x1080@60", "--json"])
+    assert done.exit_code == 3
     facts = json.loads(done.stdout)
     assert not facts["feasible"]
     assert facts["largest"]["fps"] == 60
-    assert "not feasible (too slow)" in run(cli, [*arguments, "1920x1080@60"]).stdout
+    assert facts["limit"] == "network"
+    done = run(cli, [*arguments, "1920x1080@60"])
+    assert "not feasible (network too slow)" in done.stdout
+    assert done.exit_code == 3
     assert run(cli, ["plan", "nano"]).exit_code == 2
     done = run(cli, [*arguments, "1x1@1", "--variant", "fp16-trt"])
     assert "has no variant 'fp16-trt'" in str(done.exception)
@@ -209,3 +215,36 @@ def test_a_source_of_one_pixel() -> None:
     plan = plan_bundle(open_bundle("nano"), target("orin-nano"), Source(1, 1, 30))
     assert plan.feasible
     assert 0 < plan.largest_fps <= 1e6
+
+
+def test_the_whole_pipeline_is_judged() -> None:
+    """720p30 is 5120x2880 to encode: too much for an Orin Nano, which has no encoder."""
+    bundle, orin, source = open_bundle("nano"), target("orin-nano"), Source(1280, 720, 30)
+    plan = plan_bundle(bundle, orin, source)
+    assert plan.frame_ms < 1000 / 30
+    assert not plan.feasible
+    assert plan.limit == "encode"
+    assert plan.largest_fps == pytest.approx(1000 / (plan.video.ms or 0))
+    # NVIDIA: one to two cores of it encode 1080p30, seven times fewer pixels than this.
+    assert 7.1 * 1000 < 30 * plan.video.encode_cpu_ms < 2 * 7.2 * 1000
+    assert plan.largest is not None
+    assert plan_bundle(bundle, orin, plan.largest).feasible
+    shown = plan_bundle(bundle, orin, source, encode=False)
+    assert shown.feasible
+    assert shown.video.encode_cpu_ms == 0
+    assert shown.memory_bytes < plan.memory_bytes
+
+
+def test_codecs_of_an_unknown_processor_are_not_judged() -> None:
+    plan = plan_bundle(open_bundle("nano"), target("rtx-40"), Source(1280, 720, 30))
+    assert plan.video.ms is None
+    assert plan.pipeline_ms == plan.frame_ms
+    assert plan.limit == "network"
+    assert any("not known: decoding and encoding are not judged" in note for note in plan.notes)
+    assert any("hevc_nvenc" in note for note in plan.notes)  # 5120 pixels are no H.264
+
+
+def test_a_device_whose_encoder_is_out_of_reach() -> None:
+    plan = plan_bundle(open_bundle("nano"), target("agx-orin"), Source(640, 360, 30))
+    assert plan.video.cores == 12
+    assert any("through GStreamer alone" in note for note in plan.notes)

@@ -16,13 +16,17 @@ import click
 
 from .. import __version__
 from ..errors import AdcVsrError
+from ._group import CommandGroup, equip
+from ._help import TASKS
+from ._say import level_options
+from ._words import rewrite
 
 COMMANDS = {
     "bench": "Measure how fast a bundle's variants run here.",
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",
-    "demo": "Draw a clip, degrade it, upscale it; look at the result.",
+    "demo": "Draw a clip, degrade it, upscale it: no file needed.",
     "deploy": "Build, try out and make current a bundle's engines.",
     "doctor": "Look at this machine: what runs, what is missing.",
     "evaluate": "Measure a bundle against bicubic on images and clips.",
@@ -30,13 +34,13 @@ COMMANDS = {
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "live": "Upscale a live stream, at a latency that is stated.",
-    "models": "List the bundles at hand.",
-    "profile": "Compare a bundle's variants on clips: one page to decide by.",
+    "models": "List the bundles at hand, and what each is for.",
     "plan": "Predict whether a bundle runs live on a target.",
+    "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
     "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",
-    "train": "Train a student.",
+    "train": "Train a student, or look at what it trains on.",
     "upscale": "Upscale a video file four times.",
     "verify": "Hash a bundle's files and replay its golden clip here.",
 }
@@ -52,10 +56,11 @@ def load_command(name: str) -> click.Command:
     """Import a command's module; `import` is a keyword, so its file has another name."""
     module = importlib.import_module(f".{MODULES.get(name, name)}", __name__)
     command: click.Command = module.command
+    equip(command, name)
     return command
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands are imported when called (click's documented pattern)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -68,16 +73,32 @@ class LazyGroup(click.Group):
             return None
         return load_command(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and put today's spellings in the place of old ones."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, rewrite(name, rest) if name else rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command list without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+        """Write the commands by task, without importing any."""
+        width = max(map(len, COMMANDS))
+        for task, names in TASKS.items():
+            with formatter.section(task):
+                formatter.write_dl([(name.ljust(width), COMMANDS[name]) for name in names])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="'adcvsr COMMAND --help' explains a command and shows an example.",
+)
 @click.version_option(__version__, prog_name="adcvsr")
 def cli() -> None:
     """AdcVSR on the edge: x4 video super-resolution, from training to a live stream."""
+
+
+cli.params += level_options()
 
 
 def main() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from ._say import warn
+
 
 def print_result(result: dict[str, Any]) -> None:
     """Print what was measured; warnings first, for they may make the rest worthless."""
     for entry in result["warnings"]:
-        click.secho(f"warning: {entry['text']}", err=True, fg="yellow")
+        warn(f"warning: {entry['text']}")
     width, height = result["size"]
     machine = result["conditions"]
     click.echo(
@@ -42,7 +44,7 @@ def print_comparison(comparison: dict[str, Any], first: str, second: str) -> Non
     """Print both results' figures and the second's over the first's."""
     for label, name in (("first", first), ("second", second)):
         for text in comparison["warnings"][label]:
-            click.secho(f"warning ({name}): {text}", err=True, fg="yellow")
+            warn(f"warning ({name}): {text}")
     heads = ("variant", "figure", first, second, "ratio")
     lines = [
         (

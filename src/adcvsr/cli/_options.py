@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -24,7 +26,9 @@ backend_option = click.option(
     help="What runs the network.",
 )
 variant_option = click.option(
-    "--variant", metavar="ID", help="Variant of the bundle [default: the backend's]."
+    "--variant",
+    metavar="ID|PRECISION",
+    help="int8-ort, or int8 for the one made for the backend [default: the backend's].",
 )
 cut_reset_option = click.option(
     "--cut-reset/--no-cut-reset",
@@ -32,7 +36,31 @@ cut_reset_option = click.option(
     show_default=True,
     help="Start the network anew at scene cuts.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object to stdout, and nothing else."
+)
+
+
+def _split_commas(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
+
+
+def variants_option(text: str) -> Callable[[Any], Any]:
+    """`--variant` where there may be several, repeated or with commas.
+
+    Args:
+        text: What several mean to the command, and which are taken unasked.
+    """
+    return click.option(
+        "--variant",
+        "variants",
+        metavar="ID|PRECISION",
+        multiple=True,
+        callback=_split_commas,
+        help=f"int8-ort, or int8; with commas or repeated: {text}",
+    )
 
 
 def read_size(text: str) -> tuple[int, int]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ._say import is_quiet, shows_progress
+
 
 @contextmanager
 def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show frames done, frames a second and the time left; yields the callback to feed it."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield None
         return
     from rich.console import Console
@@ -48,7 +50,7 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
 @contextmanager
 def files_progress(count: int) -> Iterator[Callable[[int, str], Callable[[int, int], None] | None]]:
     """One display for many files: yields what starts the next file and gives its callback."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield lambda index, name: None
         return
     from rich.console import Console
@@ -80,7 +82,7 @@ def files_progress(count: int) -> Iterator[Callable[[int, str], Callable[[int, i
 @contextmanager
 def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
     """Show the share of a build that is done, the compiler's phase and the time left."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield None
         return
     from rich.console import Console
@@ -110,7 +112,7 @@ def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
 @contextmanager
 def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None]]:
     """Show steps, loss and the time left on a terminal; a line a minute elsewhere."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield _LogLines(label)
         return
     from rich.console import Console
@@ -162,7 +164,7 @@ class _LogLines:
     def __call__(self, state: Any, loss: float, done: float) -> None:
         mean = self.smooth(loss)
         self.first = self.first or (state.seconds, done)
-        if state.seconds >= self.next_at:
+        if state.seconds >= self.next_at and not is_quiet():
             self.next_at = state.seconds + self.SECONDS
             sys.stderr.write(
                 f"{self.label}: step {state.step:,}, loss {mean:.5f}, {done:.1%} done, "
@@ -180,7 +182,7 @@ class _LogLines:
 @contextmanager
 def count_progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
     """Show steps done, the time left and what is done next; yields the callback to feed it."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield lambda done, total, what: None
         return
     from rich.console import Console

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._say import note
+
 if TYPE_CHECKING:
     from ..runtime.trace import Trace
 
@@ -39,4 +41,4 @@ def open_trace(path: Path | None, *, overwrite: bool) -> Iterator[Trace | None]:
     with Trace(path) as trace:
         yield trace
     if trace.dropped:
-        click.echo(f"note: the trace is full, {trace.dropped} later events are left out", err=True)
+        note(f"the trace is full, {trace.dropped} later events are left out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from ._options import json_option
+from ._say import done, print_json, say, shows_progress
 
 OWN = ("dove", "student", "truth")
 FOREIGN = ("seedvr2", "dloral", "other")
@@ -54,6 +56,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--export-inputs", type=FOLDER, help="Write what another program reads.")
 @click.option("--import-from", type=FOLDER, help="Take what another program wrote.")
 @click.option("-o", "--output", required=True, type=FOLDER, help="Folder of the cache.")
+@json_option
 def cache_teacher(teacher: str, output: Path, **options: Any) -> None:
     """Keep a teacher's outputs for a recipe's clips, to train on without the teacher.
 
@@ -126,7 +129,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         samples=samples,
         part=f"-{first}of{parts}" if parts > 1 else "",
     )
-    _say(f"teacher {taught.identity} on {device}")
+    say(f"teacher {taught.identity} on {device}")
     with _progress("cache-teacher") as progress:
         fill_cache(
             store,
@@ -134,10 +137,11 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
             taught,
             samples=samples,
             share=(first, parts),
-            report=_say,
+            report=say,
             progress=progress,
         )
-    click.echo(f"{output}: {len(store.entries)} samples")
+    facts = {"path": str(output), "samples": len(store.entries)}
+    _tell(options, facts, f"{output}: {len(store.entries)} samples")
 
 
 def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
@@ -154,11 +158,11 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
             options["export_inputs"],
             teacher,  # type: ignore[arg-type]
             samples=samples,
-            report=_say,
+            report=say,
             progress=progress,
         )
-    for folder in folders:
-        click.echo(f"{folder}")
+    facts = {"path": str(output), "folders": [str(each) for each in folders]}
+    _tell(options, facts, *map(str, folders))
 
 
 def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
@@ -172,27 +176,32 @@ def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
             store,
             options["import_from"],
             teacher,  # type: ignore[arg-type]
-            report=_say,
+            report=say,
             progress=progress,
         )
-    click.echo(f"{output}: {found} results taken, {len(store.entries)} samples")
+    facts = {"path": str(output), "taken": found, "samples": len(store.entries)}
+    _tell(options, facts, f"{output}: {found} results taken, {len(store.entries)} samples")
+
+
+def _tell(options: dict[str, Any], facts: dict[str, Any], *lines: str) -> None:
+    if options["as_json"]:
+        print_json(facts)
+        return
+    for line in lines:
+        done(line)
 
 
 def _open_pairs(options: dict[str, Any]) -> tuple[Any, dict[str, Any], int]:
     from ..train.teachers.pairs import open_pairs
 
-    pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], _say)
+    pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], say)
     return pairs, recipe, options["samples"] or len(pairs)
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """Show samples done and the time left: a bar on a terminal, a line a minute elsewhere."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield _LogLines(label)
         return
     from rich.console import Console
@@ -224,4 +233,4 @@ class _LogLines:
         self.next_at = now + LOG_SECONDS
         seconds = (now - self.began) / done
         left = seconds * (total - done) / 60
-        _say(f"{self.label}: {done} of {total}, {seconds:.1f} s each, {left:.0f} min left")
+        say(f"{self.label}: {done} of {total}, {seconds:.1f} s each, {left:.0f} min left")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ._options import json_option
+
 FOLDER = click.Path(path_type=Path)
 
 TEACHER_FIELDS = {
@@ -35,6 +37,7 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),
             click.option("--max-steps", type=click.IntRange(1), help="Schedule in steps."),
             click.option("--resume", is_flag=True, help="Continue the run in --output."),
+            json_option,
         )
     ):
         function = option(function)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from ._options import json_option
+from ._say import done, print_json, say
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -16,6 +19,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Rows.")
 @click.option("--epoch", default=0, show_default=True, type=click.IntRange(0), help="Whose.")
 @click.option("-o", "--output", required=True, type=FOLDER, help="Picture to write (PNG).")
+@json_option
 def show_data(
     config: str,
     clips: tuple[Path, ...],
@@ -23,6 +27,7 @@ def show_data(
     samples: int,
     epoch: int,
     output: Path,
+    as_json: bool,
 ) -> None:
     """Draw samples of a recipe: input and truth side by side, first and last frame.
 
@@ -43,13 +48,16 @@ def show_data(
         settings.data,
         settings.degradation,
         seed=settings.seed,
-        report=lambda line: click.echo(line, err=True),
+        report=say,
     )
-    click.echo(pairs.summary(), err=True)
+    say(pairs.summary())
     sheet, lines = draw_sheet(pairs, samples=samples, epoch=epoch)
     write_sheet(output, sheet)
     for line in lines:
-        click.echo(line)
+        (say if as_json else done)(line)
     if skipped := pairs.count_skipped():
-        click.echo(skipped, err=True)
-    click.echo(f"{output}")
+        say(skipped)
+    if as_json:
+        print_json({"path": str(output), "samples": lines})
+    else:
+        done(f"{output}")

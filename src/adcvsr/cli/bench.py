@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from types import MappingProxyType
 
 import click
 
-from ._files import STDOUT, check_json, json_file_option
-from ._options import backend_option, read_size
+from ._files import result_file_option
+from ._options import backend_option, json_option, read_size, variants_option
 from ._progress import build_progress
+from ._say import print_json, say
 from ._trace import open_trace, trace_option
 
 
 @click.command("compare")
 @click.argument("first", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B.json", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def compare_command(first: Path, second: Path, as_json: bool) -> None:
-    """Lay two results of 'adcvsr bench --json' beside each other.
+    """Lay two results of 'adcvsr bench -o FILE.json' beside each other.
 
     Every ratio is B over A. Conditions that differ are listed, for they may be the reason.
     """
@@ -27,13 +28,15 @@ def compare_command(first: Path, second: Path, as_json: bool) -> None:
 
     comparison = compare(read_result(first), read_result(second))
     if as_json:
-        click.echo(json.dumps(comparison, indent=1))
+        print_json(comparison)
     else:
         print_comparison(comparison, first.name, second.name)
 
 
 class BenchCommand(click.Command):
     """`bench` with `compare` below it: a bundle called so is `./compare`."""
+
+    below = MappingProxyType({"compare": compare_command})
 
     def make_context(
         self,
@@ -43,23 +46,15 @@ class BenchCommand(click.Command):
         **extra: object,
     ) -> click.Context:
         """Hand over to `compare` where it comes first."""
-        if args and args[0] == "compare":
-            return compare_command.make_context(f"{info_name} compare", args[1:], parent)
+        if args and args[0] in self.below:
+            return self.below[args[0]].make_context(f"{info_name} {args[0]}", args[1:], parent)
         return super().make_context(info_name, args, parent)
 
 
 @click.command(cls=BenchCommand, epilog="See also: adcvsr bench compare A.json B.json")
-@click.argument("bundle", metavar="BUNDLE", default="nano")
+@click.argument("bundle", metavar="[BUNDLE]", default="nano")
 @backend_option
-@click.option(
-    "--variant",
-    "--precision",
-    "variants",
-    metavar="ID|PRECISION",
-    multiple=True,
-    help="int8-ort, or int8 for the one the backend runs; with commas or repeated, the first is "
-    "the baseline of ratios [default: all the backend runs].",
-)
+@variants_option("the first is the baseline of ratios [default: all the backend runs].")
 @click.option(
     "--size",
     type=read_size,
@@ -81,9 +76,10 @@ class BenchCommand(click.Command):
     is_flag=True,
     help="Leave out loading time and memory, which take a process for each variant.",
 )
-@json_file_option(check_json("BUNDLE"))
+@result_file_option
+@json_option
 @trace_option
-@click.option("--overwrite", is_flag=True, help="Replace existing files of --json and --trace.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of -o and --trace.")
 def command(
     bundle: str,
     backend: str,
@@ -92,7 +88,8 @@ def command(
     duration: float,
     threads: int,
     no_start: bool,
-    json_path: str | None,
+    file: Path | None,
+    as_json: bool,
     trace_path: Path | None,
     overwrite: bool,
 ) -> None:
@@ -106,7 +103,6 @@ def command(
     from ..runtime.bench.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 
-    file = Path(json_path) if json_path not in (None, STDOUT) else None
     check_new((file,), overwrite=overwrite)
     options = BenchOptions(
         backend=backend,
@@ -124,13 +120,13 @@ def command(
         result = run_bench(
             opened,
             options,
-            note=lambda line: click.echo(line, err=True),
+            note=say,
             progress=lambda share: bar(share, "") if bar else None,
             trace=trace,
         )
     if file is not None:
         write_json(file, result)
-    if json_path == STDOUT:
-        click.echo(json.dumps(result, indent=1, allow_nan=False))
+    if as_json:
+        print_json(result)
     else:
         print_result(result)

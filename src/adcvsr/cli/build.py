@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from ._options import json_option, read_size
 from ._progress import build_progress
+from ._say import done, note, print_json
 
 if TYPE_CHECKING:
     from ..runtime.engine.engines import BuiltEngine
@@ -40,7 +40,7 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     help="A name from 'adcvsr targets', or 'current' [default]. Repeat it for one TensorRT-RTX "
     "engine for several.",
 )
-@click.option("--precision", metavar="NAME", help="Such as fp16 [default: fp16, else fp32].")
+@click.option("--precision", metavar="PRECISION", help="To compute in [default: fp16, else fp32].")
 @click.option(
     "--size",
     type=read_size,
@@ -63,9 +63,11 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     help="The largest size; it decides the memory.",
 )
 @click.option(
-    "--frames",
+    "--window",
+    "frames",
     type=click.IntRange(min=1),
-    help="Frames of a clip network's window [default: the bundle's].",
+    metavar="FRAMES",
+    help="Frames a network that is not causal sees at once [default: the bundle's].",
 )
 @click.option(
     "--workspace", metavar="BYTES", default="2GiB", show_default=True, help="Scratch memory's cap."
@@ -98,7 +100,7 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
 @click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
 @json_option
 def command(bundle: str, as_json: bool, **options: Any) -> None:
-    """Build the engines of BUNDLE (a name from 'adcvsr models', or a path) into the cache.
+    """Build the engines of BUNDLE into the cache.
 
     A second build of the same takes the engine from there. TensorRT builds on the device itself;
     TensorRT-RTX also ahead of time, without a GPU, for the targets named.
@@ -107,11 +109,11 @@ def command(bundle: str, as_json: bool, **options: Any) -> None:
 
     def report(line: str) -> None:
         notes.append(line)
-        click.echo(f"note: {line}", err=True)
+        note(line)
 
     built = _build(bundle, report=report, **options)
     if as_json:
-        click.echo(json.dumps({"engines": [_facts(each) for each in built], "notes": notes}))
+        print_json({"engines": [_facts(each) for each in built], "notes": notes}, indent=None)
         return
     for each in built:
         _print(each)
@@ -204,4 +206,4 @@ def _facts(each: BuiltEngine) -> dict[str, Any]:
 def _print(each: BuiltEngine) -> None:
     how = "was in the cache" if each.hit else f"built in {each.seconds:.1f} s"
     megabytes = each.entry.size_bytes / 1e6
-    click.echo(f"{each.entry.facts['what']}: {how}, {megabytes:.1f} MB\n{each.entry.plan}")
+    done(f"{each.entry.facts['what']}: {how}, {megabytes:.1f} MB\n{each.entry.plan}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from ._group import CommandGroup
 from ._options import json_option
+from ._say import done, print_json
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """List or clear the engines built on this device.
 
@@ -29,7 +29,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         engines = [{"key": e.key, "path": str(e.plan), **e.facts} for e in entries]
         facts = {"folder": str(cache.folder), "limit_bytes": cache.limit_bytes, "engines": engines}
-        click.echo(json.dumps(facts, indent=1))
+        print_json(facts)
         return
     for entry in entries:
         facts = entry.facts
@@ -43,10 +43,14 @@ def list_command(as_json: bool) -> None:
 
 @command.command("clear")
 @click.argument("key", required=False)
-def clear_command(key: str | None) -> None:
+@json_option
+def clear_command(key: str | None, as_json: bool) -> None:
     """Remove all engines, or those whose key starts with KEY."""
     from ..runtime.engine.cache import EngineCache
 
     cache = EngineCache()
     count, size = cache.clear(key)
-    click.echo(f"{count} engines removed from {cache.engines}, {size / 1e6:.1f} MB")
+    if as_json:
+        print_json({"folder": str(cache.folder), "removed": count, "bytes": size})
+    else:
+        done(f"{count} engines removed from {cache.engines}, {size / 1e6:.1f} MB")

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 
-from ._options import model_option
+from ._options import json_option, model_option, read_size
 from ._progress import frame_progress
-
-SIZE = re.compile(r"(\d+)x(\d+)")
-
-
-def _parse_size(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int]:
-    match = SIZE.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"expected WIDTHxHEIGHT such as 128x64, got '{value}'")
-    return int(match[1]), int(match[2])
+from ._say import done, print_json, say
 
 
 @click.command()
@@ -40,7 +31,7 @@ def _parse_size(context: click.Context, parameter: click.Parameter, value: str) 
     default="128x64",
     show_default=True,
     metavar="WxH",
-    callback=_parse_size,
+    type=read_size,
     help="Size of the crops.",
 )
 @click.option(
@@ -58,6 +49,7 @@ def _parse_size(context: click.Context, parameter: click.Parameter, value: str) 
     help="Add a run of drawn graphics: titles and screens clip badly without.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace SET if it exists.")
+@json_option
 def command(
     clips: tuple[Path, ...],
     output: Path,
@@ -69,6 +61,7 @@ def command(
     frames: int,
     drawn: bool,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Choose the frames a network is quantized by, from CLIPS: videos like those it will meet.
 
@@ -94,8 +87,11 @@ def command(
             output,
             open_bundle(model),
             options,
-            report=lambda line: click.echo(line, err=True),
+            report=say,
             progress=progress,
         )
+    if as_json:
+        print_json({"path": str(calibration.path), **calibration.manifest})
+        return
     for line in calibration.describe():
-        click.echo(line)
+        done(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from ._options import json_option, read_size
 from ._progress import build_progress
+from ._say import done, note, print_json
 from .build import ENGINE_BACKENDS, Size, choose_sizes
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--precision",
     "precisions",
     multiple=True,
-    metavar="NAME",
+    metavar="PRECISION",
     help="Such as int8; repeat it, best first: the first that passes becomes current.",
 )
 @click.option("--size", type=read_size, metavar="WxH", help="Input size [default: 640x360].")
@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 @click.option("--fps", type=click.FloatRange(min=0.1), help="Source to keep up with.")
 @click.option("--budget", type=click.FloatRange(min=0.01), metavar="MS", help="Most ms at p99.")
 @click.option("--frames", type=click.IntRange(10), default=300, show_default=True, help="To time.")
-@click.option("--workspace", metavar="BYTES", default="2GiB", show_default=True)
+@click.option(
+    "--workspace", metavar="BYTES", default="2GiB", show_default=True, help="Scratch memory's cap."
+)
 @click.option(
     "--dla",
     type=click.IntRange(0),
@@ -105,10 +107,10 @@ def command(
                 workspace_bytes=parse_bytes(workspace), dla=dla, dla_fallback=dla_fallback
             ),
             progress=progress,
-            report=lambda line: click.echo(f"note: {line}", err=True),
+            report=note,
         )
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        print_json(report.to_json(), indent=None)
     else:
         _print(report)
     if not report.changed:
@@ -122,29 +124,29 @@ def _roll_back(bundle: str, as_json: bool) -> None:
 
     entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
     if as_json:
-        click.echo(json.dumps({"current": entry}))
+        print_json({"current": entry}, indent=None)
     else:
-        click.echo(f"current again: {bundle} {entry['variant']} {entry['size']} ({entry['date']})")
+        done(f"current again: {bundle} {entry['variant']} {entry['size']} ({entry['date']})")
 
 
 def _print(report: DeployReport) -> None:
     for candidate in report.candidates:
         verdict = "; ".join(candidate.reasons) or "accepted"
-        click.echo(f"{candidate.variant or candidate.precision}: {verdict}")
+        done(f"{candidate.variant or candidate.precision}: {verdict}")
         found = candidate.acceptance
         if found is not None:
             for line in found.census:
-                click.echo(f"  census   {line}")
-            click.echo(f"  golden   {found.golden}")
-            click.echo(
+                done(f"  census   {line}")
+            done(f"  golden   {found.golden}")
+            done(
                 f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
                 f"{found.frames} runs"
             )
     current = report.current
     if current is None:
-        click.echo(f"{report.bundle} on {report.gpu}: nothing is current")
+        done(f"{report.bundle} on {report.gpu}: nothing is current")
         return
-    click.echo(
+    done(
         f"{report.bundle} on {report.gpu}: {'now' if report.changed else 'still'} current is "
         f"{current['variant']} {current['size']} ({current['backend']} {current['builder']})"
     )

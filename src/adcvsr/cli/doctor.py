@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
 from ..target_facts import BACKENDS
 from ._options import json_option
+from ._say import print_json
 
 
 @click.command()
@@ -35,7 +35,7 @@ def command(require: tuple[str, ...], wait: float | None, as_json: bool) -> None
 
     report = examine(wait_s=wait or WAIT_S)
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=1))
+        print_json(report.to_dict())
     else:
         for line in report_lines(report, lambda text, colour: click.style(text, fg=colour or None)):
             click.echo(line)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ._files import STDOUT, check_json, json_file_option
-from ._options import backend_option
+from ._files import result_file_option
+from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
+from ._say import print_json, say
 
 if TYPE_CHECKING:
     from ..calibration.truth import Degrade
@@ -28,7 +28,9 @@ def _check_png(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "paths", metavar="PATHS...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option(
     "--model",
     "models",
@@ -39,13 +41,7 @@ def _check_png(
     help="A name from 'adcvsr models' or a bundle's path; may be repeated.",
 )
 @backend_option
-@click.option(
-    "--variant",
-    "variants",
-    metavar="ID",
-    multiple=True,
-    help="Variant of every bundle; may be repeated [default: the backend's].",
-)
+@variants_option("each of every bundle [default: the backend's].")
 @click.option(
     "--metrics",
     "names",
@@ -90,8 +86,9 @@ def _check_png(
     callback=_check_png,
     help="Write a picture of each file's worst crop beside the truth.",
 )
-@json_file_option(check_json("PATHS"))
-@click.option("--overwrite", is_flag=True, help="Replace existing files of --strip and --json.")
+@result_file_option
+@json_option
+@click.option("--overwrite", is_flag=True, help="Replace existing files of --strip and -o.")
 def command(
     paths: tuple[Path, ...],
     models: tuple[str, ...],
@@ -106,7 +103,8 @@ def command(
     low_folder: Path | None,
     ffmpeg: str | None,
     strip_path: Path | None,
-    json_path: str | None,
+    file: Path | None,
+    as_json: bool,
     overwrite: bool,
 ) -> None:
     """Measure bundles against bicubic and Lanczos on PATHS: images, clips, or folders of them.
@@ -122,8 +120,7 @@ def command(
     if low_folder is not None and degradation is not None:
         raise click.UsageError("--lr gives the inputs, --degradation makes them: choose one")
     degradation = degradation or DEGRADATIONS[0]
-    json_file = Path(json_path) if json_path not in (None, STDOUT) else None
-    check_new((strip_path, json_file), overwrite=overwrite)
+    check_new((strip_path, file), overwrite=overwrite)
     request = Request(
         files=find_truth(paths, sequences=sequences),
         models=models,
@@ -142,18 +139,14 @@ def command(
     )
     with frame_progress("evaluate") as progress:
         # A terminal shows the bar; a log gets a line a file.
-        done = None if progress else lambda clip: _note(clip_line(clip, request.metrics.metrics[0]))
-        report = run_request(request, note=_note, progress=progress, done=done)
-    if json_file is not None:
-        write_json(json_file, report.to_json())
-    if json_path == STDOUT:
-        click.echo(json.dumps(report.to_json(), indent=1, allow_nan=False))
+        done = None if progress else lambda clip: say(clip_line(clip, request.metrics.metrics[0]))
+        report = run_request(request, note=say, progress=progress, done=done)
+    if file is not None:
+        write_json(file, report.to_json())
+    if as_json:
+        print_json(report.to_json())
     else:
         print_report(report)
-
-
-def _note(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _degradation(name: str) -> Degrade:

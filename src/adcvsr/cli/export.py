@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._options import json_option
+from ._say import done, print_json, say
+
 if TYPE_CHECKING:
     from ..config import AdcVsrConfig
     from ..export.manifest import BundleSettings
@@ -57,9 +60,10 @@ COLOUR_MATCHES = ("none", "frame", "ema")
     metavar="FRAMES",
     help="With 'ema': frames after which a frame's weight has halved [default: 15].",
 )
-@click.option("--fp16", is_flag=True, help="Add the variant fp16-trt; needs --calibration.")
+@click.option("--fp16", is_flag=True, help="Add the variant fp16-trt; needs --clips.")
 @click.option(
-    "--calibration",
+    "--clips",
+    "calibration",
     metavar="CLIP",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -73,12 +77,14 @@ COLOUR_MATCHES = ("none", "frame", "ema")
 @click.option("--causal", is_flag=True, help="With --untrained: the preset's streamable twin.")
 @click.option("--seed", type=int, default=0, show_default=True, help="With --untrained.")
 @click.option("--overwrite", is_flag=True, help="Replace BUNDLE if it exists.")
+@json_option
 def command(
     checkpoint: Path | None,
     output: Path,
     untrained: str | None,
     causal: bool,
     seed: int,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Export a checkpoint to a bundle.
@@ -95,16 +101,20 @@ def command(
     require_export()
     if settings["fp16"]:
         require_quantize()  # said now rather than after minutes of tracing
+    from ..bundle import describe
     from ..export.bundle_writer import export_bundle, export_untrained
 
+    report = say if as_json else done
+
     if checkpoint is not None:
-        bundle = export_bundle(checkpoint, output, _settings(**settings), report=click.echo)
+        bundle = export_bundle(checkpoint, output, _settings(**settings), report=report)
     else:
         config = _config(str(untrained), causal)
-        bundle = export_untrained(
-            config, output, _settings(**settings), seed=seed, report=click.echo
-        )
-    click.echo(
+        bundle = export_untrained(config, output, _settings(**settings), seed=seed, report=report)
+    if as_json:
+        print_json(describe(bundle))
+        return
+    done(
         f"{bundle.path}: {bundle.name}, {bundle.parameters:,} parameters, "
         f"{', '.join(bundle.variants)}{'' if bundle.trained else ', untrained'}"
     )
@@ -142,7 +152,7 @@ def _settings(
         frames = window or DEFAULT_WINDOW.frames
         walk = Window(frames, frames // 3 if overlap is None else overlap)
     if calibration and not fp16:
-        raise click.UsageError("--calibration goes with --fp16")
+        raise click.UsageError("--clips goes with --fp16")
     return BundleSettings(
         name=name,
         card=card,

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._group import CommandGroup
+from ._options import json_option
+from ._say import done, print_json
+
 if TYPE_CHECKING:
     from ..config import AdcVsrConfig
     from ..model import AdcVsr
@@ -25,7 +29,7 @@ causal_option = click.option(
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the checkpoint.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Turn published weights into a checkpoint; no code in them is run."""
     from ._torch import require_weights
@@ -39,8 +43,14 @@ def command() -> None:
 @output_option
 @causal_option
 @overwrite_option
+@json_option
 def adcsr(
-    net_params: Path, half_decoder: Path, output: Path, causal: bool, overwrite: bool
+    net_params: Path,
+    half_decoder: Path,
+    output: Path,
+    causal: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Import AdcSR: NET_PARAMS (net_params_200.pkl) and HALF_DECODER (halfDecoder.ckpt).
 
@@ -49,7 +59,7 @@ def adcsr(
     from ..model.foreign import import_adcsr
 
     _check_output(output, overwrite)
-    _write(output, *import_adcsr(net_params, half_decoder, config=_config(causal)))
+    _write(output, *import_adcsr(net_params, half_decoder, config=_config(causal)), as_json=as_json)
 
 
 @command.command("stable-diffusion")
@@ -62,8 +72,14 @@ def adcsr(
 @output_option
 @causal_option
 @overwrite_option
+@json_option
 def stable_diffusion(
-    folder: Path, half_decoder: Path | None, output: Path, causal: bool, overwrite: bool
+    folder: Path,
+    half_decoder: Path | None,
+    output: Path,
+    causal: bool,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Prune Stable Diffusion 2.1 in FOLDER (diffusers layout) to a start for training.
 
@@ -72,7 +88,11 @@ def stable_diffusion(
     from ..model.foreign import import_stable_diffusion
 
     _check_output(output, overwrite)
-    _write(output, *import_stable_diffusion(folder, half_decoder, config=_config(causal)))
+    _write(
+        output,
+        *import_stable_diffusion(folder, half_decoder, config=_config(causal)),
+        as_json=as_json,
+    )
 
 
 def _config(causal: bool) -> AdcVsrConfig:
@@ -88,11 +108,15 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
 
 
-def _write(output: Path, network: AdcVsr, provenance: dict[str, Any]) -> None:
+def _write(output: Path, network: AdcVsr, provenance: dict[str, Any], *, as_json: bool) -> None:
     from ..model import save_checkpoint
 
     save_checkpoint(output, network, provenance=provenance)
     count = sum(p.numel() for p in network.parameters())
-    click.echo(f"{output}: {network.config.name}, {count:,} parameters")
+    if as_json:
+        facts = {"path": str(output), "preset": network.config.name, "parameters": count}
+        print_json({**facts, "licences": provenance["licences"]})
+        return
+    done(f"{output}: {network.config.name}, {count:,} parameters")
     for licence in provenance["licences"]:
-        click.echo(f"licence: {licence}")
+        done(f"licence: {licence}")

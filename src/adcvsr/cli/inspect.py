@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from ._options import json_option, read_size
+from ._say import print_json
 
 
 @click.command()
-@click.argument("bundle", metavar="NAME|BUNDLE")
+@click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--size",
     type=read_size,
@@ -30,7 +29,7 @@ def command(bundle: str, size: tuple[int, int] | None, as_json: bool) -> None:
     opened = open_bundle(bundle)
     facts = inspect_bundle(opened, size=None if size is None else (size[1], size[0]))
     if as_json:
-        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+        print_json(facts)
     else:
         for line in lines(facts):
             click.echo(line)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._say import done, print_json, run_notes, shows_progress
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def command(
             trace=trace,
         ) as upscaler,
     ):
+        show.passed_over(upscaler.session.reasons)
         run = LiveRun(
             upscaler,
             source,
@@ -151,7 +152,7 @@ def command(
         report = run.run()
     show.end()
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        print_json(report.to_json(), indent=None)
     else:
         _summary(report)
 
@@ -161,12 +162,18 @@ class _Status:
 
     def __init__(self) -> None:
         self._said: Counter[str] = Counter()
-        self._terminal = sys.stderr.isatty()
+        self._terminal = shows_progress()
+        self._reasons: Sequence[str] = ()
+
+    def passed_over(self, reasons: Sequence[str]) -> None:
+        """Take why `auto` chose no better backend."""
+        self._reasons = reasons
 
     def __call__(self, record: dict[str, Any], notes: list[str]) -> None:
-        for note in (Counter(notes) - self._said).elements():
+        new = list((Counter(notes) - self._said).elements())
+        if new:
             self.end()
-            click.echo(f"note: {note}", err=True)
+            run_notes(new, self._reasons)
         self._said = Counter(notes)
         if self._terminal:
             latency = record["ms"]["latency"]
@@ -186,14 +193,14 @@ class _Status:
 def _summary(report: LiveReport) -> None:
     """Print what was done."""
     latency = report.ms["latency"]
-    click.echo(
+    done(
         f"{report.sink}: {report.presented} of {report.captured} frames in {report.seconds:.1f} s, "
         f"{report.fps:.1f} fps, {report.ended} "
         f"({report.model} {report.variant} on {report.backend})"
     )
     if report.presented:
         glass = report.ms["glass"]["p50"]
-        click.echo(
+        done(
             f"latency p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms, "
             f"p99 {latency['p99']:.1f} ms"
             + (f"; glass to glass p50 {glass:.0f} ms" if glass is not None else "")
@@ -202,4 +209,4 @@ def _summary(report: LiveReport) -> None:
     for what, counts in (("dropped", report.drops), ("past forgotten", report.resets)):
         if counts:
             listed = ", ".join(f"{count} for {reason}" for reason, count in counts.items())
-            click.echo(f"{what}: {listed}")
+            done(f"{what}: {listed}")

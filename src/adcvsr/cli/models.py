@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
+from typing import Any
 
 import click
 
+from ._options import json_option
+from ._say import print_json, say
+
+DEFAULT_OF = ("upscale", "live")
+"""Commands whose default model is said; the others follow the first."""
+
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(as_json: bool) -> None:
-    """List the bundles at hand: shipped ones, and those in the folders of $ADCVSR_MODELS."""
+    """List the bundles at hand and what each is for.
+
+    They are the shipped ones, and those in the folders of $ADCVSR_MODELS.
+    """
     from ..bundle import describe, list_bundles
 
-    rows = [describe(b) for b in list_bundles(lambda line: click.echo(line, err=True))]
+    rows = [{**describe(each), "default_of": []} for each in list_bundles(say)]
+    for row in rows:
+        row["default_of"] = [name for name in DEFAULT_OF if _default(name) == row["name"]]
     if as_json:
-        click.echo(json.dumps({"models": rows}, indent=1))
+        print_json({"models": rows})
         return
     for row in rows:
-        variants = ", ".join(row["variants"])
-        kind = "" if row["trained"] else "  (untrained)"
-        click.echo(f"{row['name']:12} {row['parameters']:>12,} parameters  {variants}{kind}")
-        click.echo(f"{'':12} {row['path']}")
+        _print(row)
+
+
+def _default(name: str) -> Any:
+    """The model a command takes where none is named."""
+    from . import load_command
+
+    return next(p.default for p in load_command(name).params if p.name == "model")
+
+
+def _print(row: dict[str, Any]) -> None:
+    marks = [f"default of {' and '.join(row['default_of'])}"] if row["default_of"] else []
+    marks += [] if row["trained"] else ["untrained: its output is no picture"]
+    mark = f"  ({'; '.join(marks)})" if marks else ""
+    click.echo(f"{row['name']:12} {row['parameters']:>12,} parameters{mark}")
+    for line in textwrap.wrap(row["purpose"] or "", 85):
+        click.echo(f"{'':12} {line}")
+    click.echo(f"{'':12} variants: {', '.join(row['variants'])}")
+    click.echo(f"{'':12} {row['path']}")

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..config import SCALE
 from ._options import json_option, variant_option
+from ._say import note, print_json
 
 if TYPE_CHECKING:
     from ..planning import Plan
 
+NOT_FEASIBLE = 3
+"""Exit code of an answer that is no."""
+
 
 @click.command()
-@click.argument("bundle", metavar="BUNDLE", required=False)
+@click.argument("bundle", metavar="[BUNDLE]", required=False)
 @click.option("--target", "target_name", metavar="NAME", help="A name from 'adcvsr targets'.")
 @click.option("--source", metavar="WxH@FPS", help="What comes in, such as 640x360@30.")
 @click.option("--backend", metavar="NAME", help="What runs it [default: the fastest there].")
 @variant_option
-@click.option("--all", "every", is_flag=True, help="Presets x targets instead, in FP16.")
+@click.option(
+    "--encode/--no-encode",
+    default=True,
+    show_default=True,
+    help="Whether the result is encoded, or shown or used by something else.",
+)
+@click.option("--all", "every", is_flag=True, help="Presets x targets instead, networks alone.")
 @json_option
 def command(
     bundle: str | None,
@@ -28,13 +39,17 @@ def command(
     source: str | None,
     backend: str | None,
     variant: str | None,
+    encode: bool,
     every: bool,
     as_json: bool,
 ) -> None:
     """Predict whether BUNDLE keeps up with a source on a target, and what would.
 
-    A roofline over the graph's multiply-adds and bytes, corrected by measured speeds in
-    $ADCVSR_CACHE/measured where there are any (docs/engines.md).
+    Decoding, network, encoding and memory are judged together, and what limits is said. Exits 3
+    where it is not feasible.
+
+    The network's time is a roofline over the graph's multiply-adds and bytes, corrected by measured
+    speeds in $ADCVSR_CACHE/measured where there are any (docs/engines.md).
     """
     if every:
         if bundle or target_name or source or backend or variant:
@@ -57,10 +72,16 @@ def command(
         variant=variant,
         backend=backend,
         measurements=read_measurements(cache_folder() / FOLDER, notes.append),
+        encode=encode,
     )
-    for note in [*notes, *plan.notes]:
-        click.echo(f"note: {note}", err=True)
-    click.echo(json.dumps(plan_facts(plan)) if as_json else describe(plan))
+    for text in [*notes, *plan.notes]:
+        note(text)
+    if as_json:
+        print_json(plan_facts(plan), indent=None)
+    else:
+        click.echo(describe(plan))
+    if not plan.feasible:
+        sys.exit(NOT_FEASIBLE)
 
 
 def describe(plan: Plan) -> str:
@@ -69,8 +90,9 @@ def describe(plan: Plan) -> str:
     corrected = f", corrected x{plan.correction:.2f} by {plan.corrected_by}"
     lines = [
         f"{plan.bundle} {plan.variant} on {plan.target} with {plan.backend}, {source.text}:",
-        f"  time         {plan.frame_ms:.2f} ms a frame of {1000 / source.fps:.2f}, "
+        f"  network      {plan.frame_ms:.2f} ms a frame of {1000 / source.fps:.2f}, "
         f"{prediction.bound}-bound{corrected if plan.corrected_by else ''}",
+        f"  codecs       {_codecs(plan)}",
         f"  arithmetic   {cost.multiply_adds / 1e9:.2f} G multiply-adds in "
         f"{', '.join(prediction.precisions)}",
         f"  memory       {_mb(plan.memory_bytes)}"
@@ -92,7 +114,10 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "backend": plan.backend,
         "source": asdict(plan.source),
         "feasible": plan.feasible,
+        "limit": plan.limit,
         "frame_ms": round(plan.frame_ms, 3),
+        "pipeline_ms": round(plan.pipeline_ms, 3),
+        "codecs": {**asdict(plan.video), "ms": plan.video.ms},
         "largest_fps": round(plan.largest_fps, 2),
         "largest": asdict(plan.largest) if plan.largest else None,
         "bound": plan.prediction.bound,
@@ -112,10 +137,24 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _codecs(plan: Plan) -> str:
+    video, source = plan.video, plan.source
+    size = f"{source.width * SCALE}x{source.height * SCALE}"
+    work = f"decoding {video.decode_cpu_ms:.1f}"
+    if video.encode_cpu_ms:
+        work += f" and encoding {size} by libx264 {video.encode_cpu_ms:.1f}"
+    if video.ms is None:
+        return f"not judged: {work} CPU-ms a frame, on a processor like this project's"
+    return f"{video.ms:.2f} ms a frame on {video.cores} cores: {work} CPU-ms"
+
+
 def _verdict(plan: Plan) -> str:
     if plan.feasible:
-        return f"feasible: up to {plan.largest_fps:.0f} fps at this size"
-    why = "too slow" if plan.fits_memory else "too little memory"
+        fps = f"up to {plan.largest_fps:.0f} fps at this size"
+        if plan.video.ms is None:
+            return f"feasible for the network: {fps}; codecs are not judged"
+        return f"feasible: {fps}, limited by {plan.limit}"
+    why = f"{plan.limit} too slow" if plan.fits_memory else "too little memory"
     instead = [f"{plan.largest_fps:.1f} fps at this size"] if plan.fits_memory else []
     if plan.largest:
         instead.append(f"{plan.largest.text} at this rate")
@@ -126,10 +165,10 @@ def _print_all(as_json: bool) -> None:
     from ..preset_costs import all_rows, table
 
     rows, notes = all_rows()
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
+    for text in notes:
+        note(text)
     if as_json:
-        click.echo(json.dumps({"rows": rows, "notes": notes}, indent=1))
+        print_json({"rows": rows, "notes": notes})
         return
     for line in table(rows):
         click.echo(line)

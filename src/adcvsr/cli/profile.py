@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._options import backend_option
+from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
+from ._say import done, note, print_json, say
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
     type=click.Path(path_type=Path),
     help="Videos, or folders of them.",
 )
-@click.option(
-    "--variants",
-    metavar="LIST",
-    multiple=True,
-    help="fp32,fp16,int8 or ids such as int8-ort; the first is what the others are compared with "
-    "[default: all the backend runs].",
-)
+@variants_option("the first is what others are compared with [default: all the backend runs].")
 @backend_option
 @click.option("--truth", is_flag=True, help="CLIPS are ground truth: reduce x1/4, compare with it.")
 @click.option(
@@ -76,6 +71,7 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
 )
 @trace_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
+@json_option
 def command(
     bundle: str,
     more: tuple[Path, ...],
@@ -93,6 +89,7 @@ def command(
     output: Path,
     trace_path: Path | None,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Compare BUNDLE's variants on CLIPS and write one page to decide by.
 
@@ -128,17 +125,20 @@ def command(
     ):
         profile = run_profile(
             request,
-            note=lambda line: click.echo(f"note: {line}", err=True),
-            stage=lambda line: None if progress else click.echo(line, err=True),
+            note=note,
+            stage=lambda line: None if progress else say(line),
             progress=progress,
             trace=trace,
         )
     write_json(beside, profile.to_json())
     size = write_page(output, profile)
+    if as_json:
+        print_json(profile.to_json())
+        return
     for line in profile.facts["verdict"]["lines"]:
         click.echo(line)
     large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
-    click.echo(f"{output} ({large}), {beside}")
+    done(f"{output} ({large}), {beside}")
 
 
 def _metrics(names: str | None, ffmpeg: str | None) -> UsableMetrics:

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
+from ._options import json_option
+from ._say import done, print_json, say
+
 # Held beside adcvsr.export.recipe.PRECISIONS by a test; importing it here costs start time.
 PRECISIONS = ("int8", "fp8")
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--precision", type=click.Choice(PRECISIONS), required=True, help="Of the variant.")
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), required=True, help="Of the variant to make."
+)
 @click.option(
     "--calibration",
     "calibration_path",
@@ -35,6 +40,7 @@ PRECISIONS = ("int8", "fp8")
     help="Your recipe in the place of the packaged one.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the variant if BUNDLE has it.")
+@json_option
 def command(
     bundle: Path,
     precision: str,
@@ -42,6 +48,7 @@ def command(
     target: str,
     recipe_path: Path | None,
     overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Add an INT8 or FP8 variant to BUNDLE, made by a recipe and proven against fp32-onnx.
 
@@ -51,7 +58,7 @@ def command(
     from ._torch import require_int8
 
     require_int8()
-    from ..bundle import open_bundle
+    from ..bundle import describe, open_bundle
     from ..calibration.calibration_set import open_set
     from ..errors import CalibrationError, ConfigError
     from ..export.quantize import quantize_bundle
@@ -72,6 +79,9 @@ def command(
         recipe,
         open_set(calibration_path),
         overwrite=overwrite,
-        report=click.echo,
+        report=say if as_json else done,
     )
-    click.echo(f"{result.path}: {', '.join(sorted(result.variants))}")
+    if as_json:
+        print_json({**describe(result), "variant": recipe.variant})
+    else:
+        done(f"{result.path}: {', '.join(sorted(result.variants))}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from ._options import json_option
 from ._progress import count_progress
+from ._say import done, print_json, say
 from .quantize import PRECISIONS
 
 
 @click.command()
-@click.argument("bundle", metavar="NAME|BUNDLE")
+@click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--budget",
     "budget_text",
@@ -44,7 +44,7 @@ from .quantize import PRECISIONS
     type=click.Choice(PRECISIONS),
     default="int8",
     show_default=True,
-    help="Of the variant.",
+    help="Of the variant to make.",
 )
 @click.option(
     "--target", default="cpu", show_default=True, metavar="NAME", help="As of 'adcvsr quantize'."
@@ -88,16 +88,16 @@ def command(
             open_set(calibration_path),
             budget,
             folder,
-            report=lambda line: click.echo(line, err=as_json),
+            report=say if as_json else done,
             progress=progress,
         )
     written = write_result(folder, result, budget)
     if as_json:
-        click.echo(json.dumps(to_json(result, budget), indent=1, allow_nan=False))
+        print_json(to_json(result, budget))
         return
     for line in lines(result):
-        click.echo(line)
-    click.echo(
+        done(line)
+    done(
         f"{written}: adcvsr quantize {bundle} --precision {recipe.precision} --recipe {written} "
         f"--calibration {calibration_path}"
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from ._options import json_option
+from ._say import print_json
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -26,7 +26,7 @@ def command(name: str | None, as_json: bool) -> None:
 
     chosen: list[Target] = [target(name)] if name else list(TARGETS.values())
     if as_json:
-        click.echo(json.dumps({"targets": [target_dict(each) for each in chosen]}, indent=1))
+        print_json({"targets": [target_dict(each) for each in chosen]})
         return
     for line in describe(chosen[0]) if name else table(chosen):
         click.echo(line)

@@ -12,13 +12,15 @@ from typing import Any
 
 import click
 
+from ._group import CommandGroup
 from ._progress import training_progress
+from ._say import done, print_json, say
 from ._train_cache import cache_teacher
 from ._train_options import FOLDER, TEACHER_FIELDS, loss_options, run_options, start_option
 from ._train_show_data import show_data
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Train a student: pretrain, then distill, then adversarial.
 
@@ -89,6 +91,7 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
     """Read the recipe, run the stage; with several processes the first one speaks."""
     from ..train.settings import read_settings
 
+    as_json = options.pop("as_json")
     lengths = {name: options.pop(name) for name in ("max_minutes", "max_steps")}
     settings = dataclasses.replace(
         read_settings(options.pop("config"), kind),
@@ -107,12 +110,14 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         path = stage(
             settings,
             options.pop("output"),
-            report=lambda line: click.echo(line, err=True),
+            report=say,
             progress=progress,
             **options,
         )
-    if first:
-        click.echo(f"{path}")
+    if first and as_json:
+        print_json({"checkpoint": str(path)})
+    elif first:
+        done(f"{path}")
 
 
 def _path(value: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._progress import files_progress, frame_progress
+from ._say import done, note, print_json, run_notes
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 @click.command()
-@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="INPUT... [OUTPUT]", nargs=-1, required=True)
 @model_option
 @backend_option
 @variant_option
@@ -88,8 +87,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @trace_option
 @json_option
 def command(
-    inputs: tuple[str, ...],
-    output: Path,
+    paths: tuple[str, ...],
     model: str,
     backend: str,
     variant: str | None,
@@ -117,11 +115,13 @@ def command(
     carried over (docs/files.md). OUTPUT appears only when it is complete; its ending (mp4, mkv,
     mov, webm, avi, ts) chooses the container. With several inputs, a folder or a pattern such as
     'clips/*.mp4', OUTPUT is a folder (with one it may be); a file that fails does not end the run.
+    Without OUTPUT, in.mp4 becomes in_x4.mp4 beside it, and a folder clips becomes clips_x4.
 
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
-    from ..runtime.batch import is_batch, plan
+    from ..given import refuse_address
+    from ..runtime.batch import default_output, is_batch, plan
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
@@ -137,6 +137,13 @@ def command(
             decoder=decoder,
         ),
     }
+    for path in paths:
+        refuse_address(path)
+    if len(paths) == 1:
+        inputs, output = paths, default_output(paths[0])
+        note(f"no OUTPUT was named: it will be '{output}'")
+    else:
+        inputs, output = paths[:-1], Path(paths[-1])
     jobs = plan(inputs, output) if is_batch(inputs, output) else None
     if jobs is not None and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
@@ -162,7 +169,7 @@ def command(
                 source, output, compare=compare, progress=progress, **choices
             )
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        print_json(report.to_json(), indent=None)
     else:
         _summary(report)
 
@@ -177,7 +184,7 @@ def _upscale_all(
     """
     from ..errors import AdcVsrError, BatchError, OutputNotWritableError
 
-    done, failed = [], []
+    finished, failed = [], []
     with files_progress(len(jobs)) as begin:
         for index, job in enumerate(jobs):
             try:
@@ -195,13 +202,13 @@ def _upscale_all(
             except AdcVsrError as error:
                 failed.append({"input": str(job.source), "error": str(error)})
             else:
-                done.append(report.to_json())
+                finished.append(report.to_json())
                 if not as_json:
                     _summary(report)
                 continue
             click.echo(f"error: {failed[-1]['error']}", err=True)
     if as_json:
-        click.echo(json.dumps({"files": done, "failed": failed}))
+        print_json({"files": finished, "failed": failed}, indent=None)
     if failed:
         names = ", ".join(Path(each["input"]).name for each in failed)
         raise BatchError(f"{len(failed)} of {len(jobs)} files failed: {names}")
@@ -209,10 +216,9 @@ def _upscale_all(
 
 def _summary(report: UpscaleReport) -> None:
     """Print what was done, notes first."""
-    for note in report.notes:
-        click.echo(f"note: {note}", err=True)
+    run_notes(report.notes, report.backend_reasons)
     (w, h), (big_w, big_h) = report.input_size, report.output_size
-    click.echo(
+    done(
         f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
         f"{report.seconds:.1f} s, {report.fps:.1f} fps "
         f"({report.model} {report.variant} on {report.backend}, {report.encoder})"

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
-from ._options import backend_option, json_option
+from ._options import backend_option, json_option, variants_option
+from ._say import print_json
 
 EXIT_CODES = {"passed": 0, "failed": 1, "not judged": 3}
 
 
 @click.command()
-@click.argument("bundle", metavar="NAME|BUNDLE")
+@click.argument("bundle", metavar="BUNDLE")
 @backend_option
-@click.option(
-    "--variant",
-    "variants",
-    metavar="ID",
-    multiple=True,
-    help="Only this variant; may be repeated [default: all].",
-)
+@variants_option("only these [default: all].")
 @json_option
 def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool) -> None:
     """Re-hash every file of a bundle and run its golden clip through its variants on this machine.
@@ -37,7 +31,7 @@ def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool)
 
     found = verify_bundle(open_bundle(bundle), backend=backend, variants=variants)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False))
+        print_json(found.to_json())
     else:
         for line in found.lines():
             click.echo(line)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, missing_package
 from ..files import replace_file
+from ..given import CHECKPOINT, mistaken
 from .network import AdcVsr
 
 _METADATA_KEY = "adcvsr"
@@ -69,6 +70,8 @@ def load_checkpoint(path: str | Path) -> tuple[AdcVsr, dict[str, Any]]:
     """
     safe_open = _safetensors("safe_open")
     path = Path(path)
+    if wrong := mistaken(path, CHECKPOINT):
+        raise CheckpointError(f"'{path}' is not a checkpoint{wrong}")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at '{path}'; expected a .safetensors file")
     try:

@@ -53,7 +53,7 @@ def profiled(
 ) -> tuple[Result, Path]:
     folder = tmp_path_factory.mktemp("page")
     done = run(
-        bundle, "--clips", clips, "--truth", "--variants", "fp32-onnx,int8-ort,int8-onnx",
+        bundle, "--clips", clips, "--truth", "--variant", "fp32-onnx,int8-ort,int8-onnx",
         "--metrics", "psnr,haarpsi", "--max-side", "48", "--drift-frames", "70",
         "--duration", "0.5", "-o", folder / "report.html", "--trace", folder / "trace.json",
     )  # fmt: skip
@@ -195,7 +195,7 @@ def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--variants", "fp32,fp16"], "no variant 'fp16'"),
+        (["--variant", "fp32,fp16"], "no variant 'fp16'"),
         (["-o", "report.pdf"], "ending in .html"),
         (["-o", "nowhere/report.html"], "no folder"),
         (["--metrics", "psnrr"], "did you mean 'psnr'"),
@@ -248,7 +248,7 @@ def test_a_long_run_ends_in_time(
     monkeypatch.setattr(over_time, "MOST_SECONDS", 0.0)
     page = tmp_path / "a.html"
     done = run(
-        bundle, "--clips", clips / "a.mp4", "--max-side", "16", "--duration", "0.1", "--variants",
+        bundle, "--clips", clips / "a.mp4", "--max-side", "16", "--duration", "0.1", "--variant",
         "fp32,int8-ort", "--metrics", "psnr", "--frames", "8", "-o", page,
     )  # fmt: skip
     assert done.exit_code == 0, f"{done.output}{done.exception!r}"

@@ -29,7 +29,7 @@ def run(*arguments: str | Path) -> Result:
 
 def test_bench_writes_what_it_prints(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    done = run(bundle, "--size", "48x32", "--duration", "0.2", f"--json={file}")
+    done = run(bundle, "--size", "48x32", "--duration", "0.2", f"-o{file}")
     assert done.exit_code == 0, done.output
     assert "fp16-onnx / fp32-onnx" in done.output
     found = json.loads(file.read_text())
@@ -79,7 +79,7 @@ def test_a_clip_network_is_told_by_the_picture(clip_bundle: Path) -> None:
     [
         (["--variant", "int8"], "no variant 'int8' that 'ort-cpu' runs"),
         (["--size", "big"], "'big' is no size"),
-        (["--json={folder}/none/a.json"], "no folder"),
+        (["-o{folder}/none/a.json"], "no folder"),
         (["--backend", "tpu"], "tpu"),
     ],
 )
@@ -92,6 +92,6 @@ def test_bad_input(bundle: Path, tmp_path: Path, arguments: list[str], says: str
 def test_results_are_not_overwritten(bundle: Path, tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     file.write_text("mine")
-    done = run(bundle, f"--json={file}")
+    done = run(bundle, f"-o{file}")
     assert "pass --overwrite" in str(done.exception)
     assert file.read_text() == "mine"

@@ -234,7 +234,7 @@ def test_small_builds_in_fp16(tmp_path: Path, make_video: VideoMaker) -> None:
     pytest.importorskip("tensorrt_rtx", reason=SKIP)
     pytest.importorskip("modelopt", reason="FP16 variants need 'adcvsr[quantize]'")
     bundle = str(tmp_path / "small")
-    fp16 = ["--fp16", "--calibration", str(make_video())]
+    fp16 = ["--fp16", "--clips", str(make_video())]
     done = adcvsr("export", "--untrained", "small", "-o", bundle, *fp16)
     assert done.exit_code == 0, f"{done.output}{done.exception!r}"
     done = adcvsr("build", bundle, *RTX, "--precision", "fp16", "--json")

@@ -226,7 +226,11 @@ def test_demo(tmp_path: Path) -> None:
     again = adcvsr("demo", "-o", tmp_path / "demo")
     assert again.returncode == 1
     assert "--overwrite" in again.stderr
-    assert adcvsr("demo", "-o", tmp_path / "demo", "--overwrite").returncode == 0
+    done = adcvsr("demo", "-o", tmp_path / "demo", "--overwrite", "--json", "-q")
+    facts_json = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert facts_json["files"]["picture"] == str(tmp_path / "demo" / "side_by_side.png")
+    assert facts_json["psnr_upscaled"] > facts_json["psnr_bicubic"]
 
 
 def _figures(text: str) -> list[str]:
@@ -263,9 +267,10 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     done = adcvsr(
         *("train", "distill", "--config", stage_1, "--images", images, "-o", run),
         *("--start-from", first / "checkpoint.safetensors", "--teacher", "truth"),
-        *("--dists", "none", "--max-steps", 2),
+        *("--dists", "none", "--max-steps", 2, "--json"),
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"checkpoint": str(run / "checkpoint.safetensors")}
     assert "without DISTS" in done.stderr
     card = tmp_path / "card.md"
     card.write_text("# Card\n")
@@ -273,6 +278,10 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
     done = adcvsr("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card)
     assert done.returncode == 0, done.stderr
     assert "parity over 16 frames" in done.stdout
+    command = ("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card, "--json")
+    done = adcvsr(*command, "--overwrite")
+    assert json.loads(done.stdout)["variants"] == ["fp32-onnx"]
+    assert "parity over 16 frames" in done.stderr
     assert (bundle / "model_card.md").read_text() == "# Card\n"
     write_png(tmp_path / "b.png", draw_clip(1, 64, 64)[0])
     assert adcvsr("evaluate", tmp_path / "b.png", "--model", bundle).returncode == 0
@@ -283,3 +292,50 @@ def test_train_and_export_from_the_command_line(tmp_path: Path) -> None:
 
 def test_backend_names_are_the_backends() -> None:
     assert ("auto", *BACKENDS) == BACKEND_NAMES
+
+
+def test_an_output_nobody_named(make_video: VideoMaker, tmp_path: Path) -> None:
+    """`upscale in.mp4` says where the result will be; a pattern names no place."""
+    source = make_video()
+    done = adcvsr("upscale", source)
+    assert done.returncode == 0, done.stderr
+    assert f"note: no OUTPUT was named: it will be '{tmp_path / 'in_x4.mp4'}'" in done.stderr
+    assert video_facts(tmp_path / "in_x4.mp4").size == (128, 96)
+    again = adcvsr("upscale", source)
+    assert again.returncode == 1
+    assert "pass --overwrite" in again.stderr
+    done = adcvsr("upscale", tmp_path / "*.mp4")
+    assert done.returncode == 1
+    assert "several files" in done.stderr
+    (tmp_path / "in_x4.mp4").unlink()
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    source.rename(folder / "a.mov")
+    done = adcvsr("upscale", folder, "-q", "--json")
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["files"][0]["output"] == str(tmp_path / "clips_x4" / "a.mov")
+
+
+def test_a_precision_names_its_variant(make_video: VideoMaker, tmp_path: Path) -> None:
+    done = adcvsr("upscale", make_video(), tmp_path / "o.mp4", "--variant", "int8", "--json")
+    assert json.loads(done.stdout)["variant"] == "int8-ort"
+    done = adcvsr("upscale", make_video(), tmp_path / "p.mp4", "--variant", "int4")
+    assert done.returncode == 1
+    assert "has no variant 'int4'; it has: fp16-trt" in done.stderr
+
+
+def test_quiet_is_silent(make_video: VideoMaker, tmp_path: Path) -> None:
+    done = adcvsr("upscale", make_video(), tmp_path / "o.mp4", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = adcvsr("-q", "upscale", tmp_path / "none.mp4", tmp_path / "p.mp4")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_models_say_what_they_are_for() -> None:
+    rows = json.loads(adcvsr("models", "--json").stdout)["models"]
+    assert [row["name"] for row in rows if "upscale" in row["default_of"]] == ["nano"]
+    assert all(row["purpose"] for row in rows)
+    text = " ".join(adcvsr("models").stdout.split())
+    assert "default of upscale" in text
+    assert "for clean input and for what cameras give alike" in text

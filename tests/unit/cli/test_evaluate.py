@@ -118,7 +118,7 @@ def test_no_figure_is_cut_off(
 
 def test_files_are_written_and_not_overwritten(media: Path, tmp_path: Path) -> None:
     strip, report = tmp_path / "strip.png", tmp_path / "report.json"
-    arguments = (media, "--metrics", "psnr", "--strip", strip, "--json", report)
+    arguments = (media, "--metrics", "psnr", "--strip", strip, "-o", report)
     done = evaluate(*arguments)
     assert done.returncode == 0, done.stderr
     assert "PSNR-Y" in done.stdout
@@ -172,7 +172,7 @@ def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
         (["{media}/image.png", "--model", "nan"], 1, "error: no bundle named 'nan'"),
         (["{media}/image.png", "--variant", "int3"], 1, "error: bundle 'nano' has no variant"),
         (["{media}/image.png", "--metrics", "vmaf", "--ffmpeg", "no"], 1, "no program 'no'"),
-        (["--json", "{media}/image.png"], 2, "for stdout put --json last"),
+        (["{media}/image.png", "-o", "{media}/a.txt"], 2, "a file ending in .json"),
         (["{media}/image.png", "--strip", "{media}/image.jpg"], 2, "a file ending in .png"),
         (["{media}/image.png", "--strip", "{media}/no/a.png"], 1, "no folder '{media}/no'"),
         (

@@ -166,7 +166,7 @@ def test_ranges_are_those_of_the_network(
 
 
 def test_half_precision_needs_clips() -> None:
-    with pytest.raises(ConfigError, match="--calibration"):
+    with pytest.raises(ConfigError, match="--clips"):
         BundleSettings(fp16=True).check(PRESETS["nano"])
 
 

@@ -119,7 +119,10 @@ def test_viewers_are_bounded_and_leave_their_place(open_page: Open) -> None:
     sink = open_page("?viewers=1")
     first, _ = look(sink)
     status, body = ask(sink, "/pictures")
-    assert (status, body) == (503, b"1 look already\n")
+    assert (status, body) == (
+        503,
+        b"all 1 places for viewers are taken: close a page, or give more (?viewers=N)\n",
+    )
     first.close()
     done = threading.Event()
     for _ in range(400):  # the server finds out when it sends

@@ -1,0 +1,56 @@
+"""What all commands have in common: `-q` and `-v`, an example, and help with misspelt names."""
+
+from __future__ import annotations
+
+import click
+
+from ._help import examples_text
+from ._say import level_options, start_speaking
+
+
+class CommandGroup(click.Group):
+    """A group that names the nearest command where there is none of a name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called.
+
+        Raises:
+            click.UsageError: There is none of that name.
+        """
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            from ..config import nearest
+
+            known = dict.fromkeys(self.list_commands(ctx))
+            ctx.fail(f"no command '{name}'{nearest(name, known)}")
+        return super().resolve_command(ctx, args)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        """Begin as loud as usual, before the options that change it are read."""
+        if parent is None:
+            start_speaking()
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def equip(command: click.Command, words: str) -> None:
+    """Add what every command has: `-q`, `-v`, and its examples at the end of its help.
+
+    Args:
+        command: A command, or a group, whose commands are equipped.
+        words: What is typed for it, after `adcvsr`.
+    """
+    below: dict[str, click.Command] = getattr(command, "commands", getattr(command, "below", {}))
+    for name, each in below.items():
+        equip(each, f"{words} {name}")
+    if isinstance(command, click.Group) or any(each.name == "quiet" for each in command.params):
+        return
+    command.params += level_options()
+    command.epilog = "\n\n".join(filter(None, (examples_text(words), command.epilog)))

@@ -1,0 +1,146 @@
+"""What the command line says beside its results, and how much of it: `-q` and `-v`.
+
+Results go to stdout, all else to stderr, so that stdout can be read by programs:
+
+    note("10 bits reduced to 8")       # stderr, not with -q
+    detail("cuda: no driver")          # stderr, with -v alone
+    done("out.mp4: 50 frames")         # stdout, not with -q: what a command that writes files did
+    print_json(report)                 # stdout, always: it was asked for
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+
+
+class _Voice:
+    """How much is said in this process; threads of a run share it."""
+
+    def __init__(self) -> None:
+        self.level = NORMAL
+        self.said: set[str] = set()
+
+
+_voice = _Voice()
+
+
+def start_speaking() -> None:
+    """Begin a command: as much as usual, and nothing said yet."""
+    _voice.level = NORMAL
+    _voice.said.clear()
+
+
+def set_level(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Take `-q` or `-v`; the callback of both.
+
+    Raises:
+        click.UsageError: Both were given.
+    """
+    if not value:
+        return
+    level = QUIET if parameter.name == "quiet" else VERBOSE
+    if _voice.level not in (NORMAL, level):
+        raise click.UsageError("give either --quiet or --verbose")
+    _voice.level = level
+
+
+def level_options() -> list[click.Option]:
+    """`-q` and `-v`, which every command takes."""
+    return [
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=set_level,
+            help="Say errors only, besides what was asked for.",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=set_level,
+            help="Say more: every reason, every time.",
+        ),
+    ]
+
+
+def is_quiet() -> bool:
+    """Whether `-q` was given."""
+    return _voice.level == QUIET
+
+
+def is_verbose() -> bool:
+    """Whether `-v` was given."""
+    return _voice.level == VERBOSE
+
+
+def shows_progress() -> bool:
+    """Whether a display that is written over has a terminal to be on, and is wanted."""
+    return not is_quiet() and sys.stderr.isatty()
+
+
+def say(line: str) -> None:
+    """Print a line to stderr, unless `-q`."""
+    if not is_quiet():
+        click.echo(line, err=True)
+
+
+def note(text: str) -> None:
+    """Say what a user should know, on stderr: once in a run, with `-v` every time."""
+    if text not in _voice.said or is_verbose():
+        say(f"note: {text}")
+    _voice.said.add(text)
+
+
+def warn(text: str) -> None:
+    """Say what makes results doubtful, on stderr and in yellow on a terminal."""
+    if not is_quiet():
+        click.secho(text, err=True, fg="yellow")
+
+
+def detail(text: str) -> None:
+    """Say a note with `-v` alone."""
+    if is_verbose():
+        note(text)
+
+
+def done(text: str) -> None:
+    """Say on stdout what a command that writes files did, unless `-q`."""
+    if not is_quiet():
+        click.echo(text)
+
+
+def print_json(values: Any, *, indent: int | None = 1) -> None:
+    """Print one JSON object to stdout; figures that JSON has no word for are a bug of ours."""
+    click.echo(json.dumps(values, indent=indent, allow_nan=False))
+
+
+REMEMBERED = "(measured before)"
+"""Ends the reason for a variant that was measured, and said, by an earlier run."""
+
+
+def run_notes(notes: Iterable[str], reasons: Iterable[str]) -> None:
+    """Say a run's notes; what every run would repeat is one line, or none, without `-v`.
+
+    Args:
+        notes: Of a report.
+        reasons: Why `auto` took no better backend, as the report has them.
+    """
+    known = {f"not on {reason}" for reason in reasons}
+    passed_over = []
+    for text in notes:
+        if text in known and not is_verbose():
+            passed_over.append(text.removeprefix("not on ").partition(":")[0])
+        elif text.startswith("variant ") and text.endswith(REMEMBERED):
+            detail(text)
+        else:
+            note(text)
+    if passed_over:
+        note(f"a GPU seems to be here, and not used: {', '.join(passed_over)}; -v says why")

@@ -1,0 +1,82 @@
+"""Old spellings of options, accepted with a note; docs/words.md has the vocabulary.
+
+A command that has one meaning's option has its one spelling. What was spelled otherwise before is
+rewritten here, before click reads it, so that commands know one spelling only.
+"""
+
+from __future__ import annotations
+
+from ._say import note
+
+RENAMED: dict[str, dict[str, str]] = {
+    "bench": {"--precision": "--variant"},
+    "build": {"--frames": "--window"},
+    "export": {"--calibration": "--clips"},
+    "profile": {"--variants": "--variant"},
+}
+"""By command: old spelling and new."""
+
+BUNDLE_FIRST = frozenset(
+    ("bench", "build", "deploy", "inspect", "plan", "profile", "quantize", "search", "verify")
+)
+"""Commands that work on a bundle, which is their first argument; `--model` means the same."""
+
+JSON_FILES = ("bench", "evaluate")
+"""Commands whose `--json` took a file's name before `-o` did."""
+
+
+def rewrite(command: str, arguments: list[str]) -> list[str]:
+    """Put today's spellings in the place of old ones, with a note on stderr for each.
+
+    Args:
+        command: Its name.
+        arguments: What follows it.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options, rest = arguments[:end], arguments[end:]
+    options = _renamed(command, options)
+    if command in BUNDLE_FIRST:
+        options = _bundle_first(command, options)
+    if command in JSON_FILES and options[:1] != ["compare"]:
+        options = _json_file(options)
+    return [*options, *rest]
+
+
+def _renamed(command: str, arguments: list[str]) -> list[str]:
+    renamed = RENAMED.get(command, {})
+    found = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in renamed:
+            note(f"{name} is called {renamed[name]} now")
+            name = renamed[name]
+        found.append(f"{name}{equals}{value}")
+    return found
+
+
+def _bundle_first(command: str, arguments: list[str]) -> list[str]:
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name != "--model" or (not equals and index + 1 == len(arguments)):
+            continue
+        after = index + 1 if equals else index + 2
+        bundle = value if equals else arguments[index + 1]
+        note(f"the bundle is the first argument here: adcvsr {command} {bundle}")
+        return [bundle, *arguments[:index], *arguments[after:]]
+    return arguments
+
+
+def _json_file(arguments: list[str]) -> list[str]:
+    found, left = [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        name, equals, value = argument.partition("=")
+        if name == "--json":
+            if equals and value == "-":
+                argument = name
+            elif equals or (left and left[0].endswith(".json")):
+                note("--json prints to stdout now; -o takes the file")
+                found.append("-o")
+                argument = value if equals else left.pop(0)
+        found.append(argument)
+    return found
