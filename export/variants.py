@@ -93,8 +93,7 @@ class Stage:
         return Bundle(self.path)
 
     def _manifest(self) -> Manifest:
-        manifest: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
-        return manifest
+        return self.open().manifest
 
 
 @contextmanager

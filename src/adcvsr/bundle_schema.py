@@ -237,6 +237,15 @@ def _check_facts(entry: Item) -> None:
     for name in ("parity", "calibration", "conversion", "recipe", "units", "census"):
         if (part := entry.get(name)) is not None:
             part.mapping()
+    _check_figures(entry)
+    if (units := entry.get("units")) is not None:
+        units["file"].text()
+    if (files := entry.get("files")) is not None:
+        for each in files.items():
+            each.text()
+
+
+def _check_figures(entry: Item) -> None:
     if (parity := entry.get("parity")) is not None:
         for key, value in parity.fields():
             if key.endswith("_db"):
@@ -247,11 +256,6 @@ def _check_facts(entry: Item) -> None:
         for _, share in census.fields():
             for key in ("convolutions", "multiply_adds", "weights"):
                 share[key].number(0, 1)
-    if (units := entry.get("units")) is not None:
-        units["file"].text()
-    if (files := entry.get("files")) is not None:
-        for each in files.items():
-            each.text()
 
 
 def _plain_name(item: Item) -> str:

@@ -134,7 +134,7 @@ class AdcVsrConfig:
             self._require(not self.decoder_widths, "decoder_widths", "() with 'pixel_shuffle'")
 
     def _require_kinds(self) -> None:
-        for name, kind in _kinds(type(self)).items():
+        for name, kind in _kinds().items():
             value = getattr(self, name)
             self._require(_is_of_kind(value, kind), name, _kind_name(kind))
             if isinstance(value, tuple):
@@ -185,8 +185,8 @@ class AdcVsrConfig:
 
 
 @functools.cache
-def _kinds(config: type[AdcVsrConfig]) -> dict[str, Any]:
-    return get_type_hints(config)
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(AdcVsrConfig)
 
 
 def _is_of_kind(value: object, kind: Any) -> bool:

@@ -16,6 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import AdcVsrError
+from ._terminal import clean_streams, one_line
 
 COMMANDS = {
     "bench": "Measure how fast a bundle's variants run here.",
@@ -80,6 +81,7 @@ def cli() -> None:
     """AdcVSR on the edge: x4 video super-resolution, from training to a live stream."""
 
 
+@clean_streams()
 def main() -> None:
     """Run the command line and exit."""
     for number in _interrupts():
@@ -89,12 +91,12 @@ def main() -> None:
     except AdcVsrError as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {one_line(str(error))}", err=True)
         sys.exit(FAILED)
     except (OSError, MemoryError) as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {error or 'out of memory'}", err=True)
+        click.echo(f"error: {one_line(str(error)) or 'out of memory'}", err=True)
         sys.exit(FAILED)
     except click.ClickException as error:
         error.show()

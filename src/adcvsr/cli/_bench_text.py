@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from ._terminal import clean, raw
+
 
 def print_result(result: dict[str, Any]) -> None:
     """Print what was measured; warnings first, for they may make the rest worthless."""
     for entry in result["warnings"]:
-        click.secho(f"warning: {entry['text']}", err=True, fg="yellow")
+        _warn(f"warning: {entry['text']}")
     width, height = result["size"]
     machine = result["conditions"]
     click.echo(
@@ -42,7 +45,7 @@ def print_comparison(comparison: dict[str, Any], first: str, second: str) -> Non
     """Print both results' figures and the second's over the first's."""
     for label, name in (("first", first), ("second", second)):
         for text in comparison["warnings"][label]:
-            click.secho(f"warning ({name}): {text}", err=True, fg="yellow")
+            _warn(f"warning ({name}): {text}")
     heads = ("variant", "figure", first, second, "ratio")
     lines = [
         (
@@ -69,6 +72,10 @@ def print_comparison(comparison: dict[str, Any], first: str, second: str) -> Non
     for label, name in (("first", first), ("second", second)):
         if comparison["only"][label]:
             click.echo(f"only in {name}: {', '.join(comparison['only'][label])}")
+
+
+def _warn(text: str) -> None:
+    click.secho(clean(text), file=raw(sys.stderr), fg="yellow")
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._terminal import raw
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
@@ -173,14 +174,14 @@ class _Status:
             click.echo(
                 f"\r\x1b[K{record['fps']:.1f} fps, latency p50 {latency['p50'] or 0:.0f} ms, "
                 f"p99 {latency['p99'] or 0:.0f} ms, dropped {sum(record['drops'].values())}",
-                err=True,
+                file=raw(sys.stderr),
                 nl=False,
             )
 
     def end(self) -> None:
         """Clear the line."""
         if self._terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            click.echo("\r\x1b[K", file=raw(sys.stderr), nl=False)
 
 
 def _summary(report: LiveReport) -> None:
