@@ -34,8 +34,9 @@ PROCESSOR_SECONDS, SECONDS_PER_GIB = 30, 60
 PATIENCE = 6
 """The trial is given up after so many times its processor seconds, on a machine that is busy."""
 
-PASSED, REFUSED, MEMORY, NO_ENGINE = "passed", "refused", "memory", "no engine"
-"""What a trial says. An engine that refuses a graph harms nobody: it will say so to the user."""
+PASSED, REFUSED, FAILED, MEMORY, NO_ENGINE = "passed", "refused", "failed", "memory", "no engine"
+"""What a trial says. An engine that refuses to load a graph harms nobody: it will say so to the
+user; one that fails in the middle of a frame does."""
 
 _OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "allocate", "memory", "length_error")
 
@@ -85,6 +86,8 @@ def try_graph(
     except subprocess.TimeoutExpired as error:
         raise _refusal(source, f"was not done within {seconds * PATIENCE} s") from error
     said = done.stdout.decode(errors="replace").strip()
+    if said == FAILED:
+        raise _refusal(source, "fails in the engine")
     if said == MEMORY:
         raise _refusal(source, f"takes more than {memory >> 20:,} MiB of memory")
     if said == PASSED:
@@ -122,7 +125,7 @@ def _how_it_ended(code: int, seconds: int) -> str:
 
 
 def main() -> str:
-    """Do what stdin asks for, within bounds; returns one of the four words."""
+    """Do what stdin asks for, within bounds; returns one of the words above."""
     try:
         import onnxruntime as ort
     except ImportError:
@@ -154,7 +157,12 @@ def _run(ort: Any, graph: str | bytes, shapes: Mapping[str, list[int]]) -> str:
     feeds = {
         each.name: np.zeros(shapes[each.name], kinds[each.type]) for each in session.get_inputs()
     }
-    session.run(None, feeds)
+    try:
+        session.run(None, feeds)
+    except Exception as error:
+        if any(word in str(error).lower() for word in _OUT_OF_MEMORY):
+            raise
+        return FAILED
     return PASSED
 
 
