@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from ..bundle import Bundle
 from ..clips import Levels
 from ..errors import CalibrationError
 from ..given import SET, mistaken
+from ..reading import Item, read_json, read_limited
 from .selection import LEAST_CONTRAST
 
 MANIFEST, FRAMES, SHEET = "manifest.json", "frames.npz", "contact_sheet.png"
@@ -32,7 +35,14 @@ SET_SCHEMA = 1
 FRAMES_LIMIT_BYTES = 2 << 30
 """Largest set of frames, unpacked; the default one has 4 MB. They are held in memory."""
 
-MANIFEST_LIMIT_BYTES = 4 << 20
+MOST_RUNS = 10_000
+"""Of a set; the default one has about thirty."""
+
+AGAIN = "make the set again"
+"""What to do about a damaged set."""
+
+_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+"""What a damaged zip file raises."""
 
 
 @dataclass(frozen=True)
@@ -134,24 +144,24 @@ def open_set(path: Path) -> CalibrationSet:
             show nothing.
     """
     manifest = _read_manifest(path)
+    entry = manifest["files"][FRAMES]
+    size, sha256 = entry["bytes"].integer(0, FRAMES_LIMIT_BYTES), entry["sha256"].text()
     try:
-        entry = manifest["files"][FRAMES]
-        data = _read(path / FRAMES, int(entry["bytes"]))
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        data = read_limited(path / FRAMES, size, error=CalibrationError)
+        if hashlib.sha256(data).hexdigest() != sha256:
             raise CalibrationError(
                 f"calibration set '{path}': '{FRAMES}' was changed after the set was written; make "
                 "the set again"
             )
-        runs = tuple(_runs(path, data, manifest["runs"]))
-        manifest["network"]["config_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+        runs = tuple(_runs(path, data, manifest["runs"].items(most=MOST_RUNS)))
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError, *_ZIP) as error:
         if isinstance(error, CalibrationError):
             raise
         raise CalibrationError(
             f"calibration set '{path}' is damaged ({type(error).__name__}: {error}); make it again"
         ) from error
     require_content([run.frames for run in runs], f"calibration set '{path}'")
-    return CalibrationSet(path, manifest, runs)
+    return CalibrationSet(path, manifest.mapping(), runs)
 
 
 def require_content(runs: Sequence[Levels], what: str) -> None:
@@ -185,7 +195,7 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> Item:
     if wrong := mistaken(path, SET):
         raise CalibrationError(f"'{path}' is no calibration set{wrong}")
     if not (path / MANIFEST).is_file():
@@ -193,33 +203,32 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"'{path}' is no calibration set: it has no '{MANIFEST}'; make one with: adcvsr "
             f"calibrate CLIPS -o {path}"
         )
-    try:
-        manifest = json.loads(_read(path / MANIFEST, MANIFEST_LIMIT_BYTES))
-        schema = manifest["calibration_schema"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, CalibrationError):
-            raise
-        raise CalibrationError(f"'{path}/{MANIFEST}' is no calibration set's manifest") from error
-    if schema != SET_SCHEMA:
+    manifest = read_json(path / MANIFEST, error=CalibrationError, advice=AGAIN)
+    if (schema := manifest["calibration_schema"].integer()) != SET_SCHEMA:
         raise CalibrationError(
             f"calibration set '{path}' has schema {schema}, this adcvsr reads {SET_SCHEMA}; make "
             "the set again or upgrade adcvsr"
         )
-    return dict(manifest)
+    network = manifest["network"]
+    network["name"].text()
+    network["config_sha256"].text()
+    _check_coverage(manifest["coverage"])
+    return manifest
 
 
-def _read(file: Path, limit: int) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(min(limit, FRAMES_LIMIT_BYTES) + 1)
-    except OSError as error:
-        raise CalibrationError(f"cannot read '{file}': {error.strerror}") from error
-    if len(data) > limit:
-        raise CalibrationError(f"'{file}' is longer than the {limit} bytes expected")
-    return data
+def _check_coverage(coverage: Item) -> None:
+    for key, entry in coverage.fields():
+        if isinstance(entry.value, dict):
+            for name in ("edges", "runs"):
+                for each in entry[name].items():
+                    each.number()
+        elif key in ("cold_frames", "cuts"):
+            entry.integer(0)
+    coverage["cold_frames"].integer(0)
+    coverage["cuts"].integer(0)
 
 
-def _runs(path: Path, data: bytes, entries: Sequence[Mapping[str, Any]]) -> list[StoredRun]:
+def _runs(path: Path, data: bytes, entries: Sequence[Item]) -> list[StoredRun]:
     runs: list[StoredRun] = []
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         declared = sum(info.file_size for info in stored.zip.infolist())
@@ -232,7 +241,9 @@ def _runs(path: Path, data: bytes, entries: Sequence[Mapping[str, Any]]) -> list
             frames = stored[run_name(index)]
             if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
                 raise ValueError(f"run {index} has shape {frames.shape} of {frames.dtype}")
-            runs.append(StoredRun(frames, entry["cut"], dict(entry)))
+            cut = entry.get("cut")
+            at = None if cut is None else cut.integer(0, len(frames))
+            runs.append(StoredRun(frames, at, entry.mapping()))
     if len({run.frames.shape[1:] for run in runs}) > 1:
         raise ValueError("runs of different sizes")
     return runs

@@ -78,5 +78,5 @@ def open_graph(graph: bytes | Path, *, fused: bool = True, threads: int = 1) -> 
     options.intra_op_num_threads = threads
     if not fused:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

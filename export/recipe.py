@@ -7,7 +7,6 @@ recipe = read_recipe(Path("mine.toml"))
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import nearest
-from ..errors import ConfigError, InputNotFoundError, missing_package
+from ..errors import ConfigError, InputNotFoundError
+from ..reading import TOML_LIMIT_BYTES, parse_toml, read_limited
 from ..targets import target, why_not
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -163,12 +163,11 @@ def read_recipe(path: Path) -> Recipe:
         InputNotFoundError: It is not there.
         ConfigError: It is no TOML, or a value is not known; the nearest known one is named.
     """
+    data = read_limited(path, TOML_LIMIT_BYTES, error=InputNotFoundError)
+    source = f"recipe '{path}'"
+    found = parse_toml(data, source=source, extra="export", purpose="reading a recipe")
     try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise InputNotFoundError(f"no recipe '{path}': {error.strerror}") from error
-    try:
-        return _recipe(path.stem, text, _parse(text))
+        return _recipe(path.stem, data.decode("utf-8-sig"), found.mapping())
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise ConfigError(f"recipe '{path}': {error}") from error
@@ -214,18 +213,6 @@ def _assignments(values: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(f"{key} = {json.dumps(value)}")
     return lines
-
-
-def _parse(text: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib
-        except ImportError as error:
-            raise missing_package("tomli", "export", "reading a recipe") from error
-    values: dict[str, Any] = tomllib.loads(text)
-    return values
 
 
 def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:

@@ -95,7 +95,7 @@ def open_session(graph: Path | bytes, *, early: bool = False) -> Any:
     except ImportError as error:
         raise missing_package("onnxruntime", "export", "running exported graphs") from error
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
     if early:

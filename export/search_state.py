@@ -20,10 +20,14 @@ from ..calibration.calibration_set import CalibrationSet, json_bytes
 from ..calibration.reader import REFERENCE
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ..files import replace_file
+from ..reading import Limits, read_json
 from .quantize import tool_versions
 from .recipe import Recipe
 
 FILE = "trials.json"
+
+TRIALS = Limits(size_bytes=256 << 20, values=20_000_000)
+"""Every trial names its nodes."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +95,14 @@ class Trials:
         }
 
     def _read(self) -> None:
-        try:
-            content = json.loads(self.path.read_bytes())
-            key, entries = content["of"], content["trials"]
-            for entry in entries:
-                nodes = frozenset(entry["float"])
-                figures = {str(name): float(value) for name, value in entry["figures"].items()}
-                figures["snr"]
-                self._trials[nodes] = Trial(nodes, float(entry["float_work"]), figures)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"'{self.path}' holds no trials of a search ({type(error).__name__}: {error}); "
-                "remove it, or search in another folder"
-            ) from error
+        advice = "expected trials of a search; remove it, or search in another folder"
+        content = read_json(self.path, error=ConfigError, advice=advice, limits=TRIALS)
+        key = content["of"].mapping()
+        for entry in content["trials"].items():
+            nodes = frozenset(each.text() for each in entry["float"].items())
+            figures = {name: value.number() for name, value in entry["figures"].fields()}
+            entry["figures"]["snr"].number()
+            self._trials[nodes] = Trial(nodes, entry["float_work"].number(), figures)
         other = [name for name in self.key if key.get(name) != self.key[name]]
         if other:
             raise ConfigError(

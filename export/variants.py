@@ -24,6 +24,7 @@ from ..bundle import Bundle
 from ..bundle_files import MANIFEST
 from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
+from ..graph_trial import remember
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""
@@ -40,6 +41,7 @@ class Stage:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
+        self._new: set[str] = set()
 
     def open(self) -> Bundle:
         """The stage as a bundle."""
@@ -69,6 +71,7 @@ class Stage:
                 manifest["files"].pop(name, None)
         manifest["variants"][variant_id] = {**entry, "files": sorted(files)}
         manifest["files"] |= {name: _file_entry(self.folder / name) for name in files}
+        self._new |= {name for name in files if name.endswith(".onnx")}
         listed = {*manifest["files"], MANIFEST}
         for name in set(_files_of(old or {})) - listed:
             (self.folder / name).unlink(missing_ok=True)
@@ -85,7 +88,10 @@ class Stage:
             BundleError: A file is not what the manifest says.
             OutputNotWritableError: It cannot be moved; the old bundle stays.
         """
-        self.open().verify_files()
+        staged = self.open()
+        staged.verify_files()
+        for name in self._new:
+            remember(staged.graph_key(name, ()))  # its gate has run it here
         try:
             _swap(self.folder, self.path)
         except OSError as error:
@@ -93,8 +99,7 @@ class Stage:
         return Bundle(self.path)
 
     def _manifest(self) -> Manifest:
-        manifest: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
-        return manifest
+        return self.open().manifest
 
 
 @contextmanager

@@ -113,7 +113,7 @@ class Trace:
 
     def _merge(self, profile: Profile, track: str) -> None:
         began_us = profile.began_ns / 1e3
-        for event in json.loads(profile.path.read_text(encoding="utf-8")):
+        for event in profile.events():
             if event.get("ph") != "X" or event.get("cat") != "Node":
                 continue
             if not event["name"].endswith(NODE_TIME):

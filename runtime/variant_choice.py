@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..bundle import Bundle
-from ..errors import OutputNotWritableError
+from ..errors import AdcVsrError, OutputNotWritableError
 from ..files import cache_folder, replace_file
+from ..reading import read_json
 
 HEIGHT, WIDTH = 90, 160
 """Of the measured frame: large enough that work outweighs overhead, small enough to be quick."""
@@ -87,18 +88,21 @@ def choose_variant(
         return VariantChoice(present[0] if present else candidates[0], "")
     machine = {"engine": engine, "processor": processor_name(), "threads": threads}
     path = cache_folder() / "variants" / f"{_key(bundle, present, machine)}.json"
-    stored = _read(path, present)
+    said = "measured now"
+    try:
+        stored = _read(path, present)
+    except AdcVsrError as error:
+        stored, said = None, f"measured anew, as the memory of it was damaged: {error}"
     if stored is not None:
         return _choice(present, stored, "measured before")
     speeds = measure(present, open_variant)
-    said = "measured now"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {**machine, "bundle": bundle.name, "milliseconds": speeds}
         text = json.dumps(facts, indent=1, sort_keys=True)
         replace_file(path, lambda part: part.write_text(text + "\n"))
     except (OSError, OutputNotWritableError) as error:
-        said = f"measured now, and again next time: {error}"
+        said = f"{said}, and again next time: {error}"
     return _choice(present, speeds, said)
 
 
@@ -158,9 +162,12 @@ def _key(bundle: Bundle, present: Sequence[str], machine: dict[str, Any]) -> str
 
 
 def _read(path: Path, present: Sequence[str]) -> dict[str, float] | None:
-    """Remembered milliseconds; None where there are none, or the file is damaged."""
-    try:
-        speeds = json.loads(path.read_bytes())["milliseconds"]
-        return {name: float(speeds[name]) for name in present}
-    except (OSError, ValueError, KeyError, TypeError):
+    """Remembered milliseconds; None where there are none.
+
+    Raises:
+        AdcVsrError: The file is damaged.
+    """
+    if not path.exists():
         return None
+    speeds = read_json(path, error=AdcVsrError)["milliseconds"]
+    return {name: speeds[name].number(0, 1e9) for name in present}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ..config import AdcVsrConfig, preset
-from ..errors import ConfigError, missing_package
+from ..errors import ConfigError
+from ..reading import read_toml
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
 from .samples import LEAST_SHUFFLED
@@ -288,18 +288,4 @@ def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
         raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
-    return path, _read_toml(path)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        if sys.version_info >= (3, 11):
-            import tomllib
-        else:
-            import tomli as tomllib
-    except ImportError as error:
-        raise missing_package("tomli", "train", "reading training configs") from error
-    try:
-        return cast("dict[str, Any]", tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"'{path}' is not valid TOML: {error}") from error
+    return path, read_toml(path, extra="train", purpose="reading training configs").mapping()

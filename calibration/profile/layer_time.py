@@ -6,13 +6,11 @@ activation) is counted to the layer it serves; what serves none is named so.
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 
@@ -143,7 +141,7 @@ def _undecorated(name: str) -> Iterable[str]:
 
 def read_runs(profile: Profile) -> tuple[list[dict[str, float]], dict[str, list[str]]]:
     """Read a profile: milliseconds of every node in every run, and what fused nodes compute."""
-    events: list[dict[str, Any]] = json.loads(profile.path.read_text(encoding="utf-8"))
+    events = profile.events()
     starts = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == RUN)
     runs: list[dict[str, float]] = [defaultdict(float) for _ in starts]
     fused: dict[str, list[str]] = {}

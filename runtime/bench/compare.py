@@ -5,11 +5,12 @@ compare(json.loads(a), json.loads(b))["rows"]
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import BenchError
+from ...reading import Item, read_json
 from .bench import SCHEMA
 
 MUST_MATCH = ("bundle.name", "bundle.parameters", "size")
@@ -36,17 +37,39 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         BenchError: The file cannot be read, is something else, or from a newer version.
     """
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        schema = result["schema"]
-        _ = [row["latency_ms"]["p50"] for row in result["variants"]], result["conditions"]
-    except OSError as error:
-        raise BenchError(f"cannot read '{path}': {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"'{path}' is no result of 'adcvsr bench -o {path.name}'") from error
-    if not isinstance(schema, int) or schema > SCHEMA:
+    advice = f"expected a result of 'adcvsr bench -o {path.name}'"
+    result = read_json(path, error=BenchError, advice=advice, pipe=True)
+    if (schema := result["schema"].integer(1)) > SCHEMA:
         raise BenchError(f"'{path}' has schema {schema}, this adcvsr reads {SCHEMA}; upgrade it")
-    return dict(result)
+    for key in ("bundle", "conditions"):
+        result[key].mapping()
+    for row in result["variants"].items():
+        _check_row(row)
+    if (warnings := result.get("warnings")) is not None:
+        for entry in warnings.items():
+            entry["text"].text()
+    return result.mapping()
+
+
+def _check_row(row: Item) -> None:
+    """Hold a row against what `compare` looks up."""
+    row["variant"].text()
+    row["backend"].text()
+    for figures, names in (("latency_ms", FIGURES), ("cpu_ms", ("mean",))):
+        for name in names:
+            if name not in row[figures].mapping():
+                row[figures].expected(f"an object with {', '.join(names)}")
+            if (figure := row[figures].get(name)) is not None:
+                figure.number()
+    if "fps" not in row.mapping():
+        row.expected("an object with fps")
+    for found in (row.get("fps"), (row.get("start") or _none(row)).get("memory_bytes")):
+        if found is not None:
+            found.number()
+
+
+def _none(row: Item) -> Item:
+    return replace(row, value={})
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -117,5 +140,5 @@ def _row(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 def _get(result: dict[str, Any], key: str) -> Any:
     value: Any = result
     for part in key.split("."):
-        value = (value or {}).get(part)
+        value = value.get(part) if isinstance(value, dict) else None
     return value

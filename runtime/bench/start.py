@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ...errors import BenchError
+from ...reading import parse_json
+
 FRAMES = 4
 """The state and all buffers are in place after them."""
 
@@ -53,8 +56,11 @@ def measure_start(
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
         return {"error": last[0]}
-    values: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return values
+    answer = (done.stdout.strip().splitlines() or [""])[-1]
+    try:
+        return parse_json(answer, source="the measuring process", error=BenchError).mapping()
+    except BenchError as error:
+        return {"error": str(error)}
 
 
 def main(arguments: list[str]) -> None:

@@ -11,7 +11,6 @@ or a deadline is a result like any other.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,9 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
+
+from ...errors import AdcVsrError
+from ...reading import parse_json
 
 POLL_S = 0.01
 """How often running children are looked at."""
@@ -144,10 +146,8 @@ def _parse(text: str) -> tuple[dict[str, Any], ...]:
     """Objects of the lines that are JSON; libraries print to the same stream."""
     found = []
     for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                found.append(value)
+        with contextlib.suppress(AdcVsrError):
+            found.append(parse_json(line, source="a probe", error=AdcVsrError).mapping())
     return tuple(found)
 
 

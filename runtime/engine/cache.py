@@ -17,13 +17,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import EngineError, OutputNotWritableError
 from ...files import CACHE_VARIABLE, cache_folder
+from ...reading import read_json
 from .order import SCHEMA, EngineOrder, parse_bytes
 
 LIMIT_VARIABLE = "ADCVSR_CACHE_LIMIT"
@@ -141,10 +142,8 @@ class EngineCache:
         """Keys of the engines `adcvsr deploy` made current."""
         keys: set[str] = set()
         for path in sorted((self.folder / CURRENT_FOLDER).glob("*.json")):
-            try:
-                keys.update(json.loads(path.read_text(encoding="utf-8"))["current"]["keys"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # `adcvsr deploy` says so; here it only loses its precedence
+            with suppress(EngineError):  # `deploy` says so; here it only loses its precedence
+                keys.update((read_current(path).get("current") or {"keys": ()})["keys"])
         return keys
 
     def look_up(self, order: EngineOrder, report: Report) -> CacheEntry | None:
@@ -281,16 +280,18 @@ class EngineCache:
     def _read(folder: Path) -> CacheEntry | str:
         """An entry, or why it is none."""
         try:
-            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-            if facts["schema"] != SCHEMA:
-                return f"it is of schema {facts['schema']}, this version writes {SCHEMA}"
-            entry = CacheEntry(folder, facts)
-            _ = entry.size_bytes, entry.identity["device"], facts["plan_sha256"]
-        except OSError as error:
-            return f"its facts cannot be read ({error.strerror})"
-        except (ValueError, KeyError, TypeError) as error:
-            return f"its facts are malformed ({type(error).__name__})"
-        return entry
+            found = read_json(folder / FACTS, error=EngineError)
+            if (schema := found["schema"].integer()) != SCHEMA:
+                return f"it is of schema {schema}, this version writes {SCHEMA}"
+            found["plan_bytes"].integer(0)
+            found["plan_sha256"].text()
+            found["identity"]["device"].mapping()
+            for name in ("what", "built"):
+                if (said := found.get(name)) is not None:
+                    said.text()
+        except EngineError as error:
+            return f"its facts are malformed ({error})"
+        return CacheEntry(folder, found.mapping())
 
     def _sweep(self, key: str) -> None:
         """Remove what a killed build of this key left; its lock is held, so nobody writes it."""
@@ -312,6 +313,27 @@ class EngineCache:
                 f"engine {entry.key} ({entry.facts.get('what', '')}) made room: the cache may hold "
                 f"{self.limit_bytes >> 20:,} MiB (${LIMIT_VARIABLE})"
             )
+
+
+def read_current(path: Path) -> dict[str, Any]:
+    """Read what `adcvsr deploy` wrote of a bundle: its `current` and `previous` engines.
+
+    Returns:
+        Empty before the first deployment.
+
+    Raises:
+        EngineError: It is damaged.
+    """
+    if not path.exists():
+        return {}
+    found = read_json(path, error=EngineError, advice="remove it and deploy again")
+    for name in ("current", "previous"):
+        if (entry := found.get(name)) is not None:
+            for key in entry["keys"].items():
+                key.text()
+            for name_of in ("variant", "backend", "size", "date"):
+                entry[name_of].text()
+    return found.mapping()
 
 
 def now() -> str:

@@ -8,11 +8,12 @@ built with detailed verbosity, so the inspector names the types every layer read
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
+
+from ..sessions.trt_profile import read_layers
 
 TYPES = (
     ("fp8", r"\bFP8\b|E4M3"),
@@ -83,10 +84,7 @@ def census_of(engine: Any, trt: Any) -> Census:
 
 def count_layers(text: str) -> Census:
     """Count the layers of the inspector's JSON; layers given by name alone count without type."""
-    try:
-        layers = json.loads(text).get("Layers", [])
-    except ValueError:
-        layers = []
+    layers = read_layers(text)
     products: Counter[str] = Counter()
     others: Counter[str] = Counter()
     reformats = dla = 0

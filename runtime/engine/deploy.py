@@ -24,7 +24,7 @@ from ..doctor.host import Host
 from ..doctor.verdict import recognise
 from ..sessions.gpu import Gpu, current_gpu
 from .acceptance import MEASURED_FRAMES, Acceptance, accept
-from .cache import CURRENT_FOLDER, EngineCache, now
+from .cache import CURRENT_FOLDER, EngineCache, now, read_current
 from .choice import CURRENT, order_engines
 from .engines import ensure_engine
 from .order import BuildOptions, EngineOrder, SizeRange
@@ -183,15 +183,7 @@ class CurrentEngines:
         return dict(previous)
 
     def _read(self) -> dict[str, Any]:
-        try:
-            state: Any = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise EngineError(
-                f"'{self.path}' cannot be read ({error}); remove it and deploy again"
-            ) from error
-        return state if isinstance(state, dict) else {}
+        return read_current(self.path)
 
     def _write(self, state: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

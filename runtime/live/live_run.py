@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...bundle import Bundle, list_bundles
+from ...bundle import BadBundle, Bundle, find_bundles
 from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
 from ..service import ServiceNotifier
 from ..trace import Trace
@@ -169,12 +169,19 @@ class LiveRun:
                 f"'{self.sink.address.text}' has no place to choose a model: offer others with the "
                 "preview page, http://127.0.0.1:8080"
             )
+        bad: list[BadBundle] = []
         if offer is None:
             mine = self.upscaler.bundle.path.name
-            installed = list_bundles() if self.sink.switches_models else []
+            installed, bad = find_bundles() if self.sink.switches_models else ([], [])
+            for each in bad:
+                self._own_notes.add(f"not offered: {each.reason}")
             offer = [each for each in installed if each.trained and each.path.name != mine]
         return ModelSwitch(
-            self.upscaler, offer, size=lambda: self.stages.input_size, note=self._own_notes.add
+            self.upscaler,
+            offer,
+            size=lambda: self.stages.input_size,
+            note=self._own_notes.add,
+            bad=bad,
         )
 
     def _open_stats(self) -> FileIO:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...bundle import Bundle
+from ...bundle import BadBundle, Bundle
 from ...errors import AdcVsrError, ConfigError
 from ..backends import choose_backend
 from ..upscaler import Upscaler
@@ -57,6 +57,7 @@ class ModelSwitch:
         bundles: Further bundles; the running one is always offered.
         size: Width and height of the latest frame; None before the first.
         note: Called with a line for every switch, and for every one that failed.
+        bad: What cannot be offered; shown with the reason.
 
     Raises:
         ConfigError: Two bundles have the same name.
@@ -69,7 +70,9 @@ class ModelSwitch:
         *,
         size: Callable[[], tuple[int, int] | None],
         note: Callable[[str], None],
+        bad: Iterable[BadBundle] = (),
     ) -> None:
+        self._bad = [{"model": each.path.name, "why": each.reason} for each in bad]
         self._upscaler, self._size, self._note = upscaler, size, note
         self._bundles = _by_name([upscaler.bundle, *bundles])
         self.offers = tuple(
@@ -125,11 +128,12 @@ class ModelSwitch:
         return True
 
     def state(self) -> dict[str, Any]:
-        """What is offered, what runs, what is being loaded and what failed; JSON-ready."""
+        """What is offered, cannot be, runs, is being loaded and has failed; JSON-ready."""
         with self._lock:
             loading, failed = self._loading, self._failed
             return {
                 "offers": [asdict(offer) for offer in self.offers],
+                "bad": self._bad,
                 "running": asdict(self._running()),
                 "loading": asdict(loading) if loading else None,
                 "failed": {**asdict(failed[0]), "why": failed[1]} if failed else None,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ...errors import OutputNotWritableError
+from ...errors import AdcVsrError, OutputNotWritableError
+from ...reading import parse_json
 from .model_switch import ModelSwitch, SwitchRefusedError
 
 MAX_REQUESTS = 16
@@ -228,11 +229,11 @@ class _Handler(BaseHTTPRequestHandler):
             length = int(self.headers.get("Content-Length", ""))
             if not 0 <= length <= MAX_BODY_BYTES:
                 return None
-            wish = json.loads(self.rfile.read(length))
-            model, variant = wish["model"], wish["variant"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            body = self.rfile.read(length)
+            wish = parse_json(body, source="the request", error=AdcVsrError)
+            return wish["model"].text(), wish["variant"].text()
+        except (ValueError, AdcVsrError):
             return None
-        return (model, variant) if isinstance(model, str) and isinstance(variant, str) else None
 
     def _host_is_ours(self) -> bool:
         """Whether the request came by a name of loopback, or has to show a token anyway.

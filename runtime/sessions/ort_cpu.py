@@ -182,9 +182,10 @@ def load_graph(
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
-    options.log_severity_level = 3  # errors; warnings are about graph clean-up
+    options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     with bundle.graph(variant, file) as graph:
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

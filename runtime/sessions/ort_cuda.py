@@ -79,7 +79,7 @@ class CudaGraphs:
     def _load(self, graph: Any, sizes: Sizes, what: str) -> Any:
         ort = self.ort
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
         source = graph if isinstance(graph, bytes) else str(graph)
         for name, value in self._dimensions(source, sizes).items():
             options.add_free_dimension_override_by_name(name, value)
@@ -108,7 +108,7 @@ class CudaGraphs:
         ort = self.ort
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
         inputs = ort.InferenceSession(source, options, providers=[CPU]).get_inputs()
         return {
             dimension: value

@@ -24,6 +24,8 @@ import numpy.typing as npt
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...config import SCALE
+from ...errors import BackendUnavailableError
+from ...reading import PROFILE, read_json
 from ...receptive import spatial_radius
 from ..tiles import Canvas, TileLayout, Tiling
 
@@ -45,6 +47,25 @@ class Profile:
 
     began_ns: int
     """Since the epoch."""
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the backend wrote, each with a name; layers with their times and facts.
+
+        Raises:
+            BackendUnavailableError: The file is no such trace, as where the disk was full.
+        """
+        found = read_json(self.path, error=BackendUnavailableError, limits=PROFILE)
+        events = []
+        for event in found.items():
+            event["name"].text()
+            node = event.value.get("cat") == "Node"
+            if node or event.value["name"] == RUN:
+                event["ts"].number()
+                event["dur"].number()
+            if node:
+                event["args"].mapping()
+            events.append(event.mapping())
+        return events
 
 
 class Session(ABC):

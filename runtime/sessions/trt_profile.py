@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ...errors import EngineError
+from ...reading import PROFILE, parse_json
 from .session import NODE_TIME, RUN, Profile
 
 _ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
@@ -90,11 +92,7 @@ def write_profile(events: list[Event], prefix: Path | None) -> list[Profile]:
 def layer_facts(engine: Any, trt: Any) -> dict[str, dict[str, Any]]:
     """By layer of an engine its type and the graph's nodes it computes, from the inspector."""
     inspector = engine.create_engine_inspector()
-    try:
-        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        layers = json.loads(text).get("Layers", [])
-    except ValueError:
-        return {}
+    layers = read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     return {
         str(layer["Name"]): {
             "op_name": str(layer.get("LayerType", "")),
@@ -103,6 +101,16 @@ def layer_facts(engine: Any, trt: Any) -> dict[str, dict[str, Any]]:
         for layer in layers
         if isinstance(layer, dict) and "Name" in layer
     }
+
+
+def read_layers(text: str) -> list[Any]:
+    """Layers of the inspector's JSON; none where it gives something else."""
+    try:
+        found = parse_json(text, source="the inspector", error=EngineError, limits=PROFILE)
+        layers = found.get("Layers")
+        return [] if layers is None else [each.value for each in layers.items()]
+    except EngineError:
+        return []
 
 
 def nodes_of(name: str, metadata: str) -> list[str]:

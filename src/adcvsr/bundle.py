@@ -9,35 +9,52 @@ reads and checks; `adcvsr.export` writes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .bundle_files import MANIFEST, check_member_name, read_blocks
+from .bundle_files import BLOCK_BYTES, MANIFEST, check_member_name, read_blocks
 from .bundle_schema import (
-    COLOUR_MATCHES,
+    MOST_FRAMES,
+    MOST_SIZE,
     SCHEMA_VERSION,
-    STATE_DTYPES,
-    ColourMatch,
-    StateSpec,
     TensorSpec,
     Variant,
     Window,
+    check_rest,
+    read_colour_match,
+    read_state,
     read_tensor,
     read_variant,
-    upgrade_manifest,
+    read_window,
+    upgrade_checked,
 )
 from .config import SCALE, AdcVsrConfig, nearest
-from .errors import AdcVsrError, BundleError, BundleNotFoundError
+from .errors import AdcVsrError, BundleError, BundleNotFoundError, ConfigError
 from .given import BUNDLE, mistaken
-from .onnx_locations import external_locations
+from .graph_guard import check_graph
+from .reading import Item, parse_json
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 """A manifest is kilobytes; more is damage or an attack."""
+
+READ_LIMIT_BYTES = 2 << 30
+"""Largest file that is held in memory; no ONNX file is larger, weights beside one are mapped."""
+
+TRIAL_SIDE = 64
+"""Pixels of a side of the frame that a stranger's graph first runs, or one size multiple."""
+
+MOST_FILES = 256
+"""A bundle has about a dozen files."""
+
+AGAIN = "get the bundle again, or export it again"
+"""What to do about a damaged bundle."""
 
 FILE_LIMIT_BYTES = 8 << 30
 """Largest file a bundle may declare; the FP32 `paper` graph is 2.3 GB."""
@@ -71,62 +88,53 @@ class Bundle:
             raise BundleNotFoundError(f"no bundle at '{path}': {error.strerror}") from error
         if wrong := mistaken(path, BUNDLE):
             raise BundleError(f"'{path}' is not a bundle{wrong}")
-        self.manifest = self._read_manifest()
-        try:
-            self._parse()
-        except AdcVsrError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(
-                f"'{path}': the manifest is malformed ({type(error).__name__}: {error}); "
-                "export the bundle again"
-            ) from error
+        found = self._read_manifest()
+        self.manifest: dict[str, Any] = found.mapping()
+        self._parse(found)
 
-    def _parse(self) -> None:
-        manifest = self.manifest
-        self.name = str(manifest["name"])
-        self.config = AdcVsrConfig.from_dict(manifest["config"])
-        self.parameters = int(manifest["parameters"])
-        self.trained = bool(manifest["trained"])
-        self.size_multiple = int(manifest["size_multiple"])
+    def _parse(self, manifest: Item) -> None:
+        self.name = manifest["name"].text()
+        self.config = self._config(manifest["config"])
+        self.parameters = manifest["parameters"].integer(0, 1 << 48)
+        self.trained = manifest["trained"].flag()
+        self.size_multiple = manifest["size_multiple"].integer(1, MOST_SIZE)
         interface = manifest["interface"]
-        self.input_name = str(interface["input"]["name"])
-        self.output_name = str(interface["output"]["name"])
-        self.state = tuple(
-            StateSpec(**read_tensor(entry), next_name=entry["next"]) for entry in interface["state"]
-        )
-        self.kind = str(interface["kind"])
+        self.input_name = interface["input"]["name"].text()
+        self.output_name = interface["output"]["name"].text()
+        self.state = tuple(map(read_state, interface["state"].items(most=MOST_FRAMES)))
+        self.kind = interface["kind"].text(one_of=("stream", "clip"))
         self.features: TensorSpec | None = None
         self.window: Window | None = None
         if self.kind == "clip":
-            self.features = TensorSpec(**read_tensor(interface["features"]))
-            self.window = Window(**{k: int(v) for k, v in manifest["window"].items()})
-        self.colour_match = ColourMatch(**manifest["colour_match"])
-        self.variants = {key: read_variant(key, e) for key, e in manifest["variants"].items()}
-        self._check_values()
-        self.bytes = 0
-        for name, entry in manifest["files"].items():
-            check_member_name(self.path, name)
-            self.bytes += int(entry["bytes"])
+            self.features = read_tensor(interface["features"])
+            self.window = read_window(manifest["window"])
+        self.colour_match = read_colour_match(manifest["colour_match"])
+        self.variants = {
+            key: read_variant(key, entry, self.kind) for key, entry in manifest["variants"].fields()
+        }
+        self.files = {name: self._file(name, e) for name, e in manifest["files"].fields()}
+        self.bytes = sum(self.files.values())
+        if len(self.files) > MOST_FILES:
+            manifest["files"].expected(f"at most {MOST_FILES} files")
+        check_rest(manifest)
 
-    def _check_values(self) -> None:
-        tensors = [*self.state, *([self.features] if self.features else [])]
-        if self.size_multiple < 1 or any(t.divisor < 1 or t.channels < 1 for t in tensors):
-            raise ValueError("sizes, channels and divisors must be 1 or more")
-        if self.kind not in ("stream", "clip"):
-            raise ValueError(f"kind '{self.kind}'")
-        if self.window and not 0 <= self.window.overlap < self.window.frames:
-            raise ValueError(f"window {self.window}")
-        match = self.colour_match
-        if match.mode not in COLOUR_MATCHES or not match.half_life_frames > 0:
-            raise ValueError(f"colour_match {match}")
-        for variant in self.variants.values():
-            if variant.state_dtype not in STATE_DTYPES:
-                raise ValueError(f"state_dtype '{variant.state_dtype}'")
-            if (variant.decoder_file is not None) != (self.kind == "clip"):
-                raise ValueError(f"variant '{variant.id}' does not fit kind '{self.kind}'")
-            if any(PurePosixPath(name).name != name for name in variant.data_files):
-                raise ValueError(f"variant '{variant.id}' has weights in {variant.data_files}")
+    def _config(self, item: Item) -> AdcVsrConfig:
+        try:
+            return AdcVsrConfig.from_dict(item.mapping())
+        except ConfigError as error:
+            raise BundleError(f"'{self.path}': {MANIFEST}: {error}; {AGAIN}") from error
+
+    def _file(self, name: str, entry: Item) -> int:
+        """A listed file's size in bytes; its entry is checked."""
+        check_member_name(self.path, name)
+        size, sha256 = entry["bytes"], entry["sha256"].text()
+        if size.integer(0) > FILE_LIMIT_BYTES:
+            raise BundleError(
+                f"'{self.path}': '{name}' declares {size.value} bytes, more than {FILE_LIMIT_BYTES}"
+            )
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            entry["sha256"].expected("64 hexadecimal digits")
+        return size.integer()
 
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
@@ -156,8 +164,26 @@ class Bundle:
         """Read one file and check its size and SHA-256 against the manifest.
 
         Raises:
-            BundleError: The file is not listed, missing, of another size or altered.
+            BundleError: The file is not listed, missing, of another size or altered; too large for
+                memory; or a graph that is refused, see `graph`.
         """
+        data = self._read(name)
+        for variant in self.variants.values():
+            if name in variant.graph_files:
+                locations = self._check_graph(variant, name, data)
+                if not locations:
+                    self._try(name, data, locations)
+                break
+        return data
+
+    def _read(self, name: str) -> bytes:
+        if (size := self.files.get(name, 0)) > READ_LIMIT_BYTES:
+            raise BundleError(
+                f"'{self.path}': '{name}' declares {size:,} bytes, at most {READ_LIMIT_BYTES:,} "
+                "are read into memory"
+            )
+        if size > BLOCK_BYTES:
+            self.verify_file(name)  # nothing is held before the hash is known
         return b"".join(self._checked_blocks(name))
 
     def verify_files(self) -> None:
@@ -194,24 +220,18 @@ class Bundle:
 
         Raises:
             BundleError: See `read`; also when the graph refers to a file that the variant does not
-                list, or there is no room to unpack.
+                list, has operators that a bundle may not (`graph_guard`) or does not pass its first
+                trial (`graph_trial`); or there is no room to unpack.
         """
-        graph = self.read(file)
-        try:
-            locations = external_locations(graph)
-        except ValueError as error:
-            raise BundleError(f"'{self.path}': '{file}' is no ONNX file: {error}") from error
-        foreign = sorted(locations - set(variant.data_files))
-        if foreign:
-            raise BundleError(
-                f"'{self.path}': '{file}' wants weights from '{foreign[0]}', which is not among "
-                f"the data files of variant '{variant.id}'"
-            )
+        graph = self._read(file)
+        locations = self._check_graph(variant, file, graph)
         if not locations:
+            self._try(file, graph, locations)
             yield graph
         elif self.path.is_dir():
             for name in locations:
                 self.verify_file(name)
+            self._try(file, self.path / file, locations)
             yield self.path / file
         else:
             import tempfile  # costs milliseconds at the start of commands that never come here
@@ -219,8 +239,44 @@ class Bundle:
             del graph
             with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
                 for name in (file, *sorted(locations)):
-                    self._unpack(name, Path(folder) / PurePosixPath(name).name)
-                yield Path(folder) / PurePosixPath(file).name
+                    self._unpack(name, Path(folder) / name)
+                self._try(file, Path(folder) / file, locations)
+                yield Path(folder) / file
+
+    def graph_key(self, file: str, locations: Iterable[str]) -> str:
+        """Hash of a graph and the weights beside it, by which a trial is remembered."""
+        named = [self.manifest["files"][name]["sha256"] for name in (file, *sorted(locations))]
+        return named[0] if len(named) == 1 else hashlib.sha256("".join(named).encode()).hexdigest()
+
+    def _check_graph(self, variant: Variant, file: str, graph: bytes) -> set[str]:
+        source = f"'{self.path}': '{file}'"
+        return check_graph(graph, source=source, data_files=variant.data_files)
+
+    def _try(self, file: str, graph: bytes | Path, locations: set[str]) -> None:
+        """Run a graph that is no packaged one once in a child, see `graph_trial`."""
+        key = self.graph_key(file, locations)
+        if key in _packaged_hashes():
+            return
+        from .graph_trial import try_graph
+
+        try_graph(
+            graph,
+            key=key,
+            shapes=self._trial_shapes(),
+            source=f"'{self.path}': '{file}'",
+            size_bytes=sum(self.files[name] for name in (file, *locations)),
+        )
+
+    def _trial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all graphs' inputs for a small frame."""
+        multiple = self.size_multiple
+        side = -(-max(TRIAL_SIDE, multiple) // multiple) * multiple
+        frames = self.window.frames if self.window else 1
+        shapes: dict[str, tuple[int, ...]] = {self.input_name: (frames, side, side, 3)}
+        shapes |= {spec.name: spec.shape(side, side) for spec in self.state}
+        if self.features is not None:
+            shapes[self.features.name] = self.features.shape(side, side)
+        return shapes
 
     def _unpack(self, name: str, target: Path) -> None:
         try:
@@ -237,43 +293,34 @@ class Bundle:
 
     def _checked_blocks(self, name: str) -> Iterator[bytes]:
         """A listed file in blocks; the last one comes only if size and SHA-256 are right."""
-        entry = self.manifest["files"].get(name)
-        if entry is None:
+        if name not in self.files:
             raise BundleError(f"'{self.path}': '{name}' is not listed in the manifest")
-        size = int(entry["bytes"])
-        if not 0 <= size <= FILE_LIMIT_BYTES:
-            raise BundleError(
-                f"'{self.path}': '{name}' declares {size} bytes, more than {FILE_LIMIT_BYTES}"
-            )
+        size, sha256 = self.files[name], self.manifest["files"][name]["sha256"]
         digest, length, held = hashlib.sha256(), 0, b""
         for block in read_blocks(self.path, name, limit=size):
             digest.update(block)
             length += len(block)
             yield held
             held = block
-        if length != size or digest.hexdigest() != entry["sha256"]:
+        if length != size or digest.hexdigest() != sha256:
             raise BundleError(
                 f"'{self.path}': '{name}' was changed after the bundle was written (sha256 "
-                f"{digest.hexdigest()[:12]}…, expected {str(entry['sha256'])[:12]}…); get it again"
+                f"{digest.hexdigest()[:12]}…, expected {sha256[:12]}…); get it again"
             )
         yield held
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _read_manifest(self) -> Item:
         raw = b"".join(read_blocks(self.path, MANIFEST, limit=MANIFEST_LIMIT_BYTES))
-        try:
-            manifest = json.loads(raw)
-            schema = manifest["schema"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
-        if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+        source = f"'{self.path}': {MANIFEST}"
+        found = parse_json(raw, source=source, error=BundleError, advice=AGAIN)
+        if not isinstance(found.value, dict) or "schema" not in found.value:
+            raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest; {AGAIN}")
+        if (schema := found["schema"].integer(1)) > SCHEMA_VERSION:
             raise BundleError(
                 f"'{self.path}' has bundle schema {schema}, this adcvsr reads up to "
                 f"{SCHEMA_VERSION}; upgrade adcvsr"
             )
-        try:
-            return upgrade_manifest(dict(manifest))
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"'{self.path}': {MANIFEST} is not a bundle manifest") from error
+        return upgrade_checked(found)
 
 
 def open_bundle(name_or_path: str | Path) -> Bundle:
@@ -313,24 +360,54 @@ def _named(text: str) -> Path | None:
     return next((path for path in folders if (path / MANIFEST).is_file()), None)
 
 
+@dataclass(frozen=True)
+class BadBundle:
+    """What lies in a folder of bundles and cannot be used."""
+
+    path: Path
+    """The bundle, or the folder of bundles."""
+
+    reason: str
+    """One line."""
+
+
 def list_bundles(report: Callable[[str], None] | None = None) -> list[Bundle]:
     """All readable bundles at hand, by folder name; the first of a name in search order wins.
 
     Args:
         report: Called with a line for each folder that is missing and each bundle that is damaged.
     """
-    report = report or (lambda line: None)
+    bundles, bad = find_bundles()
+    for each in bad:
+        if report is not None:
+            report(f"left out: {each.reason}")
+    return bundles
+
+
+def find_bundles() -> tuple[list[Bundle], list[BadBundle]]:
+    """What `list_bundles` gives, and with the reason what it leaves out."""
     found: dict[str, Bundle] = {}
+    bad: list[BadBundle] = []
     for folder in search_folders():
-        if not folder.is_dir():
-            report(f"'{folder}' in ${SEARCH_VARIABLE} is no folder")
+        try:
+            paths = sorted(path for path in folder.iterdir() if (path / MANIFEST).exists())
+        except OSError as error:
+            reason = f"'{folder}' in ${SEARCH_VARIABLE} is no folder that can be read"
+            bad.append(BadBundle(folder, f"{reason}: {error.strerror}"))
             continue
-        for path in sorted(p.parent for p in folder.glob(f"*/{MANIFEST}")):
+        for path in paths:
             try:
                 found.setdefault(path.name, Bundle(path))
             except AdcVsrError as error:
-                report(f"left out: {error}")
-    return [found[name] for name in sorted(found)]
+                bad.append(BadBundle(path, str(error)))
+    return [found[name] for name in sorted(found)], bad
+
+
+@functools.cache
+def _packaged_hashes() -> frozenset[str]:
+    """Of the graphs that come with the package, as trustworthy as its code."""
+    texts = (path.read_text(encoding="utf-8") for path in PACKAGED.glob(f"*/{MANIFEST}"))
+    return frozenset(re.findall("[0-9a-f]{64}", " ".join(texts)))
 
 
 def search_folders() -> list[Path]:

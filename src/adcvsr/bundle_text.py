@@ -140,10 +140,8 @@ def _axis(axis: Any) -> str:
 
 
 def _variant(name: str, entry: Mapping[str, Any], cost: Mapping[str, Any] | None) -> Iterator[str]:
-    yield (
-        f"variant     {name}: opset {entry['opset']}, {entry['nodes']} nodes, "
-        f"{entry['state_dtype']} state"
-    )
+    opset, nodes = entry.get("opset", "not said"), entry.get("nodes", "number not said of")
+    yield f"variant     {name}: opset {opset}, {nodes} nodes, {entry['state_dtype']} state"
     for part in PROOF:
         told = {k: v for k, v in (entry.get(part) or {}).items() if _is_plain(v)}
         if told:

@@ -10,14 +10,22 @@ other code. It is stored in checkpoints and in bundle manifests.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from .errors import ConfigError
 
 SCALE = 4
 """Upscaling factor of every AdcVSR network."""
+
+SHOWN_LENGTH = 60
+"""Characters of a wrong value that an error shows."""
+
+MOST_LEVELS, MOST_BLOCKS, MOST_CHANNELS, MOST_KERNEL = 8, 256, 16384, 64
+"""Levels, blocks of a level, channels of a tensor and frames of a temporal kernel: many times those
+of the published network. A config read from a file must not make a machine build what fits none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +100,18 @@ class AdcVsrConfig:
         Raises:
             ConfigError: A value is out of range; the message names the field.
         """
+        self._require_kinds()
         levels = len(self.widths)
         self._require(self.unshuffle in (1, 2, 4), "unshuffle", "1, 2 or 4")
-        self._require(levels >= 1 and min(self.widths) >= 1, "widths", "at least one level")
+        self._require(1 <= levels <= MOST_LEVELS, "widths", f"1 to {MOST_LEVELS} levels")
+        for name in ("widths", "decoder_widths", "attention_heads"):
+            self._require_range(name, 1, MOST_CHANNELS)
+        for name in ("down_blocks", "mid_blocks", "up_blocks"):
+            self._require_range(name, 0, MOST_BLOCKS)
+        self._require_range("attention_levels", 0, levels - 1)
+        self._require_range("temporal_kernel", 2, MOST_KERNEL)
         self._require(len(self.down_blocks) == levels, "down_blocks", f"{levels} numbers")
         self._require(len(self.up_blocks) == levels, "up_blocks", f"{levels} numbers")
-        self._require(self.temporal_kernel >= 2, "temporal_kernel", "2 or more")
         self._require(
             self.causal or self.temporal_kernel % 2 == 1,
             "temporal_kernel",
@@ -119,10 +133,24 @@ class AdcVsrConfig:
         else:
             self._require(not self.decoder_widths, "decoder_widths", "() with 'pixel_shuffle'")
 
+    def _require_kinds(self) -> None:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            self._require(_is_of_kind(value, kind), name, _kind_name(kind))
+            if isinstance(value, tuple):
+                self._require(len(value) <= MOST_CHANNELS, name, f"at most {MOST_CHANNELS} values")
+        self._require(self.name.isprintable(), "name", "text of one line")
+
+    def _require_range(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        for each in value if isinstance(value, tuple) else (value,):
+            self._require(least <= each <= most, name, f"{least} to {most}")
+
     def _require(self, holds: bool, field: str, wanted: str) -> None:
         if not holds:
             raise ConfigError(
-                f"config '{self.name}': {field}={getattr(self, field)!r}, expected {wanted}"
+                f"config {_short(self.name)}: {field}={_short(getattr(self, field))}, "
+                f"expected {wanted}"
             )
 
     @property
@@ -145,7 +173,7 @@ class AdcVsrConfig:
         known = {field.name: field for field in dataclasses.fields(cls)}
         for key in values:
             if key not in known:
-                raise ConfigError(f"network config: unknown key '{key}'{nearest(key, known)}")
+                raise ConfigError(f"network config: unknown key {_short(key)}{nearest(key, known)}")
         required = [name for name, field in known.items() if field.default is dataclasses.MISSING]
         missing = [name for name in required if name not in values]
         if missing:
@@ -156,11 +184,44 @@ class AdcVsrConfig:
         return cls(**arguments)
 
 
+@functools.cache
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(AdcVsrConfig)
+
+
+def _is_of_kind(value: object, kind: Any) -> bool:
+    """Whether a value read from a file is what its field says; true and false are no numbers."""
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        return any(value == option and type(value) is type(option) for option in options)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_of_kind(each, options[0]) for each in value)
+    if options:  # a union
+        return any(_is_of_kind(value, option) for option in options)
+    return type(value) is kind
+
+
+def _kind_name(kind: Any) -> str:
+    options = get_args(kind)
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(repr, options))}"
+    if get_origin(kind) is tuple:
+        return "texts" if options[0] is str else "whole numbers"
+    if options:
+        return " or ".join(map(_kind_name, options))
+    return {int: "a whole number", bool: "true or false", str: "text"}[kind]
+
+
+def _short(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
+
+
 def nearest(key: str, known: Mapping[str, object]) -> str:
     """Return ", did you mean 'x'?" for the known key closest to a mistyped one, or all of them."""
     import difflib  # for messages alone
 
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key[:100], known, n=1)  # its time grows with the length
     return f", did you mean '{close[0]}'?" if close else f"; there is: {', '.join(sorted(known))}"
 
 

@@ -11,12 +11,13 @@ and encoding. `adcvsr deploy` writes one.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from .errors import AdcVsrError
+from .reading import Item, read_json
 
 FOLDER = "measured"
 
@@ -46,11 +47,11 @@ def read_measurements(folder: Path, report: Callable[[str], None]) -> list[Measu
     found: list[Measurement] = []
     for path in sorted(folder.glob("*.json")):
         try:
-            values: Any = json.loads(path.read_text(encoding="utf-8"))
-            listed = values if isinstance(values, list) else [values]
+            values = read_json(path, error=AdcVsrError)
+            listed = values.items() if isinstance(values.value, list) else [values]
             found.extend([_measurement(each, path.name) for each in listed])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            report(f"measurement '{path}' is left out: {type(error).__name__}: {error}")
+        except AdcVsrError as error:
+            report(f"a measurement is left out: {error}")
     return found
 
 
@@ -93,17 +94,17 @@ def correction(
     return factor, f"{len(ratios)} measurement{'s' if len(ratios) > 1 else ''} ({files})"
 
 
-def _measurement(each: dict[str, Any], file: str) -> Measurement:
-    ms = float(each["ms"])
-    if not (ms > 0 and math.isfinite(ms)):
-        raise ValueError(f"ms of {ms}")
+def _measurement(each: Item, file: str) -> Measurement:
+    ms = each["ms"].number(0)
+    if not ms > 0:
+        each["ms"].expected("a number of more than 0")
     return Measurement(
-        target=str(each["target"]),
-        backend=str(each["backend"]),
-        bundle=str(each["bundle"]),
-        variant=str(each["variant"]),
-        width=int(each["width"]),
-        height=int(each["height"]),
+        target=each["target"].text(),
+        backend=each["backend"].text(),
+        bundle=each["bundle"].text(),
+        variant=each["variant"].text(),
+        width=each["width"].integer(1, 1 << 20),
+        height=each["height"].integer(1, 1 << 20),
         ms=ms,
         file=file,
     )

@@ -1,15 +1,17 @@
-"""Which files outside itself an ONNX file refers to, read without the package `onnx`.
+"""What an ONNX file refers to and is made of, read without the package `onnx`.
 
-A device has only an inference engine, which follows such references wherever they lead; so a bundle
-looks before it hands a graph on. Only the few fields of ONNX's protobuf that lead to a tensor are
-followed, all else is stepped over.
+A device has only an inference engine, which follows references to files wherever they lead and runs
+whatever operators there are; so a bundle looks before it hands a graph on. Only the few fields of
+ONNX's protobuf that lead to a tensor or a node are followed, all else is stepped over.
 
     external_locations(path.read_bytes())  # {"fp32-onnx.onnx.data"}
+    scan_graph(path.read_bytes()).operators  # {("", "Conv"), ("", "Relu"), ...}
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 MODEL = "ModelProto"
 
@@ -35,7 +37,29 @@ FIELDS: dict[str, dict[int, str]] = {
 ENTRY = "StringStringEntryProto"
 KEY, VALUE = 1, 2
 
+NODE, ATTRIBUTE = "NodeProto", "AttributeProto"
+OP_TYPE, DOMAIN = 4, 7
+
 _VARINT, _EIGHT_BYTES, _MESSAGE, _FOUR_BYTES = 0, 1, 2, 5
+
+
+@dataclass
+class GraphScan:
+    """What was found in an ONNX file."""
+
+    locations: set[str] = field(default_factory=set)
+    """Names of the files its tensors say they are in."""
+
+    operators: set[tuple[str, str]] = field(default_factory=set)
+    """Domain and type of every node, those of subgraphs and functions among them."""
+
+    has_subgraphs: bool = False
+    """Whether a node holds a graph of its own, as `Loop`, `If` and `Scan` do."""
+
+    has_functions: bool = False
+    """Whether it defines operators of its own."""
+
+    nodes: int = 0
 
 
 def external_locations(graph: bytes) -> set[str]:
@@ -47,17 +71,45 @@ def external_locations(graph: bytes) -> set[str]:
     Raises:
         ValueError: It is no protobuf message.
     """
-    found: set[str] = set()
+    return scan_graph(graph).locations
+
+
+def scan_graph(graph: bytes) -> GraphScan:
+    """Look through an ONNX file, in time and memory that its length bounds.
+
+    Args:
+        graph: Its content.
+
+    Raises:
+        ValueError: It is no protobuf message.
+    """
+    found = GraphScan()
     pending = [(MODEL, memoryview(graph))]  # a stack, as subgraphs may nest as deep as they like
     while pending:
         kind, message = pending.pop()
         if kind == ENTRY:
             texts = dict(_messages(message))
             if bytes(texts.get(KEY, b"")) == b"location":
-                found.add(bytes(texts.get(VALUE, b"")).decode())
+                found.locations.add(bytes(texts.get(VALUE, b"")).decode())
             continue
         children = FIELDS[kind]
-        pending += [(children[n], part) for n, part in _messages(message) if n in children]
+        types, domains = [b""], [b""]  # of several the last holds; all are looked at
+        for number, part in _messages(message):
+            if number in children:
+                pending.append((children[number], part))
+                found.has_functions |= children[number] == "FunctionProto"
+                found.has_subgraphs |= kind == ATTRIBUTE and children[number] == "GraphProto"
+            elif kind == NODE and number == OP_TYPE:
+                types.append(bytes(part))
+            elif kind == NODE and number == DOMAIN:
+                domains.append(bytes(part))
+        if kind == NODE:
+            found.nodes += 1
+            found.operators |= {
+                (domain.decode(), each.decode())
+                for domain in domains[min(1, len(domains) - 1) :]
+                for each in types[min(1, len(types) - 1) :]
+            }
     return found
 
 
@@ -66,6 +118,8 @@ def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
+        if tag >> 32:  # parsers in C++ keep its lower 32 bits, which would be another field
+            raise ValueError(f"a field's tag of {tag}")
         wire = tag & 7
         if wire == _MESSAGE:
             length, at = _varint(data, at)

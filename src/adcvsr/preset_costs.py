@@ -10,15 +10,15 @@ The stored graphs are FP32; FP16 is counted from them with every float half as l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import BackendUnavailableError
+from .errors import BackendUnavailableError, ConfigError
 from .graph_cost import GraphCost, NodeCost
 from .planning import memory_bytes, memory_limit
+from .reading import read_json
 from .roofline import predict
 from .targets import TARGETS
 
@@ -39,7 +39,7 @@ def all_rows() -> tuple[list[Row], list[str]]:
     Returns:
         A row each, and what has to be known to read them.
     """
-    stored = json.loads(TABLE.read_text(encoding="utf-8"))
+    stored = read_json(TABLE, error=ConfigError, advice=f"make it again: {COMMAND}").mapping()
     rows = [_row(entry, name) for entry in stored["presets"] for name in TARGETS]
     size = f"{stored['width']}x{stored['height']}"
     return rows, [

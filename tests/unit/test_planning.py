@@ -142,7 +142,7 @@ def test_measurement_files(tmp_path: Path) -> None:
     said: list[str] = []
     assert len(read_measurements(tmp_path, said.append)) == 2
     assert len(said) == 2
-    assert "ms of 0" in said[0]
+    assert "ms is 0, expected" in said[0]
     assert read_measurements(tmp_path / "none", said.append) == []
 
 

@@ -17,17 +17,19 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ...errors import OutputNotWritableError, TeacherCacheError
+from ...reading import Item, parse_json, read_json
 from .sample import Clip, decode_sample, encode_sample
 from .teacher import clip_key
 
 HEADER = "cache.json"
 SCHEMA_VERSION = 1
+DAMAGED = "remove the line and fill the cache again"
 NAMED_ERRORS = 3
 """How many wrong samples an error names."""
 
@@ -215,7 +217,9 @@ def open_cache(
     header = {
         "schema": SCHEMA_VERSION,
         "teacher": teacher,
-        "recipe": json.loads(json.dumps(recipe)),
+        "recipe": parse_json(
+            json.dumps(recipe), source="the recipe", error=TeacherCacheError
+        ).mapping(),
         "samples": samples,
     }
     if (folder / HEADER).exists():
@@ -272,19 +276,20 @@ def write_whole(path: Path, data: bytes, *, mark: str = "") -> None:
 
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
-    try:
-        header: dict[str, Any] = json.loads(path.read_bytes())
-        schema = header["schema"]
-    except FileNotFoundError as error:
+    if not path.exists():
         raise TeacherCacheError(
             f"no teacher cache in '{folder}': no {HEADER} there; 'adcvsr train cache-teacher' "
             "makes one"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TeacherCacheError(f"'{path}' is not a teacher cache's header: {error}") from error
-    if schema != SCHEMA_VERSION:
+        )
+    header = read_json(
+        path, error=TeacherCacheError, advice="fill the cache again, in another folder"
+    )
+    if (schema := header["schema"].integer()) != SCHEMA_VERSION:
         raise TeacherCacheError(f"'{path}' has schema {schema}, expected {SCHEMA_VERSION}")
-    return header
+    header["teacher"].text()
+    header["recipe"].mapping()
+    header["samples"].integer(0)
+    return header.mapping()
 
 
 def _read_lines(folder: Path, kind: str) -> dict[int, Entry]:
@@ -292,13 +297,26 @@ def _read_lines(folder: Path, kind: str) -> dict[int, Entry]:
     entries: dict[int, Entry] = {}
     for path in sorted(folder.glob(f"{kind}*.jsonl")):
         for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-            try:
-                values = json.loads(line)
-                entry = Entry(**{**values, "kept": tuple(values["kept"])})
-            except (ValueError, TypeError, KeyError) as error:
-                raise TeacherCacheError(f"'{path}', line {number} is damaged: {error}") from error
+            source = f"'{path}', line {number} is damaged: it"
+            entry = _entry(parse_json(line, source=source, error=TeacherCacheError, advice=DAMAGED))
             entries[entry.index] = entry
     return dict(sorted(entries.items()))
+
+
+def _entry(line: Item) -> Entry:
+    t0, t1, y0, y1, x0, x1 = (each.integer(0) for each in line["kept"].items(least=6, most=6))
+    file = line["file"]
+    if PurePosixPath(file.text()).is_absolute() or ".." in PurePosixPath(file.text()).parts:
+        file.expected("a path in the cache")
+    return Entry(
+        index=line["index"].integer(0),
+        key=line["key"].text(),
+        source=line["source"].text(),
+        kept=(t0, t1, y0, y1, x0, x1),
+        file=file.text(),
+        bytes=line["bytes"].integer(0),
+        sha256=line["sha256"].text(),
+    )
 
 
 def _cut_unfinished_line(file: BinaryIO) -> None:

@@ -19,6 +19,7 @@ from ..errors import AdcVsrError
 from ._group import CommandGroup, equip
 from ._help import TASKS
 from ._say import level_options
+from ._terminal import clean_streams, one_line
 from ._words import rewrite
 
 COMMANDS = {
@@ -101,6 +102,7 @@ def cli() -> None:
 cli.params += level_options()
 
 
+@clean_streams()
 def main() -> None:
     """Run the command line and exit."""
     for number in _interrupts():
@@ -110,12 +112,12 @@ def main() -> None:
     except AdcVsrError as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {one_line(str(error))}", err=True)
         sys.exit(FAILED)
     except (OSError, MemoryError) as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {error or 'out of memory'}", err=True)
+        click.echo(f"error: {one_line(str(error)) or 'out of memory'}", err=True)
         sys.exit(FAILED)
     except click.ClickException as error:
         error.show()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ._say import is_quiet, shows_progress
+from ._terminal import clean, progress
 
 
 @contextmanager
@@ -16,24 +17,22 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
     if not shows_progress():
         yield None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[fps]:>6.1f} fps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, fps=0.0)
+    with progress(*columns) as bar:
+        task = bar.add_task(clean(label), total=None, fps=0.0)
 
         def update(done: int, expected: int) -> None:
             elapsed = bar.tasks[0].elapsed or 0.0
@@ -53,22 +52,21 @@ def files_progress(count: int) -> Iterator[Callable[[int, str], Callable[[int, i
     if not shows_progress():
         yield lambda index, name: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress(*columns) as bar:
         files = bar.add_task("all files", total=count, unit="files")
         frames = bar.add_task("", total=None, unit="frames")
 
         def start(index: int, name: str) -> Callable[[int, int], None]:
             bar.update(files, completed=index)
-            bar.reset(frames, description=name, total=None)
+            bar.reset(frames, description=clean(name), total=None)
 
             def update(done: int, expected: int) -> None:
                 total = max(expected, done) if expected else None
@@ -85,10 +83,8 @@ def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
     if not shows_progress():
         yield None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
-        Progress,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -96,17 +92,17 @@ def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[phase]}"),
+        TextColumn("{task.fields[phase]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=1.0, phase="")
-        yield lambda share, phase: bar.update(task, completed=share, phase=phase)
+    with progress(*columns) as bar:
+        task = bar.add_task(clean(label), total=1.0, phase="")
+        yield lambda share, phase: bar.update(task, completed=share, phase=clean(phase))
 
 
 @contextmanager
@@ -115,24 +111,22 @@ def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None
     if not shows_progress():
         yield _LogLines(label)
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
-        Progress,
         TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("step {task.fields[step]:,}  loss {task.fields[loss]:.5f}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=1.0, step=0, loss=0.0)
+    with progress(*columns, transient=False) as bar:
+        task = bar.add_task(clean(label), total=1.0, step=0, loss=0.0)
         smooth = _Smooth()
 
         def update(state: Any, loss: float, done: float) -> None:
@@ -185,22 +179,24 @@ def count_progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
     if not shows_progress():
         yield lambda done, total, what: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, what="")
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
+    with progress(*columns) as bar:
+        task = bar.add_task(clean(label), total=None, what="")
+
+        def update(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, what=clean(what))
+
+        yield update

@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from ._terminal import clean, raw
+
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
 
@@ -102,7 +104,7 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Say what makes results doubtful, on stderr and in yellow on a terminal."""
     if not is_quiet():
-        click.secho(text, err=True, fg="yellow")
+        click.secho(clean(text), file=raw(sys.stderr), fg="yellow")
 
 
 def detail(text: str) -> None:

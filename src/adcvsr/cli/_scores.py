@@ -25,7 +25,8 @@ def print_report(report: Report) -> None:
     from rich.console import Console
 
     result = report.evaluation
-    console = Console(markup=False, highlight=False, emoji=False)  # file names are no markup
+    # File names are no markup; without styles nothing of a table steers the terminal.
+    console = Console(markup=False, highlight=False, emoji=False, color_system=None)
     terminal, arrows = console.width, console.encoding.startswith("utf")
     for table in (_figures(result, arrows=arrows), _gains(result)):
         # Figures are never cut off: a file has room, a terminal too narrow wraps the lines.

@@ -12,6 +12,7 @@ import click
 
 from ._options import json_option
 from ._say import done, print_json, say, shows_progress
+from ._terminal import clean, progress
 
 OWN = ("dove", "student", "truth")
 FOREIGN = ("seedvr2", "dloral", "other")
@@ -204,18 +205,16 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     if not shows_progress():
         yield _LogLines(label)
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with progress(*columns, TimeRemainingColumn(), transient=False) as bar:
+        task = bar.add_task(clean(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 

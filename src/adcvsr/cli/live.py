@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._say import done, print_json, run_notes, shows_progress
+from ._terminal import raw
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
@@ -180,14 +182,14 @@ class _Status:
             click.echo(
                 f"\r\x1b[K{record['fps']:.1f} fps, latency p50 {latency['p50'] or 0:.0f} ms, "
                 f"p99 {latency['p99'] or 0:.0f} ms, dropped {sum(record['drops'].values())}",
-                err=True,
+                file=raw(sys.stderr),
                 nl=False,
             )
 
     def end(self) -> None:
         """Clear the line."""
         if self._terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            click.echo("\r\x1b[K", file=raw(sys.stderr), nl=False)
 
 
 def _summary(report: LiveReport) -> None:

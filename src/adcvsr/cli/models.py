@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ._options import json_option
-from ._say import print_json, say
+from ._say import print_json
+from ._terminal import one_line
 
 DEFAULT_OF = ("upscale", "live")
 """Commands whose default model is said; the others follow the first."""
@@ -19,18 +20,23 @@ DEFAULT_OF = ("upscale", "live")
 def command(as_json: bool) -> None:
     """List the bundles at hand and what each is for.
 
-    They are the shipped ones, and those in the folders of $ADCVSR_MODELS.
+    They are the shipped ones, and those in the folders of $ADCVSR_MODELS. What lies there and
+    cannot be used is listed as BAD, with the reason.
     """
-    from ..bundle import describe, list_bundles
+    from ..bundle import describe, find_bundles
 
-    rows = [{**describe(each), "default_of": []} for each in list_bundles(say)]
+    bundles, bad = find_bundles()
+    rows = [{**describe(each), "default_of": []} for each in bundles]
     for row in rows:
         row["default_of"] = [name for name in DEFAULT_OF if _default(name) == row["name"]]
     if as_json:
-        print_json({"models": rows})
+        left_out = [{"path": str(each.path), "reason": each.reason} for each in bad]
+        print_json({"models": rows, "bad": left_out})
         return
     for row in rows:
         _print(row)
+    for each in bad:
+        click.echo(f"{each.path.name:12} BAD, not usable: {one_line(each.reason)}")
 
 
 def _default(name: str) -> Any:

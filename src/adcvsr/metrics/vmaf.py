@@ -10,7 +10,6 @@ takes them apart: nothing is compressed, nothing is written to disk, memory stay
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import MissingProgramError
+from ..reading import PROFILE, read_json
 from .planes import Plane, same_shape
 
 FFMPEG_VARIABLE = "ADCVSR_FFMPEG"
@@ -136,7 +136,8 @@ class VmafProcess:
         log = Path(self._folder.name) / _LOG
         if self._process.returncode or not log.is_file():
             raise self._failure()
-        return float(json.loads(log.read_text())["pooled_metrics"]["vmaf"]["mean"])
+        found = read_json(log, error=MissingProgramError, limits=PROFILE)
+        return found["pooled_metrics"]["vmaf"]["mean"].number()
 
     def _failure(self) -> MissingProgramError:
         self._process.wait()

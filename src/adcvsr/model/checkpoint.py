@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..config import AdcVsrConfig
-from ..errors import CheckpointError, missing_package
+from ..errors import CheckpointError, ConfigError, missing_package
 from ..files import replace_file
 from ..given import CHECKPOINT, mistaken
+from ..reading import parse_json
 from .network import AdcVsr
 
 _METADATA_KEY = "adcvsr"
@@ -85,11 +87,22 @@ def load_checkpoint(path: str | Path) -> tuple[AdcVsr, dict[str, Any]]:
             f"'{path}' holds tensors but no adcvsr config; expected a checkpoint written by "
             "'adcvsr train'"
         )
-    header = json.loads(metadata[_METADATA_KEY])
-    network = AdcVsr(AdcVsrConfig.from_dict(header["config"]))
-    check_tensors(tensors, network.state_dict(), source=str(path))
+    source = f"'{path}': its metadata"
+    header = parse_json(metadata[_METADATA_KEY], source=source, error=CheckpointError)
+    try:
+        config = AdcVsrConfig.from_dict(header["config"].mapping())
+    except ConfigError as error:
+        raise CheckpointError(f"'{path}': {error}") from error
+    provenance = header["provenance"].mapping()
+    if (licences := header["provenance"].get("licences")) is not None:
+        for licence in licences.items():
+            licence.text()
+    with torch.device("meta"):  # shapes first: a config may describe what fits no memory
+        expected = AdcVsr(config).state_dict()
+    check_tensors(tensors, expected, source=str(path))
+    network = AdcVsr(config)
     network.load_state_dict(tensors)
-    return network.eval(), header["provenance"]
+    return network.eval(), provenance
 
 
 def check_tensors(

@@ -289,7 +289,7 @@ class TestMismatch:
     @pytest.mark.parametrize(
         ("file", "content", "message"),
         [
-            ("cache.json", "{", "not a teacher cache's header"),
+            ("cache.json", "{", "cache.json' is not valid JSON"),
             ("cache.json", '{"schema": 2}', "has schema 2, expected 1"),
             ("manifest.jsonl", '{"index": 0}\n', "line 1 is damaged"),
         ],
