@@ -91,8 +91,15 @@ class LiveStages:
             Worker(partial(self._guard, stage), name=f"adcvsr-{name}")
             for name, stage in stages.items()
         ]
-        for thread in threads:
-            thread.start()
+        try:
+            for thread in threads:
+                thread.start()
+        except BaseException:  # no further thread, or Ctrl-C
+            for event in (self._ending, self._nobody_takes, self._nobody_writes):
+                event.set()
+            for thread in threads:
+                thread.wait_or_call_off()
+            raise
         return threads
 
     @property

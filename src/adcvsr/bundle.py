@@ -197,13 +197,14 @@ class Bundle:
                 self.verify_file(name)
             yield self.path / file
         else:
-            import tempfile  # costs milliseconds at the start of commands that never come here
+            # Costs milliseconds at the start of commands that never come here.
+            from .leftovers import part_folder
 
             del graph
-            with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
+            with part_folder() as folder:
                 for name in (file, *sorted(locations)):
-                    self._unpack(name, Path(folder) / PurePosixPath(name).name)
-                yield Path(folder) / PurePosixPath(file).name
+                    self._unpack(name, folder / PurePosixPath(name).name)
+                yield folder / PurePosixPath(file).name
 
     def _unpack(self, name: str, target: Path) -> None:
         try:

@@ -12,6 +12,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- MissingPackageError      an optional package is not installed
     |-- ClipNetworkError         single frames for a network that needs the frames around them
     |-- UpscalerBusyError        a network is asked for a second stream while it is in one
+    |-- OutOfResourcesError      the system gives no further thread
     |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
@@ -68,6 +69,10 @@ class ClipNetworkError(AdcVsrError, TypeError):
 
 class UpscalerBusyError(AdcVsrError, RuntimeError):
     """One network carries the past of one stream; another one was asked of it meanwhile."""
+
+
+class OutOfResourcesError(AdcVsrError, OSError):
+    """The system gives this process no further thread."""
 
 
 class MissingProgramError(AdcVsrError, OSError):

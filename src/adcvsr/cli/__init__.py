@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 
 import click
 
-from .. import __version__
+from .. import __version__, start
 from ..errors import AdcVsrError
 
 COMMANDS = {
@@ -45,7 +43,10 @@ COMMANDS = {
 MODULES = {"import": "import_weights"}
 """Files whose name is not the command's."""
 
-INTERRUPTED, FAILED = 130, 1
+FAILED = 1
+
+NO_THREAD = "can't start new thread"
+"""What Python says where the system gives no further one."""
 
 
 def load_command(name: str) -> click.Command:
@@ -82,8 +83,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    for number in _interrupts():
-        signal.signal(number, _interrupt)
+    start.prepare()
+    if sys.argv[1:2] == ["train"]:
+        start.be_patient()  # it saves the run first
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
@@ -101,21 +103,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
-
-
-def _interrupts() -> list[signal.Signals]:
-    """Ctrl-C, a polite kill, and a closed terminal, as far as this system has them."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    return [getattr(signal, name) for name in names if hasattr(signal, name)]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End in order: stages stop, partial files are removed.
-
-    Further signals are ignored meanwhile: an interrupted clean-up would leave files behind or crash
-    a running stage, and the first signal takes up to a frame to act.
-    """
-    for each in _interrupts():
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        sys.exit(start.INTERRUPTED)
+    except RuntimeError as error:
+        if os.environ.get("ADCVSR_DEBUG") or NO_THREAD not in str(error):
+            raise
+        click.echo(f"error: {NO_THREAD}: raise the limit of processes or of memory", err=True)
+        sys.exit(FAILED)
