@@ -161,6 +161,8 @@ class LiveStages:
             while (placed := self._captured.get(self.accounting.ahead_seconds)) is not None:
                 frame = placed.frame
                 times = FrameTimes(frame.captured, taken=self.clock())
+                if frame.size != self.input_size:
+                    self.upscaler.check_memory(self.source.address.text, *frame.size)
                 self.input_size = frame.size
                 if self._swap():
                     self.accounting.reset("model")

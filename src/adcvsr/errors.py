@@ -18,6 +18,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
+    |-- IncompleteVideoError     the input is damaged or ends early, and was to be whole
     |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
     |-- OutputExistsError        the output is there and may not be overwritten
     |-- OutputNotWritableError   the output cannot be written
@@ -93,6 +94,10 @@ class InputNotFoundError(AdcVsrError, FileNotFoundError):
 
 class UnreadableVideoError(AdcVsrError, ValueError):
     """The input exists but holds no video that can be decoded."""
+
+
+class IncompleteVideoError(AdcVsrError, ValueError):
+    """An input that was to be whole is damaged or ends early; its output is written."""
 
 
 class UnsupportedVideoError(AdcVsrError, ValueError):

@@ -52,8 +52,10 @@ NO_THREAD = "can't start new thread"
 def load_command(name: str) -> click.Command:
     """Import a command's module; `import` is a keyword, so its file has another name."""
     module = importlib.import_module(f".{MODULES.get(name, name)}", __name__)
+    from ._outputs import guard
+
     command: click.Command = module.command
-    return command
+    return guard(command)
 
 
 class LazyGroup(click.Group):

@@ -84,6 +84,14 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@click.option(
+    "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written all the same.",
+)
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @trace_option
 @json_option
@@ -107,6 +115,8 @@ def command(
     crf: int | None,
     threads: int,
     overwrite: bool,
+    skip_existing: bool,
+    strict: bool,
     allow_untrained: bool,
     trace_path: Path | None,
     as_json: bool,
@@ -121,7 +131,8 @@ def command(
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
-    from ..runtime.batch import is_batch, plan
+    from ..errors import IncompleteVideoError
+    from ..runtime.batch import Job, is_batch, left_out, plan, split_existing
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
@@ -140,6 +151,31 @@ def command(
     jobs = plan(inputs, output) if is_batch(inputs, output) else None
     if jobs is not None and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
+    if skip_existing and overwrite:
+        raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
+    for line in left_out(inputs, output) if jobs is not None else ():
+        click.echo(f"note: {line}", err=True)
+    single = [Job(Path(inputs[0]), output)]
+    todo, skipped = split_existing(single if jobs is None else jobs) if skip_existing else ([], [])
+    if skipped:
+        click.echo(
+            f"note: {len(skipped)} of {len(todo) + len(skipped)} outputs exist and are left as "
+            "they are",
+            err=True,
+        )
+        if not todo:
+            _report_all([], [], skipped, as_json=as_json)
+            return
+    if jobs is not None and skip_existing:
+        jobs = todo
+    if jobs is not None and not (overwrite or skip_existing):
+        there = len(split_existing(jobs)[1])
+        if there:
+            click.echo(
+                f"note: {there} of {len(jobs)} outputs exist: --skip-existing leaves them out, "
+                "--overwrite replaces them",
+                err=True,
+            )
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
         Upscaler(
@@ -154,7 +190,7 @@ def command(
         ) as upscaler,
     ):
         if jobs is not None:
-            _upscale_all(upscaler, jobs, choices, as_json=as_json)
+            _upscale_all(upscaler, jobs, skipped, choices, strict=strict, as_json=as_json)
             return
         source = Path(inputs[0])
         with frame_progress(source.name) as progress:
@@ -165,19 +201,31 @@ def command(
         click.echo(json.dumps(report.to_json()))
     else:
         _summary(report)
+    if strict and not report.whole:
+        raise IncompleteVideoError(
+            f"'{source}' is damaged or ends early (--strict); '{output}' holds what came"
+        )
 
 
 def _upscale_all(
-    upscaler: Upscaler, jobs: list[Job], choices: dict[str, Any], *, as_json: bool
+    upscaler: Upscaler,
+    jobs: list[Job],
+    skipped: list[Job],
+    choices: dict[str, Any],
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Upscale file after file; those that fail are named at the end.
 
     Raises:
         BatchError: Some failed.
+        IncompleteVideoError: With `strict`: some inputs are damaged or end early.
     """
-    from ..errors import AdcVsrError, BatchError, OutputNotWritableError
+    from ..errors import AdcVsrError, BatchError, IncompleteVideoError, OutputNotWritableError
 
     done, failed = [], []
+    torn: list[str] = []
     with files_progress(len(jobs)) as begin:
         for index, job in enumerate(jobs):
             try:
@@ -196,15 +244,34 @@ def _upscale_all(
                 failed.append({"input": str(job.source), "error": str(error)})
             else:
                 done.append(report.to_json())
+                if not report.whole:
+                    torn.append(job.source.name)
                 if not as_json:
                     _summary(report)
                 continue
             click.echo(f"error: {failed[-1]['error']}", err=True)
-    if as_json:
-        click.echo(json.dumps({"files": done, "failed": failed}))
+    _report_all(done, failed, skipped, as_json=as_json)
     if failed:
         names = ", ".join(Path(each["input"]).name for each in failed)
         raise BatchError(f"{len(failed)} of {len(jobs)} files failed: {names}")
+    if strict and torn:
+        raise IncompleteVideoError(
+            f"{len(torn)} of {len(jobs)} files are damaged or end early (--strict), their outputs "
+            f"hold what came: {', '.join(torn)}"
+        )
+
+
+def _report_all(
+    done: list[dict[str, Any]],
+    failed: list[dict[str, str]],
+    skipped: list[Job],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the JSON of a run over many files."""
+    if as_json:
+        left = [{"input": str(job.source), "output": str(job.output)} for job in skipped]
+        click.echo(json.dumps({"files": done, "failed": failed, "skipped": left}))
 
 
 def _summary(report: UpscaleReport) -> None:
