@@ -41,14 +41,13 @@ class _State:
 
 def main() -> None:
     """Run the command line and exit."""
-    prepare()
     try:
+        prepare()
         from .cli import main as run
 
         run()
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(INTERRUPTED)
+        _end_now()
 
 
 def prepare() -> None:

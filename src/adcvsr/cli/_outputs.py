@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..errors import OutputNotWritableError
 
 OUTPUTS = frozenset(
@@ -27,8 +26,6 @@ OUTPUTS = frozenset(
     }
 )
 """Parameters that name what is written; all others may name what is read."""
-
-MEDIA = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 
 
 def guard(command: click.Command) -> click.Command:
@@ -102,7 +99,9 @@ def _is_read(path: Path, source: Path, name: str) -> bool:
         if source.is_file():
             return path.samefile(source)
         if source.is_dir():
-            media = name != "output" and path.suffix.lower() in MEDIA
+            from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES  # FFmpeg: not for --help
+
+            media = name != "output" and path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
             return media and source.resolve() in path.resolve().parents
     except OSError:  # too long for a name, or not ours to look at
         return False
