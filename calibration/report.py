@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import OutputExistsError, OutputNotWritableError
+from ..files import linked_file, replace_file
 from ..metrics import UsableMetrics
 from .evaluate import BORDER_PX, evaluate
 from .methods import Method, baselines, open_methods
@@ -135,8 +135,9 @@ def check_new(paths: Iterable[Path | None], *, overwrite: bool) -> None:
             continue
         if path.exists() and not overwrite:
             raise OutputExistsError(f"'{path}' exists; pass --overwrite to replace it")
-        if not path.parent.is_dir():
-            raise OutputNotWritableError(f"cannot write '{path}': no folder '{path.parent}'")
+        folder = linked_file(path).parent
+        if not folder.is_dir():
+            raise OutputNotWritableError(f"cannot write '{path}': no folder '{folder}'")
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
@@ -145,10 +146,5 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
     Raises:
         OutputNotWritableError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputNotWritableError(f"cannot write '{path}': {error.strerror}") from error
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    replace_file(path, lambda part: part.write_text(text))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..clips import ffmpeg_reason, write_png
 from ..config import SCALE
 from ..errors import OutputNotWritableError
+from ..leftovers import part_beside
 from ..lettering import LETTER_HEIGHT_PX, write_text
 from ..metrics import luma, psnr_y
 
@@ -106,7 +107,7 @@ class Strip:
         Raises:
             OutputNotWritableError: It cannot be written.
         """
-        part = path.with_name(f".{path.name}.part.png")
+        part = part_beside(path)
         try:
             write_png(part, self.picture())
             os.replace(part, path)

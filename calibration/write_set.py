@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..clips import ffmpeg_reason, write_png
 from ..errors import OutputExistsError, OutputNotWritableError
+from ..leftovers import part_folder, set_aside
 from .calibration_set import FRAMES, MANIFEST, SHEET, StoredRun, json_bytes, run_name
 from .contact_sheet import draw_contact_sheet
 
@@ -50,7 +50,8 @@ def write_set(output: Path, manifest: dict[str, Any], runs: Sequence[StoredRun])
     """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        parts = ExitStack()
+        part = parts.enter_context(part_folder(output.parent))
     except OSError as error:
         raise OutputNotWritableError(f"cannot write '{output}': {error.strerror}") from error
     try:
@@ -68,12 +69,10 @@ def write_set(output: Path, manifest: dict[str, Any], runs: Sequence[StoredRun])
         }
         (folder / MANIFEST).write_bytes(json_bytes({**manifest, "files": files}))
         if output.exists():
-            output.rename(part / "replaced")
+            set_aside(output, part)
         os.replace(folder, output)
     except (OSError, av.FFmpegError) as error:
-        if (part / "replaced").exists() and not output.exists():
-            (part / "replaced").rename(output)
         reason = ffmpeg_reason(error)
         raise OutputNotWritableError(f"cannot write the set '{output}': {reason}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        parts.close()  # an old set that has no successor comes back

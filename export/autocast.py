@@ -14,7 +14,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 import onnx_ir
 
 from ..errors import GraphError, missing_package
+from ..leftovers import part_folder
 from .autocast_process import NOT_INSTALLED
 from .onnx_file import save_graph, unique_name
 
@@ -63,8 +63,8 @@ def cast_graph(graph: Path, target: Path, ranges: Mapping[str, float]) -> list[s
     """
     model = onnx_ir.load(graph)
     kept = _large_nodes(model, ranges)
-    with tempfile.TemporaryDirectory() as folder:
-        skeleton, cast = Path(folder) / "skeleton.onnx", Path(folder) / "cast.onnx"
+    with part_folder() as folder:
+        skeleton, cast = folder / "skeleton.onnx", folder / "cast.onnx"
         shapes = [output.shape for output in model.graph.outputs]
         weights = _take_weights(model)
         onnx_ir.external_data.load_to_model(model)  # what is left is small

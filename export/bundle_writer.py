@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ..bundle import Bundle
 from ..bundle_files import MANIFEST
 from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
+from ..leftovers import part_folder, set_aside
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
 from .alignment import REFERENCE_PX, alignment_entry, check_alignment
@@ -199,7 +199,8 @@ def _folder_beside(output: Path) -> Iterator[Path]:
     """An empty folder on the output's disk, removed with all that is still in it."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        parts = ExitStack()
+        part = parts.enter_context(part_folder(output.parent))
     except OSError as error:
         raise OutputNotWritableError(f"cannot write beside '{output}': {error}") from error
     try:
@@ -211,7 +212,7 @@ def _folder_beside(output: Path) -> Iterator[Path]:
             raise
         raise OutputNotWritableError(f"cannot write the bundle '{output}': {error}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        parts.close()
 
 
 def _put_in_place(folder: Path, output: Path) -> None:
@@ -225,8 +226,7 @@ def _put_in_place(folder: Path, output: Path) -> None:
     if not output.exists():
         os.replace(target, output)
         return
-    aside = folder.with_name("replaced")
-    output.rename(aside)
+    aside = set_aside(output, folder.parent)
     try:
         os.replace(target, output)
     except BaseException:

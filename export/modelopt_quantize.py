@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE, Feed, graph_feeds
 from ..errors import QuantizationError, missing_package
+from ..leftovers import part_folder
 from .graph_edit import GraphEdit, sort_nodes
 from .quantized import Quantized
 from .ranges import feed_ranges
@@ -91,8 +91,7 @@ def _quantize_small(
     graph: bytes, feeds: Sequence[Feed], recipe: Recipe, bundle: Bundle
 ) -> onnx.ModelProto:
     """Quantize a graph that holds its weights."""
-    with tempfile.TemporaryDirectory(prefix="adcvsr-") as name:
-        folder = Path(name)
+    with part_folder() as folder:
         (folder / GRAPH).write_bytes(graph)
         model = _run(folder, onnx.load_model_from_string(graph), feeds, recipe)
     model = _with_interface(model, recipe, bundle)
@@ -105,10 +104,10 @@ def _quantize_large(
 ) -> onnx.ModelProto:
     """Quantize a graph by its thin twin; ranges are those of the graph itself."""
     peaks = feed_ranges(graph, feeds)
-    with tempfile.TemporaryDirectory(prefix="adcvsr-") as name:
-        thin = make_thin(graph, Path(name) / GRAPH)
+    with part_folder() as folder:
+        thin = make_thin(graph, folder / GRAPH)
         # What the twin computes is not used: one run shows ModelOpt the shapes.
-        model = _run(Path(name), thin.model, feeds[:1], recipe)
+        model = _run(folder, thin.model, feeds[:1], recipe)
     model = _with_interface(model, recipe, bundle)
     return put_back(model, thin, peaks, recipe.precision, target)
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle, open_bundle
 from ..config import PRESETS
 from ..graph_cost import count_bundle_cost
+from ..leftovers import part_folder
 from ..preset_costs import TABLE, pack_cost
 from .bundle_writer import FP32, export_untrained
 
@@ -37,8 +36,8 @@ def main(names: Sequence[str]) -> None:
         if found is not None:
             entries.append(preset_entry(found))
         else:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / name
+            with part_folder() as folder:
+                path = folder / name
                 entries.append(preset_entry(export_untrained(config, path, report=_say)))
         _say(f"{name}: counted")
     table = {"width": WIDTH, "height": HEIGHT, "presets": entries}

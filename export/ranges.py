@@ -8,7 +8,6 @@ many tensors there are. Weights are left out: they are known without running any
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ..bundle_schema import StateSpec
+from ..leftovers import part_folder
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME
 from .replay import Levels, open_session, zero_state
 from .variant_files import VariantFiles
@@ -44,10 +44,10 @@ def measure_ranges(
     """
     if files.decoder is None:
         return [_stream_ranges(files.graph, state, clips)]
-    with tempfile.TemporaryDirectory(dir=files.folder) as folder:
-        probe = _Probe(files.graph, Path(folder))
+    with part_folder(files.folder) as folder:
+        probe = _Probe(files.graph, folder)
         features = [probe.run({CLIP_NAME: clip}, [FEATURES_NAME])[0] for clip in clips]
-        decoder = _Probe(files.decoder, Path(folder))
+        decoder = _Probe(files.decoder, folder)
         for each in features:
             for frame in each:
                 decoder.run({FEATURES_NAME: frame[None]}, [])
@@ -61,16 +61,16 @@ def feed_ranges(graph: Path, feeds: Iterable[Mapping[str, Any]]) -> Ranges:
         graph: In float32; its folder may be written to.
         feeds: Inputs of each run.
     """
-    with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
-        probe = _Probe(graph, Path(folder))
+    with part_folder(graph.parent) as folder:
+        probe = _Probe(graph, folder)
         for feed in feeds:
             probe.run(feed, [])
     return probe.ranges
 
 
 def _stream_ranges(graph: Path, state: Sequence[StateSpec], clips: Sequence[Levels]) -> Ranges:
-    with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
-        probe = _Probe(graph, Path(folder))
+    with part_folder(graph.parent) as folder:
+        probe = _Probe(graph, folder)
         for clip in clips:
             carried = zero_state(state, clip, np.float32)
             for frame in clip:

@@ -13,10 +13,9 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..bundle_files import MANIFEST
 from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
 from ..graph_trial import remember
+from ..leftovers import part_folder, set_aside
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""
@@ -116,7 +116,8 @@ def stage_variant(path: Path) -> Iterator[Stage]:
     bundle = Bundle(path)
     bundle.verify_files()
     try:
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.resolve().parent))
+        parts = ExitStack()
+        part = parts.enter_context(part_folder(path.resolve().parent))
     except OSError as error:
         raise OutputNotWritableError(
             f"cannot write beside the bundle '{path}': {error.strerror}; copy it to a folder that "
@@ -132,7 +133,7 @@ def stage_variant(path: Path) -> Iterator[Stage]:
             raise
         raise OutputNotWritableError(f"cannot write the bundle '{path}': {error}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        parts.close()
 
 
 def require_new(bundle: Bundle, variant_id: str, *, overwrite: bool) -> Variant | None:
@@ -184,8 +185,7 @@ def _swap(folder: Path, path: Path) -> None:
                 _add_to_zip(archive, file, file.relative_to(folder).as_posix())
         os.replace(target, path)
         return
-    aside = folder.with_name("replaced")
-    path.rename(aside)
+    aside = set_aside(path, folder.parent)
     try:
         os.replace(target, path)
     except BaseException:

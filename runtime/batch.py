@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from .video.output_file import ENCODERS
 
 DEFAULT_SUFFIX = ".mp4"
 """Container of results whose input's own cannot be written."""
+
+FOLDER_SUFFIXES = VIDEO_SUFFIXES | {".gif"}
+"""Files that a folder means."""
 
 WILDCARDS = "*?["
 
@@ -50,6 +54,36 @@ def default_output(text: str) -> Path:
     return path.with_name(f"{path.stem}_x4{suffix if suffix in ENCODERS else DEFAULT_SUFFIX}")
 
 
+def left_out(inputs: Sequence[str], output: Path) -> Iterator[str]:
+    """A line for each folder that holds files `plan` does not take.
+
+    Args:
+        inputs: As for `plan`.
+        output: The folder of results; what it holds is not spoken of.
+    """
+    ours = output.resolve()
+    for text in inputs:
+        folder = Path(text)
+        if not folder.is_dir():
+            continue
+        taken = set(find_media(folder, FOLDER_SUFFIXES))
+        others = [
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path not in taken and ours not in path.resolve().parents
+        ]
+        kinds = Counter(
+            "hidden" if path.name.startswith(".") else path.suffix.lower() or "no ending"
+            for path in others
+        )
+        if kinds:
+            counts = ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+            yield (
+                f"in '{folder}' {len(others)} files are left out, not named like videos: {counts}; "
+                "name a file itself to have it upscaled"
+            )
+
+
 def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
     """Find the files and name their results; folders keep their tree below `folder`.
 
@@ -82,14 +116,22 @@ def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
     return list(jobs.values())
 
 
+def split_existing(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Jobs whose result is not there yet, and those whose result is: results appear whole."""
+    return (
+        [job for job in jobs if not job.output.is_file()],
+        [job for job in jobs if job.output.is_file()],
+    )
+
+
 def _files(text: str, output: Path) -> list[tuple[Path, Path]]:
     """The files an input means, each with the path its result gets below the output folder."""
     path = Path(text)
     if path.is_dir():
         ours = output.resolve()
-        found = [p for p in find_media(path, VIDEO_SUFFIXES) if ours not in p.resolve().parents]
+        found = [p for p in find_media(path, FOLDER_SUFFIXES) if ours not in p.resolve().parents]
         if not found:
-            known = ", ".join(sorted(VIDEO_SUFFIXES))
+            known = ", ".join(sorted(FOLDER_SUFFIXES))
             raise InputNotFoundError(f"folder '{path}' holds no video ({known})")
         return [(each, each.relative_to(path)) for each in found]
     if _is_pattern(text):

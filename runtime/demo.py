@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from ..clips import ffmpeg_reason, read_clip, write_clip, write_png
 from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
+from ..leftovers import part_folder
 from ..metrics import psnr_y, resize_bicubic
 from ..synthetic import draw_clip
 from .upscale_report import UpscaleReport
@@ -90,8 +90,8 @@ def run_demo(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".adcvsr-demo-", dir=folder) as part:
-            made = {key: Path(part) / name for key, name in FILE_NAMES.items()}
+        with part_folder(folder) as part:
+            made = {key: part / name for key, name in FILE_NAMES.items()}
             result = _make(made, files, upscaler, progress)
             for key, path in made.items():
                 os.replace(path, files[key])

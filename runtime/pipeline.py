@@ -138,9 +138,9 @@ class Pipeline:
                 ("encode", self._encode),
             )
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 while not thread.wait(POLL_SECONDS):
                     pass
@@ -242,7 +242,7 @@ def _wait_whatever_comes(threads: list[Worker]) -> None:
     while True:
         try:
             for thread in threads:
-                thread.wait()
+                thread.wait_or_call_off()
         except KeyboardInterrupt:
             continue
         return

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..files import replace_file
+from ..leftovers import part_folder
 from .sessions.session import NODE_TIME, Profile, Session
 
 MOST_EVENTS = 2_000_000
@@ -44,7 +45,8 @@ class Trace:
         # Spans are timed by the steady clock; profiles by engines say when they began by the wall.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
         self._watched = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="adcvsr-trace-")
+        self._files = ExitStack()
+        self._folder = self._files.enter_context(part_folder())
 
     def __enter__(self) -> Trace:
         """Return itself."""
@@ -61,7 +63,7 @@ class Trace:
         Raises:
             OutputNotWritableError: It cannot be written.
         """
-        self._folder.cleanup()
+        self._files.close()
         if kind is None:
             self.write()
 
@@ -80,7 +82,7 @@ class Trace:
     def watch(self, session: Session) -> None:
         """Have a session's layers profiled; call before it is opened."""
         self._watched += 1
-        session.profile_prefix = Path(self._folder.name) / f"layers{self._watched}"
+        session.profile_prefix = self._folder / f"layers{self._watched}"
 
     def merge(self, session: Session) -> None:
         """Take over what a session profiled; call after it is closed."""

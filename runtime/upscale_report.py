@@ -52,8 +52,16 @@ class UpscaleReport:
     """Packets of the input that could not be decoded and were skipped."""
     damaged_frames: int
     """Frames the decoder had to fill in, kept as they came."""
+    missing: dict[str, Any] | None
+    """What the input does not hold although its container announces it: seconds and frames
+    announced and read, and bytes it lost while it was read; None where nothing is missing."""
     notes: list[str]
     """What was left out, converted or repaired, one line each."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the input was neither damaged nor incomplete."""
+        return not (self.missing or self.damaged_packets or self.damaged_frames)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -109,5 +117,6 @@ def make_report(
         **{"scene_cuts": None, **processor.facts()},
         damaged_packets=reader.damaged_packets,
         damaged_frames=reader.damaged_frames,
+        missing=reader.missing.to_json() if reader.missing is not None else None,
         notes=notes,
     )

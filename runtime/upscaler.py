@@ -290,6 +290,19 @@ class Upscaler:
             notes = [*reader.notes, *notes]
             return make_report(self.session, reader, sink, result, processor, notes)
 
+    def check_memory(self, name: str, width: int, height: int) -> None:
+        """Refuse frames beyond the limits, or that would run this machine out of memory.
+
+        Args:
+            name: Of the input, for the message.
+            width: Input pixels.
+            height: Input pixels.
+
+        Raises:
+            UnsupportedVideoError: With the estimate and what is there.
+        """
+        check_memory(Path(name), width, height, tile=self._tile)
+
     def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there."""
         if not looks_like_gpu():

@@ -7,7 +7,6 @@ activation) is counted to the layer it serves; what serves none is named so.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import onnx
 
 from ...bundle import Bundle
 from ...clips import Levels
+from ...leftovers import part_folder
 from ...runtime.backends import create_session
 from ...runtime.bench.ratio import percentile
 from ...runtime.sessions.session import NODE_TIME, RUN, Profile, Session, StreamSession
@@ -65,8 +65,8 @@ def measure_layer_times(
     session = create_session(bundle, backend=backend, variant=variant, threads=threads)
     if not isinstance(session, StreamSession):
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        _run(session, frames, Path(folder) / "layers", step)
+    with part_folder() as folder:
+        _run(session, frames, folder / "layers", step)
         if not session.profiles:
             return None
         if trace is not None:

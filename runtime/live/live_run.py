@@ -197,6 +197,7 @@ class LiveRun:
         """Run the network once where the frames' size is known: the first run allocates."""
         if self.source.size is not None:
             width, height = self.source.size
+            self.upscaler.check_memory(self.source.address.text, width, height)
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 

@@ -91,8 +91,15 @@ class LiveStages:
             Worker(partial(self._guard, stage), name=f"adcvsr-{name}")
             for name, stage in stages.items()
         ]
-        for thread in threads:
-            thread.start()
+        try:
+            for thread in threads:
+                thread.start()
+        except BaseException:  # no further thread, or Ctrl-C
+            for event in (self._ending, self._nobody_takes, self._nobody_writes):
+                event.set()
+            for thread in threads:
+                thread.wait_or_call_off()
+            raise
         return threads
 
     @property
@@ -154,6 +161,8 @@ class LiveStages:
             while (placed := self._captured.get(self.accounting.ahead_seconds)) is not None:
                 frame = placed.frame
                 times = FrameTimes(frame.captured, taken=self.clock())
+                if frame.size != self.input_size:
+                    self.upscaler.check_memory(self.source.address.text, *frame.size)
                 self.input_size = frame.size
                 if self._swap():
                     self.accounting.reset("model")

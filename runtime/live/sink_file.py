@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import av
 
 from ...clips import media_url
-from ...errors import OutputExistsError, OutputNotWritableError
+from ...errors import OutputNotWritableError
 from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
-from ..video.output_file import ENCODERS, check_output, part_name, publish
+from ..video.output_file import ENCODERS, check_output, keep, move_in, part_name
 from .address import Address
 from .sink import Encoded
 from .sink_encoded import EncodedSink
@@ -51,20 +50,13 @@ class RecordingSink(EncodedSink):
             return
         with self._kept_if_it_fails():
             super().finish()
-        try:
-            if self.encode_options.overwrite:
-                os.replace(self._part, self.path)
-            else:
-                publish(self._part, self.path)
-        except FileExistsError as error:
-            raise OutputExistsError(
-                f"'{self.path}' was made by somebody else meanwhile; the recording is "
-                f"'{self._keep()}'"
-            ) from error
-        except OSError as error:
-            raise OutputNotWritableError(
-                f"cannot move the recording to '{self.path}': {error.strerror}"
-            ) from error
+        move_in(
+            self._part,
+            self.path,
+            overwrite=self.encode_options.overwrite,
+            what="the recording",
+            unique=True,
+        )
 
     def close(self) -> None:
         """See `VideoSink`."""
@@ -82,7 +74,7 @@ class RecordingSink(EncodedSink):
             if not self._plays():
                 raise
             raise OutputNotWritableError(
-                f"{error}; what was recorded until then is '{self._keep()}'"
+                f"{error}; what was recorded until then is '{keep(self._part, self.path)}'"
             ) from error
 
     def _plays(self) -> bool:
@@ -92,9 +84,3 @@ class RecordingSink(EncodedSink):
                 return next(container.decode(video=0), None) is not None
         except (av.FFmpegError, OSError, ValueError, IndexError):
             return False
-
-    def _keep(self) -> Path:
-        """Leave the partial file under a name of its own."""
-        kept = self._part.with_name(self._part.name.lstrip("."))
-        os.replace(self._part, kept)
-        return kept

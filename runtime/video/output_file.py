@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
+from ...files import linked_file
+from ...leftovers import part_beside
 from .encoders import EncodeOptions
 
 ENCODERS = {
@@ -48,17 +50,61 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         raise OutputNotWritableError(f"output '{path}' is a directory; name a file")
     if exists and not options.overwrite:
         raise OutputExistsError(f"output '{path}' exists; pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputNotWritableError(
-            f"output folder '{path.parent}' does not exist; create it first"
-        )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputNotWritableError(f"output folder '{path.parent}' is not writable")
+    folder = linked_file(path).parent
+    if not folder.is_dir():
+        raise OutputNotWritableError(f"output folder '{folder}' does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputNotWritableError(f"output folder '{folder}' is not writable")
 
 
 def part_name(path: Path) -> Path:
-    """A hidden name beside the final one, of the same ending, for a file being written."""
-    return path.with_name(f".{secrets.token_hex(4)}.part{path.suffix}")
+    """A hidden name beside the final one, of the same ending, for a file being written.
+
+    Where the final one is a link, beside what it leads to: there the file is moved in the end.
+    """
+    return part_beside(linked_file(path))
+
+
+def move_in(part: Path, path: Path, *, overwrite: bool, what: str, unique: bool = False) -> None:
+    """Give a finished file its name; where that fails it stays under a name of its own.
+
+    Args:
+        part: The file, of `part_name`.
+        path: Its name; a link stays, and what it leads to is written.
+        overwrite: Whether it may replace what has the name.
+        what: The file in the message, such as "the recording".
+        unique: Whether it is kept where somebody else has the name by now, too: a recording cannot
+            be made again, a result can.
+
+    Raises:
+        OutputExistsError: Something has the name by now.
+        OutputNotWritableError: The file cannot be moved.
+    """
+    final = linked_file(path)
+    try:
+        if overwrite:
+            os.replace(part, final)
+        else:
+            publish(part, final)
+    except FileExistsError as error:
+        fate = f"is '{keep(part, path)}'" if unique else "was thrown away"
+        raise OutputExistsError(
+            f"'{path}' was made by somebody else meanwhile and is kept; {what} {fate}"
+        ) from error
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"cannot move {what} to '{path}': {error.strerror}; it is '{keep(part, path)}'"
+        ) from error
+
+
+def keep(part: Path, path: Path) -> Path:
+    """Leave a partial file beside its name, where it is seen and no one sweeps it."""
+    for number in range(1, 1000):
+        kept = part.with_name(f"{path.stem[:40]}.kept-{number}{part.suffix}")
+        with suppress(OSError):
+            publish(part, kept)
+            return kept
+    return part
 
 
 def publish(part: Path, path: Path) -> None:

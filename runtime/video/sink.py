@@ -7,7 +7,6 @@ with FileSink(path, source, options) as sink:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 from ...clips import ffmpeg_reason, media_url
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...config import SCALE
-from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
+from ...errors import ConfigError, OutputNotWritableError
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,
@@ -33,7 +32,7 @@ from .containers import (
 )
 from .encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .info import VideoInfo
-from .output_file import ENCODERS, check_output, part_name, publish
+from .output_file import ENCODERS, check_output, move_in, part_name
 from .source import FileSource
 
 KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
@@ -229,27 +228,16 @@ class FileSink:
         """Close the file and move it to its final name.
 
         Raises:
-            OutputNotWritableError: The disk is full or gone; nothing is left behind.
+            OutputNotWritableError: The disk is full or gone, and nothing is left behind; or the
+                file cannot be moved, and the message says where it is.
         """
         self._guard(self._container.close)
         self._finished = True
         self._compare_tags()
         try:
-            if self._overwrite:
-                os.replace(self._part, self.path)
-            else:
-                publish(self._part, self.path)
-        except FileExistsError as error:
+            move_in(self._part, self.path, overwrite=self._overwrite, what="the result")
+        finally:
             self.abort()
-            raise OutputExistsError(
-                f"output '{self.path}' was made by somebody else meanwhile and is kept; "
-                "this result was thrown away"
-            ) from error
-        except OSError as error:
-            self.abort()
-            raise OutputNotWritableError(
-                f"cannot move the result to '{self.path}': {error.strerror}"
-            ) from error
 
     def _compare_tags(self) -> None:
         """Read the finished file's colour matrix back; say it where the file does not carry it."""

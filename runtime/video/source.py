@@ -26,6 +26,7 @@ from av.video.reformatter import VideoReformatter
 from ...colour import CHROMA_LEFT, rgb_from_frame
 from ...errors import ConfigError, UnreadableVideoError
 from ..limits import check_frame_size
+from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
@@ -79,6 +80,8 @@ class FileSource:
         """Packets the decoder refused; skipped."""
         self.damaged_frames = 0
         """Frames the decoder filled in for damage; kept."""
+        self.missing: Missing | None = None
+        """What the container announces and the file does not hold; known at its end."""
         self.frames_read = 0
         self.check_size: Callable[[int, int], None] = partial(check_frame_size, path)
         """Called with width and height of the first frame and of every change; may refuse."""
@@ -120,6 +123,8 @@ class FileSource:
         self._sizes: tuple[int, int] = (0, 0)
         self._ended = False
         self._skipped = 0
+        self._late: Fraction | None = None  # the first frame, from the start, behind what is read
+        self._announced = Announced(self.path, self.container, self.stream)
         self._waiting: list[SourceFrame | av.Packet[Any]] = []
         sought = self._seek()
         self._items = self._decode()
@@ -159,10 +164,18 @@ class FileSource:
         self._waiting.clear()
         self._info, self._clock, self._ended = None, None, False
         self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
+        self._announced = Announced(self.path, self.container, self.stream)
         self.frames_read = self.damaged_packets = self.damaged_frames = self._skipped = 0
         self._items = self._decode()
 
     def _nothing(self) -> Exception:
+        if self._late is not None:
+            start, duration = float(self.options.start), self.options.duration
+            return ConfigError(
+                f"'{self.path}' has no frame from {start:g} s to {start + float(duration or 0):g} s"
+                f"; the next one is at {start + float(self._late):g} s: choose a longer duration "
+                "or a later start"
+            )
         if self._skipped:
             return ConfigError(
                 f"'{self.path}' ends before {float(self.options.start):g} s; choose an earlier "
@@ -205,6 +218,7 @@ class FileSource:
 
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
         for packet in packets(self.container, self.stream, self._note_damage):
+            self._announced.saw(packet)
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
                 if self._within(packet):
@@ -222,6 +236,9 @@ class FileSource:
             yield from self._finished(frames)
         if not self._ended:
             yield from self._finished([], last=True)
+            if (missing := self._announced.missing()) is not None and self.frames_read:
+                self.missing = missing
+                self.notes.append(missing.note())
 
     def _finished(
         self, frames: list[av.VideoFrame], *, last: bool = False
@@ -241,6 +258,8 @@ class FileSource:
             self._skipped += not self._ended
         elif self.options.ends_by(seconds):
             self._ended = True
+            if not self.frames_read:
+                self._late = seconds
         else:
             yield self._convert(frame, pts)
 

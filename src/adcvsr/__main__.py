@@ -1,5 +1,5 @@
 """`python -m adcvsr` is `adcvsr`."""
 
-from .cli import main
+from .start import main
 
 main()

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .bundle_files import BLOCK_BYTES, MANIFEST, check_member_name, read_blocks
@@ -234,14 +234,15 @@ class Bundle:
             self._try(file, self.path / file, locations)
             yield self.path / file
         else:
-            import tempfile  # costs milliseconds at the start of commands that never come here
+            # Costs milliseconds at the start of commands that never come here.
+            from .leftovers import part_folder
 
             del graph
-            with tempfile.TemporaryDirectory(prefix="adcvsr-") as folder:
+            with part_folder() as folder:
                 for name in (file, *sorted(locations)):
-                    self._unpack(name, Path(folder) / name)
-                self._try(file, Path(folder) / file, locations)
-                yield Path(folder) / file
+                    self._unpack(name, folder / PurePosixPath(name).name)
+                self._try(file, folder / PurePosixPath(file).name, locations)
+                yield folder / PurePosixPath(file).name
 
     def graph_key(self, file: str, locations: Iterable[str]) -> str:
         """Hash of a graph and the weights beside it, by which a trial is remembered."""

@@ -24,7 +24,12 @@ BT601 = Colours(matrix=6, full_range=False)
 """What small untagged video is read as."""
 
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".ts", ".264"})
+_VIDEO_ENDINGS = """
+264 265 3g2 3gp amv asf av1 avc avi divx dv f4v flv gxf h264 h265 hevc insv ivf jsv lrv m1v m2p m2t
+m2ts m2v m4v mjpeg mjpg mk3d mkv mod mov mp4 mp4v mpe mpeg mpg mpv mts mxf nut obu ogm ogv ps qt rm
+rmvb tod ts vc1 vob vro webm wmv wtv xvid y4m
+"""
+VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _VIDEO_ENDINGS.split())
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """File name endings by which folders are searched."""
 
@@ -42,8 +47,15 @@ def ffmpeg_reason(error: BaseException) -> str:
 
 
 def find_media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """All files of the given kinds below a folder, in a stable order."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    """All files of the given kinds below a folder, in a stable order; hidden ones are left out.
+
+    Those are files that are being written, and what some systems put beside every file (`._a.mp4`).
+    """
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in suffixes and not p.name.startswith(".") and p.is_file()
+    )
 
 
 def write_clip(

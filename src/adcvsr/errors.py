@@ -12,11 +12,13 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- MissingPackageError      an optional package is not installed
     |-- ClipNetworkError         single frames for a network that needs the frames around them
     |-- UpscalerBusyError        a network is asked for a second stream while it is in one
+    |-- OutOfResourcesError      the system gives no further thread
     |-- MissingProgramError      an external program is not there, or cannot do what is needed
     |-- BackendUnavailableError  the requested backend or variant cannot run here
     |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
     |-- InputNotFoundError       the input file is not there
     |-- UnreadableVideoError     the input cannot be decoded as video
+    |-- IncompleteVideoError     the input is damaged or ends early, and was to be whole
     |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
     |-- OutputExistsError        the output is there and may not be overwritten
     |-- OutputNotWritableError   the output cannot be written
@@ -70,6 +72,10 @@ class UpscalerBusyError(AdcVsrError, RuntimeError):
     """One network carries the past of one stream; another one was asked of it meanwhile."""
 
 
+class OutOfResourcesError(AdcVsrError, OSError):
+    """The system gives this process no further thread."""
+
+
 class MissingProgramError(AdcVsrError, OSError):
     """An external program is needed and not there, lacks a part, or failed."""
 
@@ -88,6 +94,10 @@ class InputNotFoundError(AdcVsrError, FileNotFoundError):
 
 class UnreadableVideoError(AdcVsrError, ValueError):
     """The input exists but holds no video that can be decoded."""
+
+
+class IncompleteVideoError(AdcVsrError, ValueError):
+    """An input that was to be whole is damaged or ends early; its output is written."""
 
 
 class UnsupportedVideoError(AdcVsrError, ValueError):

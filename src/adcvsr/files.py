@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import OutputNotWritableError
+from .leftovers import part_beside
 
 CACHE_VARIABLE = "ADCVSR_CACHE"
 """Environment variable: the folder for what can be made again; else $XDG_CACHE_HOME/adcvsr, else
@@ -25,6 +26,23 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "adcvsr"
 
 
+def linked_file(path: Path) -> Path:
+    """Where a file is written: what a link leads to, so that the link stays; else the path itself.
+
+    Raises:
+        OutputNotWritableError: Links lead in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write '{path}': {error.strerror}") from error
+    return path.resolve()
+
+
 def replace_file(
     path: Path, write: Callable[[Path], object], *, also: tuple[type[Exception], ...] = ()
 ) -> None:
@@ -38,7 +56,8 @@ def replace_file(
     Raises:
         OutputNotWritableError: The disk is full or not writable; what lay at `path` is untouched.
     """
-    part = path.with_name(f".{path.name}.part")
+    path = linked_file(path)
+    part = part_beside(path)
     try:
         part.touch()
         mode = part.stat().st_mode

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...clips import ffmpeg_reason, write_png
 from ...config import SCALE
 from ...errors import OutputNotWritableError
+from ...leftovers import part_beside
 from . import ClipPairs
 
 Levels = npt.NDArray[np.uint8]
@@ -61,7 +62,7 @@ def write_sheet(path: Path, sheet: Levels) -> None:
     Raises:
         OutputNotWritableError: It cannot be written; an earlier picture stays.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_png(part, sheet)

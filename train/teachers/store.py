@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import OutputNotWritableError, TeacherCacheError
+from ...leftovers import part_beside
 from ...reading import Item, parse_json, read_json
 from .sample import Clip, decode_sample, encode_sample
 from .teacher import clip_key
@@ -230,7 +231,7 @@ def open_cache(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes that begin a cache together write its header at the same time.
-        write_whole(folder / HEADER, json.dumps(header, indent=1).encode(), mark=f".{os.getpid()}")
+        write_whole(folder / HEADER, json.dumps(header, indent=1).encode())
     except OSError as error:
         raise OutputNotWritableError(f"cannot write in '{folder}': {error.strerror}") from error
     return CacheFolder(folder, part)
@@ -252,18 +253,17 @@ def check_teacher(store: CacheFolder, wanted: str) -> None:
         )
 
 
-def write_whole(path: Path, data: bytes, *, mark: str = "") -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there in full or not at all, whenever the process dies.
 
     Args:
         path: The file.
         data: Its content.
-        mark: Sets the temporary file beside it apart from other processes'.
 
     Raises:
         OSError: The disk is full or not writable; what was at the path stays.
     """
-    part = path.with_name(f".{path.name}{mark}.part")
+    part = part_beside(path)
     try:
         with part.open("wb") as file:
             file.write(data)

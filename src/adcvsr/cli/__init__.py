@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-from types import FrameType
 
 import click
 
-from .. import __version__
+from .. import __version__, start
 from ..errors import AdcVsrError
 from ._group import CommandGroup, equip
 from ._help import TASKS
@@ -50,15 +48,20 @@ COMMANDS = {
 MODULES = {"import": "import_weights"}
 """Files whose name is not the command's."""
 
-INTERRUPTED, FAILED = 130, 1
+FAILED = 1
+
+NO_THREAD = "can't start new thread"
+"""What Python says where the system gives no further one."""
 
 
 def load_command(name: str) -> click.Command:
     """Import a command's module; `import` is a keyword, so its file has another name."""
     module = importlib.import_module(f".{MODULES.get(name, name)}", __name__)
+    from ._outputs import guard
+
     command: click.Command = module.command
     equip(command, name)
-    return command
+    return guard(command)
 
 
 class LazyGroup(CommandGroup):
@@ -105,8 +108,9 @@ cli.params += level_options()
 @clean_streams()
 def main() -> None:
     """Run the command line and exit."""
-    for number in _interrupts():
-        signal.signal(number, _interrupt)
+    start.prepare()
+    if sys.argv[1:2] == ["train"]:
+        start.be_patient()  # it saves the run first
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
@@ -124,21 +128,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
-
-
-def _interrupts() -> list[signal.Signals]:
-    """Ctrl-C, a polite kill, and a closed terminal, as far as this system has them."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    return [getattr(signal, name) for name in names if hasattr(signal, name)]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End in order: stages stop, partial files are removed.
-
-    Further signals are ignored meanwhile: an interrupted clean-up would leave files behind or crash
-    a running stage, and the first signal takes up to a frame to act.
-    """
-    for each in _interrupts():
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        sys.exit(start.INTERRUPTED)
+    except RuntimeError as error:
+        if os.environ.get("ADCVSR_DEBUG") or NO_THREAD not in str(error):
+            raise
+        click.echo(f"error: {NO_THREAD}: raise the limit of processes or of memory", err=True)
+        sys.exit(FAILED)

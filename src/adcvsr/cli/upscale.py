@@ -83,6 +83,14 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@click.option(
+    "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written all the same.",
+)
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @trace_option
 @json_option
@@ -105,6 +113,8 @@ def command(
     crf: int | None,
     threads: int,
     overwrite: bool,
+    skip_existing: bool,
+    strict: bool,
     allow_untrained: bool,
     trace_path: Path | None,
     as_json: bool,
@@ -120,8 +130,8 @@ def command(
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
-    from ..given import refuse_address
-    from ..runtime.batch import default_output, is_batch, plan
+    from ..errors import IncompleteVideoError
+    from ..runtime.batch import Job, is_batch, left_out, plan, split_existing
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
@@ -137,16 +147,24 @@ def command(
             decoder=decoder,
         ),
     }
-    for path in paths:
-        refuse_address(path)
-    if len(paths) == 1:
-        inputs, output = paths, default_output(paths[0])
-        note(f"no OUTPUT was named: it will be '{output}'")
-    else:
-        inputs, output = paths[:-1], Path(paths[-1])
+    inputs, output = _split_paths(paths)
     jobs = plan(inputs, output) if is_batch(inputs, output) else None
     if jobs is not None and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
+    if skip_existing and overwrite:
+        raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
+    for line in left_out(inputs, output) if jobs is not None else ():
+        note(line)
+    single = [Job(Path(inputs[0]), output)]
+    todo, skipped = split_existing(single if jobs is None else jobs)
+    _say_existing(len(skipped), len(todo), many=jobs is not None, skip=skip_existing, to=overwrite)
+    if not skip_existing:
+        skipped = []
+    elif not todo:
+        _report_all([], [], skipped, as_json=as_json)
+        return
+    elif jobs is not None:
+        jobs = todo
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
         Upscaler(
@@ -161,7 +179,7 @@ def command(
         ) as upscaler,
     ):
         if jobs is not None:
-            _upscale_all(upscaler, jobs, choices, as_json=as_json)
+            _upscale_all(upscaler, jobs, skipped, choices, strict=strict, as_json=as_json)
             return
         source = Path(inputs[0])
         with frame_progress(source.name) as progress:
@@ -172,19 +190,58 @@ def command(
         print_json(report.to_json(), indent=None)
     else:
         _summary(report)
+    if strict and not report.whole:
+        raise IncompleteVideoError(
+            f"'{source}' is damaged or ends early (--strict); '{output}' holds what came"
+        )
+
+
+def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
+    """Inputs and output; the output has a default name where none was given, said in a note."""
+    from ..given import refuse_address
+    from ..runtime.batch import default_output
+
+    for path in paths:
+        refuse_address(path)
+    if len(paths) > 1:
+        return paths[:-1], Path(paths[-1])
+    output = default_output(paths[0])
+    note(f"no OUTPUT was named: it will be '{output}'")
+    return paths, output
+
+
+def _say_existing(there: int, missing: int, *, many: bool, skip: bool, to: bool) -> None:
+    """Say which outputs exist, where that decides what is done; `to` says they are overwritten."""
+    if not there or to:
+        return
+    if skip:
+        note(f"{there} of {there + missing} outputs exist and are left as they are")
+    elif many:
+        note(
+            f"{there} of {there + missing} outputs exist: --skip-existing leaves them out, "
+            "--overwrite replaces them"
+        )
 
 
 def _upscale_all(
-    upscaler: Upscaler, jobs: list[Job], choices: dict[str, Any], *, as_json: bool
+    upscaler: Upscaler,
+    jobs: list[Job],
+    skipped: list[Job],
+    choices: dict[str, Any],
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Upscale file after file; those that fail are named at the end.
 
     Raises:
         BatchError: Some failed.
+        IncompleteVideoError: With `strict`: some inputs are damaged or end early.
     """
-    from ..errors import AdcVsrError, BatchError, OutputNotWritableError
+    from ..errors import AdcVsrError, BatchError, IncompleteVideoError, OutputNotWritableError
 
     finished, failed = [], []
+    torn: list[str] = []
     with files_progress(len(jobs)) as begin:
         for index, job in enumerate(jobs):
             try:
@@ -203,15 +260,34 @@ def _upscale_all(
                 failed.append({"input": str(job.source), "error": str(error)})
             else:
                 finished.append(report.to_json())
+                if not report.whole:
+                    torn.append(job.source.name)
                 if not as_json:
                     _summary(report)
                 continue
             click.echo(f"error: {failed[-1]['error']}", err=True)
-    if as_json:
-        print_json({"files": finished, "failed": failed}, indent=None)
+    _report_all(finished, failed, skipped, as_json=as_json)
     if failed:
         names = ", ".join(Path(each["input"]).name for each in failed)
         raise BatchError(f"{len(failed)} of {len(jobs)} files failed: {names}")
+    if strict and torn:
+        raise IncompleteVideoError(
+            f"{len(torn)} of {len(jobs)} files are damaged or end early (--strict), their outputs "
+            f"hold what came: {', '.join(torn)}"
+        )
+
+
+def _report_all(
+    finished: list[dict[str, Any]],
+    failed: list[dict[str, str]],
+    skipped: list[Job],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the JSON of a run over many files."""
+    if as_json:
+        left = [{"input": str(job.source), "output": str(job.output)} for job in skipped]
+        print_json({"files": finished, "failed": failed, "skipped": left}, indent=None)
 
 
 def _summary(report: UpscaleReport) -> None:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from ..errors import MissingProgramError
+from ..leftovers import part_folder
 from ..reading import PROFILE, read_json
 from .planes import Plane, same_shape
 
@@ -77,16 +78,17 @@ class VmafProcess:
             raise ValueError(
                 f"{width}x{height} pixels, VMAF needs even sides of {VMAF_LEAST_PX} or more"
             )
-        self._folder = tempfile.TemporaryDirectory(prefix="adcvsr-vmaf-")
+        self._files = ExitStack()
+        self._folder = self._files.enter_context(part_folder())
         self._shape = (height, width)
         self._grey = bytes([128]) * (height * width)  # both chroma planes of the tall frame
-        with (Path(self._folder.name) / "stderr").open("wb") as stderr:
+        with (self._folder / "stderr").open("wb") as stderr:
             self._process = subprocess.Popen(
                 _command(ffmpeg, height, width),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                cwd=self._folder.name,
+                cwd=self._folder,
             )
 
     def __enter__(self) -> VmafProcess:
@@ -102,7 +104,7 @@ class VmafProcess:
         """End the process and remove its files."""
         self._process.kill()
         self._process.communicate()
-        self._folder.cleanup()
+        self._files.close()
 
     def add(self, output: Plane, truth: Plane) -> None:
         """Send the next frame.
@@ -141,7 +143,7 @@ class VmafProcess:
 
     def _failure(self) -> MissingProgramError:
         self._process.wait()
-        said = (Path(self._folder.name) / "stderr").read_text(errors="replace").split("\n")
+        said = (self._folder / "stderr").read_text(errors="replace").split("\n")
         words = next((line for line in reversed(said) if line.strip()), "no message")
         return MissingProgramError(
             f"ffmpeg could not compute VMAF (exit {self._process.returncode}): {words.strip()}"

@@ -1,0 +1,111 @@
+"""No output of a command may be one of its inputs, or another of its outputs: checked for all."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import OutputNotWritableError
+
+OUTPUTS = frozenset(
+    {
+        "compare",
+        "json_path",
+        "output",
+        "sink",
+        "stats_jsonl",
+        "strip_path",
+        "timing_cache",
+        "trace_path",
+    }
+)
+"""Parameters that name what is written; all others may name what is read."""
+
+
+def guard(command: click.Command) -> click.Command:
+    """Have a command, and those below it, check its outputs before it runs."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            guard(below)
+    elif command.callback is not None and not hasattr(command.callback, "checks_outputs"):
+        run = command.callback
+
+        @functools.wraps(run)
+        def checked(*values: Any, **named: Any) -> Any:
+            check_outputs(click.get_current_context())
+            return run(*values, **named)
+
+        checked.checks_outputs = True  # type: ignore[attr-defined]
+        command.callback = checked
+    return command
+
+
+def check_outputs(context: click.Context) -> None:
+    """Refuse outputs that are inputs, whatever --overwrite says.
+
+    Raises:
+        OutputNotWritableError: One is, or two are one file.
+    """
+    labels = {p.name: _label(p) for p in context.command.params if p.name}
+    outputs = {
+        name: path
+        for name, value in context.params.items()
+        if name in OUTPUTS
+        for path in _paths(value)
+    }
+    inputs = [
+        path
+        for name, value in context.params.items()
+        if name not in OUTPUTS
+        for path in _paths(value)
+    ]
+    for name, path in outputs.items():
+        if path.is_file() and any(_is_read(path, each, name) for each in inputs):
+            raise OutputNotWritableError(
+                f"{labels[name]} '{path}' is the input; choose another name"
+            )
+        for other, its in outputs.items():
+            if name < other and path.resolve() == its.resolve():
+                raise OutputNotWritableError(
+                    f"{labels[name]} and {labels[other]} are both '{path}'; give each a name of "
+                    "its own"
+                )
+
+
+def _label(parameter: click.Parameter) -> str:
+    return parameter.opts[-1] if isinstance(parameter, click.Option) else "output"
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    """The paths a parameter may mean: itself, its items, the file of a source's address."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, str) and value and "\0" not in value:
+        yield Path(re.sub(r"^file:(//)?([^?]*).*", r"\2", value) if "file:" in value[:5] else value)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _paths(each)
+
+
+def _is_read(path: Path, source: Path, name: str) -> bool:
+    """Whether an existing file is what an input means, or one of the media in its folder."""
+    try:
+        if source.is_file():
+            return path.samefile(source)
+        if source.is_dir():
+            from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES  # FFmpeg: not for --help
+
+            media = name != "output" and path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+            return media and source.resolve() in path.resolve().parents
+    except OSError:  # too long for a name, or not ours to look at
+        return False
+    text = str(source)
+    if not any(mark in text for mark in "*?["):
+        return False
+    return any(path.samefile(each) for each in glob.glob(text, recursive=True))
