@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 
+from ... import pyav
 from ...clips import ffmpeg_reason, media_url
 from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
 from .hardware_decode import Decoder, accelerator
@@ -28,8 +29,7 @@ def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
     if stat.S_ISDIR(kind):
         raise InputNotFoundError(f"'{path}' is a directory; expected a video file")
     try:
-        # Some phones write metadata that is not UTF-8.
-        return av.open(media_url(path), metadata_errors="replace", hwaccel=accelerator(decoder))
+        return pyav.open_input(media_url(path), hwaccel=accelerator(decoder))
     except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
         raise UnreadableVideoError(
             f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "

@@ -23,6 +23,7 @@ from ...clips import ffmpeg_reason, media_url
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...config import SCALE
 from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
+from ...pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,
@@ -253,7 +254,7 @@ class FileSink:
 
     def _compare_tags(self) -> None:
         """Read the finished file's colour matrix back; say it where the file does not carry it."""
-        with av.open(media_url(self._part), metadata_errors="replace") as written:
+        with open_input(media_url(self._part)) as written:
             matrix = int(written.streams.video[0].codec_context.colorspace)
         if matrix != self.info.colours.matrix:
             self._note(

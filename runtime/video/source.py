@@ -113,7 +113,7 @@ class FileSource:
                 f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
             )
         # In whole ticks, so that picture and sound move by the same.
-        tick = self.stream.time_base or Fraction(1, 90000)
+        tick = Fraction(self.stream.time_base or Fraction(1, 90000))
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from .colour import CHROMA_LEFT, Colours, frame_from_rgb, rgb_from_frame
+from .pyav import open_input
 
 Levels = npt.NDArray[np.uint8]
 
@@ -95,7 +96,7 @@ def read_clip(
     """
     reformatter = VideoReformatter()
     name = source if isinstance(source, io.BytesIO) else media_url(source)
-    with av.open(name, metadata_errors="replace") as container:
+    with open_input(name) as container:
         if not container.streams.video:
             raise ValueError("no video stream")
         container.streams.video[0].thread_type = "AUTO"
