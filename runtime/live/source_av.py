@@ -15,6 +15,7 @@ from av.codec.context import Flags
 from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, colours_of, hdr_kind
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
+from ...processors import thread_limit
 from .address import Address
 from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
@@ -121,6 +122,7 @@ class AvSource(VideoSource):
         stream = streams[0]
         # Frame threads would hold back a frame each.
         stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = thread_limit()
         stream.codec_context.options = dict(CHROMA_LEFT)
         stream.codec_context.flags |= Flags.low_delay | Flags.unaligned
         self._rate = Fraction(stream.guessed_rate or stream.average_rate or 25)

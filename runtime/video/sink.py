@@ -23,6 +23,7 @@ from ...clips import ffmpeg_reason, media_url
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...config import SCALE
 from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
+from ...processors import thread_limit
 from ...pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
@@ -135,6 +136,7 @@ class FileSink:
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
+        context.thread_count = thread_limit()
         self._times = OutputTimes(suffix, info, rate)
         if suffix in CODING_ORDER:
             context.max_b_frames = 0

@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import CHROMA_LEFT, rgb_from_frame
 from ...errors import ConfigError, UnreadableVideoError
+from ...processors import thread_limit
 from ..limits import check_frame_size
 from .deinterlace import Deinterlacer
 from .frame_times import FrameClock
@@ -101,6 +102,7 @@ class FileSource:
         self.stream.thread_type = (
             "SLICE"  # frame threads lose what waits when the last packet is cut
         )
+        self.stream.codec_context.thread_count = thread_limit()
         self.stream.codec_context.options = dict(CHROMA_LEFT)
         # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
         self.stream.codec_context.flags |= Flags.unaligned

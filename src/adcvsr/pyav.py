@@ -10,7 +10,10 @@ from typing import Any
 
 import av
 import av.container
+import av.filter
 from av.sidedata import sidedata
+
+from .processors import thread_limit
 
 _OPEN: dict[str, Any] = (
     # From PyAV 19 on bytes that are not UTF-8 never raise, and the options are gone.
@@ -30,6 +33,14 @@ def open_input(file: Any, **options: Any) -> av.container.InputContainer:
         OSError: The file cannot be opened.
     """
     return av.open(file, "r", **_OPEN, **options)
+
+
+def filter_graph() -> av.filter.Graph:
+    """Make a filter graph that keeps to a CPU quota, where this PyAV can say so (18 and newer)."""
+    graph = av.filter.Graph()
+    if hasattr(graph, "threads"):
+        graph.threads = thread_limit()
+    return graph
 
 
 def side_data_names(frame: av.VideoFrame) -> frozenset[str]:

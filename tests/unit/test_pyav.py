@@ -1,4 +1,4 @@
-"""The one place for what differs between PyAV's versions; CI runs these with the oldest and newest."""
+"""The one place for what differs between the versions of PyAV that adcvsr runs with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exif(orientation: int) -> bytes:
     return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
 
 
-def write_photo(path: Path, orientation: int, format: str = "image2", count: int = 1) -> Path:
+def write_photo(path: Path, orientation: int, kind: str = "image2", count: int = 1) -> Path:
     """A JPEG, or Motion JPEG in a container, whose pictures carry Exif."""
     context = av.VideoCodecContext.create("mjpeg", "w")
     context.width, context.height, context.pix_fmt = 48, 32, "yuvj420p"
@@ -38,10 +38,10 @@ def write_photo(path: Path, orientation: int, format: str = "image2", count: int
     (packet,) = [*context.encode(frame.reformat(format="yuvj420p")), *context.encode(None)]
     jpeg = bytes(packet)
     jpeg = jpeg[:2] + exif(orientation) + jpeg[2:]
-    if format == "image2":
+    if kind == "image2":
         path.write_bytes(jpeg)
         return path
-    with av.open(str(path), "w", format=format) as container:
+    with av.open(str(path), "w", format=kind) as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuvj420p"
         for index in range(count):
@@ -53,13 +53,13 @@ def write_photo(path: Path, orientation: int, format: str = "image2", count: int
 
 
 @pytest.mark.parametrize(
-    ("name", "format"),
+    ("name", "kind"),
     [("photo.jpg", "image2"), ("m.mov", "mov"), ("m.avi", "avi"), ("m.mkv", "matroska")],
 )
-def test_pictures_with_exif(tmp_path: Path, name: str, format: str) -> None:
+def test_pictures_with_exif(tmp_path: Path, name: str, kind: str) -> None:
     """FFmpeg gives Exif as side data, for which PyAV 18 has no name: it was a traceback."""
-    count = 1 if format == "image2" else 3
-    source = write_photo(tmp_path / name, 1, format, count)
+    count = 1 if kind == "image2" else 3
+    source = write_photo(tmp_path / name, 1, kind, count)
     with Upscaler("nano") as upscaler:
         upscaler.upscale_file(source, tmp_path / "out.mp4")
     facts = video_facts(tmp_path / "out.mp4")

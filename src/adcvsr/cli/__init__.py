@@ -1,6 +1,7 @@
 """The command line: one file a command, loaded only when it is called.
 
 `main` turns every `AdcVsrError` into one line and exit 1; usage errors exit 2, Ctrl-C 130.
+Anything else is one line too, with the name of a file that holds the traceback (`adcvsr.fault`).
 Set ADCVSR_DEBUG=1 to see tracebacks.
 """
 
@@ -15,7 +16,9 @@ from types import FrameType
 import click
 
 from .. import __version__
-from ..errors import AdcVsrError
+from ..errors import AdcVsrError, missing_by_name
+from ..fault import fault_line, guard_threads
+from ..processors import limit_libraries
 
 COMMANDS = {
     "bench": "Measure how fast a bundle's variants run here.",
@@ -84,6 +87,9 @@ def main() -> None:
     """Run the command line and exit."""
     for number in _interrupts():
         signal.signal(number, _interrupt)
+    limit_libraries()
+    if not os.environ.get("ADCVSR_DEBUG"):
+        guard_threads(say_error)
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
@@ -102,6 +108,23 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except Exception as error:  # the last guard: no user is shown a traceback
+        if os.environ.get("ADCVSR_DEBUG"):
+            raise
+        say_error(_unexpected(error))
+        sys.exit(FAILED)
+
+
+def say_error(line: str) -> None:
+    """Print one line of what went wrong."""
+    click.echo(f"error: {line}", err=True)
+
+
+def _unexpected(error: Exception) -> str:
+    """One line about an exception nobody expected: a missing package, or a fault of ours."""
+    if isinstance(error, ImportError) and (missing := missing_by_name(error.name)):
+        return str(missing)
+    return fault_line(error)
 
 
 def _interrupts() -> list[signal.Signals]:

@@ -176,6 +176,7 @@ def _upscale_all(
         BatchError: Some failed.
     """
     from ..errors import AdcVsrError, BatchError, OutputNotWritableError
+    from ..fault import fault_line
 
     done, failed = [], []
     with files_progress(len(jobs)) as begin:
@@ -194,6 +195,8 @@ def _upscale_all(
                 failed.append({"input": str(job.source), "error": str(error)})
             except AdcVsrError as error:
                 failed.append({"input": str(job.source), "error": str(error)})
+            except Exception as error:  # a fault met in one file says nothing about the others
+                failed.append({"input": str(job.source), "error": fault_line(error)})
             else:
                 done.append(report.to_json())
                 if not as_json:
