@@ -29,6 +29,8 @@ from pathlib import Path
 
 import av
 
+from adcvsr.pyav import open_input
+
 LARGEST_BYTES, LARGEST_PIXELS = 1_100_000, 800_000
 """Larger clips and larger frames are left out: they only take longer."""
 
@@ -81,7 +83,7 @@ def is_small(path: Path) -> bool:
     if not 0 < path.stat().st_size <= LARGEST_BYTES:
         return False
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_input(str(path)) as container:
             sizes = [stream.width * stream.height for stream in container.streams.video]
     except (av.FFmpegError, OSError, ValueError, AttributeError):
         return True

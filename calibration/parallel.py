@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import missing_package
-from ..runtime.sessions.ort_cpu import import_onnxruntime, usable_processors
+from ..processors import thread_limit, usable_processors
+from ..runtime.sessions.ort_cpu import import_onnxruntime
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,7 +76,7 @@ def open_graph(graph: bytes | Path, *, fused: bool = True, threads: int = 1) -> 
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or thread_limit()
     if not fused:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph

@@ -32,6 +32,7 @@ from ..config import SCALE
 from ..errors import InputNotFoundError, UnreadableVideoError
 from ..given import refuse_address
 from ..metrics import limit_size, resize_bicubic
+from ..pyav import open_input
 
 TRUTH_MULTIPLE = 8
 """The truth is cut to it: x1/4 stays even, as a codec's 4:2:0 needs."""
@@ -134,7 +135,7 @@ def count_frames(file: Path, limit: int) -> int:
     if file.is_dir():
         return min(len(_images(file)), limit)
     try:
-        with av.open(media_url(file), metadata_errors="replace") as container:
+        with open_input(media_url(file)) as container:
             return min(container.streams.video[0].frames or limit, limit)
     except (av.FFmpegError, IndexError):
         return 0  # reading it will say why

@@ -18,6 +18,7 @@ import onnx
 
 from ..bundle_schema import StateSpec
 from ..errors import missing_package
+from ..processors import thread_limit
 from ..runtime.sessions.ort_precision import products_saturate
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, LEVELS_NODE, OUTPUT_NAME
 from .variant_files import VariantFiles
@@ -95,6 +96,7 @@ def open_session(graph: Path | bytes, *, early: bool = False) -> Any:
     except ImportError as error:
         raise missing_package("onnxruntime", "export", "running exported graphs") from error
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_limit()
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")

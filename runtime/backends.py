@@ -10,6 +10,7 @@ from ..bundle import Bundle
 from ..bundle_schema import COLOUR_MATCHES, ColourMatch, Variant
 from ..config import nearest
 from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
+from ..processors import usable_processors
 from ..target_facts import BF16_MIN_SM
 from ..targets import why_not
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
@@ -202,12 +203,7 @@ def _ort_cpu_session(
     bundle: Bundle, variant: str | None, tile: int | None, threads: int
 ) -> Session:
     """On a CPU the narrower variant is taken where it measures faster."""
-    from .sessions.ort_cpu import (
-        OrtCpuClipSession,
-        OrtCpuSession,
-        import_onnxruntime,
-        usable_processors,
-    )
+    from .sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
 
     choice = VariantChoice(variant or VARIANTS["ort-cpu"][0], "")
     if variant is None and bundle.kind == "stream":

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..processors import read_processors
 from .backends import create_processor, create_session
 from .cut_reset import CutResetProcessor
 from .limits import check_memory
@@ -304,7 +305,9 @@ class Upscaler:
         check_memory(Path(name), width, height, tile=self._tile)
 
     def backend_notes(self) -> list[str]:
-        """Why `auto` took no better backend, where a GPU would have been there."""
-        if not looks_like_gpu():
-            return []
-        return [f"not on {reason}" for reason in self.session.reasons]
+        """Why `auto` took no better backend, where a GPU would have been there, and few threads."""
+        few = read_processors().note
+        notes = [few] if few else []
+        if looks_like_gpu():
+            notes += [f"not on {reason}" for reason in self.session.reasons]
+        return notes

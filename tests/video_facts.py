@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import av
+from adcvsr.pyav import open_input
 
 VideoMaker = Callable[..., Path]
 
@@ -28,7 +28,7 @@ class VideoFacts:
 
 def video_facts(path: Path) -> VideoFacts:
     facts = VideoFacts()
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(str(path)) as container:
         video = container.streams.video[0]
         facts.aspect = Fraction(video.sample_aspect_ratio or 1)
         facts.metadata = dict(container.metadata)
@@ -46,7 +46,7 @@ def video_facts(path: Path) -> VideoFacts:
                 )
             if frame.pts is not None:  # raw streams have none
                 facts.times.append(frame.pts * Fraction(frame.time_base))
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(str(path)) as container:
         for packet in container.demux():
             if not packet.size:
                 continue

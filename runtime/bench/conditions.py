@@ -16,9 +16,9 @@ from importlib import metadata
 from typing import Any
 
 from ... import __version__
+from ...processors import read_processors
 from ..doctor.host import Host
 from ..doctor.power import power_findings
-from ..sessions.ort_cpu import usable_processors
 
 PACKAGES = (
     "numpy",
@@ -69,6 +69,7 @@ class LoadWatch:
 def read_conditions(host: Host | None = None) -> dict[str, Any]:
     """What does not change while measuring: machine, versions, governor, power mode."""
     host = host or Host()
+    processors = read_processors()
     findings = power_findings(host, [])
     data = {finding.name: finding.data or {} for finding in findings}
     return {
@@ -82,7 +83,8 @@ def read_conditions(host: Host | None = None) -> dict[str, Any]:
         "container": host.container,
         "processor": _processor(host),
         "processors": os.cpu_count(),
-        "processors_usable": usable_processors(),
+        "processors_usable": processors.usable,
+        "processor_quota": processors.quota,
         "memory_bytes": _memory_bytes(host),
         "governors": data.get("CPU governor", {}).get("governors"),
         "power_mode": data.get("power mode", {}).get("mode"),

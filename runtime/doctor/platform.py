@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 
+from ...processors import read_processors
 from .findings import Finding
 from .fixes import JETSON_DOCS, JETSON_PYTHON
 from .host import Host
@@ -27,7 +28,14 @@ FEW_BYTES = 1 << 30
 
 def platform_findings(host: Host) -> list[Finding]:
     """Lines about the system and the board."""
-    return [_system(host), *_libc(host), *_jetson(host), *_container(host), *_memory(host)]
+    return [
+        _system(host),
+        *_libc(host),
+        *_jetson(host),
+        *_container(host),
+        *_processors(host),
+        *_memory(host),
+    ]
 
 
 def _system(host: Host) -> Finding:
@@ -94,6 +102,15 @@ def _container(host: Host) -> list[Finding]:
         return []
     value = f"inside {host.container}; limits and devices are the container's"
     return [Finding("platform", "container", "info", value, data={"container": host.container})]
+
+
+def _processors(host: Host) -> list[Finding]:
+    """Fewer processors than the machine has, and why."""
+    found = read_processors(host.path("/"))
+    if found.note is None:
+        return []
+    data = {"usable": found.usable, "allowed": found.allowed, "quota": found.quota}
+    return [Finding("platform", "processors", "info", found.note, data=data)]
 
 
 def _memory(host: Host) -> list[Finding]:

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
+from ...processors import thread_limit
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
@@ -156,7 +157,7 @@ class EncodedSink(VideoSink):
         stream.pix_fmt, stream.options = self._pixel_format, self._options
         context = stream.codec_context
         context.time_base, context.framerate = Fraction(1, TICKS), rate
-        context.max_b_frames = 0
+        context.max_b_frames, context.thread_count = 0, thread_limit()
         context.gop_size = max(round(rate * KEYFRAME_S), 1)
         colours = frame.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1

@@ -10,6 +10,7 @@ import av
 
 from ...clips import media_url
 from ...errors import OutputNotWritableError
+from ...pyav import open_input
 from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
 from ..video.output_file import ENCODERS, check_output, keep, move_in, part_name
@@ -80,7 +81,7 @@ class RecordingSink(EncodedSink):
     def _plays(self) -> bool:
         """Whether a frame of the partial file can be read."""
         try:
-            with av.open(media_url(self._part), metadata_errors="replace") as container:
+            with open_input(media_url(self._part)) as container:
                 return next(container.decode(video=0), None) is not None
         except (av.FFmpegError, OSError, ValueError, IndexError):
             return False

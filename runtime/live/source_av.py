@@ -13,8 +13,9 @@ import av
 from av.codec.context import Flags
 
 from ...clips import ffmpeg_reason
-from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, colours_of
+from ...colour import CHROMA_LEFT, colours_of, hdr_kind
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
+from ...processors import thread_limit
 from .address import Address
 from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
@@ -121,9 +122,10 @@ class AvSource(VideoSource):
         stream = streams[0]
         # Frame threads would hold back a frame each.
         stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = thread_limit()
         stream.codec_context.options = dict(CHROMA_LEFT)
         stream.codec_context.flags |= Flags.low_delay | Flags.unaligned
-        self._rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        self._rate = Fraction(stream.guessed_rate or stream.average_rate or 25)
         return stream
 
     def _decode(self, stream: av.VideoStream, packet: av.Packet[Any]) -> list[av.VideoFrame]:
@@ -138,10 +140,10 @@ class AvSource(VideoSource):
     ) -> LiveFrame:
         now = self.clock()
         colours = colours_of(frame)
-        if colours.transfer in (TRANSFER_PQ, TRANSFER_HLG):
+        if kind := hdr_kind(frame, colours):
             raise UnsupportedVideoError(
-                f"'{self.address.text}' is HDR, which an 8-bit network would show with wrong "
-                "colours; set the camera to SDR (BT.709)"
+                f"'{self.address.text}' is HDR ({kind}), which an 8-bit network would show with "
+                "wrong colours; set the camera to SDR (BT.709)"
             )
         time_base = frame.time_base or stream.time_base
         seconds = float(frame.pts * time_base) if frame.pts is not None and time_base else None

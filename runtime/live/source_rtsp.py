@@ -9,6 +9,7 @@ from typing import ClassVar
 import av
 
 from ...errors import ConfigError
+from ...pyav import open_input
 from .address import Address
 from .source import Clock
 from .source_av import AvSource
@@ -37,7 +38,7 @@ class RtspSource(AvSource):
         address.options.clear()
 
     def _open(self) -> av.container.InputContainer:
-        return av.open(
+        return open_input(
             self._url,
             format="rtsp",
             options={
@@ -46,5 +47,4 @@ class RtspSource(AvSource):
                 "timeout": str(int(self.timeout_s * 1e6)),
             },
             timeout=self.timeout_s,
-            metadata_errors="replace",
         )

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import av
 
+from ...pyav import open_input
 from .address import Address
 from .source import Clock
 from .source_av import AvSource
@@ -40,7 +41,7 @@ class UdpSource(AvSource):
 
     def _open(self) -> av.container.InputContainer:
         query = {"buffer_size": str(SOCKET_BYTES), "overrun_nonfatal": "1"}
-        return av.open(
+        return open_input(
             self.address.url(**query),
             format="mpegts",
             options={
@@ -49,5 +50,4 @@ class UdpSource(AvSource):
                 "analyzeduration": PROBE_US,
             },
             timeout=self.timeout_s,
-            metadata_errors="replace",
         )

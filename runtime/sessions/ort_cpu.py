@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ...bundle import Bundle
 from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, missing_package
+from ...processors import usable_processors
 from .ort_precision import products_saturate
 from .session import ClipSession, Frame, Profile, StreamSession
 
@@ -241,13 +241,6 @@ def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:
 def picture_buffer(height: int, width: int) -> Frame:
     """An uninitialised x4 picture for a frame of the given size."""
     return np.empty((height * SCALE, width * SCALE, 3), np.uint8)
-
-
-def usable_processors() -> int:
-    """Processors this process may run on; all of them where the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def import_onnxruntime() -> Any:

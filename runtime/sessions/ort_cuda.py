@@ -14,6 +14,7 @@ from ...bundle import Bundle
 from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, MissingPackageError
+from ...processors import thread_limit
 from ..engine.engines import graph_of
 from .ort_cpu import import_onnxruntime
 from .session import ClipSession, Frame, StreamSession
@@ -79,6 +80,7 @@ class CudaGraphs:
     def _load(self, graph: Any, sizes: Sizes, what: str) -> Any:
         ort = self.ort
         options = ort.SessionOptions()
+        options.intra_op_num_threads = thread_limit()
         options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
         source = graph if isinstance(graph, bytes) else str(graph)
         for name, value in self._dimensions(source, sizes).items():
@@ -107,6 +109,7 @@ class CudaGraphs:
         """Values of the graph's named dimensions, read from a load without optimisation."""
         ort = self.ort
         options = ort.SessionOptions()
+        options.intra_op_num_threads = thread_limit()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
         inputs = ort.InferenceSession(source, options, providers=[CPU]).get_inputs()

@@ -8,6 +8,8 @@ from typing import Literal
 import av
 from av.filter import Graph
 
+from ...pyav import filter_graph
+
 FILTER = "mode=send_frame:deint=interlaced"
 
 
@@ -55,7 +57,7 @@ class Deinterlacer:
             self._graph = None
 
     def _build(self, frame: av.VideoFrame) -> Graph:
-        graph = Graph()
+        graph = filter_graph()
         source = graph.add_buffer(
             width=frame.width,
             height=frame.height,

@@ -9,6 +9,7 @@ import av
 
 from ...colour import CHROMA_LEFT
 from ...errors import ConfigError
+from ...processors import thread_limit
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
 """Preferred encoder input, best supported by players first."""
@@ -98,7 +99,9 @@ def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     elif options.preset is not None:
         raise ConfigError(f"encoder '{encoder}' has no presets; leave --preset out")
     if encoder == "libx265":
-        chosen["x265-params"] = "log-level=error"
+        # Its threads are a pool of its own, which it takes from the processors it sees.
+        pools = f":pools={limit}" if (limit := thread_limit()) else ""
+        chosen["x265-params"] = f"log-level=error{pools}"
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     return chosen

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 
-from ...colour import TRANSFER_HLG, TRANSFER_PQ, Colours, colours_of
+from ...colour import Colours, colours_of, hdr_kind
 from ...errors import UnsupportedVideoError
 
 FALLBACK_RATE = Fraction(25)
@@ -87,7 +86,7 @@ def describe(
         width=frame.width,
         height=frame.height,
         rate=Fraction(rate),
-        time_base=stream.time_base or Fraction(1, 90000),
+        time_base=Fraction(stream.time_base or Fraction(1, 90000)),
         colours=colours,
         rotation=_rotation(frame, note),
         sample_aspect=Fraction(aspect) if aspect else Fraction(1),
@@ -98,12 +97,7 @@ def describe(
 
 
 def _refuse_hdr(path: Path, frame: av.VideoFrame, colours: Colours) -> None:
-    kinds = {TRANSFER_PQ: "PQ, as in HDR10", TRANSFER_HLG: "HLG"}
-    kind = kinds.get(colours.transfer)
-    attached: list[Any] = list(frame.side_data)
-    if any("DOVI" in data.type.name for data in attached):
-        # Profile 5 is tagged as nothing else and green and violet without its metadata.
-        kind = f"Dolby Vision, {kind}" if kind else "Dolby Vision"
+    kind = hdr_kind(frame, colours)
     if kind is not None:
         raise UnsupportedVideoError(
             f"'{path}' is HDR ({kind}), which an 8-bit network would show with wrong "

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 
+from ... import pyav
 from ...clips import ffmpeg_reason, media_url
 from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
 from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
@@ -33,8 +34,7 @@ def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
     if wrong := _no_video(path):
         raise UnreadableVideoError(f"'{path}' is no video{wrong}")
     try:
-        # Some phones write metadata that is not UTF-8.
-        return av.open(media_url(path), metadata_errors="replace", hwaccel=accelerator(decoder))
+        return pyav.open_input(media_url(path), hwaccel=accelerator(decoder))
     except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
         raise UnreadableVideoError(
             f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "

@@ -22,6 +22,8 @@ from ...clips import ffmpeg_reason, media_url
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...config import SCALE
 from ...errors import ConfigError, OutputNotWritableError
+from ...processors import thread_limit
+from ...pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,
@@ -133,6 +135,7 @@ class FileSink:
         aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
+        context.thread_count = thread_limit()
         self._times = OutputTimes(suffix, info, rate)
         if suffix in CODING_ORDER:
             context.max_b_frames = 0
@@ -241,7 +244,7 @@ class FileSink:
 
     def _compare_tags(self) -> None:
         """Read the finished file's colour matrix back; say it where the file does not carry it."""
-        with av.open(media_url(self._part), metadata_errors="replace") as written:
+        with open_input(media_url(self._part)) as written:
             matrix = int(written.streams.video[0].codec_context.colorspace)
         if matrix != self.info.colours.matrix:
             self._note(

@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import CHROMA_LEFT, rgb_from_frame
 from ...errors import ConfigError, UnreadableVideoError
+from ...processors import thread_limit
 from ..limits import check_frame_size
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
@@ -104,6 +105,7 @@ class FileSource:
         self.stream.thread_type = (
             "SLICE"  # frame threads lose what waits when the last packet is cut
         )
+        self.stream.codec_context.thread_count = thread_limit()
         self.stream.codec_context.options = dict(CHROMA_LEFT)
         # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
         self.stream.codec_context.flags |= Flags.unaligned
@@ -116,7 +118,7 @@ class FileSource:
                 f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
             )
         # In whole ticks, so that picture and sound move by the same.
-        tick = self.stream.time_base or Fraction(1, 90000)
+        tick = Fraction(self.stream.time_base or Fraction(1, 90000))
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None

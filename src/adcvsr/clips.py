@@ -17,6 +17,8 @@ import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from .colour import CHROMA_LEFT, Colours, frame_from_rgb, rgb_from_frame
+from .processors import thread_limit
+from .pyav import open_input
 
 Levels = npt.NDArray[np.uint8]
 
@@ -80,6 +82,7 @@ def write_clip(
     with av.open(name, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = thread_limit()
         stream.options = {"preset": "veryfast", "crf": str(crf), **CHROMA_LEFT}
         for index, image in enumerate(frames):
             if not index:
@@ -107,10 +110,11 @@ def read_clip(
     """
     reformatter = VideoReformatter()
     name = source if isinstance(source, io.BytesIO) else media_url(source)
-    with av.open(name, metadata_errors="replace") as container:
+    with open_input(name) as container:
         if not container.streams.video:
             raise ValueError("no video stream")
         container.streams.video[0].thread_type = "AUTO"
+        container.streams.video[0].codec_context.thread_count = thread_limit()
         container.streams.video[0].codec_context.options = CHROMA_LEFT
         for frame in islice(container.decode(video=0), start, stop):
             yield rgb_from_frame(frame, reformatter)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UnsupportedVideoError
+from .pyav import side_data_names
 
 if TYPE_CHECKING:
     from av.video.reformatter import VideoReformatter
@@ -72,6 +73,16 @@ SDR_BT709 = Colours(matrix=MATRIX_BT709, full_range=False, primaries=1, transfer
 def is_rgb(frame: av.VideoFrame) -> bool:
     """Whether a frame holds RGB (or palette) rather than YCbCr or grey."""
     return bool(frame.format.is_rgb) or frame.format.name == "pal8"
+
+
+def hdr_kind(frame: av.VideoFrame, colours: Colours) -> str | None:
+    """Name the kind of HDR of a decoded frame with these colours; None for SDR."""
+    kinds = {TRANSFER_PQ: "PQ, as in HDR10", TRANSFER_HLG: "HLG"}
+    kind = kinds.get(colours.transfer)
+    if any("DOVI" in name for name in side_data_names(frame)):
+        # Profile 5 is tagged as nothing else and green and violet without its metadata.
+        return f"Dolby Vision, {kind}" if kind else "Dolby Vision"
+    return kind
 
 
 def colours_of(frame: av.VideoFrame) -> Colours:

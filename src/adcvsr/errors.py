@@ -148,9 +148,45 @@ class ParityError(AdcVsrError, AssertionError):
     """An exported graph differs from the network by more than its threshold."""
 
 
+EXTRA_OF = {
+    "accelerate": "train",
+    "cuda": "cuda",
+    "cv2": "evaluate",
+    "diffusers": "train",
+    "modelopt": "quantize",
+    "onnx": "export",
+    "onnx_graphsurgeon": "quantize",
+    "onnx_ir": "export",
+    "onnxruntime": "cpu",
+    "onnxscript": "export",
+    "onnxslim": "quantize",
+    "polygraphy": "quantize",
+    "pynvml": "cuda",
+    "safetensors": "export",
+    "tensorboard": "train",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "rtx",
+    "threadpoolctl": "export",
+    "tomli": "export",
+    "torch": "export",
+}
+"""The extra that brings each optional package, by the name it is imported under."""
+
+TORCH_ON_CPU = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+"""PyTorch's own command for its build without several gigabytes of CUDA."""
+
+
 def missing_package(package: str, extra: str, purpose: str) -> MissingPackageError:
     """Build the error for an optional package: what needs it and the command that installs it."""
+    without_gpu = f" (on Linux without a GPU first: {TORCH_ON_CPU})" if package == "torch" else ""
     return MissingPackageError(
         f"{purpose} needs the package '{package}', which is not installed: "
-        f"pip install 'adcvsr[{extra}]'"
+        f"pip install 'adcvsr[{extra}]'{without_gpu}"
     )
+
+
+def missing_by_name(module: str | None) -> MissingPackageError | None:
+    """Build it from the module that an import did not find; None for one we do not know."""
+    package = (module or "").partition(".")[0]
+    extra = EXTRA_OF.get(package)
+    return missing_package(package, extra, "this command") if extra else None

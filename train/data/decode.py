@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...clips import media_url
 from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
+from ...pyav import open_input
 from ...scene_cuts import Small, score_cut, small_luma
 
 Levels = npt.NDArray[np.uint8]
@@ -77,7 +78,7 @@ def read_stretches(
         av.FFmpegError: The file cannot be read.
         ValueError: It holds nothing to train on: no video, interlaced or HDR.
     """
-    with av.open(media_url(path), metadata_errors="replace") as container:
+    with open_input(media_url(path)) as container:
         stream = _video_stream(container)
         last = max(stretch.length for stretch in stretches)
         starts, timeline = _seek(container, stream, [s.at for s in stretches], last, path)
@@ -197,7 +198,7 @@ def _timed(
 
 def _count_frames(path: Path) -> int:
     """Count the frames of a stream that does not say how long it is."""
-    with av.open(media_url(path), metadata_errors="replace") as container:
+    with open_input(media_url(path)) as container:
         return sum(1 for packet in container.demux(video=0) if packet.size)
 
 

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, media_url, read_image
 from ...colour import CHROMA_LEFT, MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
 from ...errors import TeacherCacheError
+from ...pyav import open_input
 from .sample import Clip
 
 
@@ -94,7 +95,7 @@ def _read_video(path: Path) -> tuple[list[npt.NDArray[np.uint8]], bool]:
     """Read a video's frames, (H, W, 3), and tell whether their colour is subsampled."""
     images, lossy = [], False
     reformatter = VideoReformatter()
-    with av.open(media_url(path), metadata_errors="replace") as container:
+    with open_input(media_url(path)) as container:
         if not container.streams.video:
             raise ValueError("no video stream")
         container.streams.video[0].codec_context.options = dict(CHROMA_LEFT)

@@ -18,6 +18,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from ...pyav import open_input
+
 Clip = npt.NDArray[np.uint8]
 """(T, 3, H, W) RGB."""
 
@@ -68,7 +70,7 @@ def decode_sample(data: bytes, *, start: int = 0, stop: int | None = None) -> li
         ValueError: The bytes are no such file, or damaged.
     """
     try:
-        with av.open(io.BytesIO(data), format="avi") as container:
+        with open_input(io.BytesIO(data), format="avi") as container:
             found: list[list[Clip]] = [[] for _ in container.streams.video]
             for stream, image in _decode(container, start, math.inf if stop is None else stop):
                 found[stream].append(image)

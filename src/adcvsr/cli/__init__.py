@@ -1,6 +1,7 @@
 """The command line: one file a command, loaded only when it is called.
 
 `main` turns every `AdcVsrError` into one line and exit 1; usage errors exit 2, Ctrl-C 130.
+Anything else is one line too, with the name of a file that holds the traceback (`adcvsr.fault`).
 Set ADCVSR_DEBUG=1 to see tracebacks.
 """
 
@@ -13,7 +14,9 @@ import sys
 import click
 
 from .. import __version__, start
-from ..errors import AdcVsrError
+from ..errors import AdcVsrError, missing_by_name
+from ..fault import fault_line, guard_threads
+from ..processors import limit_libraries
 from ._group import CommandGroup, equip
 from ._help import TASKS
 from ._say import level_options
@@ -109,19 +112,22 @@ cli.params += level_options()
 def main() -> None:
     """Run the command line and exit."""
     start.prepare()
+    limit_libraries()
     if sys.argv[1:2] == ["train"]:
         start.be_patient()  # it saves the run first
+    if not os.environ.get("ADCVSR_DEBUG"):
+        guard_threads(say_error)
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {one_line(str(error))}", err=True)
+        say_error(str(error))
         sys.exit(FAILED)
     except (OSError, MemoryError) as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {one_line(str(error)) or 'out of memory'}", err=True)
+        say_error(str(error) or "out of memory")
         sys.exit(FAILED)
     except click.ClickException as error:
         error.show()
@@ -129,8 +135,22 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(start.INTERRUPTED)
-    except RuntimeError as error:
-        if os.environ.get("ADCVSR_DEBUG") or NO_THREAD not in str(error):
+    except Exception as error:  # the last guard: no user is shown a traceback
+        if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {NO_THREAD}: raise the limit of processes or of memory", err=True)
+        say_error(_unexpected(error))
         sys.exit(FAILED)
+
+
+def say_error(line: str) -> None:
+    """Print one line of what went wrong."""
+    click.echo(f"error: {one_line(line)}", err=True)
+
+
+def _unexpected(error: Exception) -> str:
+    """One line about an exception nobody expected: a missing package, or a fault of ours."""
+    if isinstance(error, ImportError) and (missing := missing_by_name(error.name)):
+        return str(missing)
+    if isinstance(error, RuntimeError) and NO_THREAD in str(error):
+        return f"{NO_THREAD}: raise the limit of processes or of memory"
+    return fault_line(error)

@@ -239,6 +239,7 @@ def _upscale_all(
         IncompleteVideoError: With `strict`: some inputs are damaged or end early.
     """
     from ..errors import AdcVsrError, BatchError, IncompleteVideoError, OutputNotWritableError
+    from ..fault import fault_line
 
     finished, failed = [], []
     torn: list[str] = []
@@ -258,6 +259,8 @@ def _upscale_all(
                 failed.append({"input": str(job.source), "error": str(error)})
             except AdcVsrError as error:
                 failed.append({"input": str(job.source), "error": str(error)})
+            except Exception as error:  # a fault met in one file says nothing about the others
+                failed.append({"input": str(job.source), "error": fault_line(error)})
             else:
                 finished.append(report.to_json())
                 if not report.whole:

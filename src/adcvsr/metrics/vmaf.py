@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import MissingProgramError
 from ..leftovers import part_folder
+from ..processors import usable_processors
 from ..reading import PROFILE, read_json
 from .planes import Plane, same_shape
 
@@ -154,7 +155,7 @@ def _command(ffmpeg: str, height: int, width: int) -> list[str]:
     size = f"{width}:{height}"
     graph = (
         f"split[a][b];[a]crop={size}:0:0[truth];[b]crop={size}:0:{height}[output];"
-        f"[output][truth]libvmaf=log_fmt=json:log_path={_LOG}:n_threads={os.cpu_count() or 1}"
+        f"[output][truth]libvmaf=log_fmt=json:log_path={_LOG}:n_threads={usable_processors()}"
         f":model=version={VMAF_MODEL}"
     )
     source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", f"{width}x{2 * height}"]

@@ -17,6 +17,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import AdcVsrError
+from adcvsr.pyav import open_input
 from adcvsr.runtime.processor import StreamProcessor
 from adcvsr.runtime.sessions.session import Frame, StreamSession
 from adcvsr.runtime.upscaler import Upscaler
@@ -124,7 +125,7 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
         before = [frame.pts * Fraction(frame.time_base) for frame in decoded(source)]
         # A moved clock is a constant; where the container has its own, nothing is moved.
         start = Fraction(0)
-        with av.open(str(source), metadata_errors="replace") as container:
+        with open_input(str(source)) as container:
             if container.format.name in ("mpegts", "mpeg"):
                 start = Fraction(container.start_time, av.time_base)
         for old, new in zip(before, times, strict=True):
@@ -156,7 +157,7 @@ def check_colours(source: Path, output: Path, expected: Good) -> None:
 
 def decoded(path: Path) -> Iterator[av.VideoFrame]:
     """All frames that come out, whatever packets are damaged."""
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(str(path)) as container:
         video = container.streams.video[0]
         video.thread_type = "SLICE"
         video.codec_context.flags |= 1  # unaligned crop
