@@ -78,7 +78,7 @@ def main() -> None:
             side_data_names(next(container.decode(video=0)))
     names = ("av", "click", "filelock", "numpy", "rich", "onnxruntime")
     found = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    print(f"Python {platform.python_version()}: {found}: works")
+    sys.stdout.write(f"Python {platform.python_version()}: {found}: works\n")
 
 
 def remux(source: Path, target: Path) -> None:
