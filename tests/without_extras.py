@@ -86,8 +86,10 @@ def calls(folder: Path) -> list[Call]:
         Call(("profile", "nano", "--clips", clip, "-o", f"{out}.html"), says="no layers"),
         Call(("quantize", bundle, "--precision", "int8", "--calibration", at["set"]), "export"),
         Call(
-            ("search", bundle, "--precision", "int8", "--calibration", at["set"])
-            + ("--budget", "psnr=1", "-o", str(folder / "found.toml")),
+            (
+                *("search", bundle, "--precision", "int8", "--calibration", at["set"]),
+                *("--budget", "psnr=1", "-o", str(folder / "found.toml")),
+            ),
             extra="export",
         ),
         Call(("targets",)),
@@ -164,5 +166,5 @@ def main() -> Iterator[str]:
 
 if __name__ == "__main__":
     problems = list(main())
-    print("\n".join(problems) or "every command works or names its extra")
+    sys.stdout.write(("\n".join(problems) or "every command works or names its extra") + "\n")
     sys.exit(bool(problems))
