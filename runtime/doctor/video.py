@@ -36,6 +36,7 @@ def probe_video(emit: Emit) -> None:
     import av
 
     emit(version=av.__version__, ffmpeg=_ffmpeg(av))
+    emit(**_attempt("clip", _round_trip))
     emit(encoders=[name for name in ENCODERS if name in av.codecs_available])
     from av.codec.hwaccel import hwdevices_available
 
@@ -44,6 +45,24 @@ def probe_video(emit: Emit) -> None:
         return
     emit(**_attempt("nvenc", lambda: _encode(av, ENCODERS[0])))
     emit(**_attempt("nvdec", lambda: _decode(av)))
+
+
+def _round_trip() -> None:
+    """Encode and decode a small clip on the CPU, on the ways that every command takes."""
+    import numpy as np
+
+    from ...clips import read_clip, write_clip
+    from ...pyav import side_data_names
+
+    clip = io.BytesIO()
+    write_clip(clip, [np.full((64, 64, 3), 40 * number, np.uint8) for number in range(4)])
+    clip.seek(0)
+    levels = [float(frame.mean()) for frame in read_clip(clip)]
+    if len(levels) != 4 or any(abs(level - 40 * n) > 4 for n, level in enumerate(levels)):
+        raise RuntimeError(f"four grey pictures came back as levels {levels}")
+    import av
+
+    side_data_names(av.VideoFrame(64, 64, "yuv420p"))
 
 
 def _attempt(key: str, action: Callable[[], object]) -> dict[str, Any]:
@@ -111,15 +130,21 @@ def video_findings(
 
 
 def _pyav(outcome: Outcome | None) -> Finding:
-    fix = "pip install --force-reinstall 'av>=17'"
+    fix = "pip install --force-reinstall 'av>=17.1'"
     if outcome is None:
-        return Finding("video", "PyAV", "missing", "not installed", "pip install 'av>=17'")
+        return Finding("video", "PyAV", "missing", "not installed", "pip install 'av>=17.1'")
     if version := outcome.get("version"):
         data = {key: outcome.get(key) for key in ("version", "ffmpeg", "encoders", "hwaccels")}
         value = f"{version}, FFmpeg {data['ffmpeg']}"
         if listed := [*(data["encoders"] or ()), *(data["hwaccels"] or ())]:
             value += f"; built with {', '.join(listed)}"
-        return Finding("video", "PyAV", "ok", value, data=data)
+        data["clip"] = works = outcome.get("clip")
+        if works:
+            return Finding("video", "PyAV", "ok", f"{value}; encoded, opened, decoded", data=data)
+        if works is None:
+            return Finding("video", "PyAV", "unknown", f"{value}; not tried in time", data=data)
+        value += f"; a small clip does not come back: {outcome.get('clip_reason')}"
+        return Finding("video", "PyAV", "missing", value, fix, data)
     if outcome.late:
         return Finding("video", "PyAV", "unknown", "was still loading when the time was over")
     fix = NUMPY_1 if outcome.wants_numpy_1 else fix

@@ -1,4 +1,4 @@
-"""What differs between the versions of PyAV that adcvsr runs with: 17 to 19, in this one place.
+"""What differs between the versions of PyAV that adcvsr runs with: 17.1 to 19, in this one place.
 
 Everywhere else PyAV is used as all three offer it. Where one returns `Fraction` and another its own
 `AVRational` with a zero where there used to be None, `Fraction(value or default)` reads both.
@@ -36,10 +36,9 @@ def open_input(file: Any, **options: Any) -> av.container.InputContainer:
 
 
 def filter_graph() -> av.filter.Graph:
-    """Make a filter graph that keeps to a CPU quota, where this PyAV can say so (18 and newer)."""
+    """Make a filter graph that keeps to a CPU quota."""
     graph = av.filter.Graph()
-    if hasattr(graph, "threads"):
-        graph.threads = thread_limit()
+    graph.threads = thread_limit()
     return graph
 
 
