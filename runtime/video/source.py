@@ -27,6 +27,7 @@ from ...colour import CHROMA_LEFT, rgb_from_frame
 from ...errors import ConfigError, UnreadableVideoError
 from ..limits import check_frame_size
 from .deinterlace import Deinterlacer
+from .file_clock import FileClock, starts_at
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
 from .info import VideoInfo, describe
@@ -107,8 +108,9 @@ class FileSource:
         self.carried = [s for s in self.container.streams if s.index != self.stream.index]
         self._reformatter = VideoReformatter()
         self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
-        if self.container.format.name in BROADCAST_FORMATS and self.container.start_time:
-            self.time_offset = Fraction(self.container.start_time, av.time_base)
+        begin = starts_at(self.container)
+        if self.container.format.name in BROADCAST_FORMATS and begin:
+            self.time_offset = begin
             self.notes.append(
                 f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
             )
@@ -204,7 +206,18 @@ class FileSource:
         yield from self._items
 
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
-        for packet in packets(self.container, self.stream, self._note_damage):
+        clock = FileClock(self.container.format.name, starts_at(self.container))
+        try:
+            yield from self._decode_packets(
+                clock.corrected(packets(self.container, self.stream, self._note_damage))
+            )
+        finally:
+            self.notes.extend(clock.notes())
+
+    def _decode_packets(
+        self, demuxed: Iterator[av.Packet[Any]]
+    ) -> Generator[SourceFrame | av.Packet[Any], None, None]:
+        for packet in demuxed:
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
                 if self._within(packet):
