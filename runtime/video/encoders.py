@@ -9,6 +9,7 @@ import av
 
 from ...colour import CHROMA_LEFT
 from ...errors import ConfigError
+from .sound import AudioMode
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
 """Preferred encoder input, best supported by players first."""
@@ -41,6 +42,10 @@ class EncodeOptions:
 
     crf: int | None = None
     """Constant rate factor, lower is better; None is 20 where there is one."""
+
+    audio: AudioMode = "auto"
+    """`auto` copies sound and encodes anew what the container cannot hold, `copy` leaves that out,
+    `none` leaves all of it out."""
 
     overwrite: bool = False
     """Whether an existing output may be replaced."""
@@ -99,6 +104,7 @@ def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
         raise ConfigError(f"encoder '{encoder}' has no presets; leave --preset out")
     if encoder == "libx265":
         chosen["x265-params"] = "log-level=error"
+        chosen["forced-idr"] = "1"
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     return chosen

@@ -114,14 +114,6 @@ def test_rotation_is_applied_where_it_cannot_be_tagged(
     assert facts.times == sorted(facts.times)
 
 
-def test_webm_leaves_aac_out_with_a_line(
-    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
-) -> None:
-    report = upscaler.upscale_file(make_video(audio=True), tmp_path / "out.webm")
-    assert "audio" not in video_facts(tmp_path / "out.webm").packets
-    assert "audio stream #1 is left out: webm cannot hold aac" in report.notes
-
-
 @pytest.mark.parametrize("encoder", ["libx264", "libx265", "mpeg4", "ffv1"])
 @pytest.mark.parametrize("full", [False, True])
 def test_colours_are_right_whatever_the_encoder(
