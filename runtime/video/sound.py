@@ -43,6 +43,12 @@ SILENCE_FILLED_S = 0.05
 """Gaps longer than this become silence in sound that is encoded anew: decoders play on through
 them, and the picture would be late from there on."""
 
+BEFORE_ZERO = frozenset({"mp4", "mov", "ipod"})
+"""Containers whose sound may begin before zero."""
+
+LEAST_SOUND_S = Fraction(1, 200)
+"""What may be lost of the first sample on, with what comes before zero."""
+
 ADTS_HEADER_BYTES = 7
 
 
@@ -143,6 +149,7 @@ class EncodedSound:
         self._source, self._encoding, self._offset = source, encoding, offset
         self.target: Any = output.add_stream(encoding.encoder, rate=encoding.rate)
         self.target.layout, self.target.bit_rate = encoding.layout, encoding.bit_rate
+        self._before_zero = output.format.name in BEFORE_ZERO
         self.damaged = 0
         """Packets that do not decode; left out."""
         self._graph: Graph | None = None
@@ -166,7 +173,7 @@ class EncodedSound:
             for frame in self._source.decode(None):
                 yield from self._encoded(frame)
         yield from self._drained()
-        yield from self.target.encode(None)
+        yield from self._from_zero(self.target.encode(None))
 
     def _encoded(self, frame: av.AudioFrame) -> Iterator[Packet]:
         shape = (frame.format.name, frame.layout.name, frame.rate)
@@ -190,7 +197,16 @@ class EncodedSound:
                 frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            yield from self.target.encode(frame)
+            yield from self._from_zero(self.target.encode(frame))
+
+    def _from_zero(self, packets: list[Packet]) -> Iterator[Packet]:
+        """Leave out what an encoder puts before its first sample where it would move the rest."""
+        for packet in packets:
+            if not self._before_zero and packet.pts is not None and packet.time_base:
+                ends = (packet.pts + (packet.duration or 0)) * packet.time_base
+                if packet.pts < 0 and ends < LEAST_SOUND_S:
+                    continue
+            yield packet
 
     def _build(self, frame: av.AudioFrame) -> Graph:
         graph, wanted = Graph(), self._encoding
