@@ -24,14 +24,14 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ...colour import CHROMA_LEFT, rgb_from_frame
-from ...errors import ConfigError, UnreadableVideoError
+from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ..limits import check_frame_size
 from .deinterlace import Deinterlacer
 from .file_clock import FileClock, starts_at
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
 from .info import VideoInfo, describe
-from .input_file import choose_stream, open_input, packets
+from .input_file import choose_stream, is_animated_webp, open_input, packets
 from .read_options import ReadOptions
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
@@ -64,7 +64,8 @@ class FileSource:
     Raises:
         InputNotFoundError: It does not exist or is a directory.
         UnreadableVideoError: It holds no video that decodes.
-        UnsupportedVideoError: It is HDR, or its frames are too large.
+        UnsupportedVideoError: It is HDR, its frames are too large, or it is an animated WebP that
+            FFmpeg does not decode.
         ConfigError: It has no such stream, or ends before the start.
         BackendUnavailableError: The GPU was asked for and cannot decode it.
     """
@@ -169,6 +170,11 @@ class FileSource:
             return ConfigError(
                 f"'{self.path}' ends before {float(self.options.start):g} s; choose an earlier "
                 "start"
+            )
+        if is_animated_webp(self.path):
+            return UnsupportedVideoError(
+                f"'{self.path}' is an animated WebP, which this FFmpeg does not decode; convert it "
+                "first, for example: magick IN.webp -coalesce OUT.gif"
             )
         damage = f" ({self.damaged_packets} damaged packets)" if self.damaged_packets else ""
         return UnreadableVideoError(

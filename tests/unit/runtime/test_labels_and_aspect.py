@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ import av
 import numpy as np
 import pytest
 
+from adcvsr.errors import UnsupportedVideoError
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.carried import mov_text_from_text
 from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.video.input_file import is_animated_webp
 from adcvsr.runtime.video.labels import carried_timecode
 from adcvsr.runtime.video.matroska import tag_pixel_aspect
+from adcvsr.runtime.video.source import FileSource, SourceFrame
 from video_facts import VideoMaker, video_facts
 
 TAGS = {
@@ -221,3 +225,23 @@ def test_a_pause_of_many_ticks(
     assert min(gaps) >= 0
     assert max(gaps) < 1 << 27
     assert (np.diff([p.dts for p in packets]) > 0).all()
+
+
+def test_an_animated_webp_is_not_called_damaged(tmp_path: Path) -> None:
+    """FFmpeg before 8.1 writes these and cannot read them."""
+    path = tmp_path / "in.webp"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libwebp_anim", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for index in range(3):
+            image = np.full((32, 32, 3), 80 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert is_animated_webp(path)
+    with suppress(UnsupportedVideoError), FileSource(path) as source:
+        assert sum(isinstance(item, SourceFrame) for item in source) == 3
+        return
+    with pytest.raises(UnsupportedVideoError, match="is an animated WebP, which this FFmpeg"):
+        FileSource(path)
