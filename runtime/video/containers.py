@@ -83,10 +83,17 @@ class OutputTimes:
 
 
 def container_options(path: Path, source: FileSource) -> dict[str, str]:
-    """mp4 counts a stream's late beginning in the file's ticks, milliseconds by default."""
+    """What the container's muxer is told.
+
+    mp4 counts a stream's late beginning in the file's ticks, milliseconds by default; mov has no
+    place for a description but among tags of any name.
+    """
     if path.suffix.lower() not in NEGATIVE_TIMES:
         return {}
     ticks = source.info.time_base.denominator
     sounds = [s.rate for s in source.carried if isinstance(s, av.AudioStream) and s.codec_context]
     exact = math.lcm(ticks, *(rate for rate in sounds if rate))
-    return {"movie_timescale": str(exact if exact < MAX_TIMESCALE else ticks)}
+    options = {"movie_timescale": str(exact if exact < MAX_TIMESCALE else ticks)}
+    if path.suffix.lower() == ".mov":
+        options["movflags"] = "+use_metadata_tags"
+    return options

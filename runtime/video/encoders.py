@@ -10,6 +10,7 @@ import av
 from ...colour import CHROMA_LEFT
 from ...errors import ConfigError
 from ...processors import thread_limit
+from .sound import AudioMode
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
 """Preferred encoder input, best supported by players first."""
@@ -42,6 +43,10 @@ class EncodeOptions:
 
     crf: int | None = None
     """Constant rate factor, lower is better; None is 20 where there is one."""
+
+    audio: AudioMode = "auto"
+    """`auto` copies sound and encodes anew what the container cannot hold, `copy` leaves that out,
+    `none` leaves all of it out."""
 
     overwrite: bool = False
     """Whether an existing output may be replaced."""
@@ -102,6 +107,7 @@ def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
         # Its threads are a pool of its own, which it takes from the processors it sees.
         pools = f":pools={limit}" if (limit := thread_limit()) else ""
         chosen["x265-params"] = f"log-level=error{pools}"
+        chosen["forced-idr"] = "1"
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
     return chosen

@@ -10,12 +10,9 @@ import av
 DECODE_TIMES_ONLY = frozenset({"avi"})
 """Containers that store no presentation times; the decoder's derived ones can run backwards."""
 
-JOINT_SECONDS = 1
-"""Times that jump back by more are the start of another recording: all that follow are moved."""
-
 
 class FrameClock:
-    """Gives each frame of a stream a time later than the one before.
+    """Gives each frame of a stream a time later than the one before; `FileClock` mends jumps.
 
     Args:
         container: FFmpeg's name of the container's format.
@@ -40,7 +37,6 @@ class FrameClock:
         self._note = note
         self._last: int | None = None
         self._first_dts: int | None = None
-        self._correction = 0
         self._frames = 0
 
     def time_of(self, frame: av.VideoFrame) -> int:
@@ -50,11 +46,9 @@ class FrameClock:
         if pts is None:
             pts = 0 if last is None else last + step
         else:
-            pts += self._correction - self._offset
+            pts -= self._offset
         if last is not None and pts <= last:
             self._note(f"times go backwards at frame {self._frames}: repaired")
-            if (last - pts) * self.time_base > JOINT_SECONDS:
-                self._correction += last + step - pts
             pts = last + step
         self._last = pts
         self._frames += 1

@@ -106,6 +106,13 @@ def packets(
         yield packet
 
 
+def is_animated_webp(path: Path) -> bool:
+    """Whether a file is a WebP with the animation flag (RFC 9649, 2.7.1)."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
 def _flush_packet(stream: av.VideoStream) -> av.Packet[Any]:
     packet = av.Packet()
     packet.stream = stream

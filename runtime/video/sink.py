@@ -7,8 +7,9 @@ with FileSink(path, source, options) as sink:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,7 @@ from ...pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,
+    MILLISECONDS,
     NEGATIVE_TIMES,
     ROTATION_TAGGED,
     OutputTimes,
@@ -34,11 +36,15 @@ from .containers import (
 )
 from .encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .info import VideoInfo
+from .labels import carried_timecode, kept_metadata, timecode_of
+from .matroska import tag_pixel_aspect
 from .output_file import ENCODERS, check_output, move_in, part_name
+from .pauses import PauseGuard
+from .sound import EncodedSound
 from .source import FileSource
 
-KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
-"""Container metadata that stays true of the upscaled video."""
+ASPECT_TOLERANCE = 0.01
+"""Relative; Matroska counts whole pixels of the shown size."""
 
 
 class FileSink:
@@ -74,6 +80,8 @@ class FileSink:
         self._finished = False
         self._note = note
         self._shift_ms = 0.0
+        self._written = self._refused = 0
+        self._pauses = PauseGuard()
         self._reformatter = VideoReformatter()
         self._overwrite = options.overwrite
         self._part = part_name(path)
@@ -93,17 +101,17 @@ class FileSink:
             for key in ("language", "title"):
                 if key in source.stream.metadata:
                     self._stream.metadata[key] = source.stream.metadata[key]
-            self._container.metadata.update(
-                {k: v for k, v in source.container.metadata.items() if k in KEPT_METADATA}
-            )
-            self._carried: dict[int, CarriedStream] = carry_streams(
+            self._container.metadata.update(kept_metadata(source.container.metadata))
+            self._carried: dict[int, CarriedStream | EncodedSound] = carry_streams(
                 source.carried if carry else (),
                 self._container,
                 offset=source.time_offset,
+                audio=options.audio,
                 note=note,
             )
             if carry:
                 self._carry_chapters(source)
+                self._carry_timecode(source)
         except BaseException:
             self.abort()
             raise
@@ -157,6 +165,13 @@ class FileSink:
         try:
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
+            if self._stream.codec_context.is_open:
+                held = ", ".join(sorted({c.target.type for c in self._carried.values()}))
+                raise ConfigError(
+                    f"'{self.path.suffix}' takes {self.encoder}"
+                    + (f" together with this {held}" if held else "")
+                    + f" not: {ffmpeg_reason(error)}; try another container, or --audio none"
+                ) from error
             given = ", ".join(
                 f"{k} {v}" for k, v in self._stream.options.items() if k not in CHROMA_LEFT
             )
@@ -177,6 +192,15 @@ class FileSink:
             chapter["start"] = max(chapter["start"] - ticks, 0)
             chapter["end"] -= ticks
         self._container.set_chapters([each for each in chapters if each["end"] > each["start"]])
+
+    def _carry_timecode(self, source: FileSource) -> None:
+        """Count the time code of the first frame on, where the source has one."""
+        timecode = timecode_of(source.container, source.stream)
+        if timecode is not None:
+            name, start = self._container.format.name, source.options.start
+            carried = carried_timecode(timecode, start, source.info.rate, name, self._note)
+            if carried is not None:
+                self._stream.metadata["timecode"] = carried
 
     def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
         """Encode one frame.
@@ -199,27 +223,62 @@ class FileSink:
         )
         frame.pts = self._times.tick(pts)
         frame.time_base = self._times.time_base
-        self._guard(lambda: self._container.mux(self._stream.encode(frame)))
+        self._pauses.frame(frame, self._stream.time_base.denominator)
+        self._encode(frame)
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        packets: list[Any] = []
+        self._guard(lambda: packets.extend(self._stream.encode(frame)))
+        for packet in packets:
+            self._written += 1
+            self._pauses.packet(packet)
+            self._mux(packet)
+
+    def _mux(self, packet: av.Packet[Any]) -> None:
+        """Write a packet; one of the sound that the muxer finds damaged is left out.
+
+        The muxer sorts packets by time, so that it may find the fault when a later packet of
+        another stream comes: `finish` counts whether all of the video is there.
+        """
+        try:
+            self._container.mux(packet)
+        except (av.error.InvalidDataError, av.error.ArgumentError, ValueError) as error:
+            if not self._carried:
+                raise self._failure(error) from error
+            self._refused += 1
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
 
     def carry(self, packet: av.Packet[Any]) -> None:
         """Write a packet of another stream, where that stream is carried at all."""
         stream = self._carried.get(packet.stream.index)
-        ready = stream.packet(packet) if stream is not None else None
-        if ready is None:
-            return
-        time = ready.dts if ready.dts is not None else ready.pts
-        if time is not None and time < 0 and self.path.suffix.lower() not in NEGATIVE_TIMES:
-            shift_ms = float(-time * ready.time_base) * 1000
-            self._shift_ms = max(self._shift_ms, shift_ms)
-        self._guard(lambda: self._container.mux(ready))
+        if stream is not None:
+            self._write_carried(stream.packets(packet))
+
+    def _write_carried(self, packets: Iterator[av.Packet[Any]]) -> None:
+        for ready in packets:
+            time = ready.dts if ready.dts is not None else ready.pts
+            if time is not None and time < 0 and self.path.suffix.lower() not in NEGATIVE_TIMES:
+                shift_ms = float(-time * ready.time_base) * 1000
+                self._shift_ms = max(self._shift_ms, shift_ms)
+            self._mux(ready)
 
     def flush(self) -> None:
-        """Encode what the encoder still holds.
+        """Encode what the encoders still hold.
 
         Raises:
             OutputNotWritableError: The disk is full or gone.
         """
-        self._guard(lambda: self._container.mux(self._stream.encode(None)))
+        self._encode(None)
+        for index, stream in self._carried.items():
+            self._write_carried(stream.finish())
+            label = f"{stream.target.type} stream #{index}"
+            if stream.damaged:
+                self._note(f"{stream.damaged} damaged packets of {label} are left out")
+            if isinstance(stream, CarriedStream) and stream.crowded:
+                self._note(
+                    f"{stream.crowded} packets of {label} had no time of their own: moved on"
+                )
         if self._shift_ms:
             self._note(
                 f"all times are shifted by {self._shift_ms:.0f} ms: the sound starts before 0"
@@ -236,20 +295,55 @@ class FileSink:
         """
         self._guard(self._container.close)
         self._finished = True
-        self._compare_tags()
+        self._guard(self._check_written)
         try:
             move_in(self._part, self.path, overwrite=self._overwrite, what="the result")
         finally:
             self.abort()
 
-    def _compare_tags(self) -> None:
-        """Read the finished file's colour matrix back; say it where the file does not carry it."""
-        with open_input(media_url(self._part)) as written:
-            matrix = int(written.streams.video[0].codec_context.colorspace)
+    def _check_written(self) -> None:
+        """Read the finished file's tags back, and say what it does not carry."""
+        if self._refused:
+            self._count_video()
+            self._note(f"{self._refused} packets are left out: {self.path.suffix} refuses them")
+        aspect = Fraction(self._stream.codec_context.sample_aspect_ratio or 1)
+        matrix, found, metadata = self._tags()
+        if found != aspect and self.path.suffix.lower() in MILLISECONDS:
+            tag_pixel_aspect(self._part, self.width, self.height, aspect)
+            _, found, _ = self._tags()
+        if lost := sorted(set(kept_metadata(self._container.metadata)) - set(metadata)):
+            self._note(f"{self.path.suffix} does not hold these tags: {', '.join(lost)}")
+        if abs(found / aspect - 1) > ASPECT_TOLERANCE:
+            self._note(
+                f"{self.encoder} in {self.path.suffix} carries no pixel aspect: pixels of "
+                f"{aspect.numerator}:{aspect.denominator} are shown as "
+                f"{found.numerator}:{found.denominator}"
+            )
         if matrix != self.info.colours.matrix:
             self._note(
                 f"{self.encoder} in {self.path.suffix} carries no colour matrix: players guess it "
                 f"from the size (it is H.273 code {self.info.colours.matrix})"
+            )
+
+    def _tags(self) -> tuple[int, Fraction, dict[str, str]]:
+        """Colour matrix, pixel aspect and metadata of the finished file, as a reader finds them."""
+        with open_input(media_url(self._part)) as written:
+            video = written.streams.video[0]
+            aspect = Fraction(video.sample_aspect_ratio or 1)
+            return int(video.codec_context.colorspace), aspect, kept_metadata(written.metadata)
+
+    def _count_video(self) -> None:
+        """Check that no packet of the video was refused.
+
+        Raises:
+            OutputNotWritableError: Some were.
+        """
+        with open_input(media_url(self._part)) as written:
+            found = sum(1 for packet in written.demux(video=0) if packet.size)
+        if found < self._written:
+            raise OutputNotWritableError(
+                f"'{self.path.suffix}' refused {self._written - found} of {self._written} packets "
+                f"of {self.encoder}; nothing was left behind; try another container or encoder"
             )
 
     def abort(self) -> None:
@@ -278,7 +372,13 @@ class FileSink:
     def _guard(self, step: Callable[[], object]) -> None:
         try:
             step()
+        except OutputNotWritableError:
+            self.abort()
+            raise
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise OutputNotWritableError(
-                f"writing '{self.path}' failed: {ffmpeg_reason(error)}; nothing was left behind"
-            ) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> OutputNotWritableError:
+        return OutputNotWritableError(
+            f"writing '{self.path}' failed: {ffmpeg_reason(error)}; nothing was left behind"
+        )

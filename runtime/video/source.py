@@ -24,15 +24,16 @@ from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from ...colour import CHROMA_LEFT, rgb_from_frame
-from ...errors import ConfigError, UnreadableVideoError
+from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...processors import thread_limit
 from ..limits import check_frame_size
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
+from .file_clock import FileClock, starts_at
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
 from .info import VideoInfo, describe
-from .input_file import choose_stream, open_input, packets
+from .input_file import choose_stream, is_animated_webp, open_input, packets
 from .read_options import ReadOptions
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
@@ -65,7 +66,8 @@ class FileSource:
     Raises:
         InputNotFoundError: It does not exist or is a directory.
         UnreadableVideoError: It holds no video that decodes.
-        UnsupportedVideoError: It is HDR, or its frames are too large.
+        UnsupportedVideoError: It is HDR, its frames are too large, or it is an animated WebP that
+            FFmpeg does not decode.
         ConfigError: It has no such stream, or ends before the start.
         BackendUnavailableError: The GPU was asked for and cannot decode it.
     """
@@ -112,8 +114,9 @@ class FileSource:
         self.carried = [s for s in self.container.streams if s.index != self.stream.index]
         self._reformatter = VideoReformatter()
         self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
-        if self.container.format.name in BROADCAST_FORMATS and self.container.start_time:
-            self.time_offset = Fraction(self.container.start_time, av.time_base)
+        begin = starts_at(self.container)
+        if self.container.format.name in BROADCAST_FORMATS and begin:
+            self.time_offset = begin
             self.notes.append(
                 f"times start at {float(self.time_offset):.3f} s (broadcast clock): moved to 0"
             )
@@ -183,6 +186,11 @@ class FileSource:
                 f"'{self.path}' ends before {float(self.options.start):g} s; choose an earlier "
                 "start"
             )
+        if is_animated_webp(self.path):
+            return UnsupportedVideoError(
+                f"'{self.path}' is an animated WebP, which this FFmpeg does not decode; convert it "
+                "first, for example: magick IN.webp -coalesce OUT.gif"
+            )
         damage = f" ({self.damaged_packets} damaged packets)" if self.damaged_packets else ""
         return UnreadableVideoError(
             f"'{self.path}': no frame of its {self._codec_name()} video could be decoded{damage}"
@@ -219,8 +227,22 @@ class FileSource:
         yield from self._items
 
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
+        clock = FileClock(self.container.format.name, starts_at(self.container))
+        try:
+            yield from self._decode_packets(clock.corrected(self._demuxed()))
+        finally:
+            self.notes.extend(clock.notes())
+
+    def _demuxed(self) -> Iterator[av.Packet[Any]]:
+        """All packets as the file holds them, counted."""
         for packet in packets(self.container, self.stream, self._note_damage):
             self._announced.saw(packet)
+            yield packet
+
+    def _decode_packets(
+        self, demuxed: Iterator[av.Packet[Any]]
+    ) -> Generator[SourceFrame | av.Packet[Any], None, None]:
+        for packet in demuxed:
             # The demuxer's end markers carry no stream_index of their own: ask the stream.
             if packet.stream.index != self.stream.index:
                 if self._within(packet):

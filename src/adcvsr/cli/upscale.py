@@ -81,6 +81,14 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@click.option(
+    "--audio",
+    type=click.Choice(["auto", "copy", "none"]),
+    default="auto",
+    show_default=True,
+    help="Copy sound, and encode anew what OUTPUT's container cannot hold (auto), leave that out "
+    "(copy), or leave out all (none).",
+)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option(
@@ -111,6 +119,7 @@ def command(
     encoder: str | None,
     preset: str | None,
     crf: int | None,
+    audio: Any,
     threads: int,
     overwrite: bool,
     skip_existing: bool,
@@ -138,7 +147,9 @@ def command(
 
     choices: dict[str, Any] = {
         "cut_reset": cut_reset,
-        "options": EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite),
+        "options": EncodeOptions(
+            encoder=encoder, preset=preset, crf=crf, audio=audio, overwrite=overwrite
+        ),
         "read": ReadOptions(
             start=start,
             duration=duration,

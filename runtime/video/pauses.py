@@ -1,0 +1,54 @@
+"""Long pauses in mp4 and mov, whose readers take no frame shown 2^28 ticks after its decoding.
+
+With frames in another order than shown, an encoder gives those behind a pause decoding times from
+before it; readers then find the file invalid and show frames in decoding order. The frame behind a
+pause becomes a keyframe, so that nothing before it waits for it, and is decoded when it is shown.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.video.frame import PictureType
+
+LONG_TICKS = 1 << 27
+"""Half of what readers take: a pause and the encoder's own delay together stay below it."""
+
+REORDERED = 16
+"""Frames an encoder may hold back, at most."""
+
+
+class PauseGuard:
+    """Looks at every frame on its way into an encoder and at every packet on its way out."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._waiting: list[int] = []
+        """Times of the frames behind pauses that are still in the encoder."""
+        self._behind: int | None = None
+        self._packets = 0
+
+    def frame(self, frame: av.VideoFrame, ticks: int) -> None:
+        """Make the frame behind a long pause a keyframe.
+
+        Args:
+            frame: On its way into the encoder.
+            ticks: Of the output, a second.
+        """
+        assert frame.pts is not None
+        last, self._last = self._last, frame.pts
+        if last is not None and (frame.pts - last) * Fraction(frame.time_base) * ticks > LONG_TICKS:
+            frame.pict_type = PictureType.I
+            self._waiting.append(frame.pts)
+
+    def packet(self, packet: av.Packet[Any]) -> None:
+        """Bring the decoding times behind a pause near to it."""
+        if self._waiting and packet.is_keyframe and packet.pts == self._waiting[0]:
+            self._behind, self._packets = self._waiting.pop(0), 0
+        if self._behind is not None and packet.dts is not None:
+            packet.dts = max(packet.dts, self._behind - REORDERED + self._packets)
+            self._packets += 1
+            if self._packets == REORDERED:
+                self._behind = None

@@ -1,0 +1,251 @@
+"""Sound on its way into the output: copied where the container takes it, else encoded anew.
+
+What a container takes is tried, not looked up: FFmpeg lists codecs for containers whose header it
+then refuses to write (TrueHD in mp4, FLAC and Opus in mov, AAC of a transport stream in avi).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+import av
+from av.filter import Graph
+
+from ...clips import ffmpeg_reason
+
+Packet: TypeAlias = "av.Packet[Any]"
+
+AudioMode: TypeAlias = Literal["auto", "copy", "none"]
+AUDIO_MODES: tuple[AudioMode, ...] = ("auto", "copy", "none")
+
+BROADCAST_CODECS = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts", "dvb_subtitle"})
+"""What MPEG-TS holds: FFmpeg lists nothing for it, as it tags by stream type."""
+
+AVI_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "dts", "adpcm_ms", "adpcm_ima_wav"})
+"""What players find in avi beside PCM; FFmpeg writes FLAC and Vorbis there and cannot read them."""
+
+PCM_OF_16_BITS = frozenset({"mp4", "ipod"})
+"""Containers in which readers before FFmpeg 6 look for no other PCM."""
+
+ENCODERS = {"webm": ("libopus", "Opus"), "avi": ("libmp3lame", "MP3")}
+"""Encoder of sound that a container cannot hold as it is; AAC elsewhere."""
+
+BITS_PER_CHANNEL = {"libopus": 64_000, "libmp3lame": 96_000, "aac": 80_000}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Layouts that are kept, by their channels; others are mixed to stereo."""
+
+SILENCE_FILLED_S = 0.05
+"""Gaps longer than this become silence in sound that is encoded anew: decoders play on through
+them, and the picture would be late from there on."""
+
+BEFORE_ZERO = frozenset({"mp4", "mov", "ipod"})
+"""Containers whose sound may begin before zero."""
+
+LEAST_SOUND_S = Fraction(1, 200)
+"""What may be lost of the first sample on, with what comes before zero."""
+
+ADTS_HEADER_BYTES = 7
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How sound is encoded anew."""
+
+    encoder: str
+    name: str
+    rate: int
+    layout: str
+    bit_rate: int
+
+    @property
+    def text(self) -> str:
+        """As a note says it."""
+        return f"{self.name}, {self.layout}, {self.bit_rate // 1000} kb/s"
+
+
+def refusal(output: av.container.OutputContainer, stream: av.stream.Stream) -> str | None:
+    """Why an output's container would not take a stream as it is; None where it does."""
+    context: Any = stream.codec_context
+    codec, name = str(context.codec.canonical_name), output.format.name
+    if name in PCM_OF_16_BITS and codec.startswith("pcm_") and codec != "pcm_s16le":
+        return f"readers take {codec} in {name} for 16 bits and play noise"
+    if not _is_listed(codec, name, output):
+        return f"{name} cannot hold {codec}"
+    if name == "mpegts":
+        return None  # its header says nothing of streams
+    try:
+        with av.open(io.BytesIO(), "w", format=name) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return f"{name} does not take this {codec} ({ffmpeg_reason(error)})"
+    return None
+
+
+def _is_listed(codec: str, name: str, output: av.container.OutputContainer) -> bool:
+    if name == "mpegts":
+        return codec in BROADCAST_CODECS
+    if name == "avi":
+        return codec in AVI_SOUND or (codec.startswith("pcm_") and codec in output.supported_codecs)
+    return codec in output.supported_codecs
+
+
+def encoding_for(output: av.container.OutputContainer, stream: av.AudioStream) -> Encoding:
+    """Choose how a stream is encoded anew for an output; its rate and channels are known."""
+    encoder, name = ENCODERS.get(output.format.name, ("aac", "AAC"))
+    layout = LAYOUTS.get(stream.layout.nb_channels, "stereo")
+    if encoder == "libmp3lame" and layout != "mono":
+        layout = "stereo"
+    rates = av.Codec(encoder, "w").audio_rates or []
+    rate = stream.rate if stream.rate in rates else 48_000
+    channels = next(count for count, known in LAYOUTS.items() if known == layout)
+    return Encoding(encoder, name, rate, layout, BITS_PER_CHANNEL[encoder] * channels)
+
+
+def is_known(stream: av.stream.Stream) -> bool:
+    """Whether a sound stream says what it is: nothing does where it is silent all along."""
+    context: Any = stream.codec_context
+    return bool(context.rate) and bool(context.layout.nb_channels)
+
+
+def needs_adts(stream: av.stream.Stream) -> bool:
+    """Whether a stream's packets are AAC with a header each, as in transport streams."""
+    context: Any = stream.codec_context
+    return context.codec.canonical_name == "aac" and not context.extradata
+
+
+def is_adts(data: bytes) -> bool:
+    """Whether a packet begins with a header of AAC (ISO/IEC 13818-7, 6.2) that can be true."""
+    if len(data) < ADTS_HEADER_BYTES:
+        return False
+    synced = data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+    length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+    rate = data[2] >> 2 & 15
+    return synced and rate < 13 and ADTS_HEADER_BYTES <= length <= len(data)
+
+
+class EncodedSound:
+    """One sound stream, decoded and encoded anew; gaps become silence, overlaps are cut.
+
+    Args:
+        source: The input's stream; its decoder is used by nobody else.
+        output: Gets a stream.
+        encoding: How.
+        offset: Seconds to subtract from times.
+    """
+
+    def __init__(
+        self,
+        source: av.AudioStream,
+        output: av.container.OutputContainer,
+        encoding: Encoding,
+        offset: Fraction,
+    ) -> None:
+        self._source, self._encoding, self._offset = source, encoding, offset
+        self.target: Any = output.add_stream(encoding.encoder, rate=encoding.rate)
+        self.target.layout, self.target.bit_rate = encoding.layout, encoding.bit_rate
+        self._before_zero = output.format.name in BEFORE_ZERO
+        self.damaged = 0
+        """Packets that do not decode; left out."""
+        self._graph: Graph | None = None
+        self._format: tuple[str, str, int] | None = None
+
+    def packets(self, source: Packet) -> Iterator[Packet]:
+        """Yield what comes of a source packet."""
+        try:
+            frames = self._source.decode(source)
+        except av.FFmpegError:
+            self.damaged += 1
+            return
+        for frame in frames:
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(self._offset / frame.time_base)
+            yield from self._encoded(frame)
+
+    def finish(self) -> Iterator[Packet]:
+        """Yield what decoder, filter and encoder still hold."""
+        with suppress(av.FFmpegError):
+            for frame in self._source.decode(None):
+                yield from self._encoded(frame)
+        yield from self._drained()
+        yield from self._from_zero(self.target.encode(None))
+
+    def _encoded(self, frame: av.AudioFrame) -> Iterator[Packet]:
+        shape = (frame.format.name, frame.layout.name, frame.rate)
+        if shape != self._format:
+            yield from self._drained()
+            self._graph, self._format = self._build(frame), shape
+        assert self._graph is not None
+        self._graph.push(frame)
+        yield from self._ready()
+
+    def _drained(self) -> Iterator[Packet]:
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._ready()
+            self._graph = None
+
+    def _ready(self) -> Iterator[Packet]:
+        assert self._graph is not None
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            yield from self._from_zero(self.target.encode(frame))
+
+    def _from_zero(self, packets: list[Packet]) -> Iterator[Packet]:
+        """Leave out what an encoder puts before its first sample where it would move the rest."""
+        for packet in packets:
+            if not self._before_zero and packet.pts is not None and packet.time_base:
+                ends = (packet.pts + (packet.duration or 0)) * packet.time_base
+                if packet.pts < 0 and ends < LEAST_SOUND_S:
+                    continue
+            yield packet
+
+    def _build(self, frame: av.AudioFrame) -> Graph:
+        graph, wanted = Graph(), self._encoding
+        context = self.target.codec_context
+        graph.link_nodes(
+            graph.add_abuffer(
+                sample_rate=frame.rate,
+                format=frame.format.name,
+                layout=frame.layout.name,
+                time_base=frame.time_base,
+            ),
+            graph.add("aresample", f"async=1:min_hard_comp={SILENCE_FILLED_S}"),
+            graph.add(
+                "aformat",
+                f"sample_fmts={context.format.name}:sample_rates={wanted.rate}"
+                f":channel_layouts={wanted.layout}",
+            ),
+            graph.add("abuffersink"),
+        ).configure()
+        return graph
+
+
+def choose(
+    stream: av.AudioStream,
+    output: av.container.OutputContainer,
+    mode: AudioMode,
+    note: Callable[[str], None],
+) -> Encoding | Literal["copy"] | None:
+    """Decide what becomes of a sound stream; None leaves it out, which is said."""
+    label = f"audio stream #{stream.index}"
+    if not is_known(stream):
+        note(f"{label} is left out: no sound comes from it that tells its rate and channels")
+        return None
+    why = refusal(output, stream)
+    if why is None:
+        return "copy"
+    if mode == "copy":
+        note(f"{label} is left out: {why}; --audio auto encodes it anew")
+        return None
+    encoding = encoding_for(output, stream)
+    note(f"{label} is encoded anew ({encoding.text}): {why}")
+    return encoding
