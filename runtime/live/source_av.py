@@ -15,6 +15,7 @@ from av.codec.context import Flags
 from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, colours_of
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
+from ...redaction import clean_error
 from .address import Address
 from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
@@ -78,6 +79,7 @@ class AvSource(VideoSource):
             except AdcVsrError:
                 raise  # some are OSErrors, too
             except (_LostError, av.FFmpegError, OSError) as error:
+                clean_error(error)
                 if self.stop.is_set():
                     return
                 self._require_retry(error, connected=seen)
@@ -92,7 +94,7 @@ class AvSource(VideoSource):
             return
         raise UnreadableVideoError(
             f"'{self.address.text}' gives no video: {self._reason(error)}; "
-            "is it running and is the address right?"
+            f"is it running and is the address right?{self.address.hint}"
         ) from error
 
     def _reason(self, error: Exception) -> str:

@@ -16,6 +16,8 @@ import click
 
 from .. import __version__
 from ..errors import AdcVsrError
+from ..redaction import without_secrets
+from ._secrets import guard_secrets
 
 COMMANDS = {
     "bench": "Measure how fast a bundle's variants run here.",
@@ -84,6 +86,7 @@ def main() -> None:
     """Run the command line and exit."""
     for number in _interrupts():
         signal.signal(number, _interrupt)
+    guard_secrets(sys.argv[1:])
     try:
         cli(standalone_mode=False)
     except AdcVsrError as error:
@@ -94,9 +97,10 @@ def main() -> None:
     except (OSError, MemoryError) as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        click.echo(f"error: {error or 'out of memory'}", err=True)
+        click.echo(f"error: {without_secrets(str(error)) or 'out of memory'}", err=True)
         sys.exit(FAILED)
     except click.ClickException as error:
+        error.message = without_secrets(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
