@@ -7,6 +7,7 @@ Set ADCVSR_DEBUG=1 to see tracebacks.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -100,8 +101,9 @@ def main() -> None:
         click.echo(f"error: {without_secrets(str(error)) or 'out of memory'}", err=True)
         sys.exit(FAILED)
     except click.ClickException as error:
-        error.message = without_secrets(error.message)
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(without_secrets(said.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
