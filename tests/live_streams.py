@@ -58,14 +58,15 @@ def require_rtsp_server() -> None:
 class RtspServer:
     """The server as a process; `start` and `kill` may be called again and again."""
 
-    def __init__(self, clip: Path) -> None:
+    def __init__(self, clip: Path, login: str | None = None) -> None:
         self.port = free_port()
         self.url = f"rtsp://127.0.0.1:{self.port}"
-        self._clip = clip
+        self._clip, self._login = clip, [login] if login else []
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(self.port), str(self._clip)]
+        command += self._login
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=sys.stderr.fileno(), text=True
         )
@@ -82,8 +83,14 @@ class RtspServer:
 
 
 @contextmanager
-def rtsp_server(clip: Path) -> Iterator[RtspServer]:
-    server = RtspServer(clip)
+def rtsp_server(clip: Path, login: str | None = None) -> Iterator[RtspServer]:
+    """Run it.
+
+    Args:
+        clip: What `/play` gives.
+        login: `basic:USER:PASSWORD` or `digest:USER:PASSWORD`, where it asks for one.
+    """
+    server = RtspServer(clip, login)
     server.start()
     try:
         yield server

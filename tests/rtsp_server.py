@@ -2,7 +2,7 @@
 
 It runs with the system's Python, which has GStreamer's bindings; a virtual environment has not:
 
-    /usr/bin/python3 rtsp_server.py PORT FILE.mp4
+    /usr/bin/python3 rtsp_server.py PORT FILE.mp4 [basic|digest:USER:PASSWORD]
 
 `/play` gives the file's H.264 from its start to whoever connects, `/push` takes a stream. It prints
 `ready` when it listens, and `frame` for every frame that was pushed.
@@ -15,8 +15,9 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 port, path = sys.argv[1], sys.argv[2]
 Gst.init(None)
@@ -44,6 +45,22 @@ def count(factory: object, media: GstRtspServer.RTSPMedia) -> None:
 
 
 push.connect("media-configure", count)
+if len(sys.argv) > 3:
+    kind, user, password = sys.argv[3].split(":", 2)
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    auth = GstRtspServer.RTSPAuth()
+    if kind == "basic":
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    else:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(user, password, token)
+    server.set_auth(auth)
+    role = Gst.Structure.new_from_string(
+        "user, media.factory.access=true, media.factory.construct=true"
+    )
+    for factory in (play, push):
+        factory.add_role_from_structure(role)
 for place, factory in (("/play", play), ("/push", push)):
     server.get_mount_points().add_factory(place, factory)
 if not server.attach(None):

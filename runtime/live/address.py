@@ -1,19 +1,26 @@
 """Addresses of sources and sinks: `scheme://place?option=value`, or the path of a file.
 
-A plain path is taken as it is; `file:PATH?option=value` gives a file options.
+A plain path is taken as it is, and `file:PATH` too; where there is no such file, what follows a
+question mark are options: `clip.mp4?loop=1`. Of a camera's address nothing is changed: what is not
+an option of ours is sent to it letter by letter.
 
     Address.parse("rtsp://camera/stream?transport=udp").take("transport", "tcp")
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote
 
 from ...errors import ConfigError
+from ...redaction import HIDDEN, LOCAL_SCHEMES, field_name, learn, shown, take_apart
 
-_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+):")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_SCHEME_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+PERCENT_ENCODE = "where a user name or password holds / ? # or @, write %2F %3F %23 or %40"
 
 
 @dataclass
@@ -21,46 +28,104 @@ class Address:
     """Where frames come from or go to; options are taken out one by one."""
 
     text: str
-    """As it was given, credentials hidden: for messages."""
+    """What may be shown: for messages."""
 
     scheme: str
     """`file` where it was a plain path."""
 
-    place: str
+    place: str = field(repr=False)
     """What follows `scheme://`, without the options: host and path, device, or file."""
 
-    options: dict[str, str] = field(default_factory=dict)
-    """Those not taken yet."""
+    fields: list[str] = field(default_factory=list, repr=False)
+    """`name=value` or `name`, as they were given; those not taken yet."""
+
+    hint: str = ""
+    """What else may be wrong with it, for the end of a message."""
 
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read an address.
 
         Raises:
-            ConfigError: An option has no value, or comes twice.
+            ConfigError: It cannot be one, or is one only with something around it.
         """
+        learn(text)
         found = _SCHEME.match(text)
-        if found is None:
-            return cls(text, "file", text)
-        scheme = found[1]
-        place, _, query = text[len(scheme) + 1 :].removeprefix("//").partition("?")
-        try:
-            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        except ValueError as error:
-            raise ConfigError(f"'{text}': {error}; expected ?name=value&name=value") from error
-        if len(dict(pairs)) < len(pairs):
-            raise ConfigError(f"'{hide_credentials(text)}': an option comes twice")
-        return cls(hide_credentials(text), scheme, place, dict(pairs))
+        if found is None or (found[1].lower() not in LOCAL_SCHEMES and os.path.isfile(text)):
+            return cls._of_file(text, text)
+        scheme, after = found[1].lower(), text[found.end() :]
+        if scheme == "file":
+            return cls._of_file(text, after.removeprefix("//"))
+        if scheme in LOCAL_SCHEMES:
+            place, mark, query = after.removeprefix("//").partition("?")
+            return cls(shown(text), scheme, place, query.split("&") if mark else [])
+        return cls._of_network(text, scheme)
+
+    @classmethod
+    def _of_file(cls, text: str, path: str) -> Address:
+        if os.path.exists(path):
+            return cls(shown(text), "file", path)
+        if (within := _SCHEME_WITHIN.search(path)) is not None:
+            raise ConfigError(
+                f"'{shown(text)}' has something before {within[0]}; expected SCHEME://PLACE or a "
+                "file's path, without blanks or quotes around it"
+            )
+        place, mark, query = path.rpartition("?")
+        if mark and re.fullmatch(r"[a-z_]+=[^/]*", query):
+            return cls(shown(text), "file", place, query.split("&"))
+        return cls(shown(text), "file", path)
+
+    @classmethod
+    def _of_network(cls, text: str, scheme: str) -> Address:
+        parts = take_apart(text)
+        if parts is None or parts.slashes != "//":
+            visible = shown(text) if "/" in text else f"{scheme}:{HIDDEN}"
+            raise ConfigError(
+                f"'{visible}' is no address; expected SCHEME://HOST:PORT/PATH such as "
+                "rtsp://camera:554/stream or http://127.0.0.1:8080, with USER:PASSWORD@ before the "
+                f"host where it asks for them; {PERCENT_ENCODE}"
+            )
+        if odd := {letter for letter in text if not letter.isprintable() and letter != " "}:
+            raise ConfigError(
+                f"'{shown(text)}' holds letters that no address has: {''.join(sorted(odd))!a};"
+                " expected one line of UTF-8 text"
+            )
+        user = ""
+        if parts.user is not None:
+            # Whoever wrote them plainly meant them as a part of the password.
+            user = re.sub("[/?#]", lambda found: quote(found[0], safe=""), parts.user) + "@"
+        path, mark, query = parts.rest.partition("?")
+        return cls(
+            shown(text),
+            scheme,
+            f"{user}{parts.host}{path}",
+            query.split("&") if mark else [],
+            f"; an '@' stands behind the host: {PERCENT_ENCODE}" if parts.doubtful else "",
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether an option is there to be taken."""
+        return any(each.partition("=")[0] == name for each in self.fields)
 
     def take(self, name: str, default: str) -> str:
-        """Take an option out."""
-        return self.options.pop(name, default)
+        """Take an option out; percent-encoded letters of its value are decoded.
+
+        Raises:
+            ConfigError: It comes twice.
+        """
+        mine = [each for each in self.fields if each.partition("=")[0] == name]
+        if len(mine) > 1:
+            raise ConfigError(f"'{self.text}': the option {name} comes twice")
+        if not mine:
+            return default
+        self.fields.remove(mine[0])
+        return unquote(mine[0].partition("=")[2])
 
     def number(self, name: str, default: float, *, low: float, high: float) -> float:
         """Take a number out.
 
         Raises:
-            ConfigError: It is no number, or out of its range.
+            ConfigError: It is no number, out of its range, or comes twice.
         """
         text = self.take(name, str(default))
         try:
@@ -75,7 +140,7 @@ class Address:
         """Take `size=WxH` out, in pixels.
 
         Raises:
-            ConfigError: It is no size.
+            ConfigError: It is no size, or comes twice.
         """
         text = self.take("size", default)
         found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
@@ -89,23 +154,11 @@ class Address:
         Raises:
             ConfigError: There are some.
         """
-        if self.options:
-            names = ", ".join(self.options)
+        if left := [each for each in self.fields if each]:
+            names = ", ".join(field_name(each) for each in left)
             raise ConfigError(f"'{self.text}' has no option {names}; it has: {known or 'none'}")
 
     def url(self, **query: str) -> str:
-        """The address for FFmpeg, with options of its own."""
-        text = f"{self.scheme}://{self.place}"
-        joined = "&".join(f"{name}={quote(value)}" for name, value in query.items())
-        return f"{text}?{joined}" if joined else text
-
-
-def hide_credentials(text: str) -> str:
-    """An address as it may be printed: without user, password and token."""
-    parts = urlsplit(text)
-    if parts.hostname is None and "@" not in parts.netloc:
-        return text
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"***@{host}" if "@" in parts.netloc else host
-    query = re.sub(r"(^|&)token=[^&]*", r"\1token=***", parts.query)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+        """The address for FFmpeg: what was not taken of it as it was given, then what is added."""
+        fields = [*self.fields, *(f"{name}={quote(value)}" for name, value in query.items())]
+        return f"{self.scheme}://{self.place}" + (f"?{'&'.join(fields)}" if fields else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class LiveOptions:
     stall_frames: int = STALL_FRAMES
     """Frames missing in the source after which it starts anew."""
 
-    glass: str | None = None
+    glass: str | None = field(default=None, repr=False)
     """Address where the output can be received again, to read the time in its pictures."""
 
     stats_path: Path | None = None

@@ -6,9 +6,12 @@ server = PageServer("127.0.0.1", 8080, token="", max_viewers=4)
 from __future__ import annotations
 
 import hmac
+import io
 import json
 import socket
 import threading
+import time
+from collections import Counter
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,9 +22,10 @@ from urllib.parse import parse_qs, urlsplit
 from ...errors import AdcVsrError, OutputNotWritableError
 from ...reading import parse_json
 from .model_switch import ModelSwitch, SwitchRefusedError
+from .page_callers import SERVED_S, Callers, RequestReader, TooLongError
 
-MAX_REQUESTS = 16
-"""Requests besides viewers that are answered at a time; further connections are closed."""
+MAX_REQUESTS = 32
+"""Connections besides viewers at a time; for further ones the oldest are closed."""
 
 TIMEOUT_S = 10.0
 """A viewer or asker that takes nothing for this long is let go."""
@@ -69,11 +73,12 @@ class PageServer:
         self.token, self.max_viewers = token, max_viewers
         self.viewers = 0
         """Streams of pictures that run."""
+        self._viewers_of: Counter[str] = Counter()
         self.page = Path(__file__).with_name("page.html").read_bytes()
         self.stats, self.metrics = b"{}", b""
         self.switch: ModelSwitch | None = None
         """Between models, once there is one."""
-        self.slots = threading.BoundedSemaphore(MAX_REQUESTS + max_viewers)
+        self.callers = Callers(MAX_REQUESTS)
         self.closed = False
         self._news = threading.Condition()
         self._pair, self._number = b"", 0
@@ -106,17 +111,29 @@ class PageServer:
             self._news.wait_for(lambda: self._number > after or self.closed, TIMEOUT_S / 2)
             return self._pair, self._number
 
-    def admit_viewer(self) -> bool:
-        """Count one viewer more, if there is room."""
+    def admit_viewer(self, client: str) -> bool:
+        """Count one viewer more, if there is room.
+
+        A client leaves a place to others, except on loopback, where a tunnel's ends all look alike.
+
+        Args:
+            client: Address he comes from.
+        """
         with self._news:
-            room = self.viewers < self.max_viewers
+            most = self.max_viewers
+            if client not in LOOPBACK_NAMES:
+                most = max(most - 1, 1)
+            room = self.viewers < self.max_viewers and self._viewers_of[client] < most
             self.viewers += room
+            self._viewers_of[client] += room
             return room
 
-    def leave_viewer(self) -> None:
+    def leave_viewer(self, client: str) -> None:
         """Count one less."""
         with self._news:
             self.viewers -= 1
+            self._viewers_of[client] -= 1
+            self._viewers_of += Counter()  # forgets who has none
 
     def close(self) -> None:
         """Stop listening and let viewers go."""
@@ -141,16 +158,12 @@ class _Server(ThreadingHTTPServer):
         super().__init__(place, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self.page.slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        self.page.callers.arrived(request, client_address[0])
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.page.slots.release()
+    def shutdown_request(self, request: Any) -> None:
+        self.page.callers.left(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: viewers come and go."""
@@ -160,6 +173,36 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = TIMEOUT_S
     server_version, sys_version = "adcvsr", ""
+    requestline, request_version, command = "", "HTTP/1.0", ""  # until they are read
+
+    def setup(self) -> None:
+        """See `StreamRequestHandler`; the request has to be complete in time, and short."""
+        super().setup()
+        self.rfile.close()
+        reader = RequestReader(self.connection, time.monotonic() + SERVED_S)
+        self.rfile = io.BufferedReader(reader)
+
+    def handle(self) -> None:
+        """See `BaseHTTPRequestHandler`; what comes too slowly or is too long is told so."""
+        try:
+            super().handle()
+        except TooLongError:
+            self._give_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except TimeoutError:
+            self._give_up(HTTPStatus.REQUEST_TIMEOUT)
+
+    def parse_request(self) -> bool:
+        """See `BaseHTTPRequestHandler`; addresses that make no sense are refused here."""
+        if not super().parse_request():
+            return False
+        self.connection.settimeout(TIMEOUT_S)
+        try:
+            for address in (self.path, f"//{self.headers.get('Host', '')}"):
+                _ = urlsplit(address).hostname
+        except ValueError:
+            self._give_up(HTTPStatus.BAD_REQUEST)
+            return False
+        return True
 
     def do_GET(self) -> None:
         """Answer one request."""
@@ -200,6 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(json.dumps(switch.state()).encode(), JSON, HTTPStatus.ACCEPTED)
 
+    def _give_up(self, status: HTTPStatus) -> None:
+        self.connection.settimeout(TIMEOUT_S)
+        self.close_connection = True
+        self.send_error(status)
+
     def log_message(self, *args: Any) -> None:
         """Log nothing: addresses hold tokens."""
 
@@ -207,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether who asks may; else he is told."""
         if not self._host_is_ours():
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, UNKNOWN_HOST)
-        elif not self._may(parse_qs(urlsplit(self.path).query)):
+        elif not self._may(urlsplit(self.path).query):
             self._refuse(HTTPStatus.FORBIDDEN, "add ?token=... to the address")
         else:
             return True
@@ -232,8 +280,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(length)
             wish = parse_json(body, source="the request", error=AdcVsrError)
             return wish["model"].text(), wish["variant"].text()
-        except (ValueError, AdcVsrError):
+        except (ValueError, OSError, AdcVsrError):
             return None
+        finally:
+            self.connection.settimeout(TIMEOUT_S)
 
     def _host_is_ours(self) -> bool:
         """Whether the request came by a name of loopback, or has to show a token anyway.
@@ -246,10 +296,11 @@ class _Handler(BaseHTTPRequestHandler):
         name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         return name in LOOPBACK_NAMES
 
-    def _may(self, query: dict[str, list[str]]) -> bool:
+    def _may(self, query: str) -> bool:
         token = self.server.page.token
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        given = query.get("token", [bearer])[0]
+        # As in the address of the sink, a + is a +.
+        given = parse_qs(query.replace("+", "%2B")).get("token", [bearer])[0]
         return not token or hmac.compare_digest(given.encode(), token.encode())
 
     def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
@@ -270,16 +321,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         page = self.server.page
-        if not page.admit_viewer():
+        client = self.client_address[0]
+        if not page.admit_viewer(client):
             self._refuse(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"all {page.max_viewers} places for viewers are taken: close a page, or give more "
                 "(?viewers=N)",
             )
             return
+        page.callers.left(self.request)
         try:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # a viewer whose cable was pulled
+                ms = int(1000 * TIMEOUT_S)
+                self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
             self._head(HTTPStatus.OK, "application/octet-stream", None)
             number = 0
             with suppress(OSError):  # the viewer went
@@ -289,4 +345,4 @@ class _Handler(BaseHTTPRequestHandler):
                     self.wfile.write(pair if newest > number else bytes(12))
                     number = newest
         finally:
-            page.leave_viewer()
+            page.leave_viewer(client)

@@ -20,6 +20,7 @@ from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
 from ...processors import thread_limit
+from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
@@ -191,6 +192,8 @@ class EncodedSink(VideoSink):
         except ConfigError:
             raise
         except (av.FFmpegError, OSError, ValueError) as error:
+            clean_error(error)
             raise OutputNotWritableError(
                 f"'{self.address.text}' does not take the video: {ffmpeg_reason(error)}"
+                f"{self.address.hint}"
             ) from error

@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...colour import Colours, frame_from_rgb
 from ...errors import ConfigError
+from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .model_switch import ModelSwitch
@@ -59,7 +60,13 @@ class PageSink(VideoSink):
             host, port = place.hostname or "127.0.0.1", place.port
         except ValueError as error:
             raise ConfigError(f"'{address.text}': {error}; expected http://HOST:PORT") from error
+        if place.username is not None or place.path.strip("/"):
+            raise ConfigError(
+                f"'{address.text}': the page has neither users nor folders; expected "
+                "http://HOST:PORT, with ?token=... where others are to be kept out"
+            )
         token = address.take("token", "") or os.environ.get(TOKEN_VARIABLE, "")
+        learn_piece(token)
         if host not in LOOPBACK and len(token) < MIN_TOKEN_LENGTH:
             raise ConfigError(
                 f"'{address.text}' can be reached from elsewhere: set a token of at least "

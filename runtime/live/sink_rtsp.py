@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import av
 
-from ...errors import ConfigError, OutputNotWritableError
+from ...errors import OutputNotWritableError
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .backoff import wait_before_try
+from .rtsp_target import rtsp_target
 from .sink import Encoded, FinishedFrame
 from .sink_encoded import EncodedSink
-
-TRANSPORTS = ("tcp", "udp")
 
 
 class RtspSink(EncodedSink):
@@ -27,14 +26,8 @@ class RtspSink(EncodedSink):
 
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         super().__init__(address, options)
-        self.transport = address.take("transport", "tcp")
         self.timeout_s = address.number("timeout", 5, low=0.1, high=3600)
-        if self.transport not in TRANSPORTS:
-            raise ConfigError(
-                f"'{address.text}': transport={self.transport}; expected {' or '.join(TRANSPORTS)}"
-            )
-        self._url = address.url(**address.options)
-        address.options.clear()
+        self._url, self.transport = rtsp_target(address)
         self._connected, self._tries, self._retry_at = False, 0, 0.0
 
     def encode(self, frame: FinishedFrame) -> Encoded | None:

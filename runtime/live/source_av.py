@@ -16,6 +16,7 @@ from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, colours_of, hdr_kind
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
 from ...processors import thread_limit
+from ...redaction import clean_error
 from .address import Address
 from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
@@ -79,6 +80,7 @@ class AvSource(VideoSource):
             except AdcVsrError:
                 raise  # some are OSErrors, too
             except (_LostError, av.FFmpegError, OSError) as error:
+                clean_error(error)
                 if self.stop.is_set():
                     return
                 self._require_retry(error, connected=seen)
@@ -93,7 +95,7 @@ class AvSource(VideoSource):
             return
         raise UnreadableVideoError(
             f"'{self.address.text}' gives no video: {self._reason(error)}; "
-            "is it running and is the address right?"
+            f"is it running and is the address right?{self.address.hint}"
         ) from error
 
     def _reason(self, error: Exception) -> str:

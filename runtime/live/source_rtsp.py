@@ -8,19 +8,17 @@ from typing import ClassVar
 
 import av
 
-from ...errors import ConfigError
 from ...pyav import open_input
 from .address import Address
+from .rtsp_target import rtsp_target
 from .source import Clock
 from .source_av import AvSource
-
-TRANSPORTS = ("tcp", "udp")
 
 
 class RtspSource(AvSource):
     """An RTSP stream, over one TCP connection or with RTP over UDP.
 
-    Options that are not its own belong to the camera's address and are sent to it.
+    What of the address's query is not ours belongs to the camera, and is sent as it was given.
     """
 
     options: ClassVar[str] = "transport, timeout"
@@ -29,13 +27,7 @@ class RtspSource(AvSource):
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
     ) -> None:
         super().__init__(address, stop, clock)
-        self.transport = address.take("transport", "tcp")
-        if self.transport not in TRANSPORTS:
-            raise ConfigError(
-                f"'{address.text}': transport={self.transport}; expected {' or '.join(TRANSPORTS)}"
-            )
-        self._url = address.url(**address.options)
-        address.options.clear()
+        self._url, self.transport = rtsp_target(address)
 
     def _open(self) -> av.container.InputContainer:
         return open_input(

@@ -31,11 +31,11 @@ class V4l2Source(AvSource):
         super().__init__(address, stop, clock)
         self.device = Path(address.place)
         self._options: dict[str, str] = {}
-        if "size" in address.options:
+        if address.has("size"):
             self._options["video_size"] = "{}x{}".format(*address.size(""))
-        if "fps" in address.options:
+        if address.has("fps"):
             self._options["framerate"] = f"{address.number('fps', 30, low=0.1, high=1000):g}"
-        if "format" in address.options:
+        if address.has("format"):
             self._options["input_format"] = address.take("format", "")
         if "video4linux2,v4l2" not in av.formats_available:
             raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install PyPI's PyAV")

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from .colour import CHROMA_LEFT, Colours, frame_from_rgb, rgb_from_frame
 from .processors import thread_limit
 from .pyav import open_input
+from .redaction import without_secrets
 
 Levels = npt.NDArray[np.uint8]
 
@@ -42,10 +43,10 @@ def media_url(path: Path) -> str:
 
 
 def ffmpeg_reason(error: BaseException) -> str:
-    """The human part of an error, with FFmpeg's last words where there are any."""
+    """The human part of an error, with FFmpeg's last words where there are any; no secret in it."""
     said = str(getattr(error, "strerror", None) or error)
     log = getattr(error, "log", None)
-    return f"{said} ({log[2].strip()})" if log else said
+    return without_secrets(f"{said} ({log[2].strip()})" if log else said)
 
 
 def find_media(folder: Path, suffixes: frozenset[str]) -> list[Path]:

@@ -35,9 +35,15 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
 
 from __future__ import annotations
 
+from .redaction import without_secrets
+
 
 class AdcVsrError(Exception):
-    """Root of all errors adcvsr raises on purpose."""
+    """Root of all errors adcvsr raises on purpose; its text holds no secret of an address."""
+
+    def __str__(self) -> str:
+        """Return what happened."""
+        return without_secrets(super().__str__())
 
 
 class ConfigError(AdcVsrError, ValueError):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from . import __version__
+from .redaction import without_secrets
 
 PACKAGES = ("av", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "click", "rich")
 """Whose versions are written down, where they are installed."""
@@ -28,8 +29,9 @@ _NAMED = re.compile(
 )
 
 
-def without_secrets(text: str) -> str:
-    """Hide users, passwords and queries of addresses, and what is named like a secret."""
+def without_any_secret(text: str) -> str:
+    """Hide what `redaction` hides, every query, and what is named like a secret: it may be sent."""
+    text = without_secrets(text)
     text = _USER.sub(r"\g<scheme>***@", text)
     text = _QUERY.sub(r"\g<address>?***", text)
     return _NAMED.sub(r"\g<name>***", text)
@@ -42,7 +44,7 @@ def fault_line(error: BaseException, arguments: Sequence[str] | None = None) -> 
         error: Unexpected: neither ours nor the system's.
         arguments: How the program was called; the process's own by default.
     """
-    words = without_secrets(" ".join(str(error).split()))[:_WORDS_CHARS]
+    words = without_any_secret(" ".join(str(error).split()))[:_WORDS_CHARS]
     kind = type(error).__name__
     what = f"{kind}: {words}" if words else kind
     text = _describe(error, sys.argv if arguments is None else arguments)
@@ -101,7 +103,7 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         "",
         "".join(traceback.format_exception(type(error), error, error.__traceback__)),
     ]
-    return without_secrets("\n".join(lines))
+    return without_any_secret("\n".join(lines))
 
 
 def _write(text: str) -> str:

@@ -8,6 +8,7 @@ Set ADCVSR_DEBUG=1 to see tracebacks.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -17,9 +18,11 @@ from .. import __version__, start
 from ..errors import AdcVsrError, missing_by_name
 from ..fault import fault_line, guard_threads
 from ..processors import limit_libraries
+from ..redaction import without_secrets
 from ._group import CommandGroup, equip
 from ._help import TASKS
 from ._say import level_options
+from ._secrets import guard_secrets
 from ._terminal import clean_streams, one_line
 from ._words import rewrite
 
@@ -112,6 +115,7 @@ cli.params += level_options()
 def main() -> None:
     """Run the command line and exit."""
     start.prepare()
+    guard_secrets(sys.argv[1:])
     limit_libraries()
     if sys.argv[1:2] == ["train"]:
         start.be_patient()  # it saves the run first
@@ -130,7 +134,9 @@ def main() -> None:
         say_error(str(error) or "out of memory")
         sys.exit(FAILED)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        click.echo(without_secrets(said.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -144,7 +150,7 @@ def main() -> None:
 
 def say_error(line: str) -> None:
     """Print one line of what went wrong."""
-    click.echo(f"error: {one_line(line)}", err=True)
+    click.echo(f"error: {without_secrets(one_line(line))}", err=True)
 
 
 def _unexpected(error: Exception) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
-from ._say import done, print_json, run_notes, shows_progress
+from ._options import backend_option, cut_reset_option, json_option, variant_option
+from ._say import done, note, print_json, run_notes, shows_progress
+from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
 from ._trace import open_trace, trace_option
 
@@ -19,9 +21,27 @@ if TYPE_CHECKING:
     from ..runtime.live.live_report import LiveReport
 
 
+DEFAULT_MODEL = "nano-camera"
+"""What cameras deliver is compressed and noisy."""
+
+
 @click.command()
-@click.option("--source", metavar="URI", required=True, help="Where frames come from.")
-@click.option("--sink", metavar="URI", required=True, help="Where they go.")
+@click.option(
+    "--source",
+    metavar="URI",
+    required=True,
+    envvar=SOURCE_VARIABLE,
+    show_envvar=True,
+    help="Where frames come from; passwords are safer in the variable.",
+)
+@click.option(
+    "--sink",
+    metavar="URI",
+    required=True,
+    envvar=SINK_VARIABLE,
+    show_envvar=True,
+    help="Where they go.",
+)
 @click.option(
     "--policy",
     type=click.Choice(("newest", "every")),
@@ -63,7 +83,13 @@ if TYPE_CHECKING:
     help="Append a line of figures a second to FILE.",
 )
 @trace_option
-@model_option
+@click.option(
+    "--model",
+    metavar="NAME|BUNDLE",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="A name from 'adcvsr models' or a bundle's path; nano for clean input.",
+)
 @backend_option
 @variant_option
 @click.option(
@@ -127,6 +153,8 @@ def command(
     )
     encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
     show = _Status()
+    if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
+        show.say(f"the model is {model}, for cameras and streams; for clean input: --model nano")
     offered = [open_bundle(name) for name in offer] if offer else None
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
@@ -185,6 +213,11 @@ class _Status:
                 file=raw(sys.stderr),
                 nl=False,
             )
+
+    def say(self, text: str) -> None:
+        """Print a line for people."""
+        self.end()
+        note(text)
 
     def end(self) -> None:
         """Clear the line."""

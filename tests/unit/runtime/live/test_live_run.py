@@ -215,7 +215,7 @@ class TestSinks:
             (str(tmp_path / "out.xyz"), EncodeOptions(), ConfigError, "expected one of"),
             (str(tmp_path / "there.mp4"), EncodeOptions(), OutputExistsError, "--overwrite"),
             ("udp://127.0.0.1:9", EncodeOptions(encoder="none"), ConfigError, "no encoder"),
-            ("http://127.0.0.1:1x", EncodeOptions(), ConfigError, "http://HOST:PORT"),
+            ("http://127.0.0.1:1x", EncodeOptions(), ConfigError, "expected SCHEME://HOST:PORT"),
         ):
             with pytest.raises(error, match=says):
                 open_sink(address, options)

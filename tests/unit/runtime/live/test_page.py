@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -17,7 +22,10 @@ import pytest
 from adcvsr.clips import read_image
 from adcvsr.colour import SDR_BT709
 from adcvsr.errors import ConfigError, OutputNotWritableError
+from adcvsr.runtime.live import page_server
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
+from adcvsr.runtime.live.page_callers import MAX_REQUEST_BYTES, Callers
+from adcvsr.runtime.live.page_server import MAX_REQUESTS
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.synthetic import draw_clip
@@ -210,3 +218,102 @@ def test_in_a_browser_the_slider_wipes_between_input_and_output(
     finally:
         ended.set()
         shower.join()
+
+
+class TestWhoHoldsOn:
+    """Connections that never end must not keep others out."""
+
+    @pytest.mark.parametrize("sent", [b"", b"GET /stats HT", b"GET /stats HTTP/1.1\r\nHost: a"])
+    def test_half_open_connections_make_room(self, open_page: Open, sent: bytes) -> None:
+        sink = open_page()
+        with ExitStack() as stack:
+            for _ in range(3 * MAX_REQUESTS):
+                held = socket.create_connection(("127.0.0.1", sink.port), timeout=20)
+                stack.enter_context(held).sendall(sent)
+            assert [ask(sink, "/stats")[0] for _ in range(5)] == [200] * 5
+            assert sink._server.callers.evicted >= 2 * MAX_REQUESTS
+
+    def test_a_viewer_stays_however_many_come(self, open_page: Open) -> None:
+        sink = open_page()
+        connection, answer = look(sink)
+        with ExitStack() as stack:
+            for _ in range(2 * MAX_REQUESTS):
+                stack.enter_context(socket.create_connection(("127.0.0.1", sink.port)))
+            assert ask(sink, "/stats")[0] == 200
+            while not (encoded := sink.encode(FRAME)):
+                pass
+            sink.present(encoded)
+            assert len(answer.read(12)) == 12
+        connection.close()
+
+    def test_a_letter_at_a_time_does_not_move_the_deadline(
+        self, open_page: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(page_server, "SERVED_S", 0.5)
+        sink, began, pause = open_page(), time.monotonic(), threading.Event()
+        with socket.create_connection(("127.0.0.1", sink.port), timeout=20) as held:
+            held.sendall(b"GET /stats HTTP/1.1\r\n")
+            with suppress(OSError):  # it is closed on the way
+                while time.monotonic() - began < 10:
+                    held.sendall(b"a")
+                    pause.wait(0.1)
+            assert 0.4 < time.monotonic() - began < 9
+
+    @pytest.mark.parametrize(
+        "head", ["GET /stats?{0} HTTP/1.0\r\n", "GET / HTTP/1.0\r\nA: {0}\r\n"]
+    )
+    def test_long_requests_are_refused(self, open_page: Open, head: str) -> None:
+        sink = open_page()
+        assert converse(sink, head.format("a" * MAX_REQUEST_BYTES).encode()).startswith(
+            b"HTTP/1.0 431"
+        )
+
+    @pytest.mark.parametrize(
+        "request_line",
+        ["GET //[ HTTP/1.0", "GET / HTTP/1.0\r\nHost: [", "\0", "GET", "GET / HTTP/9", "A B C D"],
+    )
+    def test_nonsense_is_answered(self, open_page: Open, request_line: str) -> None:
+        sink, unexpected = open_page(), []
+        sink._server._server.handle_error = lambda *_: unexpected.append(sys.exc_info())
+        said = converse(sink, f"{request_line}\r\n\r\n".encode())
+        assert re.search(rb"400|421|505|Bad request", said)
+        assert not unexpected
+
+    def test_a_client_leaves_a_place_to_look_to_others(self, open_page: Open) -> None:
+        server = open_page("?viewers=3")._server
+        assert [server.admit_viewer("10.0.0.1") for _ in range(3)] == [True, True, False]
+        assert server.admit_viewer("10.0.0.2")
+        server.leave_viewer("10.0.0.2")
+        server.leave_viewer("10.0.0.1")
+        assert [server.admit_viewer("127.0.0.1") for _ in range(3)] == [True, True, False]
+
+    def test_the_oldest_of_the_greediest_goes(self) -> None:
+        callers = Callers(3)
+        pairs = [socket.socketpair() for _ in range(4)]
+        for (mine, _), client in zip(pairs, ["a", "b", "b", "a"], strict=True):
+            callers.arrived(mine, client)
+        assert callers.evicted == 1
+        gone = [index for index, (_, theirs) in enumerate(pairs) if has_ended(theirs)]
+        assert gone == [1]
+        for pair in pairs:
+            for end in pair:
+                end.close()
+
+
+def has_ended(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def converse(sink: Any, request: bytes) -> bytes:
+    """Send bytes, return all that is answered."""
+    with socket.create_connection(("127.0.0.1", sink.port), timeout=20) as connection:
+        connection.sendall(request)
+        said = b""
+        with suppress(ConnectionError):
+            while piece := connection.recv(4096):
+                said += piece
+        return said

@@ -221,7 +221,7 @@ def test_waits_double_up_to_a_limit_for_days() -> None:
 def test_credentials_are_not_in_messages() -> None:
     address = Address.parse("rtsp://user:secret@camera:554/stream?channel=1")
     assert address.text == "rtsp://***@camera:554/stream?channel=1"
-    assert address.url(channel="1") == "rtsp://user:secret@camera:554/stream?channel=1"
+    assert address.url() == "rtsp://user:secret@camera:554/stream?channel=1"
 
 
 def test_nv12_goes_to_rgb_as_exactly_as_any_other_format() -> None:
