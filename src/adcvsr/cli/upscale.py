@@ -139,11 +139,11 @@ def command(
     }
     for path in paths:
         refuse_address(path)
-    if len(paths) == 1:
-        inputs, output = paths, default_output(paths[0])
+    named = len(paths) > 1
+    inputs = paths[:-1] if named else paths
+    output = Path(paths[-1]) if named else default_output(paths[0])
+    if not named:
         note(f"no OUTPUT was named: it will be '{output}'")
-    else:
-        inputs, output = paths[:-1], Path(paths[-1])
     jobs = plan(inputs, output) if is_batch(inputs, output) else None
     if jobs is not None and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
