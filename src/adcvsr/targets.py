@@ -171,7 +171,7 @@ _ALL = (
     Target(
         name="orin-nx",
         device="Jetson Orin NX 16GB (Super)",
-        cpu_cores=Fact(8, "stated", "orin", "Cortex-A78AE at 2.0 GHz"),
+        cpu_cores=Fact(8, "unverified", "orin", "Cortex-A78AE at 2.0 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0000",),
@@ -189,7 +189,7 @@ _ALL = (
     Target(
         name="orin-nx-8gb",
         device="Jetson Orin NX 8GB (Super)",
-        cpu_cores=Fact(6, "stated", "orin", "Cortex-A78AE at 2.0 GHz"),
+        cpu_cores=Fact(6, "unverified", "orin", "Cortex-A78AE at 2.0 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3767-0001",),
@@ -206,7 +206,7 @@ _ALL = (
     Target(
         name="agx-orin",
         device="Jetson AGX Orin 64GB",
-        cpu_cores=Fact(12, "stated", "orin", "Cortex-A78AE at 2.2 GHz"),
+        cpu_cores=Fact(12, "unverified", "orin", "Cortex-A78AE at 2.2 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3701-0005", "p3701-0000"),
@@ -226,7 +226,7 @@ _ALL = (
     Target(
         name="agx-orin-32gb",
         device="Jetson AGX Orin 32GB",
-        cpu_cores=Fact(8, "stated", "orin", "Cortex-A78AE at 2.2 GHz"),
+        cpu_cores=Fact(8, "unverified", "orin", "Cortex-A78AE at 2.2 GHz"),
         kind="jetson",
         sm=87,
         modules=("p3701-0004",),
@@ -249,7 +249,7 @@ _ALL = (
     Target(
         name="thor",
         device="Jetson T5000 (AGX Thor)",
-        cpu_cores=Fact(14, "stated", "thor", "Neoverse-V3AE at 2.6 GHz"),
+        cpu_cores=Fact(14, "unverified", "thor", "Neoverse-V3AE at 2.6 GHz"),
         kind="jetson",
         sm=110,
         reports_as=("Thor",),
@@ -270,7 +270,7 @@ _ALL = (
     Target(
         name="thor-t4000",
         device="Jetson T4000",
-        cpu_cores=Fact(12, "stated", "t4000", "Neoverse-V3AE at 2.6 GHz"),
+        cpu_cores=Fact(12, "unverified", "t4000", "Neoverse-V3AE at 2.6 GHz"),
         kind="jetson",
         sm=110,
         modules=("p3834-0000",),

@@ -19,8 +19,8 @@ SERVER_ENCODE_MS, SERVER_DECODE_MS = 16.0, 22.0
 of the 26.6 ms that `veryfast` took for 1280x720, and H.264 of 320x180 (README, "Speed")."""
 
 JETSON_ENCODE_MS = 24.0
-"""CPU-ms for a megapixel on a core of a Jetson: NVIDIA states that one to two cores of an Orin Nano
-encode 1080p30; one and a half are taken."""
+"""CPU-ms for a megapixel on a core of a Jetson: NVIDIA is quoted with one to two cores of an Orin
+Nano for 1080p30, which was not verified; one and a half are taken."""
 
 JETSON_DECODE_MS = SERVER_DECODE_MS * JETSON_ENCODE_MS / SERVER_ENCODE_MS
 """Assumed slower than the server's by as much as encoding is."""
