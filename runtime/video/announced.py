@@ -108,7 +108,7 @@ class Announced:
         frames = self._stream.frames or (round(length * rate) if length and told else None)
         return Missing(
             None if length is None else round(float(length), 3),
-            round(float(max(end, 0)), 3),
+            round(max(float(end), 0.0), 3),
             frames,
             self._packets,
             shrunk,
