@@ -5,7 +5,6 @@ Written in one file, atomically; the weights to use are saved beside it as a nor
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +152,15 @@ def load_state(folder: Path, parts: Mapping[str, Stateful]) -> tuple[RunState, d
     path = folder / STATE_FILE
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        progress = RunState(step=int(saved["step"]), seconds=float(saved["seconds"]))
+        recipe = dict(saved["recipe"])
         if saved["parts"].keys() != parts.keys():
             raise ValueError(f"it holds {', '.join(saved['parts'])}, expected {', '.join(parts)}")
         for name, part in parts.items():
             part.load_state_dict(saved["parts"][name])
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0]
+    except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
             f"'{path}' does not fit this config: {first}; resume with the config the run began with"
         ) from error
-    return RunState(step=saved["step"], seconds=saved["seconds"]), saved["recipe"]
+    return progress, recipe
