@@ -286,6 +286,6 @@ def _next(waiting: deque[Packet], packets: Iterator[Packet]) -> Packet | None:
 
 def _is_behind(packet: Packet, other: Packet) -> bool:
     """Whether a packet lies behind another one in the file, or is it."""
-    if packet.pos is None or other.pos is None:
-        return packet is other
-    return packet.pos >= other.pos
+    at: int | None = packet.pos
+    edge: int | None = other.pos
+    return packet is other if at is None or edge is None else at >= edge

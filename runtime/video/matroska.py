@@ -95,8 +95,8 @@ def _rebuilt(header: bytes, part: _Element, shown: tuple[int, int]) -> bytes:
         elif child.kind not in DISPLAY:
             content += header[child.start : child.end]
     if part.kind == VIDEO:
-        for kind, value in zip(DISPLAY, shown, strict=False):
-            content += kind.to_bytes(2, "big") + _size(4, 1) + value.to_bytes(4, "big")
+        for tag, value in zip(DISPLAY, shown, strict=False):
+            content += tag.to_bytes(2, "big") + _size(4, 1) + value.to_bytes(4, "big")
     if summed:
         checksum = zlib.crc32(content).to_bytes(4, "little")
         content = bytes([CRC_32]) + _size(4, 1) + checksum + content

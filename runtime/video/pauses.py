@@ -30,14 +30,13 @@ class PauseGuard:
         self._behind: int | None = None
         self._packets = 0
 
-    def frame(self, frame: av.VideoFrame, ticks: int) -> None:
+    def frame(self, frame: Any, ticks: int) -> None:
         """Make the frame behind a long pause a keyframe.
 
         Args:
-            frame: On its way into the encoder.
+            frame: A video frame with its time, on its way into the encoder.
             ticks: Of the output, a second.
         """
-        assert frame.pts is not None
         last, self._last = self._last, frame.pts
         if last is not None and (frame.pts - last) * Fraction(frame.time_base) * ticks > LONG_TICKS:
             frame.pict_type = PictureType.I

@@ -147,8 +147,9 @@ class EncodedSound:
         offset: Fraction,
     ) -> None:
         self._source, self._encoding, self._offset = source, encoding, offset
-        self.target: Any = output.add_stream(encoding.encoder, rate=encoding.rate)
-        self.target.layout, self.target.bit_rate = encoding.layout, encoding.bit_rate
+        target: Any = output.add_stream(encoding.encoder, rate=encoding.rate)
+        target.layout, target.bit_rate = encoding.layout, encoding.bit_rate
+        self.target: Any = target
         self._before_zero = output.format.name in BEFORE_ZERO
         self.damaged = 0
         """Packets that do not decode; left out."""
