@@ -54,13 +54,21 @@ class Encoder:
 ENCODERS = {
     # Hardware encoders search about as little as these presets. One thread each: the loader's
     # workers share the processors, and x264's result depends on its number of threads.
-    "libx264": Encoder("crf", {"preset": "veryfast"}),
+    # cpu-independent: the same bits whichever instructions a processor has.
+    "libx264": Encoder(
+        "crf",
+        {
+            "preset": "veryfast",
+            "x264-params": "threads=1:lookahead-threads=1:sync-lookahead=0:cpu-independent=1",
+        },
+    ),
     "libx265": Encoder(
         "crf",
         {"preset": "ultrafast", "x265-params": "log-level=error:pools=none:frame-threads=1"},
     ),
     "libvpx-vp9": Encoder("crf", {"deadline": "realtime", "cpu-used": "8", "b": "0"}),
-    "libvpx": Encoder("crf", {"deadline": "realtime", "cpu-used": "8", "b": "1M"}),
+    # VP8 in real time chooses its effort by the clock, unless it is fixed by a negative number.
+    "libvpx": Encoder("crf", {"deadline": "realtime", "cpu-used": "-8", "b": "1M"}),
     "mpeg4": Encoder("qscale"),
     "mpeg2video": Encoder("qscale"),
     "mjpeg": Encoder("qscale", pixel_format="yuvj422p"),

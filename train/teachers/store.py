@@ -196,7 +196,13 @@ class CacheFolder:
 
 
 def open_cache(
-    folder: Path, *, teacher: str, recipe: Mapping[str, Any], samples: int, part: str = ""
+    folder: Path,
+    *,
+    teacher: str,
+    recipe: Mapping[str, Any],
+    samples: int,
+    part: str = "",
+    licences: Sequence[str] = (),
 ) -> CacheFolder:
     """Create a cache, or open one that the same teacher and recipe began.
 
@@ -206,6 +212,7 @@ def open_cache(
         recipe: JSON-ready facts that decide the pairs.
         samples: How many are wanted; a cache may grow.
         part: See `CacheFolder`.
+        licences: Of the teacher's weights, for what is trained on the cache.
 
     Raises:
         TeacherCacheError: Another teacher's or another recipe's cache is there; the first
@@ -217,6 +224,7 @@ def open_cache(
         "teacher": teacher,
         "recipe": json.loads(json.dumps(recipe)),
         "samples": samples,
+        "licences": list(licences),
     }
     if (folder / HEADER).exists():
         there = _read_header(folder)

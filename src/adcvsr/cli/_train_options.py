@@ -48,7 +48,7 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--teacher",
                 required=True,
-                type=click.Choice(["truth", "student", "dove", "cache"]),
+                type=click.Choice(["truth", "student", "ncnn", "dove", "cache"]),
                 help="Who to become like.",
             ),
             click.option(
@@ -56,7 +56,8 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
                 "teacher_weights",
                 default="",
                 metavar="PATH|HUB_ID",
-                help="dove: folder or hub id; student: checkpoint; cache: its folder.",
+                help="dove: folder or hub id; student: checkpoint; ncnn: a model's name or .param "
+                "file; cache: its folder.",
             ),
             click.option("--revision", default="", help="dove: commit of a hub id."),
             click.option(
