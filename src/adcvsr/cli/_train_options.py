@@ -35,6 +35,17 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),
             click.option("--max-steps", type=click.IntRange(1), help="Schedule in steps."),
             click.option("--resume", is_flag=True, help="Continue the run in --output."),
+            click.option(
+                "--validate",
+                multiple=True,
+                type=FOLDER,
+                help="Folder of videos to measure the weights on whenever they are saved; repeats.",
+            ),
+            click.option(
+                "--validate-dists",
+                type=FOLDER,
+                help="Weights of DISTS, for measuring alone: decides then which weights are best.",
+            ),
         )
     ):
         function = option(function)

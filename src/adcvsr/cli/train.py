@@ -23,8 +23,8 @@ def command() -> None:
     """Train a student: pretrain, then distill, then adversarial.
 
     A schedule ends by steps or by minutes, whichever comes first, and always with a checkpoint.
-    Ctrl-C loses at most the minutes since the last one. Several GPUs: torchrun --nproc-per-node 8
-    -m adcvsr train ...
+    Ctrl-C finishes the step, saves, and says how to go on. Several GPUs: torchrun
+    --nproc-per-node 8 -m adcvsr train ...
     """
 
 
@@ -88,8 +88,19 @@ def adversarial(
 def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[str, Any]) -> None:
     """Read the recipe, run the stage; with several processes the first one speaks."""
     from ..train.settings import read_settings
+    from ..train.start import find_start
+    from ..train.validation import ValidationData
 
+    folders, dists = options.pop("validate"), options.pop("validate_dists")
+    if dists and not folders:
+        raise click.UsageError("--validate-dists needs --validate: what is measured")
+    options["validation"] = ValidationData(folders, dists) if folders else None
+    if options["start"] is not None:
+        options["start"] = find_start(options["start"])
     lengths = {name: options.pop(name) for name in ("max_minutes", "max_steps")}
+    if lengths["max_steps"] is not None and lengths["max_minutes"] is None:
+        # Else the recipe's minutes would still shape the schedule, and no two runs be the same.
+        lengths["max_minutes"] = 0.0
     settings = dataclasses.replace(
         read_settings(options.pop("config"), kind),
         **{name: value for name, value in lengths.items() if value is not None},
