@@ -132,6 +132,10 @@ class ClipPairs:
         """Name the samples that share degraded clips: one process had better make all of them."""
         return self._place(0, index).lane if self.options.crops_per_clip > 1 else index
 
+    def clip_of(self, epoch: int, index: int) -> int:
+        """Which of an epoch's degraded clips a sample is cut from."""
+        return self._place(epoch, index).clip
+
     def degraded(self, epoch: int, index: int) -> DegradedClip:
         """Make the whole degraded clip a sample is cut from, or take it from memory."""
         place = self._place(epoch, index)

@@ -33,6 +33,9 @@ PUBLISHED_TRUTH_PX = 256
 QUALITY_RATE_FPS = 30
 """Frames a second while encoding at constant quality: what cameras record."""
 
+LEAST_BIT_RATE = 1000
+"""Bits a second; libx264 counts in thousands and refuses none."""
+
 LEAST_SIDE_PX = 64
 """Smaller clips are padded while in the codec: libx265 takes no less than a coding tree block."""
 
@@ -207,7 +210,7 @@ def recode(
     context.options = {**encoder.options, "g": str(gop), **_quality(encoder, level)}
     if bits_per_frame is not None:
         context.options.pop("b", None)
-        context.bit_rate = max(int(bits_per_frame), 1)
+        context.bit_rate = max(int(bits_per_frame), LEAST_BIT_RATE)
         # FFmpeg's default of 4 Mbit lets mpeg4 ignore the rate for the length of such a clip.
         context.bit_rate_tolerance = context.bit_rate
     decoded = _decode(context, _encode(context, padded, encoder), encoder)

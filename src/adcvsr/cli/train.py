@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import AdcVsrError
 from ._progress import training_progress
 from ._train_cache import cache_teacher
 from ._train_options import FOLDER, TEACHER_FIELDS, loss_options, run_options, start_option
@@ -114,7 +117,7 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         options["cache"] = Path(teacher.weights) if teacher.kind == "cache" else None
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
     shown = training_progress(label) if first else contextlib.nullcontext(lambda *_: None)
-    with shown as progress:
+    with shown as progress, _told_to_torchrun():
         path = stage(
             settings,
             options.pop("output"),
@@ -124,6 +127,26 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         )
     if first:
         click.echo(f"{path}")
+
+
+@contextlib.contextmanager
+def _told_to_torchrun() -> Iterator[None]:
+    """Hand an error to the program that started this process, which else names none.
+
+    torchrun ends with a report of its own, long after our line; the file it asks for puts the line
+    into that report.
+    """
+    try:
+        yield
+    except (AdcVsrError, OSError, MemoryError) as error:
+        place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+        if place:
+            told = {"message": f"error: {error}", "timestamp": str(int(time.time()))}
+            told["py_callstack"] = told["message"]
+            report = {"message": {"message": told.pop("message"), "extraInfo": told}}
+            with contextlib.suppress(OSError):
+                Path(place).write_text(json.dumps(report), encoding="utf-8")
+        raise
 
 
 def _path(value: str) -> Path | None:
