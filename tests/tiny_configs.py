@@ -20,6 +20,11 @@ CAUSAL_ADD = AdcVsrConfig(
 )
 """Causal, with two states at half the resolution."""
 
+CAUSAL_WIDE = dataclasses.replace(
+    CAUSAL_ADD, temporal_sites="all", temporal_side=3, temporal_kernel=3, temporal_convs=2
+)
+"""Taps of 3x3 pixels after every block, two convolutions of three frames each."""
+
 CLIP_ADD = dataclasses.replace(
     CAUSAL_ADD,
     name="clip",

@@ -27,7 +27,7 @@ from .discriminators import (
     PixelDiscriminator,
     SmallBackbone,
 )
-from .distill import LossWeights, compare, open_losses, weigh, weights_of
+from .distill import LossWeights, Wanted, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
 from .losses import discriminator_loss, generator_loss
 from .recompute import recompute_activations
@@ -38,6 +38,7 @@ from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
 from .settings import AdversarialSettings
 from .start import open_start
 from .teaching import OpenTeacher, target_of, to_signed
+from .validation import ValidationData
 
 LAST_KIND: SampleKind = "crops"
 """Gradients are exchanged between processes with this one, which has a label for both heads."""
@@ -67,6 +68,7 @@ def adversarial(
     cache: Path | None = None,
     weights: AdversarialWeights,
     start: Path,
+    validation: ValidationData | None = None,
     resume: bool = False,
     report: Callable[[str], None],
     progress: Progress,
@@ -82,6 +84,7 @@ def adversarial(
         cache: That teacher's cache, whose clips are trained on instead of those of the folders.
         weights: Of the frozen networks.
         start: Stage 1's checkpoint; its UNet is the feature discriminator's backbone too.
+        validation: What the weights are measured on whenever they are saved; None for nothing.
         resume: Continue the run in `output`.
         report: Called with lines to show.
         progress: Called after every step.
@@ -110,11 +113,12 @@ def adversarial(
             report=report,
             progress=progress,
             sources={"start": start, **vars(weights)},
+            validation=validation,
         ) as run,
         teacher(run.device) as taught_by,
     ):
-        run.note(teacher=taught_by.identity)
-        begun = open_start(settings, start)
+        run.learn_from(taught_by)
+        begun = open_start(settings, start, run.report)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
         judges = _build_discriminators(settings, begun.network, weights)
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
@@ -157,7 +161,9 @@ def adversarial(
                 with run.sharing(student, now=part == last), judges.held():
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
-                        terms = compare(frames, features, target, distance, encoder)
+                        truth = to_signed(batch.high, run.device)
+                        wanted = Wanted(target, truth, settings.first_frame)
+                        terms = compare(frames, features, wanted, distance, encoder)
                     for domain, verdict in judges(frames, features).items():
                         terms[f"fool_{domain}"] = generator_loss(verdict)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")

@@ -19,7 +19,7 @@ from ..config import AdcVsrConfig
 from ..errors import ConfigError
 from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
-from .losses import l1
+from .losses import frame_difference, l1
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
@@ -27,6 +27,7 @@ from .run_state import MovingAverage
 from .settings import DistillSettings
 from .start import open_start
 from .teaching import OpenTeacher, target_of, to_signed
+from .validation import ValidationData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ def distill(
     cache: Path | None = None,
     weights: LossWeights,
     start: Path | None = None,
+    validation: ValidationData | None = None,
     resume: bool = False,
     report: Callable[[str], None],
     progress: Progress,
@@ -68,6 +70,7 @@ def distill(
         cache: That teacher's cache, whose clips are trained on instead of those of the folders.
         weights: Of the losses' frozen networks.
         start: The checkpoint to start from; None for a new network.
+        validation: What the weights are measured on whenever they are saved; None for nothing.
         resume: Continue the run in `output`.
         report: Called with lines to show.
         progress: Called after every step.
@@ -91,11 +94,12 @@ def distill(
             report=report,
             progress=progress,
             sources={"start": start, **vars(weights)},
+            validation=validation,
         ) as run,
         teacher(run.device) as taught_by,
     ):
-        run.note(teacher=taught_by.identity)
-        begun = open_start(settings, start)
+        run.learn_from(taught_by)
+        begun = open_start(settings, start, run.report)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
         bare = Student(begun.network, features=encoder is not None)
@@ -119,50 +123,74 @@ def distill(
                 with run.sharing(student, now=part == last):
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
-                        terms = compare(frames, features, target, distance, encoder)
+                        truth = to_signed(batch.high, run.device)
+                        wanted = Wanted(target, truth, settings.first_frame)
+                        terms = compare(frames, features, wanted, distance, encoder)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
             run.step(optimizer)
             run.end_step()
         return run.finish()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What the student's clip is compared with."""
+
+    teacher: Tensor
+    """The teacher's frames, (N, T, 3, H, W) in [-1, 1]."""
+
+    truth: Tensor
+    """The true ones, likewise."""
+
+    first: int = 0
+    """First frame whose pixels count."""
+
+
 def compare(
     frames: Tensor,
     features: Tensor | None,
-    target: Tensor,
+    wanted: Wanted,
     distance: Dists | None,
     encoder: FeatureEncoder | None,
 ) -> dict[str, Tensor]:
-    """The terms of equations 2 and 3 that need no discriminator.
+    """The terms of equations 2 and 3 that need no discriminator, and those beside them.
 
     Args:
         frames: The student's, (N, T, 3, H, W) in [-1, 1].
         features: The student's, (N, T, C, H/8, W/8); None without an encoder.
-        target: The teacher's frames.
+        wanted: What they are compared with.
         distance: DISTS, frame by frame; None to leave it out.
         encoder: Gives the target's features; None to leave the feature domain out.
     """
-    terms = {"pixel": l1(frames, target)}
+    shown, target, truth = (
+        clip[:, wanted.first :] for clip in (frames, wanted.teacher, wanted.truth)
+    )
+    terms = {"pixel": l1(shown, target), "truth": l1(shown, truth)}
+    if shown.shape[1] > 1:
+        terms["frame_difference"] = frame_difference(shown, truth)
     if distance is not None:
-        shown, wanted = ((clip.flatten(0, 1) + 1) / 2 for clip in (frames, target))
-        terms["dists"] = distance(shown, wanted).mean()
+        pictures = ((clip.flatten(0, 1) + 1) / 2 for clip in (shown, target))
+        terms["dists"] = distance(*pictures).mean()
     if encoder is not None and features is not None:
-        terms["feature"] = l1(features, encoder(target))
+        terms["feature"] = l1(features, encoder(wanted.teacher))
     return terms
 
 
 def weights_of(settings: DistillSettings) -> dict[str, float]:
-    """Weight of each term of `compare` in equation 1."""
+    """Weight of each term of `compare`; those the paper has not are 0 unless a recipe says so."""
     return {
         "pixel": settings.pixel_weight,
+        "truth": settings.pixel_weight * settings.truth_weight,
+        "frame_difference": settings.frame_difference_weight,
         "dists": settings.pixel_weight * settings.dists_weight,
         "feature": settings.feature_weight,
     }
 
 
 def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Equation 1: the terms' weighted sum."""
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    """Equation 1: the terms' weighted sum; a term without weight is measured and no more."""
+    parts = [weights[name] * term for name, term in terms.items() if weights[name]]
+    return torch.stack(parts).sum()
 
 
 def open_losses(

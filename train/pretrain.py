@@ -20,6 +20,7 @@ from .run_state import MovingAverage
 from .settings import PretrainSettings
 from .start import open_start
 from .teaching import to_signed
+from .validation import ValidationData
 
 
 def pretrain(
@@ -29,6 +30,7 @@ def pretrain(
     clips: Sequence[Path],
     images: Sequence[Path],
     start: Path | None = None,
+    validation: ValidationData | None = None,
     resume: bool = False,
     report: Callable[[str], None],
     progress: Progress,
@@ -41,6 +43,7 @@ def pretrain(
         clips: Folders of videos.
         images: Folders of images.
         start: A checkpoint to start from instead of an interpolation.
+        validation: What the weights are measured on whenever they are saved; None for nothing.
         resume: Continue the run in `output` instead of starting one.
         report: Called with lines to show.
         progress: Called after every step.
@@ -63,8 +66,9 @@ def pretrain(
         report=report,
         progress=progress,
         sources={"start": start},
+        validation=validation,
     ) as run:
-        begun = open_start(settings, start)
+        begun = open_start(settings, start, run.report)
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
         optimizer = torch.optim.Adam(
             begun.network.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS
@@ -89,6 +93,9 @@ def pretrain(
                 low, truth = (to_signed(clip, run.device) for clip in (batch.low, batch.high))
                 with run.sharing(network, now=part == last):
                     output_clip, _ = forward(low)
+                    output_clip, truth = (
+                        clip[:, settings.first_frame :] for clip in (output_clip, truth)
+                    )
                     terms = {"pixel": pixel_loss(output_clip, truth)}
                     loss = terms["pixel"]
                     if settings.frame_difference_weight:

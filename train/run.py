@@ -52,14 +52,20 @@ from .run_state import (
 from .schedule import rate_factor, share_done
 from .settings import StageSettings
 from .start import digest
+from .stop_signal import StopSignal
+from .teachers import Teacher
 from .teachers.cached import CachedPairs
 from .teaching import to_signed
+from .validation import BEST_FILE, Validation, ValidationData, ValidationLog
 
 ADAM_BETAS = (0.9, 0.99)
 """A shorter memory of squared gradients than the default suits short schedules."""
 
 Progress = Callable[[RunState, float, float], None]
 """Called after every step with the state, the loss and the share of the schedule done."""
+
+OURS = "Apache-2.0"
+"""The licence of weights that nothing else has a part in."""
 
 STARVED_SHARE = 0.1
 """Share of time spent waiting for data from which a line advises more workers."""
@@ -76,6 +82,7 @@ class Run:
         report: Called with lines to show.
         progress: Called after every step.
         sources: Weights the run depends on, by name; None for those it does without.
+        validation: What weights are measured on whenever they are saved; None for nothing.
 
     Raises:
         OutputExistsError: `output` holds a run and this one does not resume it.
@@ -93,6 +100,7 @@ class Run:
         report: Callable[[str], None],
         progress: Progress,
         sources: Mapping[str, Path | None],
+        validation: ValidationData | None = None,
     ) -> None:
         self.settings, self.output, self.resume = settings, output, resume
         self.accelerator = open_accelerator(settings.precision)
@@ -110,9 +118,14 @@ class Run:
         self._waited = 0.0
         self._log: RunLog | None = None
         self._clip_pairs: ClipPairs | None = None
+        self._licences: tuple[str, ...] = ()
+        self._validation_data = validation
+        self._validation: Validation | None = None
+        self._stop = StopSignal(self.report)
 
     def __enter__(self) -> Run:
-        """Itself."""
+        """From here on a first Ctrl-C waits for the step's end, so that its work can be saved."""
+        self._stop.__enter__()
         return self
 
     def __exit__(
@@ -126,6 +139,7 @@ class Run:
         Raises:
             TrainingWorkerError: A loader's worker is why the run ends; says what is left.
         """
+        self._stop.__exit__(kind, error, trace)
         try:
             if self._log is not None:
                 self._log.close(self.state.step)
@@ -141,6 +155,11 @@ class Run:
     def note(self, **facts: str) -> None:
         """Add to the recipe what is known only now, such as the teacher's identity."""
         self.recipe |= facts
+
+    def learn_from(self, teacher: Teacher) -> None:
+        """Note the teacher's identity; the licences of its weights pass on to the checkpoint."""
+        self.note(teacher=teacher.identity)
+        self._licences = teacher.licences
 
     def restore(
         self,
@@ -217,9 +236,22 @@ class Run:
         self.report(f"device {self.device}, {processes} process{'es' if processes > 1 else ''}")
         if self.is_main:
             self._log = RunLog(self.output, step=self.state.step, report=self.report)
+            self._open_validation()
         self._began = time.monotonic() - self.state.seconds
         self._leg_began = time.monotonic()
         self._saved_at = self.state.seconds
+
+    def _open_validation(self) -> None:
+        if self._validation_data is None:
+            return
+        self._validation = Validation(
+            self._validation_data,
+            self.settings,
+            multiple=self._network.config.size_multiple,
+            device=self.device,
+            report=self.report,
+        )
+        self._figures = ValidationLog(self.output, step=self.state.step)
 
     def continues(self) -> bool:
         """Whether the schedule has steps left; also seeds whatever draws in the next one."""
@@ -271,16 +303,27 @@ class Run:
         optimizer.zero_grad(set_to_none=True)
 
     def end_step(self) -> None:
-        """Count the step, show it, save when it is time."""
+        """Count the step, show it, save when it is time.
+
+        Raises:
+            KeyboardInterrupt: The run was told to stop; everything up to this step is saved.
+        """
         self._average.update(self._network, self.state.step)
         self.state.step += 1
-        self.state.seconds = self._values.pop("seconds")
+        self.state.seconds, stop = (self._values.pop(name) for name in ("seconds", "stop"))
         if self._log is not None:
             waited = self._waited / (time.monotonic() - self._leg_began)
             self._log.scalars({**self._values, "waiting_share": waited}, self.state.step)
             done = share_done(self.settings, self.state)
             self.progress(self.state, self._values["loss"], done)
         self._values = {}
+        if stop:
+            self._save()
+            self.report(
+                f"stopped at step {self.state.step:,}, which is saved in '{self.output}'; the same "
+                "command with --resume goes on from it"
+            )
+            raise KeyboardInterrupt
         if self.state.seconds - self._saved_at > self.settings.checkpoint_minutes * 60:
             self._save()
 
@@ -300,12 +343,12 @@ class Run:
         return self.output / CHECKPOINT_FILE
 
     def _agree(self) -> None:
-        """Average the terms and the clock over processes, so that all decide alike."""
-        seconds = torch.tensor(time.monotonic() - self._began, device=self.device)
-        values = torch.stack([*self._terms.values(), seconds])
+        """Average terms, clock and the wish to stop over processes, so that all decide alike."""
+        own = [time.monotonic() - self._began, float(self._stop.wished)]
+        values = torch.stack([*self._terms.values(), *torch.tensor(own, device=self.device)])
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values, "mean")
-        named = dict(zip([*self._terms, "seconds"], values.tolist(), strict=True))
+        named = dict(zip([*self._terms, "seconds", "stop"], values.tolist(), strict=True))
         for name, value in named.items():
             self._check(f"loss '{name}'" if name != "loss" else "loss", value)
         self._values |= named
@@ -336,10 +379,30 @@ class Run:
             provenance=self._checkpoint_provenance(),
             tensors=self._average.tensors,
         )
+        self._validate()
         low, target = self._sample
         with torch.no_grad(), self.accelerator.autocast():
             shown, _ = torch.func.functional_call(self._network, self._average.tensors, (low,))
         self._log.strip(draw_strip(low[0], shown[0].float(), target), self.state.step)
+
+    def _validate(self) -> None:
+        """Measure the weights just saved; keep them apart where they are the best so far."""
+        if self._validation is None or self._log is None:
+            return
+        figures = self._validation.measure(self._network, self._average.tensors)
+        best = self._validation.better(figures, self._figures.best)
+        if best:
+            save_checkpoint(
+                self.output / BEST_FILE,
+                self._network,
+                provenance={**self._checkpoint_provenance(), "validation": figures},
+                tensors=self._average.tensors,
+            )
+        self._figures.add(self.state.step, figures, best=best)
+        self._log.now({f"validation/{k}": v for k, v in figures.items()}, self.state.step)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        mark = f" (best {self._validation.best_by} so far)" if best else ""
+        self.report(f"validation at step {self.state.step:,}: {shown}{mark}")
 
     def _checkpoint_provenance(self) -> dict[str, Any]:
         """What the checkpoint says of itself; licences pass on from what it started from."""
@@ -348,6 +411,8 @@ class Run:
             own["started_from"] = self._provenance
             if "licences" in self._provenance:
                 own["licences"] = self._provenance["licences"]
+        if self._licences:
+            own["licences"] = list(dict.fromkeys([*own.get("licences", [OURS]), *self._licences]))
         return own
 
     def _compare(self, before: Mapping[str, Any]) -> None:

@@ -59,6 +59,11 @@ class RunLog:
         if step % LOG_STEPS == 0:
             self._write_means(step)
 
+    def now(self, values: Mapping[str, float], step: int) -> None:
+        """Write values that are no means of steps."""
+        for name, value in values.items():
+            self._write(methodcaller("add_scalar", name, value, step))
+
     def strip(self, picture: npt.NDArray[np.uint8], step: int) -> None:
         """Show a strip (H, W, 3).
 

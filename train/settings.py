@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,18 @@ class StageSettings:
     seed: int = 0
     """Decides initial weights, degradations and crops."""
 
+    first_frame: int = 0
+    """First frame of a clip whose pixels count in the losses, from 0; the frames before it only
+    fill the state, which has to earn its place then."""
+
+    frame_difference_weight: float = 0.0
+    """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
+    flicker, a teacher's that sees frame by frame too; 0 for none."""
+
+    start_partly: bool = False
+    """Take from the checkpoint of --start-from what fits, where its network is another one; a 1x1
+    tap becomes the middle of a 3x3 one, and the rest starts as in a new network."""
+
     checkpoint_minutes: float = 5.0
     """Minutes between saved checkpoints."""
 
@@ -90,8 +103,26 @@ class StageSettings:
         for name in (*positive, "gradient_clip"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}, expected more than 0")
-        for name in ("workers", "max_minutes", "learning_rate", "warmup_steps"):
+        for name in (
+            "workers",
+            "max_minutes",
+            "learning_rate",
+            "warmup_steps",
+            "first_frame",
+            "frame_difference_weight",
+        ):
             self._not_negative(name)
+        if self.first_frame >= self.data.frames:
+            raise ConfigError(
+                f"first_frame={self.first_frame} with data.frames={self.data.frames}, expected a "
+                "frame of the clip, counted from 0"
+            )
+        if self.frame_difference_weight and self.data.frames - self.first_frame < 2:
+            raise ConfigError(
+                f"frame_difference_weight={self.frame_difference_weight} with data.frames="
+                f"{self.data.frames} from first_frame={self.first_frame} on, expected 2 or more "
+                "frames"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay={self.ema_decay}, expected 0 or more and less than 1")
         for name, kind in get_type_hints(type(self)).items():
@@ -113,22 +144,8 @@ class PretrainSettings(StageSettings):
     loss: Literal["charbonnier", "l1", "mse"] = "charbonnier"
     """Pixel loss. `mse` is what PSNR measures, the others are less led by single large errors."""
 
-    frame_difference_weight: float = 0.0
-    """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
-    flicker; 0 for none."""
-
     compile: bool = False
     """Compile the network with torch.compile: faster steps, needs a C compiler on a CPU."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers; see StageSettings."""
-        super().__post_init__()
-        self._not_negative("frame_difference_weight")
-        if self.frame_difference_weight and self.data.frames < 2:
-            raise ConfigError(
-                f"frame_difference_weight={self.frame_difference_weight} with data.frames="
-                f"{self.data.frames}, expected 2 or more frames"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +164,10 @@ class DistillSettings(StageSettings):
     pixel_weight: float = 0.1
     """lambda_pixel: weight of L1, DISTS and the pixel discriminator together."""
 
+    truth_weight: float = 0.0
+    """Weight of an L1 against the truth beside the L1 against the teacher, within lambda_pixel;
+    the paper has none."""
+
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
 
@@ -157,7 +178,7 @@ class DistillSettings(StageSettings):
     def __post_init__(self) -> None:
         """Check the numbers; see StageSettings."""
         super().__post_init__()
-        for name in ("pixel_weight", "dists_weight", "feature_weight"):
+        for name in ("pixel_weight", "truth_weight", "dists_weight", "feature_weight"):
             self._not_negative(name)
         if not self.pixel_weight and not self.feature_weight:
             raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")
@@ -219,9 +240,26 @@ def read_settings(source: str | Path, kind: type[S]) -> S:
     stage = values.pop("stage", STAGES[kind])
     if stage != STAGES[kind]:
         raise ConfigError(f"'{path}' is a recipe for '{stage}', expected one for '{STAGES[kind]}'")
+    _check_stage(path, values, kind)
     parts = {**_data_tables(path, values), "network": _network(path, values)}
     rest = {key: value for key, value in values.items() if key not in parts}
     return fill_table(kind(), rest, f"'{path}'", **parts)
+
+
+def _check_stage(path: Path, values: Mapping[str, Any], kind: type[StageSettings]) -> None:
+    """Say of a recipe that names no stage which one its keys are of, where not this one.
+
+    Raises:
+        ConfigError: A key is another stage's.
+    """
+    for other, stage in STAGES.items():
+        theirs = {field.name for field in dataclasses.fields(other)}
+        ours = {field.name for field in dataclasses.fields(kind)}
+        if foreign := sorted(values.keys() & (theirs - ours)):
+            raise ConfigError(
+                f"'{path}' is no recipe for '{STAGES[kind]}': '{foreign[0]}' is a key of "
+                f"'{stage}'; use it with 'adcvsr train {stage}', or leave the key out"
+            )
 
 
 def _network(path: Path, values: Mapping[str, Any]) -> AdcVsrConfig | None:

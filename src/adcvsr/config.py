@@ -82,6 +82,10 @@ class AdcVsrConfig:
     temporal_kernel: int = 2
     """Frames a temporal convolution sees; 2 needs only the previous frame."""
 
+    temporal_side: Literal[1, 3] = 1
+    """Side in pixels of what a temporal convolution sees of each frame before; 3 can follow motion
+    of a pixel a frame and site. Causal networks only."""
+
     temporal_convs: Literal[1, 2] = 1
     """Convolutions of a temporal block: `x + conv(x)` or `x + conv2(relu(conv1(x)))`."""
 
@@ -116,6 +120,12 @@ class AdcVsrConfig:
             self.causal or self.temporal_kernel % 2 == 1,
             "temporal_kernel",
             "odd when the network is not causal",
+        )
+        self._require(self.temporal_side in (1, 3), "temporal_side", "1 or 3")
+        self._require(
+            self.causal or self.temporal_side == 1,
+            "temporal_side",
+            "1 when the network is not causal",
         )
         uses_attention = bool(self.attention_levels) or self.mid_attention
         self._require(

@@ -16,7 +16,7 @@ def spatial_radius(config: AdcVsrConfig) -> int | None:
 
     GroupNorm's statistics and attention see the whole picture. Without them the dependence ends
     after the same distance whatever a stream's length: a carried state holds features of a frame,
-    whose distance counts once.
+    whose distance counts once, and a tap of 3x3 pixels adds one pixel at its place.
 
     Args:
         config: The network.
@@ -66,11 +66,27 @@ def _seen_from(config: AdcVsrConfig, position: int) -> tuple[int, int]:
     for level in range(levels):
         if level:  # upsampling: nearest neighbour, then a 3x3 convolution
             low, high = (low - 1) // 2, (high + 1) // 2
-        low, high = low - 2 * config.up_blocks[level], high + 2 * config.up_blocks[level]
-    low, high = low - 2 * config.mid_blocks, high + 2 * config.mid_blocks
+        reach = 2 * config.up_blocks[level] + _taps(config, f"up_blocks.{levels - 1 - level}")
+        low, high = low - reach, high + reach
+    reach = 2 * config.mid_blocks + _taps(config, "mid_block")
+    low, high = low - reach, high + reach
     for level in reversed(range(levels)):
-        low, high = low - 2 * config.down_blocks[level], high + 2 * config.down_blocks[level]
+        reach = 2 * config.down_blocks[level] + _taps(config, f"down_blocks.{level}")
+        low, high = low - reach, high + reach
         if level:  # downsampling: a 3x3 convolution of stride 2
             low, high = 2 * low - 1, 2 * high + 1
     low, high = low - 1, high + 1  # the stem
     return low * config.unshuffle, high * config.unshuffle + config.unshuffle - 1
+
+
+def _taps(config: AdcVsrConfig, part: str) -> int:
+    """Pixels that the temporal convolutions of a part of the UNet see to each side, together."""
+    if config.temporal_sites == "all":
+        name, _, level = part.partition(".")
+        blocks = getattr(config, {"mid_block": "mid_blocks"}.get(name, name))
+        if name == "up_blocks":
+            level = str(len(blocks) - 1 - int(level))
+        sites = blocks[int(level)] if level else blocks
+    else:
+        sites = sum(site.startswith(f"{part}.") for site in config.temporal_sites)
+    return int(sites) * config.temporal_convs * (config.temporal_side // 2)

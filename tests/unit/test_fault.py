@@ -37,4 +37,6 @@ def test_an_unexpected_error_is_one_line_and_a_file(
 
 
 def test_secrets_are_hidden() -> None:
-    assert without_any_secret("rtsp://u:p@h/x?tok=1 password=abc") == "rtsp://***@h/x?*** password=***"
+    assert (
+        without_any_secret("rtsp://u:p@h/x?tok=1 password=abc") == "rtsp://***@h/x?*** password=***"
+    )

@@ -73,6 +73,39 @@ def test_spatial_radius_is_the_networks(config: AdcVsrConfig) -> None:
     assert found == radius
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        changed(
+            PLAIN, temporal_sites=("down_blocks.0.resnets.0",), temporal_side=3, temporal_kernel=3
+        ),
+        changed(PLAIN, temporal_sites="all", temporal_side=3, temporal_convs=2),
+        changed(TWO_LEVELS, temporal_sites="all", temporal_side=3),
+        changed(TWO_LEVELS, temporal_sites=("up_blocks.1.resnets.0",), temporal_side=3),
+        changed(MIDDLE, temporal_sites="all", temporal_side=3),
+    ],
+)
+def test_taps_of_more_than_a_pixel_widen_the_radius(config: AdcVsrConfig) -> None:
+    """The radius is what the last frame's output sees of all frames together."""
+    radius, multiple = spatial_radius(config), config.size_multiple
+    still = spatial_radius(changed(config, temporal_side=1))
+    assert radius is not None
+    assert still is not None
+    assert radius > still
+    before, _ = temporal_reach(config)
+    middle = (radius // multiple + 2) * multiple
+    size = 2 * multiple, 2 * middle + multiple
+    clip = torch.ones(1, before + 1, 3, *size, dtype=torch.float64, requires_grad=True)
+    last = positive_network(config)(clip)[0][0, -1]
+    found = 0
+    for position in range(middle, middle + multiple):
+        pixels = last[..., 4 * position : 4 * position + 4].sum()
+        (gradient,) = torch.autograd.grad(pixels, clip, retain_graph=True)
+        columns = gradient.sum((0, 1, 2, 3)).nonzero().flatten()
+        found = max(found, position - int(columns.min()), int(columns.max()) - position)
+    assert found == radius
+
+
 def test_global_networks_have_no_radius() -> None:
     assert spatial_radius(PRESETS["paper"]) is None
     assert spatial_radius(changed(PLAIN, norm="group")) is None

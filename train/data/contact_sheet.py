@@ -28,7 +28,7 @@ BACKGROUND = 32
 
 
 def draw_sheet(pairs: ClipPairs, *, samples: int, epoch: int) -> tuple[Levels, list[str]]:
-    """Draw samples spread over an epoch, one a row.
+    """Draw samples spread over an epoch, one a row, each of another degraded clip while they last.
 
     A row shows the first frame of the low-resolution clip, each pixel four times as large, beside
     its truth, then the same of the last frame.
@@ -43,8 +43,7 @@ def draw_sheet(pairs: ClipPairs, *, samples: int, epoch: int) -> tuple[Levels, l
     """
     samples = min(samples, len(pairs))
     rows, lines = [], []
-    for row in range(samples):
-        index = row * len(pairs) // samples
+    for row, index in enumerate(_spread(pairs, samples, epoch)):
         pair = pairs.pair(epoch, index)
         cells = [
             cell
@@ -54,6 +53,23 @@ def draw_sheet(pairs: ClipPairs, *, samples: int, epoch: int) -> tuple[Levels, l
         rows.append(np.concatenate([_frame(cell) for cell in cells], axis=1))
         lines.append(f"row {row + 1}: sample {index}, {pairs.describe(epoch, index)}, {pair.key}")
     return np.concatenate(rows), lines
+
+
+def _spread(pairs: ClipPairs, samples: int, epoch: int) -> list[int]:
+    """Samples spread over an epoch; the next of an unseen clip where a place would repeat one.
+
+    Equal steps alone may fall on one lane again and again, and so on one clip.
+    """
+    chosen: list[int] = []
+    seen: set[int] = set()
+    for row in range(samples):
+        first = row * len(pairs) // samples
+        near = range(first, min(first + pairs.options.lanes, len(pairs)))
+        new = (index for index in near if pairs.clip_of(epoch, index) not in seen)
+        index = next(new, first)
+        seen.add(pairs.clip_of(epoch, index))
+        chosen.append(index)
+    return chosen
 
 
 def write_sheet(path: Path, sheet: Levels) -> None:

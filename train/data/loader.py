@@ -6,6 +6,7 @@ for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,12 +138,19 @@ class PairLoader:
             generator=torch.Generator(),
             # Forked workers share the decoded sources; nothing of them touches a GPU.
             multiprocessing_context="fork" if self._num_workers else None,
+            worker_init_fn=_leave_signals,
         )
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads: torch's are idle, and a worker never
             # waits for one of them.
             warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
             return iter(loader)
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; when to stop is the first one's to decide."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,11 @@ class DataOptions:
         return self.pan_px * (self.frames - 1)
 
     @property
+    def least_px(self) -> int:
+        """Smallest usable side of a frame: a crop's, up to a size that is degraded."""
+        return -(-SCALE * self.patch_px // CROP_MULTIPLE) * CROP_MULTIPLE
+
+    @property
     def side_px(self) -> int:
         """Longest side of what is degraded at once."""
         return self.window_px or self.max_side_px
@@ -121,7 +126,7 @@ class DataOptions:
         _check(0 < low <= high <= 1, "image_scale", [low, high], "0 < low <= high <= 1")
         for name in ("pan_px", "sharpen", "cut_threshold", "memory_gib"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        least = SCALE * self.patch_px
+        least = self.least_px
         _check(
             self.window_px == 0 or self.window_px >= least,
             "window_px",

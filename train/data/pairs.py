@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ...config import SCALE
-from ..degradation.chain import Degradation, degrade
-from ..degradation.codec import check_encoders
+from ..degradation.chain import Degradation, degrade, tone_truth
+from ..degradation.presets import check_can_encode
 from .lines import Lines
 from .options import DataOptions
 from .order import Place, find_place
@@ -96,8 +96,7 @@ class ClipPairs:
         seed: int,
         report: Callable[[str], None],
     ) -> None:
-        if degradation.codec:
-            check_encoders(degradation.codec)
+        check_can_encode(degradation)
         self.lines = Lines(report)
         with _one_thread():
             self.sources = Sources(clips, images, options, seed=seed, report=self.lines)
@@ -132,6 +131,10 @@ class ClipPairs:
     def lane(self, index: int) -> int:
         """Name the samples that share degraded clips: one process had better make all of them."""
         return self._place(0, index).lane if self.options.crops_per_clip > 1 else index
+
+    def clip_of(self, epoch: int, index: int) -> int:
+        """Which of an epoch's degraded clips a sample is cut from."""
+        return self._place(epoch, index).clip
 
     def degraded(self, epoch: int, index: int) -> DegradedClip:
         """Make the whole degraded clip a sample is cut from, or take it from memory."""
@@ -178,6 +181,7 @@ class ClipPairs:
         """Make an epoch's degraded clip of that number anew."""
         rng = np.random.default_rng((self._seed, epoch, clip, 0))
         source, high = self.sources.read(self.sources.choose(epoch, clip), rng)
+        high = tone_truth(high, self.degradation, rng)
         low = degrade(high, self.degradation, rng)
         return DegradedClip((epoch, clip), source, _planar(high), _planar(low))
 
@@ -210,5 +214,14 @@ def _crop(clip: DegradedClip, patch_px: int, rng: np.random.Generator) -> tuple[
         crop = frames[:: -1 if flip_t else 1, :, top : top + side, left : left + side]
         crop = crop[:, :, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
         crop = crop.transpose(0, 1, 3, 2) if turn else crop
-        crops.append(torch.from_numpy(np.ascontiguousarray(crop)))
+        crops.append(tensor_of(crop))
     return crops[0], crops[1]
+
+
+def tensor_of(clip: Levels) -> Tensor:
+    """Copy an array that may run backwards into a tensor of its own.
+
+    Not `ascontiguousarray`: an axis of one element counts as contiguous in either direction, and
+    torch takes no array with a negative stride.
+    """
+    return torch.from_numpy(clip.copy(order="C"))

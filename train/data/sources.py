@@ -7,6 +7,7 @@ neighbour in the list takes its place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, find_media, read_image
-from ...config import SCALE
 from ...errors import TrainingDataError
 from ..degradation.sensor import unsharp_mask
 from .decode import Stretch, read_stretches, resize_levels
@@ -207,7 +207,7 @@ class Sources:
                     f"(stride {min(options.strides)})"
                 )
         for stretch in stretches:
-            _check_size(stretch.found[0], SCALE * options.patch_px)
+            _check_size(stretch.found[0], options.least_px)
         return [np.stack(stretch.found) for stretch in stretches]
 
     def _read_image(self, source: Source) -> Levels:
@@ -221,16 +221,19 @@ class Sources:
     @property
     def _least_side(self) -> int:
         """Smallest usable side of an image, room for the pan included."""
-        return SCALE * self.options.patch_px + self.options.reach_px + CROP_MULTIPLE
+        return self.options.least_px + self.options.reach_px
 
     def _pan(self, source: Source, rng: np.random.Generator) -> Levels:
         """Make a clip of an image by moving a window over it, or not at all."""
         image, options = self._read_image(source), self.options
         least = self._least_side / min(image.shape[:2])
         scale = max(rng.uniform(*options.image_scale), min(least, 1.0))
-        image = _cut_out(image, rng, round((options.side_px + options.reach_px) / scale))
+        wanted = options.side_px + options.reach_px
+        image = _cut_out(image, rng, math.ceil(wanted / scale))
         if scale < 1:
-            image = resize_levels(image, *(int(extent * scale) for extent in image.shape[:2]))
+            # Rounded up, so that a window as large as the crops loses no pixel of them.
+            size = (math.ceil(round(extent * scale, 6)) for extent in image.shape[:2])
+            image = resize_levels(image, *size)
         still = rng.random() < options.still_share
         speed = np.zeros(2) if still else rng.uniform(-options.pan_px, options.pan_px, 2)
         path = np.round(np.arange(options.frames)[:, None] * speed).astype(int)

@@ -2,7 +2,8 @@
 
 The order is RealBasicVSR's: two rounds of blur, resize, noise and JPEG, then, in a drawn order, a
 video codec and the reduction to a quarter with a last sinc filter. A camera's sensor and sharpening
-come between the reduction and the codec. Every range is a value of `Degradation`.
+come between the reduction and the codec, as do film grain, remains of interlacing and an earlier
+upload. Every range is a value of `Degradation`.
 
     low = degrade(clip, PRESETS["camera"], rng)
 """
@@ -25,10 +26,12 @@ from .codec import (
     planes_from_levels,
 )
 from .draw import check_share, check_weights, draw_kind
+from .film import Grain, Tone, add_grain, is_grey, to_grey, tone_clip
 from .jpeg import Jpeg, jpeg_frames
 from .noise import Noise, add_noise
 from .resize import FILTERS, Resize, resize_frames, resize_planes
 from .sensor import Sensor, Sharpen, sense_frames, sharpen_frames
+from .upload import Interlace, Upload, interlace_frames, upload_frames
 
 Levels = npt.NDArray[np.uint8]
 
@@ -62,6 +65,13 @@ class Degradation:
     clean_share: float = 0.0
     """Share of clips that only get the clean reduction, whatever else is set, in [0, 1]."""
 
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Shares of clips that other named degradations make, together at most 1."""
+
+    tone: Tone | None = None
+    """Grey and dark clips, truth and input alike; a grey clip's input is grey until it is
+    compressed."""
+
     first: Round | None = None
     """First round, at the truth's resolution."""
 
@@ -77,8 +87,17 @@ class Degradation:
     sensor: Sensor | None = None
     """A camera's noise, after the reduction."""
 
+    grain: Grain | None = None
+    """Film grain, after the sensor."""
+
+    interlace: Interlace | None = None
+    """Remains of interlacing, after the grain."""
+
+    upload: Upload | None = None
+    """An earlier compression at a smaller size, before the sharpening."""
+
     sharpen: Sharpen | None = None
-    """A camera's sharpening, after the sensor."""
+    """A camera's (or website's) sharpening, the last stage before the codec."""
 
     codec: VideoCodec | None = None
     """Video compression."""
@@ -96,6 +115,23 @@ class Degradation:
         check_share("clean_share", self.clean_share)
         check_share("codec_last_share", self.codec_last_share)
         check_weights("reduction", self.reduction, FILTERS)
+        for name, share in self.others.items():
+            check_share(f"others.{name}", share)
+        check_share("others, together", round(sum(self.others.values()), 9))
+
+
+def tone_truth(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:
+    """Give a clip the tone that truth and input share; most degradations have none.
+
+    Args:
+        clip: (T, H, W, 3) uint8 RGB.
+        degradation: The ranges.
+        rng: Decides everything drawn.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB: the truth, and what is to be degraded.
+    """
+    return tone_clip(clip, degradation.tone, rng) if degradation.tone else clip
 
 
 def degrade(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:
@@ -111,6 +147,8 @@ def degrade(clip: Levels, degradation: Degradation, rng: np.random.Generator) ->
     """
     if rng.random() < degradation.clean_share:
         return reduce_clip(clip)
+    if other := _draw_other(degradation, rng):
+        return degrade(clip, other, rng)
     frames, height, width = planes_from_levels(clip), *clip.shape[1:3]
     for stage in (degradation.first, degradation.second):
         if stage:
@@ -122,6 +160,9 @@ def degrade(clip: Levels, degradation: Degradation, rng: np.random.Generator) ->
     size = (height // SCALE, width // SCALE)
     frames = [resize_planes(frame, size, method) for frame in frames]
     frames = _run_camera(frames, degradation, rng)
+    if degradation.tone and is_grey(clip):
+        frames = to_grey(frames)
+    frames = _run_web(frames, degradation, rng, truth_px=height * width)
     if codec and codec_last:
         frames = compress_frames(frames, codec, rng, truth_px=height * width)
     return levels_from_planes(frames)
@@ -160,6 +201,29 @@ def _run_camera(
         frames = blur_frames(frames, degradation.sinc, rng)
     if degradation.sensor:
         frames = sense_frames(frames, degradation.sensor, rng)
+    return frames
+
+
+def _run_web(
+    frames: list[Tensor], degradation: Degradation, rng: np.random.Generator, *, truth_px: int
+) -> list[Tensor]:
+    if degradation.grain:
+        frames = add_grain(frames, degradation.grain, rng)
+    if degradation.interlace:
+        frames = interlace_frames(frames, degradation.interlace, rng)
+    if degradation.upload:
+        frames = upload_frames(frames, degradation.upload, rng, truth_px=truth_px)
     if degradation.sharpen:
         frames = sharpen_frames(frames, degradation.sharpen, rng)
     return frames
+
+
+def _draw_other(degradation: Degradation, rng: np.random.Generator) -> Degradation | None:
+    """Draw the named degradation that makes this clip instead; None for this one."""
+    if not degradation.others:
+        return None
+    from .presets import PRESETS  # which are made of this file's classes
+
+    own = 1 - sum(degradation.others.values())
+    name = draw_kind(rng, {**degradation.others, "": max(own, 0.0)})
+    return PRESETS[name] if name else None

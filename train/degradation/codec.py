@@ -33,6 +33,9 @@ PUBLISHED_TRUTH_PX = 256
 QUALITY_RATE_FPS = 30
 """Frames a second while encoding at constant quality: what cameras record."""
 
+LEAST_BIT_RATE = 1000
+"""Bits a second; libx264 counts in thousands and refuses none."""
+
 LEAST_SIDE_PX = 64
 """Smaller clips are padded while in the codec: libx265 takes no less than a coding tree block."""
 
@@ -54,13 +57,21 @@ class Encoder:
 ENCODERS = {
     # Hardware encoders search about as little as these presets. One thread each: the loader's
     # workers share the processors, and x264's result depends on its number of threads.
-    "libx264": Encoder("crf", {"preset": "veryfast"}),
+    # cpu-independent: the same bits whichever instructions a processor has.
+    "libx264": Encoder(
+        "crf",
+        {
+            "preset": "veryfast",
+            "x264-params": "threads=1:lookahead-threads=1:sync-lookahead=0:cpu-independent=1",
+        },
+    ),
     "libx265": Encoder(
         "crf",
         {"preset": "ultrafast", "x265-params": "log-level=error:pools=none:frame-threads=1"},
     ),
     "libvpx-vp9": Encoder("crf", {"deadline": "realtime", "cpu-used": "8", "b": "0"}),
-    "libvpx": Encoder("crf", {"deadline": "realtime", "cpu-used": "8", "b": "1M"}),
+    # VP8 in real time chooses its effort by the clock, unless it is fixed by a negative number.
+    "libvpx": Encoder("crf", {"deadline": "realtime", "cpu-used": "-8", "b": "1M"}),
     "mpeg4": Encoder("qscale"),
     "mpeg2video": Encoder("qscale"),
     "mjpeg": Encoder("qscale", pixel_format="yuvj422p"),
@@ -199,7 +210,7 @@ def recode(
     context.options = {**encoder.options, "g": str(gop), **_quality(encoder, level)}
     if bits_per_frame is not None:
         context.options.pop("b", None)
-        context.bit_rate = max(int(bits_per_frame), 1)
+        context.bit_rate = max(int(bits_per_frame), LEAST_BIT_RATE)
         # FFmpeg's default of 4 Mbit lets mpeg4 ignore the rate for the length of such a clip.
         context.bit_rate_tolerance = context.bit_rate
     decoded = _decode(context, _encode(context, padded, encoder), encoder)

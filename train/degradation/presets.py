@@ -1,7 +1,7 @@
 """Named degradations, and reading them from a training config.
 
 [degradation]
-preset = "camera"           # bicubic, camera or realbasicvsr
+preset = "camera"           # bicubic, camera, web or realbasicvsr
 clean_share = 0.3           # any value overridden
 sharpen = false             # a stage left out
 [degradation.codec]
@@ -19,11 +19,24 @@ from ...errors import ConfigError
 from ..tables import fill_table
 from .blur import Blur
 from .chain import Degradation, Round
-from .codec import VideoCodec
+from .codec import VideoCodec, check_encoders
+from .draw import check_weights
+from .film import Grain, Tone
 from .jpeg import Jpeg
 from .noise import Noise
 from .resize import Resize
 from .sensor import Sensor, Sharpen
+from .upload import Interlace, Upload
+
+WEB_ENCODERS = {
+    "libx264": 0.45,
+    "libx265": 0.1,
+    "libvpx": 0.1,
+    "mpeg2video": 0.1,
+    "mpeg4": 0.15,
+    "mjpeg": 0.1,
+}
+"""What video on the web was made with, H.264 before all."""
 
 PRESETS: dict[str, Degradation] = {
     "bicubic": Degradation(),
@@ -49,6 +62,48 @@ PRESETS: dict[str, Degradation] = {
             gop_frames=(12, 60),
         ),
     ),
+    # Video as people have it: copies of copies at a low rate, film, webcams, weak light.
+    "web": Degradation(
+        clean_share=0.1,
+        others={"camera": 0.2},
+        tone=Tone(),
+        first=Round(
+            blur=Blur(
+                share=0.8,
+                kinds={"iso": 0.5, "aniso": 0.2, "disc": 0.2, "motion": 0.1},
+                sizes_px=(21,),
+                sigma_px=(0.4, 3.2),
+                radius_px=(0.5, 4.0),
+                length_px=(1.0, 10.0),
+            )
+        ),
+        reduction={"antialiased": 0.3, "area": 0.3, "bilinear": 0.2, "bicubic": 0.2},
+        sensor=Sensor(share=0.5, shot_noise=(3e-5, 8e-3), grain_sigma_px=(0.0, 1.0)),
+        grain=Grain(share=0.2),
+        interlace=Interlace(share=0.08),
+        upload=Upload(
+            share=0.4,
+            scale=(0.5, 1.0),
+            codec=VideoCodec(
+                encoders=dict(WEB_ENCODERS),
+                rate="quality",
+                crf=(20.0, 34.0),
+                qscale=(3.0, 12.0),
+                lead_in_frames=(0, 6),
+                gop_frames=(12, 250),
+            ),
+        ),
+        sharpen=Sharpen(share=0.4, sigma_px=(0.5, 1.5), weight=(0.2, 1.2)),
+        codec=VideoCodec(
+            share=0.95,
+            encoders=dict(WEB_ENCODERS),
+            rate="quality",
+            crf=(22.0, 38.0),
+            qscale=(3.0, 18.0),
+            lead_in_frames=(0, 8),
+            gop_frames=(12, 250),
+        ),
+    ),
     # RealBasicVSR's published config, which also trains on sharpened truth (DataOptions.sharpen).
     "realbasicvsr": Degradation(
         first=Round(blur=Blur(), resize=Resize(), noise=Noise(), jpeg=Jpeg()),
@@ -66,7 +121,8 @@ PRESETS: dict[str, Degradation] = {
         codec_last_share=0.5,
     ),
 }
-"""The degradations by name: the clean reduction, a board's camera, and RealBasicVSR's."""
+"""The degradations by name: the clean reduction, a board's camera, what people have from the web,
+and RealBasicVSR's."""
 
 
 def read_degradation(values: Mapping[str, Any], where: str) -> Degradation:
@@ -85,4 +141,20 @@ def read_degradation(values: Mapping[str, Any], where: str) -> Degradation:
         raise ConfigError(
             f"{where}: no degradation preset '{name}'{nearest(str(name), dict(PRESETS))}"
         )
-    return fill_table(PRESETS[name], rest, where)
+    degradation = fill_table(PRESETS[name], rest, where)
+    if degradation.others:
+        check_weights(f"{where} others", degradation.others, tuple(PRESETS))
+    return degradation
+
+
+def check_can_encode(degradation: Degradation) -> None:
+    """Check that this build of PyAV has every encoder a degradation may draw.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    parts = [degradation, *(PRESETS[name] for name, share in degradation.others.items() if share)]
+    for part in parts:
+        for codec in (part.codec, part.upload.codec if part.upload else None):
+            if codec:
+                check_encoders(codec)

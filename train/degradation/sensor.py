@@ -111,7 +111,7 @@ def sense_frames(frames: list[Tensor], sensor: Sensor, rng: np.random.Generator)
     for frame, shot, read in zip(frames, np.exp(shots), np.exp(reads), strict=True):
         light = light_from_levels(frame)
         noise = _draw_noise(light, float(shot), float(read), rng)
-        light = (light + _soften(noise, grain)).clamp(min=0)
+        light = (light + soften(noise, grain)).clamp(min=0)
         sensed.append(_soften_chroma(levels_from_light(light), chroma))
     return sensed
 
@@ -148,11 +148,11 @@ def unsharp_mask(planes: Tensor, sigma_px: float, weight: float, threshold: floa
     Returns:
         (C, H, W), within [0, 255].
     """
-    difference = planes - _soften(planes, sigma_px)
+    difference = planes - soften(planes, sigma_px)
     sharpened = (planes + weight * difference).clamp(0, 255)
     if not threshold:
         return sharpened
-    mask = _soften((difference.abs() > threshold).float(), sigma_px)
+    mask = soften((difference.abs() > threshold).float(), sigma_px)
     return mask * sharpened + (1 - mask) * planes
 
 
@@ -178,11 +178,11 @@ def _draw_noise(light: Tensor, shot: float, read: float, rng: np.random.Generato
 def _soften_chroma(levels: Tensor, sigma_px: float) -> Tensor:
     """Blur the colour and keep the luma."""
     luma: Tensor = torch.tensordot(torch.tensor(LUMINANCE), levels, dims=1)
-    return (luma + _soften(levels - luma, sigma_px)).clamp(0, 255)
+    return (luma + soften(levels - luma, sigma_px)).clamp(0, 255)
 
 
-def _soften(planes: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur; a sigma of 0 is none."""
+def soften(planes: Tensor, sigma_px: float) -> Tensor:
+    """Blur planes (C, H, W) by a Gaussian; a sigma of 0 is none."""
     if not sigma_px:
         return planes
     size = 2 * math.ceil(3 * sigma_px) + 1

@@ -18,6 +18,7 @@ from torch import Tensor
 from ...config import SCALE
 from ...errors import ConfigError, TeacherCacheError
 from ..data import ClipPair
+from ..data.pairs import tensor_of
 from .sample import Clip
 from .store import CacheFolder, Entry, check_teacher
 from .teacher import Teacher, clip_key
@@ -128,6 +129,7 @@ class CachedOutputs(Teacher):
         self._store.check()
         self._by_key = {entry.key: entry for entry in self._store.entries.values()}
         self.identity = self._store.teacher
+        self.licences = tuple(self._store.header.get("licences", ()))
 
     def _teach(self, low: Tensor, high: Tensor | None) -> Tensor:
         levels = low.mul(255).round().byte().cpu().numpy()
@@ -163,6 +165,6 @@ def _cut(clips: list[Clip], options: CachedPairs, rng: np.random.Generator) -> l
         cut = clip[:, :, s * y : s * (y + crop_h), s * x : s * (x + crop_w)]
         cut = cut[:: -1 if flip_t else 1, :, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
         cut = cut.transpose(0, 1, 3, 2) if turn else cut
-        out.append(torch.from_numpy(np.ascontiguousarray(cut)))
+        out.append(tensor_of(cut))
     assert all(clip.shape[2] in (height, SCALE * height) for clip in clips)
     return out

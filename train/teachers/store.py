@@ -199,7 +199,13 @@ class CacheFolder:
 
 
 def open_cache(
-    folder: Path, *, teacher: str, recipe: Mapping[str, Any], samples: int, part: str = ""
+    folder: Path,
+    *,
+    teacher: str,
+    recipe: Mapping[str, Any],
+    samples: int,
+    part: str = "",
+    licences: Sequence[str] = (),
 ) -> CacheFolder:
     """Create a cache, or open one that the same teacher and recipe began.
 
@@ -209,6 +215,7 @@ def open_cache(
         recipe: JSON-ready facts that decide the pairs.
         samples: How many are wanted; a cache may grow.
         part: See `CacheFolder`.
+        licences: Of the teacher's weights, for what is trained on the cache.
 
     Raises:
         TeacherCacheError: Another teacher's or another recipe's cache is there; the first
@@ -222,6 +229,7 @@ def open_cache(
             json.dumps(recipe), source="the recipe", error=TeacherCacheError
         ).mapping(),
         "samples": samples,
+        "licences": list(licences),
     }
     if (folder / HEADER).exists():
         there = _read_header(folder)

@@ -3,7 +3,7 @@
     with open_teacher(TeacherSettings(kind="student", weights="small.safetensors"), device) as t:
         target = t.teach(low)  # (N, T, 3, h, w) -> (N, T, 3, 4h, 4w), both in [0, 1]
 
-DOVE lies in `dove`, outputs computed earlier in `cached`.
+DOVE lies in `dove`, upscalers in ncnn's format in `ncnn`, outputs computed earlier in `cached`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ...config import SCALE
 from ...errors import ConfigError
 from ...model import load_checkpoint
 
-TeacherKind = Literal["dove", "student", "cache", "truth"]
+TeacherKind = Literal["dove", "student", "ncnn", "cache", "truth"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 KEY_CHARACTERS = 16
@@ -39,10 +39,12 @@ class TeacherSettings:
     """Which teacher, and what decides its outputs."""
 
     kind: TeacherKind
-    """`dove`; `student`, a larger checkpoint of ours; `cache`, outputs written before; `truth`."""
+    """`dove`; `student`, a larger checkpoint of ours; `ncnn`, an upscaler such as Real-ESRGAN;
+    `cache`, outputs written before; `truth`."""
 
     weights: str = ""
-    """`dove`: a local folder or a hub id; `student`: a checkpoint; `cache`: its folder."""
+    """`dove`: a local folder or a hub id; `student`: a checkpoint; `ncnn`: a model's name or file;
+    `cache`: its folder."""
 
     revision: str = ""
     """Commit of a hub id, all 40 hexadecimal digits: a branch or tag can change its weights."""
@@ -92,6 +94,9 @@ class Teacher(ABC):
 
     identity: str
     """Kind, weights and settings, all that decides the outputs; `kind:name=value,...`."""
+
+    licences: tuple[str, ...] = ()
+    """Of the weights, where they are known: they pass on to every student taught by them."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = _check_device(device)
@@ -191,7 +196,8 @@ class StudentTeacher(Teacher):
     ) -> None:
         super().__init__(device)
         self.dtype = getattr(torch, dtype)
-        self._network, _ = load_checkpoint(checkpoint)
+        self._network, provenance = load_checkpoint(checkpoint)
+        self.licences = tuple(provenance.get("licences", ()))
         name, weights = self._network.config.name, hash_files([checkpoint])
         self.identity = f"student:name={name},weights={weights},dtype={dtype}"
 
@@ -229,6 +235,10 @@ def open_teacher(settings: TeacherSettings, device: torch.device | str = "cpu") 
         from .cached import CachedOutputs
 
         return CachedOutputs(Path(settings.weights), device)
+    if settings.kind == "ncnn":
+        from .ncnn import NcnnTeacher
+
+        return NcnnTeacher(settings.weights, device)
     from .dove import DoveTeacher
 
     return DoveTeacher(settings, device)

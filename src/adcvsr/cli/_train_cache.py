@@ -14,7 +14,7 @@ from ._options import json_option
 from ._say import done, print_json, say, shows_progress
 from ._terminal import clean, progress
 
-OWN = ("dove", "student", "truth")
+OWN = ("dove", "student", "ncnn", "truth")
 FOREIGN = ("seedvr2", "dloral", "other")
 LOG_SECONDS = 60.0
 FOLDER = click.Path(path_type=Path)
@@ -25,7 +25,10 @@ FOLDER = click.Path(path_type=Path)
     "--teacher", required=True, type=click.Choice([*OWN, *FOREIGN]), help="Whose outputs."
 )
 @click.option(
-    "--weights", default="", metavar="PATH|HUB_ID", help="dove: folder or hub id; student: file."
+    "--weights",
+    default="",
+    metavar="PATH|HUB_ID",
+    help="dove: folder or hub id; student: file; ncnn: a model's name or .param file.",
 )
 @click.option(
     "--revision", default="", help="Commit of a hub id; for other programs: what makes the results."
@@ -119,7 +122,8 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         tiling=options["tiling"],
         offload=options["offload"],
     )
-    device = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    best = "cuda" if torch.cuda.is_available() and teacher != "ncnn" else "cpu"
+    device = options["device"] or best
     taught = open_teacher(settings, device)
     pairs, recipe, samples = _open_pairs(options)
     first, parts = options["share"]
@@ -129,6 +133,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         recipe=recipe,
         samples=samples,
         part=f"-{first}of{parts}" if parts > 1 else "",
+        licences=taught.licences,
     )
     say(f"teacher {taught.identity} on {device}")
     with _progress("cache-teacher") as progress:

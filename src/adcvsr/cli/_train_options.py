@@ -37,6 +37,17 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),
             click.option("--max-steps", type=click.IntRange(1), help="Schedule in steps."),
             click.option("--resume", is_flag=True, help="Continue the run in --output."),
+            click.option(
+                "--validate",
+                multiple=True,
+                type=FOLDER,
+                help="Folder of videos to measure the weights on whenever they are saved; repeats.",
+            ),
+            click.option(
+                "--validate-dists",
+                type=FOLDER,
+                help="Weights of DISTS, for measuring alone: decides then which weights are best.",
+            ),
             json_option,
         )
     ):
@@ -51,7 +62,7 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--teacher",
                 required=True,
-                type=click.Choice(["truth", "student", "dove", "cache"]),
+                type=click.Choice(["truth", "student", "ncnn", "dove", "cache"]),
                 help="Who to become like.",
             ),
             click.option(
@@ -59,7 +70,8 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
                 "teacher_weights",
                 default="",
                 metavar="PATH|HUB_ID",
-                help="dove: folder or hub id; student: checkpoint; cache: its folder.",
+                help="dove: folder or hub id; student: checkpoint; ncnn: a model's name or .param "
+                "file; cache: its folder.",
             ),
             click.option("--revision", default="", help="dove: commit of a hub id."),
             click.option(

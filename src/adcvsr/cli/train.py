@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import AdcVsrError
 from ._group import CommandGroup
 from ._progress import training_progress
 from ._say import done, print_json, say
@@ -25,8 +28,8 @@ def command() -> None:
     """Train a student: pretrain, then distill, then adversarial.
 
     A schedule ends by steps or by minutes, whichever comes first, and always with a checkpoint.
-    Ctrl-C loses at most the minutes since the last one. Several GPUs: torchrun --nproc-per-node 8
-    -m adcvsr train ...
+    Ctrl-C finishes the step, saves, and says how to go on. Several GPUs: torchrun
+    --nproc-per-node 8 -m adcvsr train ...
     """
 
 
@@ -90,9 +93,20 @@ def adversarial(
 def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[str, Any]) -> None:
     """Read the recipe, run the stage; with several processes the first one speaks."""
     from ..train.settings import read_settings
+    from ..train.start import find_start
+    from ..train.validation import ValidationData
 
     as_json = options.pop("as_json")
+    folders, dists = options.pop("validate"), options.pop("validate_dists")
+    if dists and not folders:
+        raise click.UsageError("--validate-dists needs --validate: what is measured")
+    options["validation"] = ValidationData(folders, dists) if folders else None
+    if options["start"] is not None:
+        options["start"] = find_start(options["start"])
     lengths = {name: options.pop(name) for name in ("max_minutes", "max_steps")}
+    if lengths["max_steps"] is not None and lengths["max_minutes"] is None:
+        # Else the recipe's minutes would still shape the schedule, and no two runs be the same.
+        lengths["max_minutes"] = 0.0
     settings = dataclasses.replace(
         read_settings(options.pop("config"), kind),
         **{name: value for name, value in lengths.items() if value is not None},
@@ -106,7 +120,7 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         options["cache"] = Path(teacher.weights) if teacher.kind == "cache" else None
     first = os.environ.get("RANK", "0") == "0"  # set by torchrun and accelerate launch
     shown = training_progress(label) if first else contextlib.nullcontext(lambda *_: None)
-    with shown as progress:
+    with shown as progress, _told_to_torchrun():
         path = stage(
             settings,
             options.pop("output"),
@@ -118,6 +132,26 @@ def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[
         print_json({"checkpoint": str(path)})
     elif first:
         done(f"{path}")
+
+
+@contextlib.contextmanager
+def _told_to_torchrun() -> Iterator[None]:
+    """Hand an error to the program that started this process, which else names none.
+
+    torchrun ends with a report of its own, long after our line; the file it asks for puts the line
+    into that report.
+    """
+    try:
+        yield
+    except (AdcVsrError, OSError, MemoryError) as error:
+        place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+        if place:
+            told = {"message": f"error: {error}", "timestamp": str(int(time.time()))}
+            told["py_callstack"] = told["message"]
+            report = {"message": {"message": told.pop("message"), "extraInfo": told}}
+            with contextlib.suppress(OSError):
+                Path(place).write_text(json.dumps(report), encoding="utf-8")
+        raise
 
 
 def _path(value: str) -> Path | None:

@@ -30,7 +30,7 @@ class StateFlow:
 
 
 class TemporalConv(nn.Module):
-    """A convolution over time with kernel k, full in channels, one 1x1 tap a frame.
+    """A convolution over time with kernel k, full in channels, one tap a frame.
 
     Args:
         channels: C of input and output.
@@ -38,10 +38,12 @@ class TemporalConv(nn.Module):
         causal: Whether the convolution may see only the past.
         site: Module path in the UNet; names the state tensor.
         divisor: Input height over this convolution's height.
+        side: Side of the taps of frames before, odd; the present frame's is always 1x1. Other than
+            1 for causal convolutions only.
     """
 
     def __init__(
-        self, channels: int, *, kernel: int, causal: bool, site: str, divisor: int
+        self, channels: int, *, kernel: int, causal: bool, site: str, divisor: int, side: int = 1
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -50,8 +52,10 @@ class TemporalConv(nn.Module):
         self.divisor = divisor
         self.state_name = "state_" + site.replace(".", "_")
         # Oldest frame first; one bias for the sum.
+        sides = [side] * (kernel - 1) + [1]
         self.taps = nn.ModuleList(
-            nn.Conv2d(channels, channels, 1, bias=tap == kernel - 1) for tap in range(kernel)
+            nn.Conv2d(channels, channels, of, padding=of // 2, bias=tap == kernel - 1)
+            for tap, of in enumerate(sides)
         )
         self.reset_parameters()
 
@@ -130,16 +134,27 @@ class TemporalBlock(nn.Module):
         causal: Whether the block may see only the past.
         site: Module path in the UNet of the block this one follows.
         divisor: Input height over this block's height.
+        side: Pixels each convolution sees of the frames before, see `TemporalConv`.
     """
 
     def __init__(
-        self, channels: int, *, kernel: int, convs: int, causal: bool, site: str, divisor: int
+        self,
+        channels: int,
+        *,
+        kernel: int,
+        convs: int,
+        causal: bool,
+        site: str,
+        divisor: int,
+        side: int = 1,
     ) -> None:
         super().__init__()
 
         def conv(name: str) -> TemporalConv:
             path = f"{site}.{name}"
-            return TemporalConv(channels, kernel=kernel, causal=causal, site=path, divisor=divisor)
+            return TemporalConv(
+                channels, kernel=kernel, causal=causal, site=path, divisor=divisor, side=side
+            )
 
         self.conv1 = conv("conv1")
         self.conv2 = conv("conv2") if convs == 2 else None

@@ -61,6 +61,7 @@ class UNetLevel(nn.Module):
                         causal=config.causal,
                         site=site,
                         divisor=divisor,
+                        side=config.temporal_side,
                     )
                     for index, site in sites.items()
                     if config.temporal_sites == "all" or site in config.temporal_sites

@@ -13,8 +13,10 @@ from onnx import numpy_helper
 
 from adcvsr.errors import ParityError
 from adcvsr.export import parity
-from adcvsr.export.variant_files import VariantFiles
+from adcvsr.export.variant_files import VariantFiles, write_graphs
 from adcvsr.model import AdcVsr
+from adcvsr.model.untrained import untrained_network
+from tiny_configs import CAUSAL_WIDE
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -52,6 +54,14 @@ def test_stream_graph_is_the_network(network: AdcVsr, files: VariantFiles) -> No
     assert golden.frames.shape == (8, 48, 64, 3)
     assert golden.upscaled.shape == (8, 4 * 48, 4 * 64, 3)
     assert [p.name for p in files.folder.iterdir()] == ["fp32-onnx.onnx"]
+
+
+def test_taps_of_more_than_a_pixel_are_the_networks(tmp_path: Path) -> None:
+    """States of several frames, read by 3x3 convolutions, one of them after every block."""
+    network = untrained_network(CAUSAL_WIDE)
+    report, _ = parity.check_parity(network, write_graphs(network, tmp_path, "fp32-onnx"))
+    assert 0 < report.float_error <= 1e-4
+    assert 0 < report.state_error <= 1e-4
 
 
 def test_clip_and_decoder_graph_are_the_network(

@@ -12,13 +12,14 @@ from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import ConfigError
 from adcvsr.model import AdcVsr
 from adcvsr.model.decoder import pack_frames, unpack_frames
-from tiny_configs import CAUSAL_ADD, CAUSAL_UNET
+from tiny_configs import CAUSAL_ADD, CAUSAL_UNET, CAUSAL_WIDE
 
 CAUSAL = {
     "nano": PRESETS["nano"],
     "small": PRESETS["small"],
     "tiny": CAUSAL_UNET,
     "tiny-add": CAUSAL_ADD,
+    "tiny-wide": CAUSAL_WIDE,
 }
 
 
@@ -137,3 +138,27 @@ def test_start_as_interpolation(unshuffle: int) -> None:
     inside = slice(8 * unshuffle, -8 * unshuffle)
     difference = (network(image)[0][0] - expected)[..., inside, inside].abs().max()
     assert difference <= 1e-5
+
+
+@torch.no_grad()
+def test_a_wide_tap_with_only_its_middle_is_the_narrow_one() -> None:
+    """So weights trained with 1x1 taps go on in a network of 3x3 ones."""
+    torch.manual_seed(2)
+    narrow = random_network(PRESETS["nano"])
+    wide = AdcVsr(dataclasses.replace(PRESETS["nano"], temporal_side=3)).eval()
+    tensors = narrow.state_dict()
+    (name,) = [key for key in tensors if key.endswith("taps.0.weight")]
+    wide.load_state_dict(tensors | {name: torch.nn.functional.pad(tensors[name], (1, 1, 1, 1))})
+    clip = torch.rand(1, 4, 3, 16, 24) * 2 - 1
+    assert (wide(clip)[0] - narrow(clip)[0]).abs().max() <= 1e-5
+
+
+def test_wide_taps_need_causality() -> None:
+    with pytest.raises(ConfigError, match="temporal_side=3, expected 1 when"):
+        dataclasses.replace(PRESETS["paper"], temporal_side=3)
+
+
+def test_configs_written_before_wide_taps_are_read() -> None:
+    values = PRESETS["nano"].to_dict()
+    del values["temporal_side"]
+    assert AdcVsrConfig.from_dict(values) == PRESETS["nano"]

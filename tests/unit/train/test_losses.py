@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adcvsr.train.discriminators import Verdict
-from adcvsr.train.distill import compare, weigh, weights_of
+from adcvsr.train.distill import Wanted, compare, weigh, weights_of
 from adcvsr.train.losses import (
     charbonnier,
     discriminator_loss,
@@ -84,7 +84,7 @@ def test_dists_is_given_frames_between_0_and_1() -> None:
         given.extend((output, truth))
         return torch.tensor([0.25] * 3 + [0.75] * 3)
 
-    terms = compare(frames, None, -frames, cast("Dists", distance), None)
+    terms = compare(frames, None, Wanted(-frames, frames), cast("Dists", distance), None)
     assert float(terms["dists"]) == 0.5
     for found, clip in zip(given, (frames, -frames), strict=True):
         torch.testing.assert_close(found, (clip.flatten(0, 1) + 1) / 2)

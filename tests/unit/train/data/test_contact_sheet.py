@@ -12,6 +12,7 @@ from adcvsr.cli import cli
 from adcvsr.clips import read_image, write_clip, write_png
 from adcvsr.synthetic import draw_clip
 from adcvsr.train.data import ClipPairs
+from adcvsr.train.data.contact_sheet import draw_sheet
 from adcvsr.train.settings import read_data_settings
 
 RECIPE = """
@@ -43,13 +44,13 @@ def run(recipe: Path, *arguments: str | Path) -> Result:
 def test_the_sheet_shows_input_beside_truth(recipe: Path) -> None:
     result = run(recipe, "--samples", "2", "--epoch", "1")
     assert result.exit_code == 0, result.output
-    assert "row 2: sample 2, video.mp4, 2 frames of 96x64" in result.stdout
+    assert "row 2: sample 3, video.mp4, 2 frames of 96x64" in result.stdout
     settings = read_data_settings(recipe)
     pairs = ClipPairs(
         [recipe.parent], [], settings.data, settings.degradation, seed=4, report=print
     )
     sheet = read_image(recipe.parent / "sheet.png")
-    for row, index in enumerate((0, 2)):
+    for row, index in enumerate((0, 3)):
         pair = pairs.pair(1, index)
         assert f"{pair.key}" in result.stdout
         cells = [sheet[40 * row : 40 * row + 32, 40 * c : 40 * c + 32] for c in range(4)]
@@ -58,6 +59,23 @@ def test_the_sheet_shows_input_beside_truth(recipe: Path) -> None:
             assert np.array_equal(cell[3::4, 2::4], cell[::4, ::4])
         for cell, frame in ((cells[1], pair.high[0]), (cells[3], pair.high[1])):
             assert np.array_equal(cell, frame.permute(1, 2, 0).numpy())
+
+
+def test_every_row_shows_another_clip(recipe: Path) -> None:
+    """Many crops a clip: equal steps through the epoch would fall on one lane, and one clip."""
+    recipe.write_text(
+        RECIPE.replace("crops_per_clip = 2", "crops_per_clip = 256\nclips_at_once = 8").replace(
+            "segments_per_clip = 2", "segments_per_clip = 8"
+        )
+    )
+    settings = read_data_settings(recipe)
+    pairs = ClipPairs(
+        [recipe.parent], [], settings.data, settings.degradation, seed=4, report=print
+    )
+    _, lines = draw_sheet(pairs, samples=4, epoch=0)
+    indices = [int(line.split("sample ")[1].split(",")[0]) for line in lines]
+    assert len({pairs.clip_of(0, index) for index in indices}) == 4
+    assert len({pairs.clip_of(0, index) for index in range(0, len(pairs), len(pairs) // 4)}) < 4
 
 
 def test_an_earlier_sheet_survives_a_failure(recipe: Path) -> None:

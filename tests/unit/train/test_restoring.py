@@ -1,0 +1,220 @@
+"""What a student that restores is trained with: later frames, validation, another's weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adcvsr.cli.train import _told_to_torchrun
+from adcvsr.config import AdcVsrConfig
+from adcvsr.errors import CheckpointError, ConfigError
+from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
+from adcvsr.train.degradation import PRESETS
+from adcvsr.train.distill import LossWeights, Wanted, compare, distill
+from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
+from adcvsr.train.start import CHECKPOINT_FOLDER, find_start, open_start
+from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
+from adcvsr.train.validation import ValidationData
+from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+
+WIDE = dataclasses.replace(LIGHT, name="wide", temporal_side=3)
+SETTINGS = DistillSettings(
+    network=WIDE,
+    data=DATA,
+    degradation=CLEAN,
+    batch=2,
+    max_steps=3,
+    warmup_steps=0,
+    learning_rate=1e-3,
+    first_frame=1,
+    pixel_weight=1.0,
+    frame_difference_weight=0.5,
+    dists_weight=0.0,
+    feature_weight=0.0,
+    checkpoint_minutes=1e-9,
+)
+
+
+class Licensed(GroundTruth):
+    licences = ("BSD-3-Clause",)
+
+
+def run(folders: Folders, output: Path, *, watch: Watch | None = None, **changes: Any) -> Path:
+    watch = watch or Watch()
+    stage = {key: changes.pop(key) for key in ("resume", "validation", "start") if key in changes}
+    return distill(
+        dataclasses.replace(SETTINGS, **changes),
+        output,
+        clips=[folders.clips],
+        images=[folders.images],
+        teacher=Licensed,
+        weights=LossWeights(dists=None),
+        report=watch.report,
+        progress=watch.progress,
+        **stage,
+    )
+
+
+def test_frames_before_the_first_count_for_nothing() -> None:
+    truth = torch.rand(1, 4, 3, 8, 8) * 2 - 1
+    shown = truth.clone()
+    shown[:, :2] += 0.5
+    terms = compare(shown, None, Wanted(truth, truth, 2), None, None)
+    assert {name: float(term) for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
+    assert set(terms) == {"pixel", "truth", "frame_difference"}
+    terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
+    assert float(terms["pixel"]) == pytest.approx(0.5 / 3, rel=1e-5)
+    assert float(terms["frame_difference"]) == pytest.approx(0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"first_frame": 3}, "first_frame=3 with data.frames=3"),
+        ({"first_frame": 2}, "from first_frame=2 on, expected 2 or more"),
+        ({"truth_weight": -1.0}, "truth_weight=-1.0"),
+    ],
+)
+def test_values_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(SETTINGS, **changes)
+
+
+def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
+    folders: Folders, tmp_path: Path
+) -> None:
+    watch = Watch()
+    run(folders, tmp_path, validation=ValidationData([folders.clips]), watch=watch)
+    lines = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 3]
+    assert {"psnr_y", "flicker", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    best = max(lines, key=lambda line: line["psnr_y"])
+    _, provenance = load_checkpoint(tmp_path / "best.safetensors")
+    assert provenance["steps"] == best["step"]
+    assert provenance["validation"]["psnr_y"] == pytest.approx(best["psnr_y"], abs=1e-4)
+    assert provenance["licences"] == ["Apache-2.0", "BSD-3-Clause"]
+    assert any("validation on 6 clips of 8 frames; bicubic: psnr_y" in line for line in watch.lines)
+
+    # What an earlier leg measured stays, and a worse figure does not replace the best weights.
+    settings = {"validation": ValidationData([folders.clips]), "resume": True}
+    run(folders, tmp_path, max_steps=4, learning_rate=0.5, **settings)
+    again = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
+    assert again[: len(lines)] == lines
+    assert again[-1]["step"] == 4
+
+
+def test_the_state_is_measured_against_the_same_weights_reset(
+    folders: Folders, tmp_path: Path
+) -> None:
+    """A new network passes its state by, so resetting it changes nothing."""
+    run(folders, tmp_path, learning_rate=0.0, validation=ValidationData([folders.clips]))
+    line = json.loads((tmp_path / "validation.jsonl").read_text().splitlines()[0])
+    assert line["state_psnr_y"] == pytest.approx(0, abs=1e-3)
+    assert line["state_flicker"] == pytest.approx(1, abs=1e-3)
+
+
+def save(path: Path, config: AdcVsrConfig) -> Path:
+    torch.manual_seed(3)
+    network = AdcVsr(config)
+    network.start_as_interpolation()
+    for parameter in network.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    save_checkpoint(path, network, provenance={})
+    return path
+
+
+def test_a_start_from_another_network_takes_what_fits(tmp_path: Path) -> None:
+    narrow = save(tmp_path / "narrow.safetensors", LIGHT)
+    lines: list[str] = []
+    with pytest.raises(ConfigError, match="temporal_side=3 in the recipe.*start_partly = true"):
+        open_start(SETTINGS, narrow, lines.append)
+    partly = dataclasses.replace(SETTINGS, start_partly=True)
+    started = open_start(partly, narrow, lines.append).network.eval()
+    assert "tensors taken over, 1 of them enlarged" in lines[0]
+    clip = torch.rand(1, 3, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        found, expected = (net(clip)[0] for net in (started, load_checkpoint(narrow)[0]))
+    assert (found - expected).abs().max() < 1e-5
+
+    longer = dataclasses.replace(partly, network=dataclasses.replace(WIDE, down_blocks=(2,)))
+    open_start(longer, narrow, lines.append)
+    assert "new: unet.down_blocks.0.resnets.1.conv1.bias" in lines[1]
+
+
+def test_a_start_by_name(tmp_path: Path) -> None:
+    assert find_start(Path("nano")) == CHECKPOINT_FOLDER / "nano.safetensors"
+    own = save(tmp_path / "own.safetensors", LIGHT)
+    assert find_start(own) == own
+    with pytest.raises(CheckpointError, match="no checkpoint 'nanno'.*or one of: nano"):
+        find_start(Path("nanno"))
+
+
+def test_ctrl_c_saves_the_step_and_says_how_to_go_on(folders: Folders, tmp_path: Path) -> None:
+    """The same weights in the end as without it."""
+
+    class Interrupted(Watch):
+        def progress(self, state: Any, loss: float, done: float) -> None:
+            super().progress(state, loss, done)
+            if state.step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    before, watch = signal.getsignal(signal.SIGINT), Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(folders, tmp_path / "parts", watch=watch, checkpoint_minutes=5.0)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert watch.losses == watch.losses[:2]
+    assert any("stopping: the step is finished and saved" in line for line in watch.lines)
+    assert "stopped at step 2" in watch.lines[-1]
+    assert "--resume goes on from it" in watch.lines[-1]
+    parts = run(folders, tmp_path / "parts", resume=True)
+    whole = run(folders, tmp_path / "whole")
+    expected = load_checkpoint(whole)[0].state_dict()
+    for key, value in load_checkpoint(parts)[0].state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_a_run_on_codecs_resumed_is_the_whole_run(folders: Folders, tmp_path: Path) -> None:
+    web = {"degradation": dataclasses.replace(PRESETS["web"], clean_share=0.0)}
+    whole = run(folders, tmp_path / "whole", **web)
+    with pytest.raises(KeyboardInterrupt):
+        run(folders, tmp_path / "parts", watch=Watch(stop_after=1), **web)
+    parts = run(folders, tmp_path / "parts", resume=True, **web)
+    expected = load_checkpoint(whole)[0].state_dict()
+    for key, value in load_checkpoint(parts)[0].state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_a_recipe_of_another_stage_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a recipe for 'pretrain', expected one for 'distill'"):
+        read_settings("nano", DistillSettings)
+    own = tmp_path / "own.toml"
+    own.write_text('network = "nano"\ncompile = true\n')
+    with pytest.raises(ConfigError, match="'compile' is a key of 'pretrain'; use it with"):
+        read_settings(own, DistillSettings)
+    assert read_settings(own, PretrainSettings).compile
+
+
+def test_torchrun_is_told_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(place))
+    with pytest.raises(ConfigError), _told_to_torchrun():
+        raise ConfigError("batch=0, expected more than 0")
+    told = json.loads(place.read_text())["message"]
+    assert told["message"] == "error: batch=0, expected more than 0"
+    assert "batch=0" in told["extraInfo"]["py_callstack"]
+
+
+def test_licences_of_a_student_teacher_pass_on(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "s.safetensors"
+    save_checkpoint(path, AdcVsr(LIGHT), provenance={"licences": ["CC0-1.0"]})
+    teacher = partial(open_teacher, TeacherSettings(kind="student", weights=str(path)))
+    assert teacher().licences == ("CC0-1.0",)

@@ -1,0 +1,211 @@
+"""What a run's weights are worth on clips it does not train on, measured whenever they are saved.
+
+    validation = Validation(ValidationData([folder]), settings, device, report)
+    figures = validation.measure(network, tensors)  # {"psnr_y": ..., "flicker": ..., ...}
+
+The clips are cut and degraded as the recipe does it, by draws of their own that never change, so
+the figures of two runs with the same data and degradation can be compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..config import SCALE
+from ..files import replace_file
+from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS
+from ..model import AdcVsr
+from .data import ClipPairs
+from .dists import read_dists
+from .settings import StageSettings
+from .teaching import to_signed
+
+LOG_FILE = "validation.jsonl"
+BEST_FILE = "best.safetensors"
+
+CLIPS_PER_VIDEO, MOST_CLIPS = 6, 24
+"""Clips taken of every video, and of all together."""
+
+LEAST_FRAMES = 8
+"""Shorter clips would not show what a carried state does."""
+
+BORDER_PX = 4
+"""Left out of every figure on each side, as the field does at x4."""
+
+DISTS_FRAMES = 2
+"""Frames of each clip that DISTS is measured on, from the last one back; VGG16 is expensive."""
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class ValidationData:
+    """What is measured on, and by what."""
+
+    clips: Sequence[Path]
+    """Folders of videos that are not trained on."""
+
+    dists: Path | None = None
+    """Weights of DISTS, see `read_dists`; they measure and teach nothing. None leaves it out."""
+
+
+class Validation:
+    """The clips, their truth and the measures.
+
+    Args:
+        data: Folders and weights.
+        settings: The recipe, whose data options and degradation make the clips.
+        multiple: Sides of the clips are cut to multiples of this many low-resolution pixels.
+        device: Where the network is.
+        report: Told what cannot be used.
+
+    Raises:
+        TrainingDataError: No usable videos.
+        CheckpointError: The weights of DISTS cannot be read.
+    """
+
+    def __init__(
+        self,
+        data: ValidationData,
+        settings: StageSettings,
+        *,
+        multiple: int,
+        device: torch.device,
+        report: Callable[[str], None],
+    ) -> None:
+        options = dataclasses.replace(
+            settings.data,
+            frames=max(settings.data.frames, LEAST_FRAMES),
+            segments_per_clip=CLIPS_PER_VIDEO,
+            crops_per_clip=1,
+            keep_decoded=False,
+            window_px=settings.data.window_px or 2 * settings.data.least_px,
+        )
+        pairs = ClipPairs(data.clips, [], options, settings.degradation, seed=0, report=report)
+        count = min(len(pairs), MOST_CLIPS)
+        self._clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
+        self._device = device
+        self._dists = read_dists(data.dists).to(device) if data.dists else None
+        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self._clips])
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.baseline.items())
+        report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}")
+
+    @property
+    def best_by(self) -> str:
+        """The figure that decides which weights are the best."""
+        return "dists" if self._dists else "psnr_y"
+
+    def better(self, figures: Mapping[str, float], best: Mapping[str, float] | None) -> bool:
+        """Whether weights of these figures are better than those of the best ones so far."""
+        if best is None:
+            return True
+        new, old = figures[self.best_by], best[self.best_by]
+        return new < old if self._dists else new > old
+
+    @torch.no_grad()
+    def measure(self, network: AdcVsr, tensors: Mapping[str, Tensor]) -> Figures:
+        """Measure weights.
+
+        Args:
+            network: The student.
+            tensors: Its weights to measure, such as their moving average.
+
+        Returns:
+            `psnr_y` (dB) and `flicker`, the mean absolute error of luma differences from frame to
+            frame (levels), of every frame but the first; `dists` where it can be measured; for a
+            causal network `state_psnr_y` and `state_flicker`, what the carried state changes in
+            them against the same weights reset at every frame.
+        """
+        figures = []
+        for low, high in self._clips:
+            signed = to_signed(low[None], self._device)
+            out = self._run(network, tensors, signed)
+            found = self._compare(out, high)
+            if network.config.causal:
+                reset = self._run(network, tensors, signed.transpose(0, 1)).transpose(0, 1)
+                alone = self._compare(reset, high, perceived=False)
+                found["state_psnr_y"] = found["psnr_y"] - alone["psnr_y"]
+                found["state_flicker"] = found["flicker"] / max(alone["flicker"], 1e-9)
+            figures.append(found)
+        return _mean(figures)
+
+    def _run(self, network: AdcVsr, tensors: Mapping[str, Tensor], clip: Tensor) -> Tensor:
+        out, _ = torch.func.functional_call(network, dict(tensors), (clip,))
+        shown: Tensor = ((out.float() + 1) / 2).clamp(0, 1)
+        return shown
+
+    def _compare(self, out: Tensor, high: Tensor, *, perceived: bool = True) -> Figures:
+        """Figures of one clip: output (1, T, 3, H, W) in [0, 1], truth (T, 3, H, W) uint8."""
+        shown = (out[0] * 255).round() / 255
+        truth = high.to(shown.device).float() / 255
+        inner = slice(BORDER_PX, -BORDER_PX)
+        error = (_luma(shown) - _luma(truth))[..., inner, inner]
+        squares = error[1:].square().mean((1, 2)).clamp(min=1e-2)
+        found = {
+            "psnr_y": float((10 * torch.log10(255**2 / squares)).mean()),
+            "flicker": float(error.diff(dim=0).abs().mean()),
+        }
+        if self._dists and perceived:
+            last = slice(-DISTS_FRAMES, None)
+            found["dists"] = float(self._dists(shown[last], truth[last]).mean())
+        return found
+
+
+class ValidationLog:
+    """The figures of a run so far, a line of JSON a measurement, all legs in one file.
+
+    Args:
+        folder: The run's.
+        step: Steps done; what a leg that was lost measured after them is taken out.
+    """
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        self.path = folder / LOG_FILE
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        self._lines = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [json.loads(line) for line in self._lines]
+        self.best: Figures | None = next((one for one in reversed(kept) if one["best"]), None)
+
+    def add(self, step: int, figures: Figures, *, best: bool) -> None:
+        """Write a measurement.
+
+        Raises:
+            OutputNotWritableError: The disk is full.
+        """
+        rounded = {name: round(value, 5) for name, value in figures.items()}
+        self._lines.append(json.dumps({"step": step, "best": best, **rounded}))
+        self.best = figures if best else self.best
+        text = "".join(f"{line}\n" for line in self._lines)
+        replace_file(self.path, lambda part: part.write_text(text))
+
+
+def _cut(pairs: ClipPairs, index: int, multiple: int) -> tuple[Tensor, Tensor]:
+    """A whole degraded clip, (T, 3, h, w) and (T, 3, 4h, 4w) uint8, cut to multiples."""
+    clip = pairs.whole(0, index)
+    height, width = (extent // multiple * multiple for extent in clip.low.shape[2:])
+    low = torch.from_numpy(clip.low[..., :height, :width].copy())
+    high = torch.from_numpy(clip.high[..., : SCALE * height, : SCALE * width].copy())
+    return low, high
+
+
+def _bicubic(low: Tensor) -> Tensor:
+    up = F.interpolate(low.float() / 255, scale_factor=SCALE, mode="bicubic")
+    return up.clamp(0, 1)[None]
+
+
+def _luma(frames: Tensor) -> Tensor:
+    """(T, 3, H, W) in [0, 1] to luma of BT.601 in its 219 levels, (T, H, W)."""
+    weights = torch.tensor(LUMA_WEIGHTS, device=frames.device, dtype=frames.dtype)
+    return LUMA_SPAN * torch.einsum("tchw,c->thw", frames, weights)
+
+
+def _mean(figures: Sequence[Figures]) -> Figures:
+    return {name: sum(one[name] for one in figures) / len(figures) for name in figures[0]}
