@@ -27,6 +27,7 @@ from .bundle_schema import (
     TensorSpec,
     Variant,
     Window,
+    computed_otherwise,
     read_tensor,
     read_variant,
     upgrade_manifest,
@@ -34,6 +35,7 @@ from .bundle_schema import (
 from .config import SCALE, AdcVsrConfig, nearest
 from .errors import AdcVsrError, BundleError, BundleNotFoundError
 from .onnx_locations import external_locations
+from .variants import VariantName
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 """A manifest is kilobytes; more is damage or an attack."""
@@ -125,9 +127,16 @@ class Bundle:
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
 
+        Args:
+            variant_id: One of `variants`, or `tf32-<runtime>` for the `fp32` one computed in TF32,
+                which is a variant of its own wherever engines or figures are compared.
+
         Raises:
             BundleError: The bundle has no such variant; the message lists those it has.
         """
+        stored = VariantName.parse(variant_id).stored.id
+        if stored != variant_id and stored in self.variants:
+            return computed_otherwise(self.variants[stored], variant_id)
         if variant_id not in self.variants:
             raise BundleError(
                 f"bundle '{self.name}' has no variant '{variant_id}'; "

@@ -6,8 +6,10 @@ One named function an old version, applied in order; a newer version is refused 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from .variants import TF32_LEAST_PSNR_DB, VariantName
 
 SCHEMA_VERSION = 2
 """Manifest schema this version writes; it reads this one and all before it."""
@@ -95,6 +97,16 @@ class Variant:
     """Everything else the manifest says of it: opset, parity figures."""
 
     @property
+    def name(self) -> VariantName:
+        """Its precision and runtime."""
+        return VariantName.parse(self.id)
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of its products, one of `adcvsr.variants.PRECISIONS`."""
+        return self.name.precision
+
+    @property
     def graph_files(self) -> tuple[str, ...]:
         """Names of all its ONNX files."""
         return (self.file, *([self.decoder_file] if self.decoder_file else []))
@@ -141,3 +153,12 @@ def read_variant(key: str, entry: dict[str, Any]) -> Variant:
         state_dtype=entry["state_dtype"],
         facts=dict(entry),
     )
+
+
+def computed_otherwise(stored: Variant, variant_id: str) -> Variant:
+    """The variant of a graph that is computed in other arithmetic than it is stored in: TF32.
+
+    Its proof is not the stored variant's: it is held to `TF32_LEAST_PSNR_DB`.
+    """
+    facts = {**stored.facts, "parity": {"least_psnr_db": TF32_LEAST_PSNR_DB}}
+    return replace(stored, id=variant_id, facts=facts)

@@ -17,7 +17,8 @@ from .errors import BackendUnavailableError, ConfigError
 from .graph_cost import GraphCost, count_bundle_cost
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
-from .targets import Target, why_not
+from .targets import Target
+from .variants import why_not
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
 """Share of a device's memory a network may take: a Jetson's is the system's too."""

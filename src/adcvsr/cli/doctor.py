@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..target_facts import BACKENDS
+from ..variants import BACKENDS
 from ._options import json_option
 
 
