@@ -16,7 +16,8 @@ from typing import Any
 from ..config import nearest
 from ..errors import ConfigError, InputNotFoundError
 from ..reading import TOML_LIMIT_BYTES, parse_toml, read_limited
-from ..targets import target, why_not
+from ..targets import target
+from ..variants import VariantName, why_not
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -129,7 +130,7 @@ class Recipe:
     @property
     def precision(self) -> str:
         """`int8` or `fp8`."""
-        return self.variant.split("-", maxsplit=1)[0]
+        return VariantName.parse(self.variant).precision
 
 
 def recipe_names() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,34 +12,21 @@ from ..bundle_schema import COLOUR_MATCHES, ColourMatch, Variant
 from ..config import nearest
 from ..errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
 from ..processors import usable_processors
-from ..target_facts import BF16_MIN_SM
-from ..targets import why_not
+from ..variants import (
+    BACKENDS,
+    BF16_MIN_SM,
+    PRECISIONS,
+    STORED_AS,
+    VariantName,
+    of_precision,
+    unasked,
+    why_not,
+)
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .sessions import gpu
 from .sessions.session import ClipSession, Session, StreamSession
 from .variant_choice import VariantChoice, choose_variant
 from .windows import ClipProcessor
-
-BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
-"""Backends of this version, best first."""
-
-VARIANTS = {
-    "tensorrt": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
-    "tensorrt-rtx": ("fp16-trt", "fp16-onnx", "fp32-onnx"),
-    "ort-cuda": ("fp16-onnx", "fp16-trt", "fp32-onnx"),
-    "ort-cpu": ("fp32-onnx", "int8-ort"),
-}
-"""Variants each backend runs unasked. On a GPU the first that a bundle has is taken, and narrower
-ones are `adcvsr deploy`'s to accept; on a CPU they are the most precise first, see
-`choose_variant`."""
-
-MADE_FOR = {
-    "ort-cpu": ("ort", "onnx"),
-    "ort-cuda": ("onnx", "ort", "trt"),
-    "tensorrt": ("trt", "onnx"),
-    "tensorrt-rtx": ("trt", "onnx"),
-}
-"""Second halves of the variant ids each backend runs, its own kind first."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,9 @@ class Choice:
     """What `auto` settled on."""
 
     backend: str
-    variant: Variant
+    candidates: tuple[Variant, ...]
+    """What may run on it: the variant that was asked for, or the first that may be taken unasked.
+    On a CPU two may be, and a measurement decides between them (`choose_variant`)."""
     reasons: tuple[str, ...]
     """Why each better backend was not possible, one line each."""
 
@@ -83,10 +73,10 @@ def create_session(
     """
     choice = choose_backend(bundle, backend=backend, variant=variant)
     if choice.backend == "ort-cpu":
-        named = None if variant is None else choice.variant.id
-        session = _ort_cpu_session(bundle, named, tile, threads)
+        session = _ort_cpu_session(bundle, choice.candidates, tile, threads)
     else:
-        session = _gpu_session_class(choice.backend, bundle)(bundle, choice.variant, tile=tile)
+        kind = _gpu_session_class(choice.backend, bundle)
+        session = kind(bundle, choice.candidates[0], tile=tile)
     session.reasons = choice.reasons
     return session
 
@@ -107,53 +97,76 @@ def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None
             raise BackendUnavailableError(
                 f"no backend '{backend}' in this version; choose from: auto, {', '.join(BACKENDS)}"
             )
-        chosen = _default_variant(bundle, backend, variant)
-        _require_usable(backend, chosen)
-        return Choice(backend, chosen, ())
+        candidates = _candidates(bundle, backend, variant)
+        _require_usable(backend, candidates[0])
+        return Choice(backend, candidates, ())
     if variant is not None:
         bundle.variants_named(variant)  # a misspelt one is an error, not a reason
     reasons: list[str] = []
     for each in BACKENDS:
         try:
-            chosen = _default_variant(bundle, each, variant)
-            _require_usable(each, chosen)
+            candidates = _candidates(bundle, each, variant)
+            _require_usable(each, candidates[0])
         except (BackendUnavailableError, MissingPackageError, BundleError) as error:
             if each == BACKENDS[-1]:
                 raise
             reasons.append(f"{each}: {error}")
             continue
-        return Choice(each, chosen, tuple(reasons))
+        return Choice(each, candidates, tuple(reasons))
     raise AssertionError("the last backend returns or raises")
 
 
-def _default_variant(bundle: Bundle, backend: str, variant: str | None) -> Variant:
-    """The variant asked for, or the best the backend runs unasked."""
+def _candidates(bundle: Bundle, backend: str, variant: str | None) -> tuple[Variant, ...]:
+    """The variant asked for, or what the backend takes unasked."""
     if variant is not None:
-        return _named_variant(bundle, backend, variant)
+        return (bundle.variant(find_variant(bundle, backend, variant)),)
     if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
-        return deployed
-    for name in VARIANTS[backend]:
-        if name in bundle.variants:
-            return bundle.variants[name]
-    raise BundleError(
-        f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
-        f"{', '.join(sorted(bundle.variants))}"
-    )
-
-
-def _named_variant(bundle: Bundle, backend: str, text: str) -> Variant:
-    """The variant of an id, or the one of a precision that is made for the backend."""
-    names = bundle.variants_named(text)
-    if text in names:
-        return bundle.variants[text]
-    kinds = MADE_FOR[backend]
-    fitting = [name for name in names if name.rpartition("-")[2] in kinds]
-    if not fitting:
+        return (deployed,)
+    names = unasked(bundle.variants, backend, None)
+    if not names:
         raise BundleError(
-            f"bundle '{bundle.name}' has no variant '{text}' for '{backend}': "
-            f"'{names[0]}' is made for another backend; give its full name to run it all the same"
+            f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
+            f"{', '.join(sorted(bundle.variants))}"
         )
-    return bundle.variants[min(fitting, key=lambda name: kinds.index(name.rpartition("-")[2]))]
+    if backend == "ort-cpu" and bundle.kind == "stream":
+        return tuple(bundle.variant(name) for name in names)
+    return (bundle.variant(names[0]),)
+
+
+def find_variant(bundle: Bundle, backend: str, text: str) -> str:
+    """Find the variant a user means.
+
+    Args:
+        bundle: An opened bundle.
+        backend: One of `BACKENDS`.
+        text: An id (`int8-ort`), or a precision (`int8`): the variant of it that is made for the
+            backend.
+
+    Returns:
+        Its id.
+
+    Raises:
+        BundleError: The bundle has none of that name or precision; the message lists what it has.
+    """
+    name = VariantName.parse(text)
+    if text in bundle.variants or (name.runtime and name.stored.id in bundle.variants):
+        return text
+    if found := of_precision(bundle.variants, backend, text):
+        return found
+    known = dict.fromkeys([*sorted(bundle.variants), *PRECISIONS])
+    made = "" if text not in PRECISIONS else f" that '{backend}' runs"
+    named = (each for each in sorted(bundle.variants) if VariantName.parse(each).precision == text)
+    foreign = next(named, None)
+    if foreign is not None:
+        raise BundleError(
+            f"bundle '{bundle.name}' has no variant '{text}' for '{backend}': '{foreign}' is made "
+            "for another backend; give its full name to run it here all the same"
+        )
+    raise BundleError(
+        f"bundle '{bundle.name}' has no variant '{text}'{made}; it has: "
+        f"{', '.join(sorted(bundle.variants))}"
+        + (nearest(text, known) if text not in PRECISIONS else "; 'adcvsr quantize' makes others")
+    )
 
 
 def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
@@ -167,7 +180,10 @@ def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
         return None  # no GPU: said by what asks for it next
     if current is None or current["backend"] != backend:
         return None
-    return bundle.variants.get(current["variant"])
+    try:
+        return bundle.variant(current["variant"])
+    except BundleError:
+        return None  # deployed from another bundle of this name
 
 
 def _require_usable(backend: str, variant: Variant) -> None:
@@ -176,10 +192,12 @@ def _require_usable(backend: str, variant: Variant) -> None:
     Raises:
         BackendUnavailableError, MissingPackageError: They are not.
     """
-    precision = variant.id.split("-")[0]
+    precision = variant.precision
     if backend == "ort-cpu":
         from .sessions.ort_cpu import import_onnxruntime
 
+        if precision in STORED_AS:
+            raise BackendUnavailableError(f"{precision}: {why_not(None, backend, precision)}")
         import_onnxruntime()
         return
     if backend == "ort-cuda":
@@ -200,16 +218,16 @@ def _require_usable(backend: str, variant: Variant) -> None:
 
 
 def _ort_cpu_session(
-    bundle: Bundle, variant: str | None, tile: int | None, threads: int
+    bundle: Bundle, candidates: Sequence[Variant], tile: int | None, threads: int
 ) -> Session:
-    """On a CPU the narrower variant is taken where it measures faster."""
+    """On a CPU the narrower candidate is taken where it measures faster."""
     from .sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
 
-    choice = VariantChoice(variant or VARIANTS["ort-cpu"][0], "")
-    if variant is None and bundle.kind == "stream":
+    choice = VariantChoice(candidates[0].id, "")
+    if len(candidates) > 1:
         choice = choose_variant(
             bundle,
-            VARIANTS["ort-cpu"],
+            [each.id for each in candidates],
             engine=f"ort-cpu {import_onnxruntime().__version__}",
             threads=threads or usable_processors(),
             open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),

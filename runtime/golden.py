@@ -62,7 +62,7 @@ def golden_limit(bundle: Bundle, variant: Variant, backend: str) -> GoldenLimit:
     Raises:
         BundleError: The manifest has no limit for the variant.
     """
-    if variant.id.startswith("fp32-"):
+    if variant.precision == "fp32":
         return GoldenLimit(int(bundle.manifest["golden"]["max_level_error"]), None)
     parity = variant.facts.get("parity", {})
     least = parity.get("least_golden_psnr_db", parity.get("least_psnr_db"))

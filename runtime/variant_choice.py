@@ -28,6 +28,7 @@ from ..bundle import Bundle
 from ..errors import AdcVsrError, OutputNotWritableError
 from ..files import cache_folder, replace_file
 from ..reading import read_json
+from ..variants import LEAST_GAIN, faster
 
 HEIGHT, WIDTH = 90, 160
 """Of the measured frame: large enough that work outweighs overhead, small enough to be quick."""
@@ -36,9 +37,6 @@ WARM_UP_RUNS, ROUNDS = 3, 15
 
 BUDGET_SECONDS = 3.0
 """Rounds stop early beyond it, at least one each."""
-
-LEAST_GAIN = 1.1
-"""How much faster a variant of less precision must be to be taken: less is within the noise."""
 
 
 class Runnable(Protocol):
@@ -144,14 +142,14 @@ def processor_name() -> str:
 
 def _choice(present: Sequence[str], speeds: dict[str, float], said: str) -> VariantChoice:
     precise = present[0]
-    fastest = min(present, key=lambda name: speeds[name])
-    gain = speeds[precise] / max(speeds[fastest], 1e-6)
-    if fastest == precise or gain < LEAST_GAIN:
+    taken = faster({name: speeds[name] for name in present})
+    gain = speeds[precise] / max(speeds[taken], 1e-6)
+    if taken == precise:
         others = ", ".join(
             f"{name} {speeds[precise] / max(speeds[name], 1e-6):.2f}x" for name in present[1:]
         )
         return VariantChoice(precise, f"others are not {LEAST_GAIN:g}x faster: {others} ({said})")
-    return VariantChoice(fastest, f"{gain:.2f}x the speed of {precise} ({said})")
+    return VariantChoice(taken, f"{gain:.2f}x the speed of {precise} ({said})")
 
 
 def _key(bundle: Bundle, present: Sequence[str], machine: dict[str, Any]) -> str:

@@ -20,10 +20,6 @@ from .sessions.session import Frame, Session
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
-OWN_BACKENDS = {"ort": ("ort-cpu",), "trt": ("tensorrt", "tensorrt-rtx")}
-"""By a variant's runtime, the backends it is made for; one that they refuse has failed. `onnx` is
-made for all."""
-
 Golden = tuple[Frame, Frame]
 
 
@@ -155,14 +151,14 @@ def _judge(
     try:
         return _replay(session, golden, golden_limit(bundle, variant, session.backend))
     except AdcVsrError as error:
-        own = OWN_BACKENDS.get(variant.id.rpartition("-")[2], (session.backend,))
-        outcome = FAILED if session.backend in own else NOT_JUDGED
+        # What the backends it is made for refuse has failed; others judge nothing.
+        outcome = FAILED if session.backend in variant.name.own_backends else NOT_JUDGED
         return VariantFound(variant.id, outcome, str(error), session.backend)
 
 
 def _backend(variant: Variant, asked: str) -> str:
     """A variant made for ONNX Runtime on CPUs is looked at there, whatever else is at hand."""
-    return "ort-cpu" if asked == "auto" and variant.id.endswith("-ort") else asked
+    return "ort-cpu" if asked == "auto" and variant.name.own_backends == ("ort-cpu",) else asked
 
 
 def _why_not_judged(session: Session) -> str | None:
@@ -171,8 +167,7 @@ def _why_not_judged(session: Session) -> str | None:
     from .sessions.ort_cpu import import_onnxruntime
 
     variant = session.variant
-    precision = variant.id.split("-", maxsplit=1)[0]
-    return why_not_judged(precision, variant.state_dtype, import_onnxruntime().__version__)
+    return why_not_judged(variant.precision, variant.state_dtype, import_onnxruntime().__version__)
 
 
 def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFound:

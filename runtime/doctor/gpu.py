@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ...target_facts import FP8_MIN_SM, sm_text
+from ...variants import FP8_MIN_SM, sm_text
 from .children import Outcome
 from .findings import Finding, Mark
 from .fixes import install_driver

@@ -35,7 +35,7 @@ def probe_adcvsr(emit: Emit) -> None:
     import numpy as np
 
     emit(numpy=np.__version__)
-    from ..backends import BACKENDS
+    from ...variants import BACKENDS
 
     emit(backends=list(BACKENDS))
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ...targets import BACKENDS, PRECISIONS, TARGETS, sm_text, why_not
+from ...targets import TARGETS
+from ...variants import BACKENDS, PRECISIONS, sm_text, why_not
 from .children import Outcome
 from .findings import BackendVerdict, Finding, Verdict
 from .fixes import install_onnxruntime, install_onnxruntime_gpu

@@ -15,6 +15,7 @@ import numpy as np
 from ...config import SCALE
 from ...receptive import spatial_radius
 from ...synthetic import draw_clip
+from ...variants import TF32_LEAST_PSNR_DB
 from ..golden import golden_clip
 from ..sessions.session import ClipSession, Frame, StreamSession
 from .census import Census, census_of
@@ -23,7 +24,14 @@ from .order import EngineOrder, SizeRange
 
 WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300
 
-MIN_PSNR_DB = {"fp16": 45.0, "bf16": 35.0, "int8": 28.0, "fp8": 28.0, "fp4": 24.0}
+MIN_PSNR_DB = {
+    "tf32": TF32_LEAST_PSNR_DB,
+    "fp16": 45.0,
+    "bf16": 35.0,
+    "int8": 28.0,
+    "fp8": 28.0,
+    "fp4": 24.0,
+}
 """Against the golden pictures, which are FP32's, where the variant does not say what it was
 exported with (`least_golden_psnr_db`, `least_psnr_db`). An engine has to be the network at all
 here: overflow, a wrong layout or a lost state end far below."""

@@ -93,7 +93,7 @@ def _compile(
     _require_inputs(network, order)
     config = builder.create_builder_config()
     flavour.name_targets(config, order.sms if order.gpu is None else ())
-    _configure(flavour, config, order.options)
+    _configure(flavour, config, order.options, tf32=order.tf32)
     if order.options.dla is not None:
         flavour.use_dla(builder, config, order.options.dla, fallback=order.options.dla_fallback)
         _require_dla_layers(network, config, order, report)
@@ -146,12 +146,12 @@ def _require_dla_layers(network: Any, config: Any, order: EngineOrder, report: R
     report(f"{said}; the GPU runs them")
 
 
-def _configure(flavour: Flavour, config: Any, options: BuildOptions) -> None:
+def _configure(flavour: Flavour, config: Any, options: BuildOptions, *, tf32: bool) -> None:
     trt = flavour.trt
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     # Layers with their names and types: the census of `adcvsr deploy` and profiles read them.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if not options.tf32:
+    if not tf32:
         config.clear_flag(trt.BuilderFlag.TF32)  # set by default
     if options.level is not None:
         config.builder_optimization_level = options.level

@@ -11,7 +11,8 @@ from dataclasses import replace
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
-from ...targets import Target, sm_text, target, why_not
+from ...targets import Target, target
+from ...variants import UNASKED, of_precision, sm_text, why_not
 from ..sessions.gpu import Gpu, current_gpu
 from ..sessions.trt_flavour import load_flavour
 from ..sessions.trt_modules import MODULES
@@ -24,9 +25,6 @@ CURRENT = "current"
 
 DLA_PRECISIONS = ("fp16", "int8")
 """What DLA computes in."""
-
-DEFAULT_PRECISIONS = ("fp16", "fp32")
-"""What is built when no precision is named: the first the bundle has and the target runs."""
 
 
 def order_engines(
@@ -48,7 +46,8 @@ def order_engines(
         bundle: An opened bundle.
         backend: `tensorrt`, `tensorrt-rtx`, or `auto`.
         targets: Names of targets, or `current`; several make one TensorRT-RTX engine for all.
-        precision: Such as `fp16`; None takes the best of `DEFAULT_PRECISIONS`.
+        precision: Such as `fp16`; None takes what the backend runs unasked; `tf32`
+            computes the `fp32` graph in TF32.
         sizes: Input sizes; None for `DEFAULT_SIZE`.
         frames: Of a clip graph's window; None as the bundle says.
         options: Further choices.
@@ -69,7 +68,6 @@ def order_engines(
     sms = tuple(sorted({_sm(each) for each in named})) if gpu is None else (gpu.sm,)
     _refuse_options(chosen, named, options)
     variant = _choose_variant(bundle, chosen, sms, precision, report)
-    options = replace(options, tf32=precision == "tf32")
     flavour = load_flavour(chosen)
     if options.dla is not None:
         flavour.require_dla()
@@ -148,8 +146,7 @@ def _refuse_dla(variant: Variant, sizes: SizeRange | None) -> None:
     Raises:
         BackendUnavailableError: Something else was asked for.
     """
-    precision = variant.id.split("-", maxsplit=1)[0]
-    if precision not in DLA_PRECISIONS:
+    if variant.precision not in DLA_PRECISIONS:
         raise BackendUnavailableError(
             f"DLA computes {' and '.join(DLA_PRECISIONS)}, '{variant.id}' is neither; give "
             "--precision, or leave out --dla"
@@ -167,12 +164,10 @@ def _choose_variant(
         BundleError: The bundle has no such precision.
         BackendUnavailableError: A target does not run it.
     """
-    wanted = [precision] if precision else list(DEFAULT_PRECISIONS)
+    wanted = [precision] if precision else list(UNASKED[backend])
     refused = []
     for each in wanted:
-        stored = "fp32" if each == "tf32" else each  # TF32 is a way to compute, not to store
-        names = (f"{stored}-{runtime}" for runtime in ("trt", "onnx"))
-        variant_id = next((name for name in names if name in bundle.variants), None)
+        variant_id = of_precision(bundle.variants, backend, each)
         if variant_id is None:
             refused.append(f"{each}: not in the bundle")
             continue

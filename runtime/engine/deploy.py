@@ -20,6 +20,7 @@ from ...bundle import Bundle
 from ...errors import AdcVsrError, EngineError
 from ...files import replace_file
 from ...measured import FOLDER as MEASURED_FOLDER
+from ...variants import VariantName
 from ..doctor.host import Host
 from ..doctor.verdict import recognise
 from ..sessions.gpu import Gpu, current_gpu
@@ -202,7 +203,7 @@ def _try(
     from ..backends import create_session
 
     candidate.variant = orders[0].variant_id
-    precision = "tf32" if orders[0].options.tf32 else candidate.variant.split("-")[0]
+    precision = VariantName.parse(candidate.variant).precision
     for order in orders:
         report(f"building {order.describe()}")
         built = ensure_engine(order, progress=progress, report=report)

@@ -140,7 +140,7 @@ def find_engine(
 
     The one that `adcvsr deploy` accepted comes first; then one for exactly that size before a
     range, one built here before one ahead of time, and the latest used. One for a DLA is taken only
-    where it was accepted or is named.
+    where it was accepted or is named, and one in TF32 only for a variant that says so, even then.
 
     Args:
         order: What a build would be of; its sizes and device do not matter.
@@ -160,6 +160,7 @@ def find_engine(
         if unasked and identity["options"].get("dla") is not None:
             continue
         same = all(identity.get(key) == value for key, value in source.items() if key != "builder")
+        same = same and identity["options"]["tf32"] == order.tf32
         same = same and _loads(identity, order.builder)
         low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))
         fits = all(a <= b <= c for a, b, c in zip(low, (height, width), high, strict=True))

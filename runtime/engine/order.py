@@ -15,6 +15,7 @@ from typing import Any
 
 from ...bundle import Bundle
 from ...errors import ConfigError
+from ...variants import VariantName
 from ..limits import MAX_PIXELS, MAX_SIDE
 from ..sessions.gpu import Gpu
 
@@ -101,10 +102,6 @@ class BuildOptions:
     version_compatible: bool = False
     """Also for later TensorRT versions, with slower kernels and a larger engine."""
 
-    tf32: bool = False
-    """Let FP32 products round their factors to TF32 on tensor cores. Off unless the precision asked
-    for is `tf32`: TensorRT's own default would be another precision than the one named."""
-
     dla: int | None = None
     """DLA core to run on; None for the GPU."""
 
@@ -135,7 +132,6 @@ class BuildOptions:
             "hardware": self.hardware,
             "version_compatible": self.version_compatible,
             "level": self.level,
-            "tf32": self.tf32,
         }
         if self.dla is not None:
             values |= {"dla": self.dla, "dla_fallback": self.dla_fallback}
@@ -163,6 +159,15 @@ class EngineOrder:
     frames: int = 1
     """Frames of a clip graph's window."""
     options: BuildOptions = field(default_factory=BuildOptions)
+
+    @property
+    def tf32(self) -> bool:
+        """Whether FP32 products round their factors to TF32 on tensor cores.
+
+        Only for the variant that says so: TensorRT's own default would be another precision than
+        the one named.
+        """
+        return VariantName.parse(self.variant_id).precision == "tf32"
 
     @property
     def part(self) -> str:
@@ -206,7 +211,7 @@ class EngineOrder:
             "cuda": self.cuda,
             "device": {"gpu": self.gpu, "sms": list(self.sms), "aot": self.gpu is None},
             "profile": {name: [list(s) for s in three] for name, three in self.profile().items()},
-            "options": self.options.to_json(),
+            "options": {**self.options.to_json(), "tf32": self.tf32},
         }
 
     @property

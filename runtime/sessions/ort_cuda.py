@@ -23,10 +23,9 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OPTIONS = {
     "cudnn_conv_algo_search": "EXHAUSTIVE",
     "cudnn_conv_use_max_workspace": "1",
-    "use_tf32": "0",
     "arena_extend_strategy": "kSameAsRequested",
 }
-"""Of the provider. TF32 is off: the precision is the one the variant names."""
+"""Of the provider."""
 
 Sizes = dict[str, tuple[int, ...]]
 
@@ -55,7 +54,9 @@ class CudaGraphs:
         self.ort = import_onnxruntime_gpu() if self.provider == CUDA else import_onnxruntime()
         self._capture = capture and self.provider == CUDA
         with graph_of(bundle, variant.id, file) as graph:
-            self._session = self._load(graph, sizes, f"'{file}' of '{bundle.name}'")
+            self._session = self._load(
+                graph, sizes, f"'{file}' of '{bundle.name}'", tf32=variant.precision == "tf32"
+            )
         self._bindings: dict[int, Any] = {}
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
@@ -77,7 +78,7 @@ class CudaGraphs:
             options.add_run_config_entry("gpu_graph_id", str(direction + 1))
         self._session.run_with_iobinding(self._bindings[direction], options)
 
-    def _load(self, graph: Any, sizes: Sizes, what: str) -> Any:
+    def _load(self, graph: Any, sizes: Sizes, what: str, *, tf32: bool) -> Any:
         ort = self.ort
         options = ort.SessionOptions()
         options.intra_op_num_threads = thread_limit()
@@ -89,7 +90,9 @@ class CudaGraphs:
         if self.provider == CUDA:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
             capture = {"enable_cuda_graph": "1"} if self._capture else {}
-            provider = (CUDA, {**OPTIONS, **capture})
+            # On by default; the precision is the one the variant names.
+            arithmetic = {"use_tf32": str(int(tf32))}
+            provider = (CUDA, {**OPTIONS, **arithmetic, **capture})
         try:
             session = ort.InferenceSession(source, options, providers=[provider])
         except Exception as error:  # onnxruntime raises its own untyped exceptions

@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from ...errors import BackendUnavailableError, ConfigError, MissingPackageError
-from ...targets import sm_text
+from ...variants import sm_text
 from .trt_modules import MODULES
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}

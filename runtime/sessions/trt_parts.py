@@ -9,7 +9,7 @@ from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, EngineError
-from ...targets import why_not
+from ...variants import why_not
 from ..engine.cache import CacheEntry, EngineCache
 from ..engine.engines import ensure_engine, find_engine, order_for
 from ..engine.order import EngineOrder, SizeRange
@@ -47,8 +47,7 @@ class EngineSource:
         *,
         profiled: bool = False,
     ) -> None:
-        precision = variant.id.split("-")[0]
-        if reason := why_not(device.gpu.sm, flavour.backend, precision):
+        if reason := why_not(device.gpu.sm, flavour.backend, variant.precision):
             raise BackendUnavailableError(f"{device.gpu.name}, {flavour.backend}: {reason}")
         self.bundle, self.variant, self.flavour, self.device = bundle, variant, flavour, device
         self.cache = cache or EngineCache()

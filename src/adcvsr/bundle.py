@@ -28,6 +28,7 @@ from .bundle_schema import (
     Variant,
     Window,
     check_rest,
+    computed_otherwise,
     read_colour_match,
     read_state,
     read_tensor,
@@ -40,6 +41,7 @@ from .errors import AdcVsrError, BundleError, BundleNotFoundError, ConfigError
 from .given import BUNDLE, mistaken
 from .graph_guard import check_graph
 from .reading import Item, parse_json
+from .variants import STORED_AS, VariantName
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 """A manifest is kilobytes; more is damage or an attack."""
@@ -139,9 +141,16 @@ class Bundle:
     def variant(self, variant_id: str) -> Variant:
         """Return a variant by id.
 
+        Args:
+            variant_id: One of `variants`, or `tf32-<runtime>` for the `fp32` one computed in TF32,
+                which is a variant of its own wherever engines or figures are compared.
+
         Raises:
             BundleError: The bundle has no such variant; the message lists those it has.
         """
+        stored = VariantName.parse(variant_id).stored.id
+        if stored != variant_id and stored in self.variants:
+            return computed_otherwise(self.variants[stored], variant_id)
         if variant_id not in self.variants:
             raise BundleError(
                 f"bundle '{self.name}' has no variant '{variant_id}'; "
@@ -157,7 +166,9 @@ class Bundle:
         """
         if text in self.variants:
             return [text]
-        found = sorted(name for name in self.variants if name.split("-")[0] == text)
+        names = map(VariantName.parse, self.variants)
+        stored = STORED_AS.get(text, text)
+        found = sorted(VariantName(text, n.runtime).id for n in names if n.precision == stored)
         return found or [self.variant(text).id]
 
     def read(self, name: str) -> bytes:

@@ -6,12 +6,13 @@ One named function an old version, applied in order; a newer version is refused 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from .config import MOST_CHANNELS
 from .reading import Item
+from .variants import TF32_LEAST_PSNR_DB, VariantName
 
 SCHEMA_VERSION = 2
 """Manifest schema this version writes; it reads this one and all before it."""
@@ -100,6 +101,16 @@ class Variant:
 
     facts: dict[str, Any]
     """Everything else the manifest says of it: opset, parity figures."""
+
+    @property
+    def name(self) -> VariantName:
+        """Its precision and runtime."""
+        return VariantName.parse(self.id)
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of its products, one of `adcvsr.variants.PRECISIONS`."""
+        return self.name.precision
 
     @property
     def graph_files(self) -> tuple[str, ...]:
@@ -264,3 +275,12 @@ def _plain_name(item: Item) -> str:
     if PurePosixPath(name).name != name or "\\" in name:
         item.expected("the plain name of a file beside the manifest")
     return name
+
+
+def computed_otherwise(stored: Variant, variant_id: str) -> Variant:
+    """The variant of a graph that is computed in other arithmetic than it is stored in: TF32.
+
+    Its proof is not the stored variant's: it is held to `TF32_LEAST_PSNR_DB`.
+    """
+    facts = {**stored.facts, "parity": {"least_psnr_db": TF32_LEAST_PSNR_DB}}
+    return replace(stored, id=variant_id, facts=facts)

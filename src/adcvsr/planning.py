@@ -17,7 +17,8 @@ from .errors import BackendUnavailableError, ConfigError
 from .graph_cost import GraphCost, count_bundle_cost
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
-from .targets import Target, why_not
+from .targets import Target
+from .variants import VariantName, why_not
 from .video_cost import VideoCost, video_cost, video_notes
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
@@ -153,7 +154,7 @@ def choose_variant(
         for candidate in (
             [backend] if backend else [b for b in backends if each == variant or _suits(each, b)]
         ):
-            reason = why_not(target.sm, candidate, each.split("-")[0])
+            reason = why_not(target.sm, candidate, VariantName.parse(each).precision)
             if reason is None:
                 return each, candidate
             refused.append(f"{each} on {candidate}: {reason}")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from .errors import BackendUnavailableError
 from .graph_cost import NodeCost
-from .targets import Target, why_not
+from .targets import Target
+from .variants import why_not
 
 ELEMENT_PRECISION = {
     "float": "fp32",

@@ -1,9 +1,6 @@
-"""What a target is, where its figures come from, and which precision runs where.
+"""What a target is, and where its figures come from.
 
-`adcvsr.targets` holds the table; this module its types, its sources and the rules NVIDIA's support
-matrices lay down.
-
-    reason = why_not(86, "tensorrt", "fp8")  # None when it runs
+`adcvsr.targets` holds the table; this module its types and its sources.
 """
 
 from __future__ import annotations
@@ -12,23 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from .variants import BACKENDS, PRECISIONS, why_not
+
 T_co = TypeVar("T_co", covariant=True)
 
 Kind = Literal["stated", "derived", "measured", "unverified"]
 """How far a figure can be trusted: stated in the source; computed from figures the source states
 (the note says how); measured by this project; or believed and not found in any document."""
-
-BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
-"""Every backend the tools know, fastest first; a version of adcvsr may run fewer."""
-
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4")
-"""Arithmetic of a graph, widest first."""
-
-TENSORRT_RTX_SM = (75, 80, 86, 89, 120, 121)
-"""GPUs TensorRT-RTX builds for: no Hopper, no Jetson."""
-
-TENSORRT_MIN_SM, BF16_MIN_SM, FP8_MIN_SM, FP4_MIN_SM = 75, 80, 89, 100
-"""First compute capability with it; 87 (Orin) is Ampere and has neither FP8 nor FP4."""
 
 
 @dataclass(frozen=True)
@@ -125,47 +112,6 @@ class Target:
         """The precisions a backend runs here."""
         return tuple(p for p in PRECISIONS if why_not(self.sm, backend, p) is None)
 
-
-def why_not(sm: int | None, backend: str, precision: str) -> str | None:
-    """Say why a backend cannot run a precision on a GPU, or None when it can.
-
-    Args:
-        sm: Compute capability times ten; None for a machine without an NVIDIA GPU.
-        backend: One of `BACKENDS`.
-        precision: One of `PRECISIONS`.
-    """
-    if backend == "ort-cpu":
-        return None if precision in {"fp32", "int8"} else _CPU_REASON
-    if sm is None:
-        return "needs an NVIDIA GPU"
-    if backend == "ort-cuda":
-        return None if precision in {"fp32", "tf32", "fp16", "bf16"} else _ORT_CUDA_REASON
-    return _why_not_tensorrt(sm, backend, precision)
-
-
-def _why_not_tensorrt(sm: int, backend: str, precision: str) -> str | None:
-    if backend == "tensorrt-rtx" and sm not in TENSORRT_RTX_SM:
-        known = ", ".join(sm_text(each) for each in TENSORRT_RTX_SM)
-        return f"TensorRT-RTX runs on compute capability {known}; this is {sm_text(sm)}"
-    if backend == "tensorrt-rtx" and precision == "int8":
-        return "TensorRT-RTX has INT8 for weights only; take fp16 or fp8"
-    least = _LEAST_SM.get(precision, TENSORRT_MIN_SM)
-    if sm < least:
-        return f"{precision} needs compute capability {sm_text(least)}; this is {sm_text(sm)}"
-    return None
-
-
-def sm_text(sm: int) -> str:
-    """Write a compute capability as NVIDIA does: 87 as `8.7`."""
-    return f"{sm // 10}.{sm % 10}"
-
-
-_CPU_REASON = "ONNX Runtime computes fp32 and int8 on a CPU"
-_ORT_CUDA_REASON = (
-    "ONNX Runtime's CUDA provider has no such arithmetic: it would convert to wider types; "
-    "take fp16, or a TensorRT backend"
-)
-_LEAST_SM = {"tf32": BF16_MIN_SM, "bf16": BF16_MIN_SM, "fp8": FP8_MIN_SM, "fp4": FP4_MIN_SM}
 
 _NV = "https://www.nvidia.com/en-us"
 _DOCS = "https://docs.nvidia.com"

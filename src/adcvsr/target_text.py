@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from .targets import BACKENDS, PRECISIONS, SOURCES, Fact, Target, sm_text
+from .targets import SOURCES, Fact, Target
+from .variants import BACKENDS, PRECISIONS, sm_text
 
 COLUMNS = ("target", "device", "SM", "GB", "GB/s", *PRECISIONS, "decodes", "encodes", "DLA")
 

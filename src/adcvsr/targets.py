@@ -12,30 +12,9 @@ from typing import cast
 
 from .config import nearest
 from .errors import ConfigError
-from .target_facts import (
-    BACKENDS,
-    PRECISIONS,
-    SOURCES,
-    Dla,
-    Fact,
-    Kind,
-    Target,
-    sm_text,
-    why_not,
-)
+from .target_facts import SOURCES, Dla, Fact, Kind, Target
 
-__all__ = [
-    "BACKENDS",
-    "PRECISIONS",
-    "SOURCES",
-    "TARGETS",
-    "Dla",
-    "Fact",
-    "Target",
-    "sm_text",
-    "target",
-    "why_not",
-]
+__all__ = ["SOURCES", "TARGETS", "Dla", "Fact", "Target", "target"]
 
 
 def target(name: str) -> Target:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from adcvsr.cli import cli
 from adcvsr.errors import ConfigError
 from adcvsr.target_text import COLUMNS, rows
-from adcvsr.targets import PRECISIONS, SOURCES, TARGETS, Fact, Target, target, why_not
+from adcvsr.targets import SOURCES, TARGETS, Fact, Target, target
+from adcvsr.variants import PRECISIONS, why_not
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ..target_facts import BACKENDS
+from ..variants import BACKENDS
 from ._options import json_option
 from ._say import print_json
 

@@ -16,8 +16,8 @@ import pytest
 
 from adcvsr.cli._options import BACKEND_NAMES
 from adcvsr.clips import read_clip, read_image, write_clip, write_png
-from adcvsr.runtime.backends import BACKENDS
 from adcvsr.synthetic import draw_clip
+from adcvsr.variants import BACKENDS
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 

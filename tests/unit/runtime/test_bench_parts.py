@@ -149,6 +149,7 @@ def test_picking_variants(tmp_path: Path) -> None:
     assert pick_variants(bundle, "tensorrt") == ["fp32-onnx", "fp16-trt", "int8-trt"]
     assert pick_variants(bundle, "ort-cpu", ["int8,fp32"]) == ["int8-ort", "fp32-onnx"]
     assert pick_variants(bundle, "tensorrt", ["int8", "int8-trt"]) == ["int8-trt"]
+    assert pick_variants(bundle, "tensorrt", ["tf32,fp32"]) == ["tf32-onnx", "fp32-onnx"]
     assert pick_variants(bundle, "ort-cpu", ["int8-trt"]) == ["int8-trt"]  # by its full name
     with pytest.raises(BundleError, match=r"no variant 'fp16'.*'fp16-trt' is made for another"):
         pick_variants(bundle, "ort-cpu", ["fp16"])

@@ -343,6 +343,34 @@ def test_precisions_the_gpu_lacks(driver: FakeDriver, monkeypatch: pytest.Monkey
         order_engines(bundle, backend="tensorrt", precision="fp8")
 
 
+def test_tf32_is_never_taken_for_fp32(driver: FakeDriver) -> None:
+    """An engine in TF32 is a variant of its own: found by its name, and only by that."""
+    bundle, built = open_bundle("nano"), Builder.built
+    sizes = SizeRange.fixed(12, 16)
+    (order,) = order_engines(bundle, backend="tensorrt", precision="tf32", sizes=sizes)
+    assert order.variant_id == "tf32-onnx"
+    assert "nano tf32-onnx 16x12" in order.describe()
+    tf32 = ensure_engine(order).entry
+    assert json.loads(tf32.read_plan())["tf32"] is True
+    frame = draw_clip(1, 12, 16)[0]
+    with create_session(bundle, backend="tensorrt", variant="fp32-onnx") as session:
+        session.infer(frame)
+    assert Builder.built == built + 2
+    (fp32,) = (entry for entry in EngineCache().entries() if entry.key != tf32.key)
+    assert json.loads(fp32.read_plan())["tf32"] is False
+    assert (tf32.facts["variant"], fp32.facts["variant"]) == ("tf32-onnx", "fp32-onnx")
+    for name in ("tf32-onnx", "fp32-onnx"):
+        with create_session(bundle, backend="tensorrt", variant=name) as session:
+            session.infer(frame)
+            assert session.variant.id == name
+    assert Builder.built == built + 2
+    with pytest.raises(BackendUnavailableError, match="tf32: ONNX Runtime computes fp32 and int8"):
+        create_session(bundle, backend="ort-cpu", variant="tf32-onnx")
+    driver.attributes |= {"major": 7, "minor": 5}
+    with pytest.raises(BackendUnavailableError, match="tf32 needs compute capability 8.0"):
+        create_session(bundle, backend="tensorrt", variant="tf32-onnx")
+
+
 def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, the build for CPUs is an error, as is a machine without driver."""
     with pytest.raises(BackendUnavailableError, match="no NVIDIA driver"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,7 +101,7 @@ def test_a_session_says_why(
     from adcvsr.bundle import Bundle
 
     bundle = Bundle(tiny_bundle)
-    bundle.variants["int8-ort"] = bundle.variants["fp32-onnx"]
+    bundle.variants["int8-ort"] = replace(bundle.variants["fp32-onnx"], id="int8-ort")
     measured.append({"fp32-onnx": 20.0, "int8-ort": 10.0})
     session = backends.create_session(bundle)
     assert session.variant_reason == "2.00x the speed of fp32-onnx (measured now)"
