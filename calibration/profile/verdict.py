@@ -72,6 +72,8 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
         faults.append(
             f"flicker of {row['flicker_levels']:.2f} levels (limit {limits.most_flicker_levels:g})"
         )
+    if (row.get("colours") or {}).get("beyond"):
+        faults.append(row["colours"]["beyond"])
     if row["drifts"]:
         faults.append(f"its error grows by {row['drift_growth']:.0%} over the long run")
     return Judgement(

@@ -136,6 +136,7 @@ def _print(report: DeployReport) -> None:
             for line in found.census:
                 click.echo(f"  census   {line}")
             click.echo(f"  golden   {found.golden}")
+            click.echo(f"  colours  {found.colours}")
             click.echo(
                 f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
                 f"{found.frames} runs"
