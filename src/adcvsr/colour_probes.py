@@ -124,7 +124,8 @@ def lattice(steps: int) -> Levels:
         for row, g in enumerate(_snake(steps, r))
         for b in _snake(steps, r * steps + row)
     ]
-    return levels[np.array(indices)]
+    found: Levels = levels[np.array(indices)]
+    return found
 
 
 def flat_colours() -> Levels:
@@ -223,7 +224,8 @@ def _textures(height: int, width: int) -> Floats:
     y, x = _grid(height, width)
     weave = 24 * np.sin(1.1 * x + 0.4 * y)[..., None]
     moved = [grain[:, t : t + width] for t in range(FRAMES)]
-    return (_panels(height, width) + np.stack(moved) + weave).astype(np.float32)
+    textured: Floats = (_panels(height, width) + np.stack(moved) + weave).astype(np.float32)
+    return textured
 
 
 def _lines(height: int, width: int) -> Floats:
