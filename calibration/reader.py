@@ -1,7 +1,8 @@
 """A calibration set as the inputs of a network's graph, its states recomputed by running it.
 
 Every run starts without a past (cold), goes on with the state of the frame before (warm), and some
-go across a cut, where the state is of another scene. That is what a stream meets.
+go across a cut, where the state is of another scene. That is what a stream meets. Colours that
+footage hardly has come with every set: drawn clips follow its runs.
 
     for feed in calibration_feeds(bundle, calibration):
         ...  # {"frame": (1, H, W, 3) uint8, "state_...": (1, C, H/d, W/d) float32}
@@ -16,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..bundle import Bundle
+from ..clips import Levels
+from ..colour_probes import calibration_clips
 from ..errors import CalibrationError
-from .calibration_set import CalibrationSet, StoredRun
+from .calibration_set import CalibrationSet
 from .parallel import map_in_order, open_graph
 
 REFERENCE = "fp32-onnx"
@@ -26,10 +29,24 @@ REFERENCE = "fp32-onnx"
 Feed = dict[str, npt.NDArray[Any]]
 
 
+def calibration_runs(calibration: CalibrationSet) -> list[Levels]:
+    """Frames of all runs a network is calibrated on: the set's, then drawn colours.
+
+    Returns:
+        (T, H, W, 3) each, of the set's size.
+    """
+    return [run.frames for run in calibration.runs] + probe_runs(calibration)
+
+
+def probe_runs(calibration: CalibrationSet) -> list[Levels]:
+    """The drawn ones of `calibration_runs`."""
+    return [clip.frames for clip in calibration_clips(calibration.height, calibration.width)]
+
+
 def calibration_feeds(
     bundle: Bundle, calibration: CalibrationSet, graph: bytes | None = None
 ) -> list[Feed]:
-    """Make the inputs of a stream graph for every frame of a set.
+    """Make the inputs of a stream graph for every frame of a set and of the drawn colours.
 
     Args:
         bundle: Of kind `stream`.
@@ -46,10 +63,11 @@ def calibration_feeds(
     calibration.require_fit(bundle)
     session = open_graph(graph) if graph else _open_reference(bundle)
 
-    def run_feeds(run: StoredRun) -> list[Feed]:
-        return list(_run_feeds(bundle, session, run.frames))
+    def run_feeds(frames: Levels) -> list[Feed]:
+        return list(_run_feeds(bundle, session, frames))
 
-    return [feed for feeds in map_in_order(run_feeds, calibration.runs) for feed in feeds]
+    runs = calibration_runs(calibration)
+    return [feed for feeds in map_in_order(run_feeds, runs) for feed in feeds]
 
 
 def graph_feeds(bundle: Bundle, calibration: CalibrationSet) -> list[list[Feed]]:
@@ -72,7 +90,7 @@ def graph_feeds(bundle: Bundle, calibration: CalibrationSet) -> list[list[Feed]]
         return [calibration_feeds(bundle, calibration)]
     calibration.require_fit(bundle)
     session, name = _open_reference(bundle), bundle.features.name
-    clips: list[Feed] = [{bundle.input_name: run.frames} for run in calibration.runs]
+    clips: list[Feed] = [{bundle.input_name: frames} for frames in calibration_runs(calibration)]
     features: list[Feed] = []
     for found in map_in_order(lambda clip: session.run([name], clip)[0], clips):
         _require_finite(bundle, name, found)

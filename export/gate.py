@@ -2,7 +2,8 @@
 
 Both run as the runtime would, one after the other: frame by frame with their own carried state, a
 long drawn clip for drift, and the calibration set's runs for real pictures and cuts. Clip networks,
-which carry nothing from window to window, run one window of the drawn clip.
+which carry nothing from window to window, run one window of the drawn clip. A mean does not see a
+colour that the clips lack, so flat colours and drawn clips full of them have limits of their own.
 
     report = compare_variants(stage.open(), "int8-ort", recipe.gate, calibration)
 """
@@ -19,8 +20,17 @@ from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE
 from ..clips import Levels
+from ..colour_probes import PROBES_VERSION
 from ..errors import ParityError
 from ..runtime.backends import create_session
+from ..runtime.colours import (
+    ColourLimits,
+    ColoursFound,
+    colour_request,
+    compare_colours,
+    run_colours,
+    session_runner,
+)
 from ..runtime.golden import distance, golden_clip, replay_golden
 from ..runtime.sessions.session import ClipSession, Session, StreamSession
 from ..synthetic import draw_clip
@@ -60,6 +70,12 @@ class GateReport:
     frames: int
     """Of the drawn clip."""
 
+    colours: ColoursFound
+    """Drawn colours, against FP32's."""
+
+    reference_colours: ColoursFound
+    """FP32's own flat colours, against the input's."""
+
 
 def compare_variants(
     bundle: Bundle, variant: str, gate: Gate, calibration: CalibrationSet
@@ -77,14 +93,17 @@ def compare_variants(
     """
     count = gate.frames if bundle.window is None else min(gate.frames, bundle.window.frames)
     clips = [list(long_clip(bundle, count)), *(list(run.frames) for run in calibration.runs)]
+    request = colour_request(bundle)
     with _open(bundle, REFERENCE) as reference:
         expected = [_upscale(reference, clip) for clip in clips]
+        truth = run_colours(session_runner(reference), request)
     with _open(bundle, variant) as session:
         distances = [
             [distance(*pair) for pair in zip(_upscale(session, clip), pictures, strict=True)]
             for clip, pictures in zip(clips, expected, strict=True)
         ]
         _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
+        coloured = run_colours(session_runner(session), request)
     drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
     sixth = max(1, len(drawn) // 6)
     first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
@@ -95,7 +114,14 @@ def compare_variants(
         max_level_error=max(error for error, _ in [*drawn, *real]),
         golden_psnr_db=round(golden_psnr_db, 2),
         frames=len(drawn),
+        colours=compare_colours(coloured, truth, request),
+        reference_colours=compare_colours(truth, None, request),
     )
+
+
+def colour_limits(gate: Gate) -> ColourLimits:
+    """A gate's limits on colours."""
+    return ColourLimits(gate.flat_mean, gate.flat_most, gate.area, gate.clip_psnr_db)
 
 
 def require_within(report: GateReport, gate: Gate, variant: str) -> None:
@@ -116,6 +142,12 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
                 f"{least:g} is required; nothing was written. Calibrate on clips nearer to what "
                 "it will meet, or keep nodes float in the recipe"
             )
+    why = report.colours.why_beyond(colour_limits(gate))
+    if why is not None:
+        raise ParityError(
+            f"{variant} gives wrong colours: {why}; nothing was written. Widen what is cut off "
+            "(the recipe's calibration, mix_channels) or keep nodes float in it"
+        )
     if report.drift_db > gate.drift_db:
         raise ParityError(
             f"{variant} drifts from {REFERENCE}: {report.drift_db:.2f} dB lost over "
@@ -125,8 +157,14 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
 
 def to_json(report: GateReport, gate: Gate) -> dict[str, Any]:
     """Figures and the limits they were held to, for the manifest."""
-    reached = {"judged": True, **asdict(report), "against": REFERENCE}
-    return {**reached, **limits_json(gate), "golden_tolerance_db": GOLDEN_TOLERANCE_DB}
+    figures = asdict(report)
+    del figures["colours"], figures["reference_colours"]
+    reached = {"judged": True, **figures, "against": REFERENCE}
+    colours = report.colours.to_json()
+    colours |= {"limits": asdict(colour_limits(gate))}
+    colours |= {"reference": report.reference_colours.to_json(), "probes": PROBES_VERSION}
+    reached |= {"colours": colours, **limits_json(gate)}
+    return {**reached, "golden_tolerance_db": GOLDEN_TOLERANCE_DB}
 
 
 def limits_json(gate: Gate) -> dict[str, float]:

@@ -113,7 +113,7 @@ def _prepare(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Pre
     tensors = quantized_tensors(edit, recipe)
     picture = last_convolution(edit, bundle.output_name).output[0]
     model = edit.finish()
-    units, streams = _choose_units(model, bundle, calibration, recipe, tensors, picture)
+    units, streams = choose_units(model, bundle, calibration, recipe, tensors, picture)
     edit = GraphEdit(model)
     change_units(edit, units)
     model = edit.finish()
@@ -127,7 +127,7 @@ def _prepare(bundle: Bundle, calibration: CalibrationSet, recipe: Recipe) -> Pre
     return Prepared(bundle, model, units, ends, tie_ranges(measured, state), weights)
 
 
-def _choose_units(
+def choose_units(
     model: onnx.ModelProto,
     bundle: Bundle,
     calibration: CalibrationSet,

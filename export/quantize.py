@@ -15,7 +15,8 @@ import onnx
 from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE
+from ..calibration.reader import REFERENCE, probe_runs
+from ..colour_probes import PROBES_VERSION
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
 from ..runtime.sessions.ort_precision import why_not_judged
@@ -132,6 +133,7 @@ def _prove(
         f"{distances.calibration_psnr_db:.1f} dB on the calibration set, {carried}, "
         f"at most {distances.max_level_error} levels"
     )
+    report(f"colours: {distances.colours.line()}")
     require_within(distances, recipe.gate, recipe.variant)
     return to_json(distances, recipe.gate)
 
@@ -172,6 +174,10 @@ def variant_entry(
             "runs": len(calibration.runs),
             "frames": calibration.frames,
             "coverage": calibration.manifest["coverage"],
+            "probes": {
+                "version": PROBES_VERSION,
+                "frames": sum(map(len, probe_runs(calibration))),
+            },
         },
         "made_with": {"adcvsr": __version__, **tool_versions(recipe.tool)},
     }

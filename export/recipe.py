@@ -45,11 +45,12 @@ class Activations:
     """Take the float nodes between uint8 pictures and the network out (`onnxruntime` only)."""
 
     equalise: bool = False
-    """Bring the channels of a tensor to one range first (`onnxruntime` only)."""
+    """Bring the channels of a tensor to one range first, in stream networks whose ONNX file holds
+    their weights."""
 
     mix_channels: bool = False
-    """Fit a basis and one range for each residual stream (`onnxruntime` only): see
-    `adcvsr.export.stream_basis`."""
+    """Fit a basis for each residual stream, likewise: see `adcvsr.export.stream_basis`. The range
+    fitted with it is used by `onnxruntime` only."""
 
     centre_picture: bool = False
     """Take the mean error of each of the picture's channels out by the last biases (`onnxruntime`
@@ -101,6 +102,18 @@ class Gate:
 
     frames: int = 300
     """Frames of the drawn clip, with carried state."""
+
+    flat_mean: float = 3.0
+    """Largest mean error of a flat colour, levels; see `adcvsr.runtime.colours.ColourLimits`."""
+
+    flat_most: int = 6
+    """Largest error of any pixel of a flat colour, levels."""
+
+    area: float = 20.0
+    """Largest mean error over an input pixel's area in the drawn colours, levels."""
+
+    clip_psnr_db: float = 34.0
+    """Least PSNR of each clip of drawn colours, dB."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,17 @@ from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
 from .backends import create_session
+from .colours import (
+    ColourPictures,
+    ColourRequest,
+    ColoursFound,
+    colour_limits,
+    colour_request,
+    compare_colours,
+    reference_pictures,
+    run_colours,
+    session_runner,
+)
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
 from .sessions.ort_precision import why_not_judged
 from .sessions.session import Frame, Session
@@ -47,6 +58,9 @@ class VariantFound:
 
     least_psnr_db: float | None = None
     """Limit, where there is one."""
+
+    colours: ColoursFound | None = None
+    """Drawn colours; None where they were not run."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +108,7 @@ def verify_bundle(
     variants: Sequence[str] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> Verification:
-    """Re-hash every file and run the golden clip through variants.
+    """Re-hash every file, and run the golden clip and drawn colours through variants.
 
     Args:
         bundle: An opened bundle.
@@ -123,10 +137,35 @@ def verify_bundle(
     except BundleError as error:
         golden = error
     found = []
+    colours = _Colours(bundle, damaged)
     for variant in chosen:
         progress(variant.id)
-        found.append(_judge(bundle, variant, backend, golden, damaged))
+        found.append(_judge(bundle, variant, backend, golden, damaged, colours))
     return Verification(bundle.name, damaged, len(bundle.manifest["files"]), tuple(found))
+
+
+class _Colours:
+    """FP32's colours by ONNX Runtime on the CPU, run when they are first needed."""
+
+    def __init__(self, bundle: Bundle, damaged: dict[str, str]) -> None:
+        self.bundle, self.request = bundle, colour_request(bundle)
+        reference = bundle.variants.get("fp32-onnx")
+        files = {*reference.graph_files, *reference.data_files} if reference else set(damaged)
+        self._usable = reference is not None and not files & damaged.keys()
+        self._expected: ColourPictures | None = None
+
+    def judge(self, session: Session) -> tuple[ColoursFound, str | None]:
+        """Hold an open session against it: figures, and why they are beyond."""
+        if self._usable and self._expected is None:
+            self._expected = reference_pictures(self.bundle, self.request)
+            self._usable = self._expected is not None
+        request = self.request
+        if not self._usable:  # flat colours are held against themselves then
+            request = ColourRequest(request.height, request.width, request.colours, clips=False)
+        found = compare_colours(
+            run_colours(session_runner(session), request), self._expected, request
+        )
+        return found, found.why_beyond(colour_limits(session.variant, found.against))
 
 
 def _judge(
@@ -135,6 +174,7 @@ def _judge(
     backend: str,
     golden: Golden | BundleError,
     damaged: dict[str, str],
+    colours: _Colours,
 ) -> VariantFound:
     mine = {variant.file, *variant.data_files, *variant.facts.get("files", ())} & damaged.keys()
     if mine:
@@ -149,7 +189,7 @@ def _judge(
     if reason is not None:
         return VariantFound(variant.id, NOT_JUDGED, reason, session.backend)
     try:
-        return _replay(session, golden, golden_limit(bundle, variant, session.backend))
+        return _replay(session, golden, golden_limit(bundle, variant, session.backend), colours)
     except AdcVsrError as error:
         # What the backends it is made for refuse has failed; others judge nothing.
         outcome = FAILED if session.backend in variant.name.own_backends else NOT_JUDGED
@@ -170,11 +210,18 @@ def _why_not_judged(session: Session) -> str | None:
     return why_not_judged(variant.precision, variant.state_dtype, import_onnxruntime().__version__)
 
 
-def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFound:
+def _replay(
+    session: Session, golden: Golden, limit: GoldenLimit, colours: _Colours
+) -> VariantFound:
     with session:
         levels, psnr_db = replay_golden(session, *golden)
-    beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
+        beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
+        # Colours cost a second or more; a variant that is another picture altogether needs none.
+        found, wrong = (None, None) if beyond else colours.judge(session)
+    beyond = beyond or wrong
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
+    if found is not None:
+        held += f", colours within {found.flat_most} levels of {found.against}"
     return VariantFound(
         variant=session.variant.id,
         outcome=PASSED if beyond is None else FAILED,
@@ -183,6 +230,7 @@ def _replay(session: Session, golden: Golden, limit: GoldenLimit) -> VariantFoun
         max_level_error=levels,
         psnr_db=round(psnr_db, 2),
         least_psnr_db=limit.least_psnr_db,
+        colours=found,
     )
 
 

@@ -68,6 +68,8 @@ def table_part(facts: Facts) -> str:
     columns += [
         ("worst frame dB", [_number(r["worst_frame_db"], 1) for r in rows]),
         ("flicker levels", [_number(r["flicker_levels"], 3) for r in rows]),
+        ("worst colour, levels off", [_number(_colour(r, "flat_most"), 0) for r in rows]),
+        ("colours", [_colour(r, "line") or ABSENT for r in rows]),
         (
             "drift levels in 1000 frames",
             [_number(r["drift"] and r["drift"]["slope_per_1000"], 4) for r in rows],
@@ -89,6 +91,11 @@ def table_part(facts: Facts) -> str:
         + (f'<ul class="soft">{left_out}{notes}</ul>' if left_out or notes else "")
         + per_clip
     )
+
+
+def _colour(row: Facts, key: str) -> Any:
+    """A figure of a variant's drawn colours; None in pages made before they were measured."""
+    return (row.get("colours") or {}).get(key)
 
 
 def _per_clip(facts: Facts) -> str:

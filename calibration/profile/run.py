@@ -16,6 +16,14 @@ from ...errors import AdcVsrError, BackendUnavailableError
 from ...metrics.quantization import flicker
 from ...runtime.backends import create_session
 from ...runtime.bench.bench import BenchOptions, run_bench
+from ...runtime.colours import (
+    ColoursFound,
+    colour_limits,
+    colour_request,
+    compare_colours,
+    run_colours,
+    session_runner,
+)
 from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
 from ...runtime.variant_pick import pick_variants, resolve_backend
@@ -105,6 +113,8 @@ def run_profile(
         measured = [
             measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
         ]
+        stage("colours")
+        colours = _measure_colours(sessions)
         stage("drift, cold start, scene cut")
         over_time = measure_over_time(clips, sessions, request.drift_frames, counter.step, keep)
     stage("layers")
@@ -121,7 +131,7 @@ def run_profile(
         ),
         note=keep,
     )
-    facts = _facts(request, names, measured, over_time, layers, bench)
+    facts = _facts(request, names, measured, over_time, layers, bench, colours)
     facts["notes"] = notes
     return Profile(facts, measured)
 
@@ -133,9 +143,13 @@ def _facts(
     over_time: dict[str, Any] | None,
     layers: dict[str, Any] | None,
     bench: dict[str, Any],
+    colours: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     basis = _basis(bench)
-    table = [_row(name, names[0], measured, over_time, bench, basis) for name in names]
+    table = [
+        {**_row(name, names[0], measured, over_time, bench, basis), "colours": colours[name]}
+        for name in names
+    ]
     judgements = [judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]]
     return {
         "schema": SCHEMA,
@@ -190,6 +204,28 @@ def _open_sessions(request: ProfileRequest, note: Note) -> Iterator[list[Session
                 f"({sessions[0].variant.id}): nothing is compared; 'adcvsr quantize' makes others"
             )
         yield sessions
+
+
+def _measure_colours(sessions: Sequence[Session]) -> dict[str, dict[str, Any]]:
+    """Drawn colours of every variant: the first against the input, others against the first."""
+    request = colour_request(sessions[0].bundle)
+    reference = run_colours(session_runner(sessions[0]), request)
+    found = {
+        sessions[0].variant.id: _colour_facts(
+            sessions[0], compare_colours(reference, None, request)
+        )
+    }
+    for session in sessions[1:]:
+        pictures = run_colours(session_runner(session), request)
+        found[session.variant.id] = _colour_facts(
+            session, compare_colours(pictures, reference, request)
+        )
+    return found
+
+
+def _colour_facts(session: Session, found: ColoursFound) -> dict[str, Any]:
+    beyond = found.why_beyond(colour_limits(session.variant, found.against))
+    return {**found.to_json(), "line": found.line(), "beyond": beyond}
 
 
 def _basis(bench: dict[str, Any]) -> str:

@@ -87,6 +87,8 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
         faults.append(
             f"flicker of {row['flicker_levels']:.2f} levels (limit {limits.most_flicker_levels:g})"
         )
+    if (row.get("colours") or {}).get("beyond"):
+        faults.append(row["colours"]["beyond"])
     if row["drifts"]:
         faults.append(f"its error grows by {row['drift_growth']:.0%} over the long run")
     measured = [name for name, key, _ in HELD if row.get(key) is not None]

@@ -1,4 +1,4 @@
-"""Whether an engine may run for users: census, golden vectors, latency.
+"""Whether an engine may run for users: census, golden vectors, colours, latency.
 
 accept(session, order, budget_ms=33.3)
 """
@@ -12,10 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from ...colour_probes import TILE_PX
 from ...config import SCALE
 from ...receptive import spatial_radius
 from ...synthetic import draw_clip
 from ...variants import TF32_LEAST_PSNR_DB
+from ..colours import (
+    colour_limits,
+    colour_request,
+    compare_colours,
+    reference_pictures,
+    run_colours,
+    session_runner,
+)
 from ..golden import golden_clip
 from ..sessions.session import ClipSession, Frame, StreamSession
 from .census import Census, census_of
@@ -45,6 +54,7 @@ class Acceptance:
 
     census: list[str] = field(default_factory=list)
     golden: str = ""
+    colours: str = ""
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     frames: int = 0
@@ -94,7 +104,32 @@ def accept(
             f"p99 of {found.p99_ms:.2f} ms a frame is over the budget of {budget_ms:.2f} ms"
         )
     _judge_golden(found, make_session, orders, keys, precision)
+    _judge_colours(found, make_session, orders, keys)
     return found
+
+
+def _judge_colours(
+    found: Acceptance, make_session: Callable[[], Any], orders: list[EngineOrder], keys: set[str]
+) -> None:
+    """Run drawn colours at the engine's own size, against FP32 on the CPU where that is there."""
+    order = orders[0]
+    if not order.bundle.trained or order.part != "stream":
+        found.colours = "not judged: for trained networks that run frame by frame"
+        return
+    if min(order.sizes.best) < TILE_PX:
+        found.colours = f"not judged: a flat colour takes {TILE_PX}x{TILE_PX} pixels"
+        return
+    request = colour_request(order.bundle, order.sizes.best)
+    expected = reference_pictures(order.bundle, request)
+    with make_session() as session:
+        session.engines.only = keys
+        pictures = run_colours(session_runner(session), request)
+        variant = session.variant
+    colours = compare_colours(pictures, expected, request)
+    found.colours = colours.line()
+    why = colours.why_beyond(colour_limits(variant, colours.against))
+    if why is not None:
+        found.reasons.append(f"colours: {why}")
 
 
 def _judge_census(found: Acceptance, census: Census, precision: str) -> None:

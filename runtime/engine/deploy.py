@@ -238,6 +238,7 @@ def _entry(candidate: Candidate, order: EngineOrder, budget: float | None) -> di
         "p99_ms": round(candidate.acceptance.p99_ms, 3),
         "budget_ms": budget,
         "golden": candidate.acceptance.golden,
+        "colours": candidate.acceptance.colours,
         "census": candidate.acceptance.census,
         "date": now(),
     }

@@ -138,6 +138,7 @@ def _print(report: DeployReport) -> None:
             for line in found.census:
                 done(f"  census   {line}")
             done(f"  golden   {found.golden}")
+            done(f"  colours  {found.colours}")
             done(
                 f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
                 f"{found.frames} runs"

@@ -76,7 +76,7 @@ def replace(bundle: Path, name: str, data: bytes) -> None:
 def bundle(tmp_path: Path) -> Path:
     """`nano` and a variant of slightly other weights."""
     path = copy_of_nano(tmp_path / "nano")
-    add_variant(path, "int8-ort", noisy_graph(path, 0.003))
+    add_variant(path, "int8-ort", noisy_graph(path, 0.001))
     return path
 
 
@@ -86,15 +86,18 @@ def test_what_is_whole_passes(bundle: Path, clip_bundle: Path) -> None:
     assert "nano: 4 of 4 files as they were written" in done.output
     assert "fp32-onnx  passed      ort-cpu: " in done.output
     assert "38.0 dB required" in done.output
-    for path in (clip_bundle, PACKAGED / "nano"):
-        assert set(outcomes(path).values()) == {PASSED}
+    assert set(outcomes(clip_bundle).values()) == {PASSED}
+    shipped = outcomes(PACKAGED / "nano")
+    # Its flat colours are 4.1 levels off in the mean: docs/decisions.md, "State of the shipped".
+    assert shipped.pop("int8-trt") == FAILED
+    assert set(shipped.values()) == {PASSED}
     single = Path(shutil.make_archive(str(bundle), "zip", bundle))
     assert outcomes(single) == {"fp32-onnx": PASSED, "int8-ort": PASSED}
 
 
 def test_an_edited_graph_is_named_and_not_run(bundle: Path) -> None:
     graph = bundle / "int8-ort.onnx"
-    graph.write_bytes(noisy_graph(bundle, 0.0031))
+    graph.write_bytes(noisy_graph(bundle, 0.0011))
     done = run(bundle, "--json")
     assert done.exit_code == 1
     found = json.loads(done.output)
@@ -118,6 +121,18 @@ def test_wrong_weights_in_one_variant(bundle: Path) -> None:
     assert "dB to the golden clip, at least 38.0 required" in done.output
     replace(bundle, "fp32-onnx.onnx", noisy_graph(bundle, 0.01))
     assert outcomes(bundle)["fp32-onnx"] == FAILED
+
+
+def test_a_tint_that_a_mean_does_not_see(bundle: Path) -> None:
+    """Near enough to the golden clip, and a red that has lost a tenth of its blue."""
+    replace(bundle, "int8-ort.onnx", noisy_graph(bundle, 0.003))
+    (found,) = verify_bundle(Bundle(bundle), variants=["int8-ort"]).variants
+    assert found.outcome == FAILED
+    assert "a flat colour is" in found.reason
+    assert "comes out as" in found.reason
+    assert (found.psnr_db or 0) > PARITY["least_golden_psnr_db"]
+    assert found.colours is not None
+    assert found.colours.flat_mean > 3
 
 
 def swap_golden(bundle: Path, write: Callable[[Path], object]) -> None:

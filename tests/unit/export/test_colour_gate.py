@@ -1,0 +1,130 @@
+"""What spoils colours is not written, and every calibration has colours in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from onnx import numpy_helper
+
+from adcvsr.bundle import Bundle, open_bundle
+from adcvsr.calibration.build_set import SetOptions, build_set
+from adcvsr.calibration.calibration_set import CalibrationSet
+from adcvsr.calibration.reader import calibration_feeds, calibration_runs, graph_feeds, probe_runs
+from adcvsr.cli import cli
+from adcvsr.clips import write_clip
+from adcvsr.colour_probes import NAMED, flat_colours
+from adcvsr.errors import ParityError
+from adcvsr.export import quantize
+from adcvsr.export.modelopt_quantize import _few
+from adcvsr.export.quantized import Quantized
+from adcvsr.export.recipe import FOLDER, Gate
+from adcvsr.runtime.colours import ColourLimits
+from adcvsr.synthetic import draw_clip
+from variant_bundle import NANO, copy_of_nano
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> CalibrationSet:
+    """Of drawn clips without a saturated colour, as footage is."""
+    folder = tmp_path_factory.mktemp("calibration")
+    write_clip(folder / "clip.mp4", draw_clip(16, 48, 64))
+    options = SetOptions(runs=2, length=4, width=48, height=32, drawn=False)
+    return build_set(
+        [folder], folder / "set", open_bundle("nano"), options, report=lambda line: None
+    )
+
+
+def shipped(cut: float) -> onnx.ModelProto:
+    """The shipped INT8 of `nano` with the ranges of its residual stream this much as wide."""
+    model = onnx.load(NANO / "int8-ort.onnx")
+    streams = {o for node in model.graph.node if node.op_type == "Add" for o in node.output}
+    scales = {
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] in streams
+    }
+    assert len(scales) >= 4
+    for tensor in model.graph.initializer:
+        if tensor.name in scales:
+            value = (numpy_helper.to_array(tensor) * cut).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    return model
+
+
+def run_quantize(
+    path: Path, model: onnx.ModelProto, calibration: CalibrationSet, patch: pytest.MonkeyPatch
+) -> Result:
+    recipe = path.parent / "quick.toml"
+    text = (FOLDER / "int8-cpu.toml").read_text().replace("frames = 300", "frames = 12")
+    # Means alone would let it pass: that is the point.
+    text = text.replace("psnr_db = 42.0", "psnr_db = 20.0").replace(
+        "golden_psnr_db = 38.0", "golden_psnr_db = 20.0"
+    )
+    recipe.write_text(text)
+    patch.setitem(quantize.QUANTIZERS, "onnxruntime", lambda *_: Quantized(model, {}))
+    command = ["quantize", str(path), "--precision", "int8", "--recipe", str(recipe)]
+    return CliRunner().invoke(cli, [*command, "--calibration", str(calibration.path)])
+
+
+def test_a_cut_range_is_refused_with_the_worst_colour(
+    tmp_path: Path, calibration: CalibrationSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copy_of_nano(tmp_path / "nano")
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    done = run_quantize(path, shipped(0.5), calibration, monkeypatch)
+    assert done.exit_code == 1, done.output
+    assert isinstance(done.exception, ParityError)  # which the command line makes a line of
+    assert "gives wrong colours: colour (" in str(done.exception)
+    assert "comes out as (" in str(done.exception)
+    assert "levels off, at most 6 allowed; nothing was written" in str(done.exception)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_the_same_graph_whole_is_written_with_its_worst_colour(
+    tmp_path: Path, calibration: CalibrationSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copy_of_nano(tmp_path / "nano")
+    done = run_quantize(path, shipped(1.0), calibration, monkeypatch)
+    assert done.exit_code == 0, done.output
+    assert f"colours: worst of {len(flat_colours())} flat colours" in done.output
+    parity = Bundle(path).manifest["variants"]["int8-ort"]["parity"]
+    colours = json.loads(json.dumps(parity["colours"]))
+    assert colours["flat_most"] <= colours["limits"]["flat_most"]
+    assert colours["reference"]["against"] == "input"
+
+
+def test_every_calibration_has_the_probes(calibration: CalibrationSet) -> None:
+    probes = probe_runs(calibration)
+    runs = calibration_runs(calibration)
+    assert len(runs) == len(calibration.runs) + len(probes)
+    bundle = open_bundle("nano")
+    feeds = calibration_feeds(bundle, calibration)
+    assert len(feeds) == sum(map(len, runs))
+    assert graph_feeds(bundle, calibration)[0][-1].keys() == feeds[-1].keys()
+    drawn = np.concatenate([feed["frame"].reshape(-1, 3) for feed in feeds])
+    own = np.concatenate([run.frames.reshape(-1, 3) for run in calibration.runs])
+    for name in ("green", "magenta", "blue", "yellow", "red", "cyan", "white", "black"):
+        assert name in ("white", "black") or not (own == NAMED[name]).all(1).any(), name
+        assert (drawn == NAMED[name]).all(1).any(), name
+
+
+@pytest.mark.parametrize("frames", [8, 200, 1000])
+def test_modelopt_gets_every_probe(calibration: CalibrationSet, frames: int) -> None:
+    probes = sum(map(len, probe_runs(calibration)))
+    feeds = [{"frame": np.array([index])} for index in range(frames + probes)]
+    few = _few(feeds, calibration, whole_runs=False)
+    assert few[-probes:] == feeds[-probes:]
+    assert len(few) <= 64 + probes
+    spread = _few(feeds, calibration, whole_runs=True)
+    assert len(spread) <= 64
+
+
+def test_limits_of_recipes_are_the_runtimes() -> None:
+    gate, limits = Gate(psnr_db=40.0), ColourLimits()
+    for name in ("flat_mean", "flat_most", "area", "clip_psnr_db"):
+        assert getattr(gate, name) == getattr(limits, name)
