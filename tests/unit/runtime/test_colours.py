@@ -32,7 +32,7 @@ from adcvsr.runtime.colours import (
 )
 from adcvsr.runtime.sessions.session import StreamSession
 
-SHIPPED = ("nano",)
+SHIPPED = ("nano", "small")
 """Bundles whose INT8 was made with drawn colours; `nano-camera` and `small` wait for it."""
 NAMES = np.array(list(NAMED.values()), np.uint8)
 SMALL = ColourRequest(64, 80, NAMES, clips=False)
