@@ -266,7 +266,8 @@ def starts_at(container: av.container.InputContainer) -> Fraction | None:
     FFmpeg takes the least time of all streams, which misleads where the clock starts over in the
     first moments of the file.
     """
-    if container.start_time is None:
+    begin: int | None = container.start_time  # PyAV's types leave the None out
+    if begin is None:
         return None
     starts = [
         s.start_time * Fraction(s.time_base)
@@ -277,7 +278,7 @@ def starts_at(container: av.container.InputContainer) -> Fraction | None:
         starts = [s % WRAP_S for s in starts]
         if max(starts) - min(starts) > WRAP_S / 2:
             return min(s for s in starts if s > WRAP_S / 2)
-    return Fraction(container.start_time, av.time_base)
+    return Fraction(begin, av.time_base)
 
 
 def _next(waiting: deque[Packet], packets: Iterator[Packet]) -> Packet | None:
