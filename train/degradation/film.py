@@ -124,4 +124,5 @@ def _grained(frame: Tensor, sigma: float, size_px: float, rng: np.random.Generat
     tone = torch.tensordot(torch.tensor(YCBCR[0]), frame, dims=1).clamp(0, 255) / 255
     # Neither clear nor fully exposed film shows grain; a tenth stays for what scanning adds.
     strength = 0.1 + 0.9 * 4 * tone * (1 - tone)
-    return (frame + sigma * strength * noise).clamp(0, 255)
+    grained: Tensor = (frame + sigma * strength * noise).clamp(0, 255)
+    return grained

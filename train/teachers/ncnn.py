@@ -88,7 +88,7 @@ class NcnnTeacher(Teacher):
     def _teach(self, low: Tensor, high: Tensor | None) -> Tensor:
         frames = low.flatten(0, 1).numpy()
         taught = np.stack(list(self._pool.map(self._run, frames)))
-        return torch.from_numpy(taught).unflatten(0, low.shape[:2])
+        return torch.from_numpy(taught).view(*low.shape[:2], *taught.shape[1:])
 
     def _run(self, frame: Frame) -> Frame:
         """Upscale one frame, (3, h, w) to (3, 4h, 4w)."""
