@@ -20,9 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import SCALE
+from ..errors import CheckpointError
 from ..files import replace_file
 from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS
 from ..model import AdcVsr
+from ..reading import parse_json
 from .data import ClipPairs
 from .dists import read_dists
 from .settings import StageSettings
@@ -159,6 +161,14 @@ class Validation:
         return found
 
 
+def _read(path: Path, line: str) -> Figures:
+    """A line of the log."""
+    advice = "remove the line; the figures in it are lost"
+    found = parse_json(line.encode(), source=f"'{path}'", error=CheckpointError, advice=advice)
+    figures = {name: value.number() for name, value in found.fields() if name != "best"}
+    return {**figures, "step": found["step"].number(0), "best": float(found["best"].flag())}
+
+
 class ValidationLog:
     """The figures of a run so far, a line of JSON a measurement, all legs in one file.
 
@@ -170,8 +180,8 @@ class ValidationLog:
     def __init__(self, folder: Path, *, step: int) -> None:
         self.path = folder / LOG_FILE
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        self._lines = [line for line in lines if json.loads(line)["step"] <= step]
-        kept = [json.loads(line) for line in self._lines]
+        self._lines = [line for line in lines if _read(self.path, line)["step"] <= step]
+        kept = [_read(self.path, line) for line in self._lines]
         self.best: Figures | None = next((one for one in reversed(kept) if one["best"]), None)
 
     def add(self, step: int, figures: Figures, *, best: bool) -> None:

@@ -156,9 +156,10 @@ def verdict(
 
 def _held(each: Judgement) -> str:
     """What a good variant was held to, and what nobody looked at."""
-    within = f"{each.variant} is within the limits of {', '.join(each.measured) or 'nothing'}"
+    if not each.measured:
+        return f"No limit of {each.variant} was measured."
     left = f"; not measured: {', '.join(each.unmeasured)}" if each.unmeasured else ""
-    return f"{within}{left}."
+    return f"{each.variant} is within the limits of {', '.join(each.measured)}{left}."
 
 
 def _why_not(each: Judgement, clock: str) -> str:

@@ -22,6 +22,9 @@ PLAYABLE_ON_THE_WAY = {"movflags": "hybrid_fragmented"}
 """Of mp4 and mov: fragments as long as it is written, an ordinary file at the end. Without them
 nothing plays before the end is written."""
 
+WRITTEN_AT_ONCE = {"flush_packets": "1"}
+"""Else FFmpeg keeps up to 256 KiB of a file in memory, which a power cut or a full disk loses."""
+
 
 class RecordingSink(EncodedSink):
     """Writes beside the final name and moves the file there at the end."""
@@ -36,7 +39,7 @@ class RecordingSink(EncodedSink):
     def _open(self) -> av.container.OutputContainer:
         self._part.touch(exist_ok=False)
         fragments = self.path.suffix.lower() in NEGATIVE_TIMES
-        options = PLAYABLE_ON_THE_WAY if fragments else {}
+        options = WRITTEN_AT_ONCE | (PLAYABLE_ON_THE_WAY if fragments else {})
         return av.open(media_url(self._part), "w", container_options=options)
 
     def present(self, encoded: Encoded) -> bool:

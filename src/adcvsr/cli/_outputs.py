@@ -16,7 +16,7 @@ from ..errors import OutputNotWritableError
 OUTPUTS = frozenset(
     {
         "compare",
-        "json_path",
+        "file",
         "output",
         "sink",
         "stats_jsonl",

@@ -128,12 +128,13 @@ REMEMBERED = "(measured before)"
 """Ends the reason for a variant that was measured, and said, by an earlier run."""
 
 
-def run_notes(notes: Iterable[str], reasons: Iterable[str]) -> None:
+def run_notes(notes: Iterable[str], reasons: Iterable[str], *, once: bool = True) -> None:
     """Say a run's notes; what every run would repeat is one line, or none, without `-v`.
 
     Args:
         notes: Of a report.
         reasons: Why `auto` took no better backend, as the report has them.
+        once: Whether a note that was said before is not said again.
     """
     known = {f"not on {reason}" for reason in reasons}
     passed_over = []
@@ -142,7 +143,9 @@ def run_notes(notes: Iterable[str], reasons: Iterable[str]) -> None:
             passed_over.append(text.removeprefix("not on ").partition(":")[0])
         elif text.startswith("variant ") and text.endswith(REMEMBERED):
             detail(text)
-        else:
+        elif once:
             note(text)
+        else:
+            say(f"note: {text}")
     if passed_over:
         note(f"a GPU seems to be here, and not used: {', '.join(passed_over)}; -v says why")

@@ -15,7 +15,7 @@ from ._say import print_json, say
 if TYPE_CHECKING:
     from ..calibration.truth import Degrade
 
-DEGRADATIONS = ("bicubic", "camera", "realbasicvsr")
+DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 """Those of training, by name; held here so that --help imports none of them."""
 
 

@@ -203,7 +203,7 @@ class _Status:
         new = list((Counter(notes) - self._said).elements())
         if new:
             self.end()
-            run_notes(new, self._reasons)
+            run_notes(new, self._reasons, once=False)
         self._said = Counter(notes)
         if self._terminal:
             latency = record["ms"]["latency"]

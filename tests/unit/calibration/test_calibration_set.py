@@ -14,7 +14,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.calibration import calibration_set
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import FRAMES, MANIFEST, open_set
-from adcvsr.calibration.reader import calibration_feeds
+from adcvsr.calibration.reader import calibration_feeds, probe_runs
 from adcvsr.calibration.selection import choose_runs
 from adcvsr.calibration.survey import ClipSurvey, FrameTraits, estimate_noise, survey_clip
 from adcvsr.cli import cli
@@ -86,9 +86,10 @@ def test_states_are_recomputed_cold_then_warm(clips: Path, tmp_path: Path) -> No
     bundle, calibration = open_bundle("nano"), open_set(path)
     feeds = calibration_feeds(bundle, calibration)
     name = bundle.state[0].name
-    assert len(feeds) == calibration.frames
+    lengths = [SMALL.length] * len(calibration.runs) + [len(r) for r in probe_runs(calibration)]
+    assert len(feeds) == sum(lengths) > calibration.frames  # the drawn colours come along
     cold = [index for index, feed in enumerate(feeds) if not feed[name].any()]
-    assert cold == list(range(0, calibration.frames, SMALL.length))
+    assert cold == [sum(lengths[:run]) for run in range(len(lengths))]
 
 
 def test_noise_and_motion_are_measured(clips: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +137,8 @@ def test_a_bundle_without_state_is_not_measured_twice(monkeypatch: pytest.Monkey
     said: list[str] = []
     parse = Bundle._parse
 
-    def without_state(bundle: Bundle) -> None:
-        parse(bundle)
+    def without_state(bundle: Bundle, manifest: Any) -> None:
+        parse(bundle, manifest)
         bundle.state = ()
 
     monkeypatch.setattr(Bundle, "_parse", without_state)

@@ -65,7 +65,7 @@ def test_levels_that_are_rounded_later_are_no_damage(mixed: GraphDamage) -> None
     assert not truncates_picture(load(NANO, "int8-ort"), "upscaled")
     last = mixed.layers[-1]
     assert last.layer == "decoder.conv_out/Conv"
-    assert (last.isolated_db or 0) > 52  # half a level is 48 dB
+    assert (last.isolated_db or 0) > 48.5  # half a level is 48.1 dB, on top of its own damage
 
 
 def test_levels_beyond_white_are_not_clipped_by_their_scale(mixed: GraphDamage) -> None:

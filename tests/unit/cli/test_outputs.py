@@ -17,8 +17,9 @@ from video_facts import VideoMaker, video_facts
 
 READ_OR_NOT_WRITTEN = {
     *("bundle", "calibration", "calibration_path", "card", "checkpoint", "clips", "convnext"),
-    *("export_inputs", "first", "folder", "half_decoder", "images", "import_from", "inputs"),
-    *("low_folder", "more", "net_params", "paths", "recipe_path", "second", "start", "vae"),
+    *("dists", "export_inputs", "first", "folder", "half_decoder", "images", "import_from"),
+    *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),
+    *("vae", "validate", "validate_dists"),
 }
 """Parameters of paths that are no output file: read, or folders with checks of their own."""
 
@@ -39,7 +40,7 @@ def adcvsr(*arguments: object) -> subprocess.CompletedProcess[str]:
         ("live", "--source", "in.mp4", "--sink", "in.mp4", "--overwrite"),
         ("live", "--source", "file:in.mp4?loop=1", "--sink", "in.mp4", "--overwrite"),
         ("live", "--source", "in.mp4", "--sink", "null://", "--stats-jsonl", "in.mp4"),
-        ("bench", "nano", "--json", "x.json", "--trace", "x.json"),
+        ("bench", "nano", "-o", "x.json", "--trace", "x.json"),
         ("evaluate", "in.png", "--strip", "in.png", "--overwrite"),
         ("profile", "nano", "--clips", "in.html", "-o", "in.html", "--overwrite"),
     ],

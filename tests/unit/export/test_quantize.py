@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet, open_set
-from adcvsr.calibration.reader import calibration_feeds
+from adcvsr.calibration.reader import calibration_feeds, probe_runs
 from adcvsr.cli import cli
 from adcvsr.cli.quantize import PRECISIONS
 from adcvsr.clips import write_clip
@@ -172,7 +172,7 @@ def test_the_same_inputs_give_the_same_bytes(
 def test_colours_do_not_shift(
     bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
-    """The mean of each channel over the set's frames is FP32's, up to the rounding of biases."""
+    """The mean of each channel over what was calibrated on is FP32's, up to biases' rounding."""
 
     def shifts(centre: str) -> np.ndarray[Any, Any]:
         recipe = write_recipe(tmp_path, centre_picture=centre)
@@ -181,9 +181,9 @@ def test_colours_do_not_shift(
         for variant in ("fp32-onnx", "int8-ort"):
             with create_session(open_bundle(bundle_path), variant=variant) as session:
                 pictures = []
-                for run in calibration.runs:
+                for frames in (*(r.frames for r in calibration.runs), *probe_runs(calibration)):
                     session.reset()
-                    pictures += [session.infer(frame) for frame in run.frames]
+                    pictures += [session.infer(frame) for frame in frames]
             means.append(np.mean(pictures, axis=(0, 1, 2)))
         return np.abs(means[1] - means[0])
 
@@ -432,7 +432,9 @@ def test_a_failing_stage_leaves_the_bundle(bundle_path: Path) -> None:
         stage.commit()
     after = digests(bundle_path)
     assert after.keys() == {*before, "x.onnx", "notes.txt"}
-    assert Bundle(bundle_path).read("x.onnx") == b"x"
+    assert (bundle_path / "x.onnx").read_bytes() == b"x"
+    with pytest.raises(BundleError, match=r"'x.onnx' is no ONNX file"):
+        Bundle(bundle_path).read("x.onnx")
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def frames_that_play(path: Path) -> int:
 def test_what_was_recorded_plays(upscaler: Upscaler, tmp_path: Path, container: str) -> None:
     run = noise_run(upscaler, tmp_path / f"out.{container}")
     with (
-        room_for(600_000),
+        room_for(800_000),
         pytest.raises(OutputNotWritableError, match="File too large; what was recorded") as caught,
     ):
         run.run()

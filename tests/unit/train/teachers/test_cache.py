@@ -25,7 +25,7 @@ from adcvsr.config import PRESETS
 from adcvsr.errors import ConfigError, OutputNotWritableError, TeacherCacheError
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.synthetic import draw_clip
-from adcvsr.train.teachers import GroundTruth, Teacher, TeacherSettings, open_teacher
+from adcvsr.train.teachers import GroundTruth, Teacher, TeacherSettings, open_teacher, store
 from adcvsr.train.teachers.cache import fill_cache
 from adcvsr.train.teachers.cached import CachedOutputs, CachedPairs
 from adcvsr.train.teachers.sample import decode_sample, encode_sample
@@ -211,16 +211,26 @@ class TestFill:
         fill(tmp_path / "whole", pairs)
         assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
-    def test_a_disk_that_fills_up(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+    def test_a_disk_that_fills_up(
+        self, tmp_path: Path, pairs: DrawnPairs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The second sample's bytes go to a full device; the first stays, and the next run ends."""
         samples = tmp_path / "samples"
         samples.mkdir()
-        part = samples / f".00000001-{pairs.pair(0, 1).key}.avi.part"
-        part.symlink_to("/dev/full")
+        part, beside = samples / ".full.part", store.part_beside
+
+        def second_is_full(path: Path) -> Path:
+            if path.name == f"00000001-{pairs.pair(0, 1).key}.avi":
+                part.symlink_to("/dev/full")
+                return part
+            return beside(path)
+
+        monkeypatch.setattr(store, "part_beside", second_is_full)
         with pytest.raises(OutputNotWritableError, match="No space left .* the 1 samples before"):
             fill(tmp_path, pairs)
         assert len(CacheFolder(tmp_path).entries) == 1
         assert not os.path.lexists(part)
+        monkeypatch.undo()
         fill(tmp_path, pairs)
         assert len(CachedPairs(tmp_path)) == 4
 
