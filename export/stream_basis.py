@@ -44,6 +44,12 @@ PROBED_FEEDS = 4
 NOISE_SHARE = 0.01
 """Of a stream's root mean square: noise small enough for the network to answer linearly."""
 
+BLOCK_PX = 8
+"""Side of areas that are rounded alike, as a flat colour is."""
+
+COMMON = 2.0
+"""Noise that a block has in common, to that of its pixels: no neighbour evens it out."""
+
 LEVELS = 255
 
 Floats = npt.NDArray[np.float32]
@@ -206,7 +212,7 @@ def output_sensitivity(
         channels = found[tensors[0]].shape[1]
         power = float(np.mean([np.mean(value**2) for value in found.values()]))
         size = NOISE_SHARE * max(power**0.5, 1e-6)
-        noise = {n: rng.standard_normal(v.shape[2:]).astype(np.float32) for n, v in found.items()}
+        noise = {n: _noise(rng, v.shape[2], v.shape[3]) for n, v in found.items()}
         fed = (
             feed | _noise_inputs(found, noise, channel, size)
             for channel in [None, *range(channels)]
@@ -217,6 +223,14 @@ def output_sensitivity(
         rows /= size
         products = products + rows @ rows.T / plain.size / len(feeds)
     return products
+
+
+def _noise(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """Noise (H, W) that is new in each pixel, and as much that whole blocks have in common."""
+    blocks = rng.standard_normal((-(-height // BLOCK_PX), -(-width // BLOCK_PX)))
+    common = blocks.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[:height, :width]
+    noise: Floats = (rng.standard_normal((height, width)) + COMMON * common).astype(np.float32)
+    return noise
 
 
 def _noise_inputs(

@@ -88,7 +88,7 @@ def test_a_wrong_scale_in_a_mixed_variant_is_found(tmp_path: Path) -> None:
 
 def test_only_so_many_layers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture_effect, "MULTIPLY_ADDS", 3.5 * 4 * 26_000 * 64 * 96)
-    found = damage(NANO, "int8-trt")
+    found = damage(NANO, "int8-ort")
     looked_at = [row for row in found.layers if row.picture_db is not None]
     assert len(looked_at) == 3
     assert TAP in {row.layer for row in looked_at}

@@ -39,7 +39,7 @@ def test_everything_a_user_asks_is_there() -> None:
 
 def test_a_variants_proof_is_there() -> None:
     text = inspect("nano").output
-    entry = open_bundle("nano").manifest["variants"]["int8-trt"]
+    entry = open_bundle("nano").manifest["variants"]["int8-ort"]
     for precision, share in entry["census"].items():
         assert f"{share['multiply_adds']:.1%} of multiply-adds" in text
         assert f"of weights in {precision}\n" in text

@@ -32,8 +32,8 @@ from adcvsr.runtime.colours import (
 )
 from adcvsr.runtime.sessions.session import StreamSession
 
-SHIPPED = ("nano", "small")
-"""Bundles whose INT8 was made with drawn colours; `nano-camera` and `small` wait for it."""
+SHIPPED = ("nano", "nano-camera", "small")
+"""Bundles whose INT8 was made with drawn colours."""
 NAMES = np.array(list(NAMED.values()), np.uint8)
 SMALL = ColourRequest(64, 80, NAMES, clips=False)
 
@@ -109,7 +109,7 @@ def test_every_colour_of_every_variant(name: str) -> None:
     bundle = open_bundle(name)
     request = colour_request(bundle)
     expected = reference_pictures(bundle, request)
-    for variant in ("fp32-onnx", "fp16-trt", "int8-ort"):  # int8-trt: beyond, docs/decisions.md
+    for variant in ("fp32-onnx", "fp16-trt", "int8-ort"):
         with create_session(bundle, backend="ort-cpu", variant=variant) as session:
             found = compare_colours(
                 run_colours(session_runner(session), request), expected, request
