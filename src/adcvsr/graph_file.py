@@ -22,7 +22,7 @@ from .errors import GraphError
 SMALL_BYTES = 512
 """Constants up to this size are kept: shape arithmetic and scales of a resize."""
 
-_STORED = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
+_STORED: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
 """Element types of the constants whose values are kept."""
 
 
@@ -192,7 +192,8 @@ def _node(data: memoryview) -> Node:
 
 
 def _attribute(data: memoryview) -> tuple[str, Any]:
-    name, content, integers = "", None, []
+    name, integers = "", list[int]()
+    content: Any = None
     for number, value in _fields(data):
         if number == 1:
             name = _text(value)
@@ -210,7 +211,7 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
 
 
 def _tensor(data: memoryview) -> Tensor:
-    tensor, raw, listed, outside = Tensor(), None, [], False
+    tensor, raw, listed, outside = Tensor(), None, list[float](), False
     for number, value in _fields(data):
         if number == 1:
             tensor.dims += tuple(_integers(value))

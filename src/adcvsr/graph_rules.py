@@ -232,7 +232,7 @@ _RULES: dict[str, Rule] = {
     "Unsqueeze": _unsqueeze,
 }
 
-_VALUES: dict[str, Callable[[Node, Types, Values], Any]] = {
+_VALUES: dict[str, Callable[[Node, Types, list[Any]], Any]] = {
     **dict.fromkeys(
         ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"),
         lambda node, types, values: values[0],
