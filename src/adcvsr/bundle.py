@@ -445,10 +445,13 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _purpose(bundle: Bundle) -> str | None:
-    """The first paragraph of the model card, as one line; None without a card."""
+    """The first paragraph of the model card, as one line; None without a card, or a damaged one."""
     if MODEL_CARD not in bundle.manifest["files"]:
         return None
-    text = bundle.read(MODEL_CARD).decode(errors="replace")
+    try:
+        text = bundle.read(MODEL_CARD).decode(errors="replace")
+    except BundleError:  # `inspect` names every damaged file; a card decides nothing else
+        return None
     paragraphs = (part.strip() for part in text.split("\n\n"))
     first = next((part for part in paragraphs if part and not part.startswith(("#", "|"))), None)
     return " ".join(first.replace("`", "").split()) if first else None
