@@ -37,6 +37,9 @@ sys.argv[0] = "adcvsr"
 main()
 """
 
+QUICK = ("cache", "deploy", "inspect", "models", "plan", "targets")
+"""Commands that work and run no network."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -53,16 +56,18 @@ class Call:
     """What must stand in the output."""
 
     @property
-    def name(self) -> str:
-        return " ".join(word for word in self.arguments if not word.startswith(("-", "/")))
+    def is_quick(self) -> bool:
+        """Whether it ends before any network runs."""
+        return self.extra is not None or self.arguments[0] in QUICK
 
 
 def calls(folder: Path) -> list[Call]:
     """One or more calls of every command; `folder` holds what `prepare` put there."""
     at = {path.name: str(path) for path in folder.iterdir()}
-    clip, bundle, recipe = at["clip.mp4"], at["bundle"], at["recipe.toml"]
+    clip, bundle = at["clip.mp4"], at["bundle"]
     out = str(folder / "out")
-    setting = ("--clips", clip, "-o", out)
+    setting = ("--clips", str(folder), "-o", out)
+    losses = ("--teacher", "truth", "--dists", "none")
     return [
         Call(("bench", "nano", "--size", "32x32", "--duration", "0.2", "--no-start")),
         Call(("build", bundle, "--backend", "tensorrt-rtx", "--target", "rtx-40"), extra="rtx"),
@@ -78,10 +83,14 @@ def calls(folder: Path) -> list[Call]:
         Call(("import", "adcsr", at["file"], at["file"], "-o", out), extra="export"),
         Call(("import", "stable-diffusion", str(folder), "-o", out), extra="export"),
         Call(("inspect", "nano")),
-        Call(("inspect", "nano", "--size", "320x180"), says="multiply-adds"),
+        Call(("inspect", "nano", "--size", "320x180"), says="a frame of 320x180: 1.51 GMAC"),
+        Call(("inspect", "small", "--size", "320x180"), says="a frame of 320x180: 15.27 GMAC"),
         Call(("live", "--source", clip, "--sink", str(folder / "live.mkv"))),
         Call(("models",)),
-        Call(("plan", "nano", "--target", "orin-nano", "--source", "640x360@30"), "export"),
+        Call(
+            ("plan", "nano", "--target", "orin-nano", "--source", "320x180@30"),
+            says="feasible: up to ",
+        ),
         Call(("plan", "--all")),
         Call(("profile", "nano", "--clips", clip, "-o", f"{out}.html"), says="no layers"),
         Call(("quantize", bundle, "--precision", "int8", "--calibration", at["set"]), "export"),
@@ -94,13 +103,16 @@ def calls(folder: Path) -> list[Call]:
         ),
         Call(("targets",)),
         Call(("train", "pretrain", "--config", "nano", *setting), extra="train"),
-        Call(("train", "distill", "--config", recipe, "--teacher", "truth", *setting), exits=2),
+        Call(("train", "distill", "--config", "nano-restore", *losses, *setting), extra="train"),
         Call(
-            ("train", "adversarial", "--config", recipe, "--start-from", at["file"], *setting),
-            exits=2,
+            (
+                *("train", "adversarial", "--config", "nano-adversarial"),
+                *("--start-from", at["file"], *losses, *setting),
+            ),
+            extra="train",
         ),
         Call(
-            ("train", "cache-teacher", "--config", recipe, "--teacher", "truth", *setting),
+            ("train", "cache-teacher", "--config", "nano-restore", "--teacher", "truth", *setting),
             extra="train",
         ),
         Call(("train", "show-data", "--config", "nano", *setting), extra="train"),
@@ -115,7 +127,6 @@ def prepare(folder: Path) -> None:
     shutil.copytree(open_bundle("nano").path, folder / "bundle")
     (folder / "set").mkdir()
     (folder / "file").write_bytes(b"no weights")
-    (folder / "recipe.toml").write_text("")
 
 
 def run_call(call: Call, *, block: bool) -> str | None:

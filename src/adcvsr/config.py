@@ -28,6 +28,10 @@ MOST_LEVELS, MOST_BLOCKS, MOST_CHANNELS, MOST_KERNEL = 8, 256, 16384, 64
 of the published network. A config read from a file must not make a machine build what fits none."""
 
 
+LATER = {"temporal_side": 1}
+"""Fields that came after the first configs were stored, with what those meant."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdcVsrConfig:
     """Sizes and choices of one network.
@@ -169,8 +173,14 @@ class AdcVsrConfig:
         return self.unshuffle << (len(self.widths) - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON-ready values."""
-        return dataclasses.asdict(self)
+        """Return the config as JSON-ready values.
+
+        Fields that came later are left out where they say what was so before, so that the same
+        network has the same values, and hash, in every version.
+        """
+        values = dataclasses.asdict(self)
+        later = {name: default for name, default in LATER.items() if values[name] == default}
+        return {name: value for name, value in values.items() if name not in later}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AdcVsrConfig:

@@ -1,7 +1,8 @@
 """What a frame costs, counted from the ONNX graph: multiply-adds, activations, state and weights.
 
 Counted at one input size from the nodes that are really there, so that every variant (FP16, Q/DQ)
-tells its own cost. Needs the package `onnx`, but neither torch nor an inference engine.
+tells its own cost. Needs neither torch nor an inference engine; a bundle's graph is read by ONNX's
+own inference where the package `onnx` is installed, and by `graph_rules` elsewhere.
 
     cost = count_cost(onnx.load("fp32-onnx.onnx"), {"frame": (1, 180, 320, 3)})
     cost.multiply_adds, cost.state_bytes
@@ -14,12 +15,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from . import graph_file
 from .bundle import Bundle
-from .errors import missing_package
+from .graph_rules import infer_read_types
 from .graph_shapes import TensorType, infer_types
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import onnx
+
+    Model: TypeAlias = onnx.ModelProto | graph_file.Model
+    Graph: TypeAlias = onnx.GraphProto | graph_file.Graph
+    Node: TypeAlias = onnx.NodeProto | graph_file.Node
 
 QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Nodes an engine fuses into their neighbours: they move no bytes of their own."""
@@ -113,7 +121,7 @@ def count_bundle_cost(
     Raises:
         BundleError: No such variant, or a damaged file.
         GraphError: A graph that cannot be counted; the node is named.
-        MissingPackageError: `onnx` is not installed.
+        MissingPackageError: `onnx` is not installed, and a node has no rule in `graph_rules`.
     """
     multiple = bundle.size_multiple
     height, width = (-(-side // multiple) * multiple for side in (height, width))
@@ -131,26 +139,31 @@ def count_bundle_cost(
 
 
 def count_cost(
-    model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]], *, state: Sequence[str] = ()
+    model: Model, sizes: Mapping[str, tuple[int, ...]], *, state: Sequence[str] = ()
 ) -> GraphCost:
     """Count one run of a graph.
 
     Args:
-        model: The graph; weights outside the file need not be loaded.
+        model: The graph, from `onnx` or from `graph_file`; weights outside the file need not be
+            loaded.
         sizes: Shape of every input.
         state: Names of the inputs that are carried state.
 
     Raises:
         GraphError: A node or tensor that cannot be inferred.
-        MissingPackageError: `onnx` is not installed.
+        MissingPackageError: A graph of `graph_file` has a node without a rule in `graph_rules`.
     """
-    types = infer_types(model, sizes)
-    graph = model.graph
+    types = (
+        infer_read_types(model, sizes)
+        if isinstance(model, graph_file.Model)
+        else infer_types(model, sizes)
+    )
+    graph: Graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     sources = _stored_sources(graph)
     scores = _attention_scores(graph, types)
 
-    def stored_element(node: onnx.NodeProto) -> str:
+    def stored_element(node: Node) -> str:
         first = next((name for name in node.input if name), None)
         return "" if first is None else types[sources.get(first, first)].element_name
 
@@ -184,23 +197,24 @@ def count_cost(
     )
 
 
-def _load(bundle: Bundle, file: str) -> onnx.ModelProto:
+def _load(bundle: Bundle, file: str) -> Model:
     """Parse a graph of a bundle without the weights outside its file."""
+    data = bundle.read(file)
     try:
         import onnx
-    except ImportError as error:
-        raise missing_package("onnx", "export", "counting a graph's cost") from error
-    return onnx.load_model_from_string(bundle.read(file))
+    except ImportError:
+        return graph_file.read_graph(data)
+    return onnx.load_model_from_string(data)
 
 
-def _stored_sources(graph: onnx.GraphProto) -> dict[str, str]:
+def _stored_sources(graph: Graph) -> dict[str, str]:
     """For each dequantized tensor the quantized one an engine reads in its place."""
     return {
         node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"
     }
 
 
-def multiply_adds_of(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> int:
+def multiply_adds_of(node: Node, types: Mapping[str, TensorType]) -> int:
     """Multiply-adds of a convolution or matrix product: outputs times products summed for each."""
     if node.op_type == "Conv":
         return types[node.output[0]].elements * math.prod(types[node.input[1]].shape[1:])
@@ -214,13 +228,13 @@ def multiply_adds_of(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> i
     return 0
 
 
-def _attention_scores(graph: onnx.GraphProto, types: Mapping[str, TensorType]) -> set[str]:
+def _attention_scores(graph: Graph, types: Mapping[str, TensorType]) -> set[str]:
     """Tensors between the two products of each attention: scores, scaled, masked, normalised.
 
     They are the ones of a softmax's size around it, up to a product on either side.
     """
     makers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = {}
+    readers: dict[str, list[Node]] = {}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
@@ -241,9 +255,7 @@ def _attention_scores(graph: onnx.GraphProto, types: Mapping[str, TensorType]) -
     return found
 
 
-def _peak_bytes(
-    graph: onnx.GraphProto, types: Mapping[str, TensorType], weights: Collection[str]
-) -> int:
+def _peak_bytes(graph: Graph, types: Mapping[str, TensorType], weights: Collection[str]) -> int:
     """Largest sum of live tensors over the graph's order; renamed tensors share their memory."""
     root: dict[str, str] = {}
     for node in graph.node:

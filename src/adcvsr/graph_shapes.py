@@ -21,6 +21,33 @@ if TYPE_CHECKING:
 SMALL_ELEMENTS = 64
 """Integer tensors up to this size are shape arithmetic and are evaluated."""
 
+ELEMENTS = {
+    1: ("float", 32),
+    2: ("uint8", 8),
+    3: ("int8", 8),
+    4: ("uint16", 16),
+    5: ("int16", 16),
+    6: ("int32", 32),
+    7: ("int64", 64),
+    9: ("bool", 8),
+    10: ("float16", 16),
+    11: ("double", 64),
+    12: ("uint32", 32),
+    13: ("uint64", 64),
+    14: ("complex64", 64),
+    15: ("complex128", 128),
+    16: ("bfloat16", 16),
+    17: ("float8e4m3fn", 8),
+    18: ("float8e4m3fnuz", 8),
+    19: ("float8e5m2", 8),
+    20: ("float8e5m2fnuz", 8),
+    21: ("uint4", 4),
+    22: ("int4", 4),
+    23: ("float4e2m1", 4),
+    24: ("float8e8m0", 8),
+}
+"""Name and bits of ONNX's element types (`TensorProto.DataType`), but for strings."""
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -44,9 +71,7 @@ class TensorType:
     @property
     def element_name(self) -> str:
         """ONNX's name of the element type in lower case, such as `float16`."""
-        from onnx import TensorProto
-
-        return str(TensorProto.DataType.Name(self.element)).lower()
+        return _element(self.element)[0]
 
     @property
     def is_shape_arithmetic(self) -> bool:
@@ -154,9 +179,10 @@ def _tensor_type(name: str, value: onnx.TypeProto) -> TensorType:
 
 def _bits(element: int) -> int:
     """Bits of an ONNX element type."""
-    from onnx import TensorProto, helper
+    return _element(element)[1]
 
-    name = TensorProto.DataType.Name(element)
-    if name.endswith(("INT4", "FLOAT4E2M1")):
-        return 4
-    return int(helper.tensor_dtype_to_np_dtype(element).itemsize) * 8
+
+def _element(element: int) -> tuple[str, int]:
+    if element not in ELEMENTS:
+        raise GraphError(f"a tensor has element type {element}; known are 1 to {max(ELEMENTS)}")
+    return ELEMENTS[element]

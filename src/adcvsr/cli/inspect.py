@@ -14,7 +14,7 @@ from ._say import print_json
     "--size",
     type=read_size,
     metavar="WxH",
-    help="Also count what a frame of this size costs, from the graphs; needs the package onnx.",
+    help="Also count what a frame of this size costs, from the graphs.",
 )
 @json_option
 def command(bundle: str, size: tuple[int, int] | None, as_json: bool) -> None:

@@ -352,6 +352,41 @@ def test_codecs_without_a_gpu_are_an_answer(monkeypatch: pytest.MonkeyPatch) -> 
     assert {nvenc.value, nvdec.value} == {"no GPU to try it on"}
 
 
+def test_a_clip_is_really_encoded_opened_and_decoded() -> None:
+    outcome = outcome_of(doctor_video.probe_video)
+    pyav = doctor_video.video_findings(HOST, outcome, "cpu", False)[0]
+    assert (pyav.mark, pyav.data["clip"]) == ("ok", True)
+    assert "encoded, opened, decoded" in pyav.value
+
+
+def _refused(*arguments: Any, **options: Any) -> None:
+    raise av.ArgumentError(22, "the encoder takes nothing")
+
+
+def _black(clip: Any) -> list[np.ndarray]:
+    return [np.zeros((64, 64, 3), np.uint8)] * 4
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "said"),
+    [
+        ("clips.write_clip", _refused, "the encoder takes nothing"),
+        ("clips.read_clip", _black, "came back as levels [0.0, 0.0, 0.0, 0.0]"),
+        ("pyav.side_data_names", _refused, "the encoder takes nothing"),
+    ],
+)
+def test_a_pyav_that_loads_and_does_not_work_is_said(
+    part: str, broken: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"adcvsr.{part}", broken)
+    outcome = outcome_of(doctor_video.probe_video)
+    pyav = doctor_video.video_findings(HOST, outcome, "cpu", False)[0]
+    assert (pyav.mark, pyav.data["clip"]) == ("missing", False)
+    assert "a small clip does not come back" in pyav.value
+    assert said in pyav.value
+    assert pyav.fix == "pip install --force-reinstall 'av>=17.1'"
+
+
 @pytest.mark.gpu
 def test_a_real_gpu_decodes() -> None:
     assert doctor_video._attempt("nvdec", lambda: doctor_video._decode(av)) == {"nvdec": True}

@@ -272,6 +272,37 @@ class TestManyFiles:
         assert "cannot be opened as video" in answer["failed"][0]["error"]
         assert sorted(p.name for p in out.rglob("*.*")) == ["a.mp4", "b.mkv"]
 
+    def test_a_fault_in_one_file_does_not_end_the_run(
+        self, make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An error that nobody expected: the other files are done, and its traceback is kept."""
+        folder, out, faults = tmp_path / "clips", tmp_path / "out", tmp_path / "faults"
+        for place in (folder, faults):
+            place.mkdir()
+        for name in ("a.mp4", "b.mp4", "c.mp4"):
+            make_video(name).rename(folder / name)
+        upscale_file = Upscaler.upscale_file
+
+        def faulty(self: Upscaler, source: Path, *arguments: Any, **options: Any) -> Any:
+            if source.name == "b.mp4":
+                raise KeyError("side data nobody met")
+            return upscale_file(self, source, *arguments, **options)
+
+        monkeypatch.setattr(Upscaler, "upscale_file", faulty)
+        monkeypatch.setattr("tempfile.tempdir", str(faults))
+        done = CliRunner().invoke(cli, ["upscale", str(folder), str(out), "--json"])
+        assert isinstance(done.exception, BatchError)
+        assert str(done.exception) == "1 of 3 files failed: b.mp4"
+        assert [path.name for path in sorted(out.iterdir())] == ["a.mp4", "c.mp4"]
+        (failed,) = json.loads(done.stdout)["failed"]
+        (written,) = faults.glob("adcvsr-fault-*.txt")
+        assert failed["input"] == str(folder / "b.mp4")
+        assert "KeyError" in failed["error"]
+        assert str(written) in failed["error"]
+        assert "Traceback" in written.read_text()
+        assert f"error: {failed['error']}" in done.stderr
+        assert "Traceback" not in done.output
+
     def test_patterns_and_lists(self, make_video: VideoMaker, tmp_path: Path) -> None:
         for name in ("a.mp4", "b.mp4"):
             make_video(name)
