@@ -193,7 +193,8 @@ def output_sensitivity(
 ) -> Doubles:
     """What noise in tensors makes of the output.
 
-    White noise is added to all tensors at once, the same to each channel in turn; the products of
+    Noise, new in each pixel and as much in common to blocks, is added to all tensors at once, the
+    same to each channel in turn; the products of
     the answers are the matrix M for which noise of the covariance S between channels in each tensor
     gives the output a mean square of trace(M S).
 

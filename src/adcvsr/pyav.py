@@ -32,7 +32,8 @@ def open_input(file: Any, **options: Any) -> av.container.InputContainer:
         av.FFmpegError: FFmpeg cannot open it.
         OSError: The file cannot be opened.
     """
-    return av.open(file, "r", **_OPEN, **options)
+    container: av.container.InputContainer = av.open(file, "r", **_OPEN, **options)
+    return container
 
 
 def filter_graph() -> av.filter.Graph:
@@ -56,7 +57,7 @@ def _unknown(kind: type[sidedata.Type], number: object) -> sidedata.Type | None:
     """Make a member for a number without a name."""
     if not isinstance(number, int):
         return None
-    member = object.__new__(kind)
+    member: Any = object.__new__(kind)
     member._name_, member._value_ = f"UNKNOWN_{number}", number
     return kind._value2member_map_.setdefault(number, member)  # type: ignore[return-value]
 

@@ -204,8 +204,9 @@ def _secrets(text: str) -> Iterator[str]:
 
 
 def _user_secrets(user: str) -> Iterator[str]:
-    name, _, password = user.partition(":")
-    yield from (user, password, name)
+    password = user.partition(":")[2]
+    # Beside a password a name is none, and may be a word such as "admin" that messages use.
+    yield from (user, password) if password else (user,)
 
 
 def _rest(rest: str) -> Iterator[tuple[str, bool]]:
