@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet, open_set
-from adcvsr.calibration.reader import calibration_feeds
+from adcvsr.calibration.reader import calibration_feeds, probe_runs
 from adcvsr.cli import cli
 from adcvsr.cli.quantize import PRECISIONS
 from adcvsr.clips import write_clip
