@@ -21,7 +21,6 @@ PACKAGES = ("av", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "c
 """Whose versions are written down, where they are installed."""
 
 _WORDS_CHARS = 200
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})[^\s'\"]*@")
 _QUERY = re.compile(r"(?P<address>[A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"?]*)\?[^\s'\"]*")
 _NAMED = re.compile(
     r"(?i)(?P<name>[\w-]*(?:passw(?:or)?d|passwd|secret|token|credential|api-?key)[\w-]*"
@@ -31,9 +30,7 @@ _NAMED = re.compile(
 
 def without_any_secret(text: str) -> str:
     """Hide what `redaction` hides, every query, and what is named like a secret: it may be sent."""
-    text = without_secrets(text)
-    text = _USER.sub(r"\g<scheme>***@", text)
-    text = _QUERY.sub(r"\g<address>?***", text)
+    text = _QUERY.sub(r"\g<address>?***", without_secrets(text))
     return _NAMED.sub(r"\g<name>***", text)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .bundle_files import MANIFEST
 from .errors import InputNotFoundError
+from .redaction import shown
 
 BUNDLE, CHECKPOINT, VIDEO, SET = "bundle", "checkpoint", "video", "calibration set"
 
@@ -78,10 +79,9 @@ def refuse_address(path: str | Path) -> None:
     if not ADDRESS.match(str(path)) or Path(path).exists():
         return
     whole = re.sub(r":/+", "://", str(path), count=1)  # a Path keeps one slash
-    shown = re.sub(r"://[^/@]*@", "://***@", whole).partition("?")[0]
     raise InputNotFoundError(
-        f"'{shown}' is an address, expected a file: download it first; 'adcvsr live --source "
-        "ADDRESS' takes streams (rtsp, udp)"
+        f"'{shown(whole)}' is an address, expected a file: download it first; 'adcvsr live "
+        "--source ADDRESS' takes streams (rtsp, udp)"
     )
 
 

@@ -131,4 +131,4 @@ def test_an_address_is_no_file(address: str) -> None:
 
 def test_files_are_no_addresses(tmp_path: Path) -> None:
     for name in ("a.mp4", "C:/a.mp4", "a: b/c.mp4", "./x:/y", tmp_path):
-        refuse_address(name)
+        assert refuse_address(name) is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._files import result_file_option
+from ._files import check_ending, result_file_option
 from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
 from ._say import print_json, say
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 """Those of training, by name; held here so that --help imports none of them."""
-
-
-def _check_png(
-    context: click.Context, parameter: click.Parameter, value: Path | None
-) -> Path | None:
-    if value is not None and value.suffix.lower() != ".png":
-        raise click.BadParameter(f"expected a file ending in .png, got '{value}'")
-    return value
 
 
 @click.command()
@@ -83,7 +75,7 @@ def _check_png(
     "strip_path",
     metavar="FILE.png",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=_check_png,
+    callback=check_ending(".png"),
     help="Write a picture of each file's worst crop beside the truth.",
 )
 @result_file_option
