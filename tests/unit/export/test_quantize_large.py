@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="exporting needs torch")
 from adcvsr.bundle import Bundle
 from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet
-from adcvsr.calibration.reader import graph_feeds
+from adcvsr.calibration.reader import graph_feeds, probe_runs
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import QuantizationError
 from adcvsr.export import bundle_writer, onnx_file, thin_graph
@@ -86,8 +86,10 @@ def test_clip_networks_are_read_compared_and_kept_from_the_cpu(tmp_path: Path, d
     clip = data / "clips/train/puppy_grass_640x360.mp4"
     calibration = make_set(bundle, tmp_path / "set", clip)
     clips, features = graph_feeds(bundle, calibration)
-    assert [feed["clip"].shape for feed in clips] == [(3, 32, 48, 3)] * len(calibration.runs)
-    assert len(features) == calibration.frames
+    drawn = probe_runs(calibration)
+    lengths = [3] * len(calibration.runs) + [len(frames) for frames in drawn]
+    assert [feed["clip"].shape for feed in clips] == [(length, 32, 48, 3) for length in lengths]
+    assert len(features) == calibration.frames + sum(map(len, drawn))
     assert {feed["features"].shape for feed in features} == {(1, 8, 16, 24)}
     recipe = recipe_for("int8", "cpu")
     report = compare_variants(bundle, "fp32-onnx", recipe.gate, calibration)
