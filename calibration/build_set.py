@@ -15,7 +15,6 @@ from typing import Any
 import av
 import numpy as np
 
-from .. import __version__
 from ..bundle import Bundle
 from ..clips import (
     IMAGE_SUFFIXES,
@@ -32,6 +31,7 @@ from ..errors import (
 from ..given import refuse_address
 from ..runtime.video.source import FileSource
 from ..synthetic import draw_clip
+from ..version import __version__
 from .calibration_set import (
     SET_SCHEMA,
     CalibrationSet,

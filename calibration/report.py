@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import OutputExistsError, OutputNotWritableError
 from ..files import linked_file, replace_file
 from ..metrics import UsableMetrics
+from ..version import __version__
 from .evaluate import BORDER_PX, evaluate
 from .methods import Method, baselines, open_methods
 from .scores import ClipScores, Evaluation

@@ -11,11 +11,11 @@ from typing import Any
 
 import onnx
 
-from .. import __version__
 from ..bundle_schema import SCHEMA_VERSION, ColourMatch, Manifest, Window
 from ..config import SCALE, AdcVsrConfig
 from ..errors import ConfigError
 from ..model import AdcVsr
+from ..version import __version__
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from .onnx_file import OPSET
 from .parity import LEVEL_TOLERANCE

@@ -12,7 +12,6 @@ from typing import Any
 
 import onnx
 
-from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.reader import REFERENCE, probe_runs
@@ -20,6 +19,7 @@ from ..colour_probes import PROBES_VERSION
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
 from ..runtime.sessions.ort_precision import why_not_judged
+from ..version import __version__
 from .gate import compare_variants, limits_json, require_within, to_json
 from .int8_ort import quantize_int8_ort
 from .modelopt_quantize import quantize_modelopt

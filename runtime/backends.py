@@ -172,7 +172,7 @@ def find_variant(bundle: Bundle, backend: str, text: str) -> str:
 def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
     """The variant that `adcvsr deploy` made current for this bundle, backend and GPU."""
     from .engine.cache import EngineCache
-    from .engine.deploy import CurrentEngines
+    from .engine.current import CurrentEngines
 
     try:
         current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current

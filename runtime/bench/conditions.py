@@ -15,8 +15,8 @@ import time
 from importlib import metadata
 from typing import Any
 
-from ... import __version__
 from ...processors import read_processors
+from ...version import __version__
 from ..doctor.host import Host
 from ..doctor.power import power_findings
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ... import __version__
+from ...version import __version__
 from .children import Children, Outcome
 from .findings import GROUPS, Finding, Report, Verdict
 from .gpu import gpu_findings, merge_gpus

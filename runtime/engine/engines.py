@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...bundle import Bundle
 from ...bundle_schema import Variant
+from ...version import __version__
 from ..sessions.gpu import Gpu
 from ..sessions.trt_flavour import Flavour, load_flavour
 from ..sessions.trt_modules import MODULES

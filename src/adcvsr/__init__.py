@@ -12,13 +12,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .bundle import Bundle, list_bundles, open_bundle
     from .config import PRESETS, AdcVsrConfig
     from .errors import AdcVsrError
     from .runtime.upscaler import Upscaler
-
-__version__ = "0.1.0"
 
 _EXPORTS = {
     "PRESETS": ".config",

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from . import __version__
 from .redaction import without_secrets
+from .version import __version__
 
 PACKAGES = ("av", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "click", "rich")
 """Whose versions are written down, where they are installed."""

@@ -5,6 +5,7 @@ diffusion transformer. A cache is a folder (`store`) of lossless samples (`sampl
 `cache` or with other programs' results by `foreign`, and read back by `cached`.
 """
 
-from .teacher import GroundTruth, Teacher, TeacherSettings, clip_key, open_teacher
+from .opening import open_teacher
+from .teacher import GroundTruth, Teacher, TeacherSettings, clip_key
 
 __all__ = ["GroundTruth", "Teacher", "TeacherSettings", "clip_key", "open_teacher"]

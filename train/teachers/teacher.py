@@ -1,9 +1,10 @@
 """Teachers: what a student is to become like, behind one contract.
 
-    with open_teacher(TeacherSettings(kind="student", weights="small.safetensors"), device) as t:
-        target = t.teach(low)  # (N, T, 3, h, w) -> (N, T, 3, 4h, 4w), both in [0, 1]
+    with StudentTeacher(Path("small.safetensors"), "cpu", "float32") as teacher:
+        target = teacher.teach(low)  # (N, T, 3, h, w) -> (N, T, 3, 4h, 4w), both in [0, 1]
 
-DOVE lies in `dove`, upscalers in ncnn's format in `ncnn`, outputs computed earlier in `cached`.
+DOVE lies in `dove`, upscalers in ncnn's format in `ncnn`, outputs computed earlier in `cached`;
+`open_teacher` chooses among them.
 """
 
 from __future__ import annotations
@@ -216,32 +217,6 @@ class StudentTeacher(Teacher):
             out, _ = network(padded)
         cut: Tensor = out[..., : SCALE * height, : SCALE * width].float()
         return (cut + 1) / 2
-
-
-def open_teacher(settings: TeacherSettings, device: torch.device | str = "cpu") -> Teacher:
-    """Make the teacher that settings describe; its weights are loaded on entering it.
-
-    Raises:
-        ConfigError: Settings that do not fit the weights, such as a hub id without revision.
-        CheckpointError: A checkpoint or weights that cannot be read.
-        MissingPackageError: `dove` without diffusers.
-        TeacherCacheError: A `cache` that is damaged.
-    """
-    if settings.kind == "truth":
-        return GroundTruth(device)
-    if settings.kind == "student":
-        return StudentTeacher(Path(settings.weights), device, settings.dtype or "float32")
-    if settings.kind == "cache":
-        from .cached import CachedOutputs
-
-        return CachedOutputs(Path(settings.weights), device)
-    if settings.kind == "ncnn":
-        from .ncnn import NcnnTeacher
-
-        return NcnnTeacher(settings.weights, device)
-    from .dove import DoveTeacher
-
-    return DoveTeacher(settings, device)
 
 
 def _check_device(name: torch.device | str) -> torch.device:

@@ -14,11 +14,12 @@ import sys
 
 import click
 
-from .. import __version__, start
+from .. import start
 from ..errors import AdcVsrError, missing_by_name
 from ..fault import fault_line, guard_threads
 from ..processors import limit_libraries
 from ..redaction import without_secrets
+from ..version import __version__
 from ._group import CommandGroup, equip
 from ._help import TASKS
 from ._say import level_options

@@ -119,7 +119,7 @@ def command(
 
 def _roll_back(bundle: str, as_json: bool) -> None:
     from ..runtime.engine.cache import EngineCache
-    from ..runtime.engine.deploy import CurrentEngines
+    from ..runtime.engine.current import CurrentEngines
     from ..runtime.sessions.gpu import current_gpu
 
     entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()

@@ -22,7 +22,8 @@ from adcvsr.runtime.engine import census
 from adcvsr.runtime.engine.cache import EngineCache
 from adcvsr.runtime.engine.census import Census, count_layers
 from adcvsr.runtime.engine.choice import order_engines
-from adcvsr.runtime.engine.deploy import CurrentEngines, deploy_bundle
+from adcvsr.runtime.engine.current import CurrentEngines
+from adcvsr.runtime.engine.deploy import deploy_bundle
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import BuildOptions, SizeRange
 from adcvsr.runtime.sessions.gpu import current_gpu
