@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...config import SCALE
-from ..degradation.chain import Degradation, degrade, tone_truth
+from ..degradation import Degradation, degrade, tone_truth
 from ..degradation.presets import check_can_encode
 from .lines import Lines
 from .options import DataOptions

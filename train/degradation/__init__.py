@@ -2,13 +2,14 @@
 
     low = degrade(clip, PRESETS["camera"], rng)
 
-`chain` holds the order of the stages and their values; each stage is a file of its own (`blur`,
-`resize`, `noise`, `jpeg`, `sensor`, `film`, `upload`, `codec`), the named degradations lie in
-`presets`.
+`stages` holds the values of a degradation and `chain` runs them in order; each stage is a file of
+its own (`blur`, `resize`, `noise`, `jpeg`, `sensor`, `film`, `upload`, `codec`), the named
+degradations lie in `presets`.
 """
 
-from .chain import Degradation, Round, degrade, reduce_clip, tone_truth
+from .chain import degrade, reduce_clip, tone_truth
 from .presets import PRESETS, read_degradation
+from .stages import Degradation, Round
 
 __all__ = [
     "PRESETS",

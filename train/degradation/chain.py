@@ -10,114 +10,28 @@ upload. Every range is a value of `Degradation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from ...config import SCALE
-from .blur import Blur, blur_frames
+from .blur import blur_frames
 from .codec import (
-    VideoCodec,
     compress_frames,
     levels_from_planes,
     planes_from_levels,
 )
-from .draw import check_share, check_weights, draw_kind
-from .film import Grain, Tone, add_grain, is_grey, to_grey, tone_clip
-from .jpeg import Jpeg, jpeg_frames
-from .noise import Noise, add_noise
-from .resize import FILTERS, Resize, resize_frames, resize_planes
-from .sensor import Sensor, Sharpen, sense_frames, sharpen_frames
-from .upload import Interlace, Upload, interlace_frames, upload_frames
+from .draw import draw_kind
+from .film import add_grain, is_grey, to_grey, tone_clip
+from .jpeg import jpeg_frames
+from .noise import add_noise
+from .presets import PRESETS
+from .resize import resize_frames, resize_planes
+from .sensor import sense_frames, sharpen_frames
+from .stages import CLEAN_FILTER, Degradation, Round
+from .upload import interlace_frames, upload_frames
 
 Levels = npt.NDArray[np.uint8]
-
-CLEAN_FILTER = "antialiased"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """One round of blur, resize, noise and JPEG, each of which may be left out."""
-
-    blur: Blur | None = None
-    """Before everything else."""
-
-    resize: Resize | None = None
-    """Up or down, by a factor that drifts."""
-
-    noise: Noise | None = None
-    """New in every frame."""
-
-    jpeg: Jpeg | None = None
-    """Each frame by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Degradation:
-    """How low-resolution clips are made; stages that are None are left out, and all are by default.
-
-    So `Degradation()` is the field's clean bicubic reduction.
-    """
-
-    clean_share: float = 0.0
-    """Share of clips that only get the clean reduction, whatever else is set, in [0, 1]."""
-
-    others: Mapping[str, float] = field(default_factory=dict)
-    """Shares of clips that other named degradations make, together at most 1."""
-
-    tone: Tone | None = None
-    """Grey and dark clips, truth and input alike; a grey clip's input is grey until it is
-    compressed."""
-
-    first: Round | None = None
-    """First round, at the truth's resolution."""
-
-    second: Round | None = None
-    """Second round, at the size the first one left."""
-
-    reduction: Mapping[str, float] = field(default_factory=lambda: {CLEAN_FILTER: 1.0})
-    """Weights of the filters that bring the clip to a quarter of its truth."""
-
-    sinc: Blur | None = None
-    """Filter after the reduction."""
-
-    sensor: Sensor | None = None
-    """A camera's noise, after the reduction."""
-
-    grain: Grain | None = None
-    """Film grain, after the sensor."""
-
-    interlace: Interlace | None = None
-    """Remains of interlacing, after the grain."""
-
-    upload: Upload | None = None
-    """An earlier compression at a smaller size, before the sharpening."""
-
-    sharpen: Sharpen | None = None
-    """A camera's (or website's) sharpening, the last stage before the codec."""
-
-    codec: VideoCodec | None = None
-    """Video compression."""
-
-    codec_last_share: float = 1.0
-    """Share of clips compressed after the reduction, as in a camera; the others before it, as when
-    a video is made smaller. RealBasicVSR shuffles the two: 0.5."""
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: One makes no sense.
-        """
-        check_share("clean_share", self.clean_share)
-        check_share("codec_last_share", self.codec_last_share)
-        check_weights("reduction", self.reduction, FILTERS)
-        for name, share in self.others.items():
-            check_share(f"others.{name}", share)
-        check_share("others, together", round(sum(self.others.values()), 9))
 
 
 def tone_truth(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:
@@ -222,8 +136,6 @@ def _draw_other(degradation: Degradation, rng: np.random.Generator) -> Degradati
     """Draw the named degradation that makes this clip instead; None for this one."""
     if not degradation.others:
         return None
-    from .presets import PRESETS  # which are made of this file's classes
-
     own = 1 - sum(degradation.others.values())
     name = draw_kind(rng, {**degradation.others, "": max(own, 0.0)})
     return PRESETS[name] if name else None

@@ -18,7 +18,6 @@ from ...config import nearest
 from ...errors import ConfigError
 from ..tables import fill_table
 from .blur import Blur
-from .chain import Degradation, Round
 from .codec import VideoCodec, check_encoders
 from .draw import check_weights
 from .film import Grain, Tone
@@ -26,6 +25,7 @@ from .jpeg import Jpeg
 from .noise import Noise
 from .resize import Resize
 from .sensor import Sensor, Sharpen
+from .stages import Degradation, Round
 from .upload import Interlace, Upload
 
 WEB_ENCODERS = {

@@ -14,7 +14,7 @@ import sys
 
 import click
 
-from .. import start
+from .. import interrupts
 from ..errors import AdcVsrError, missing_by_name
 from ..fault import fault_line, guard_threads
 from ..processors import limit_libraries
@@ -63,7 +63,7 @@ NO_THREAD = "can't start new thread"
 
 def load_command(name: str) -> click.Command:
     """Import a command's module; `import` is a keyword, so its file has another name."""
-    module = importlib.import_module(f".{MODULES.get(name, name)}", __name__)
+    module = importlib.import_module(f".{MODULES.get(name, name)}", __package__)
     from ._outputs import guard
 
     command: click.Command = module.command
@@ -115,11 +115,11 @@ cli.params += level_options()
 @clean_streams()
 def main() -> None:
     """Run the command line and exit."""
-    start.prepare()
+    interrupts.prepare()
     guard_secrets(sys.argv[1:])
     limit_libraries()
     if sys.argv[1:2] == ["train"]:
-        start.be_patient()  # it saves the run first
+        interrupts.be_patient()  # it saves the run first
     if not os.environ.get("ADCVSR_DEBUG"):
         guard_threads(say_error)
     try:
@@ -141,7 +141,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(start.INTERRUPTED)
+        sys.exit(interrupts.INTERRUPTED)
     except Exception as error:  # the last guard: no user is shown a traceback
         if os.environ.get("ADCVSR_DEBUG"):
             raise

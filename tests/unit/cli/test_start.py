@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr import start
 from video_facts import VideoMaker, video_facts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,9 +21,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROGRAM = """
 import importlib, sys, time
 from pathlib import Path
-from adcvsr import start
-start.GRACE_S = 0.5
-start.prepare()
+from adcvsr import interrupts
+interrupts.GRACE_S = 0.5
+interrupts.prepare()
 sys.path.insert(0, sys.argv[1])
 {before}
 print("ready", flush=True)
@@ -65,7 +64,7 @@ def test_in_an_import_it_ends_at_once(tmp_path: Path, number: signal.Signals) ->
     with run_program(tmp_path, "importlib.import_module('swallowing')") as process:
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err) == (start.INTERRUPTED, "", "interrupted\n")
+    assert (process.returncode, out, err) == (interrupts.INTERRUPTED, "", "interrupted\n")
 
 
 def test_in_an_import_with_files_under_way_it_ends_after_the_import(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_a_call_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
                 signal_thread(process.pid, int(task))
         _, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 5
-    assert (process.returncode, err) == (start.INTERRUPTED, "interrupted\n")
+    assert (process.returncode, err) == (interrupts.INTERRUPTED, "interrupted\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -126,7 +125,7 @@ def test_an_interrupt_in_a_destructor_comes_again(tmp_path: Path) -> None:
 def test_what_was_ignored_stays_ignored(number: signal.Signals) -> None:
     """As `nohup` does with SIGHUP, and a shell with SIGINT of what it starts in the background."""
     text = (
-        "import os, signal; from adcvsr import start; start.prepare()\n"
+        "import os, signal; from adcvsr import interrupts; interrupts.prepare()\n"
         f"os.kill(os.getpid(), {int(number)}); print('goes on')"
     )
     shell = f'trap \'\' {number.name[3:]}; exec "$0" -c "$1"'
