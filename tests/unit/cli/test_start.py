@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from adcvsr import interrupts
 from video_facts import VideoMaker, video_facts
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
