@@ -16,29 +16,80 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .bundle import Bundle, list_bundles, open_bundle
+    from .bundle_schema import Variant
     from .config import PRESETS, AdcVsrConfig
-    from .errors import AdcVsrError
+    from .errors import (
+        AdcVsrError,
+        BackendError,
+        BundleError,
+        InputError,
+        OutputError,
+        SettingsError,
+        TrainingError,
+    )
+    from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
+    from .runtime.live.live_report import LiveOptions, LiveReport
+    from .runtime.live.live_run import LiveRun
+    from .runtime.sessions.session import Session
+    from .runtime.trace import Trace
+    from .runtime.upscale_report import UpscaleReport
     from .runtime.upscaler import Upscaler
+    from .runtime.video.encoders import EncodeOptions
+    from .runtime.video.read_options import ReadOptions
 
-_EXPORTS = {
-    "PRESETS": ".config",
-    "AdcVsrConfig": ".config",
-    "AdcVsrError": ".errors",
-    "Bundle": ".bundle",
-    "Upscaler": ".runtime.upscaler",
-    "list_bundles": ".bundle",
-    "open_bundle": ".bundle",
+_MODULES = {
+    ".bundle": ("Bundle", "list_bundles", "open_bundle"),
+    ".bundle_schema": ("Variant",),
+    ".config": ("PRESETS", "AdcVsrConfig"),
+    ".errors": (
+        "AdcVsrError",
+        "BackendError",
+        "BundleError",
+        "InputError",
+        "OutputError",
+        "SettingsError",
+        "TrainingError",
+    ),
+    ".runtime.live.frame_loop": ("FrameSink", "FrameSource", "open_sink", "open_source"),
+    ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
+    ".runtime.live.live_run": ("LiveRun",),
+    ".runtime.sessions.session": ("Session",),
+    ".runtime.trace": ("Trace",),
+    ".runtime.upscale_report": ("UpscaleReport",),
+    ".runtime.upscaler": ("Upscaler",),
+    ".runtime.video.encoders": ("EncodeOptions",),
+    ".runtime.video.read_options": ("ReadOptions",),
 }
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "PRESETS",
     "AdcVsrConfig",
     "AdcVsrError",
+    "BackendError",
     "Bundle",
+    "BundleError",
+    "EncodeOptions",
+    "FrameSink",
+    "FrameSource",
+    "InputError",
+    "LiveOptions",
+    "LiveReport",
+    "LiveRun",
+    "OutputError",
+    "ReadOptions",
+    "Session",
+    "SettingsError",
+    "Trace",
+    "TrainingError",
+    "UpscaleReport",
     "Upscaler",
+    "Variant",
     "__version__",
     "list_bundles",
     "open_bundle",
+    "open_sink",
+    "open_source",
 ]
 
 

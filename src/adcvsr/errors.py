@@ -1,36 +1,41 @@
-"""Every error a caller of adcvsr can act on: one root, one class per reason.
+"""Every error a caller of adcvsr can act on: one root, a layer to catch by, one class a reason.
 
 Messages say what happened (with the values), what was expected, and what to do. The CLI prints
 them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake of the caller.
 
     AdcVsrError
-    |-- ConfigError              a network or training configuration that makes no sense
-    |-- CheckpointError          a checkpoint that cannot be read or does not fit its config
-    |-- BundleError              a bundle that is damaged, too new or inconsistent
-    |   `-- BundleNotFoundError  no bundle of that name or at that path
-    |-- GraphError               an ONNX graph that cannot be read or reasoned about
-    |-- MissingPackageError      an optional package is not installed
-    |-- ClipNetworkError         single frames for a network that needs the frames around them
-    |-- UpscalerBusyError        a network is asked for a second stream while it is in one
-    |-- OutOfResourcesError      the system gives no further thread
-    |-- MissingProgramError      an external program is not there, or cannot do what is needed
-    |-- BackendUnavailableError  the requested backend or variant cannot run here
-    |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
-    |-- InputNotFoundError       the input file is not there
-    |-- UnreadableVideoError     the input cannot be decoded as video
-    |-- IncompleteVideoError     the input is damaged or ends early, and was to be whole
-    |-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
-    |-- OutputExistsError        the output is there and may not be overwritten
-    |-- OutputNotWritableError   the output cannot be written
-    |-- BatchError               some files of a run over many failed; the others are done
-    |-- TrainingDataError        no usable training data
-    |-- TrainingWorkerError      a process that prepares training data died or stands still
-    |-- TrainingDivergedError    the loss is no longer finite
-    |-- BenchError               results of a benchmark that cannot be read or compared
-    |-- TeacherCacheError        a teacher's cached outputs do not match clips, teacher or files
-    |-- CalibrationError         a calibration set that cannot be made, is damaged or does not fit
-    |-- QuantizationError        a precision variant that cannot be made, or not as its recipe says
-    `-- ParityError              an exported graph does not match the network
+    |-- SettingsError                what was asked for makes no sense, or not here and now
+    |   |-- ConfigError              a network, an option or a recipe that makes no sense
+    |   |-- ClipNetworkError         single frames for a network that needs the frames around them
+    |   `-- UpscalerBusyError        a network is asked for a second stream while it is in one
+    |-- InputError                   the video, picture or stream that comes in
+    |   |-- InputNotFoundError       the input file is not there
+    |   |-- UnreadableVideoError     the input cannot be decoded as video
+    |   |-- IncompleteVideoError     the input is damaged or ends early, and was to be whole
+    |   `-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
+    |-- OutputError                  what is to be written
+    |   |-- OutputExistsError        the output is there and may not be overwritten
+    |   `-- OutputNotWritableError   the output cannot be written
+    |-- BundleError                  a bundle that is damaged, too new or inconsistent
+    |   `-- BundleNotFoundError      no bundle of that name or at that path
+    |-- BackendError                 what runs a network: package, program, device, engine
+    |   |-- BackendUnavailableError  the requested backend or variant cannot run here
+    |   |-- EngineError              an engine cannot be built, is damaged, or fails its acceptance
+    |   |-- MissingPackageError      an optional package is not installed
+    |   |-- MissingProgramError      an external program is not there, or cannot do what is needed
+    |   `-- OutOfResourcesError      the system gives no further thread
+    |-- TrainingError                training and what it reads
+    |   |-- TrainingDataError        no usable training data
+    |   |-- TrainingWorkerError      a process that prepares training data died or stands still
+    |   |-- TrainingDivergedError    the loss is no longer finite
+    |   `-- TeacherCacheError        a teacher's outputs do not match clips, teacher or files
+    |-- CheckpointError              a checkpoint that cannot be read or does not fit its config
+    |-- GraphError                   an ONNX graph that cannot be read or reasoned about
+    |-- CalibrationError             a calibration set that cannot be made, or does not fit
+    |-- QuantizationError            a variant that cannot be made, or not as its recipe says
+    |-- ParityError                  an exported graph does not match the network
+    |-- BenchError                   results of a benchmark that cannot be read or compared
+    `-- BatchError                   some files of a run over many failed; the others are done
 """
 
 from __future__ import annotations
@@ -46,7 +51,27 @@ class AdcVsrError(Exception):
         return without_secrets(super().__str__())
 
 
-class ConfigError(AdcVsrError, ValueError):
+class SettingsError(AdcVsrError):
+    """What was asked for makes no sense, or not of this network at this moment."""
+
+
+class InputError(AdcVsrError):
+    """The video, picture or stream that comes in: absent, unreadable, damaged or refused."""
+
+
+class OutputError(AdcVsrError):
+    """What is to be written: in the way, or not writable."""
+
+
+class BackendError(AdcVsrError):
+    """What runs a network is not here or fails: a package, a program, a device, an engine."""
+
+
+class TrainingError(AdcVsrError):
+    """Training, and what it reads."""
+
+
+class ConfigError(SettingsError, ValueError):
     """A configuration value is out of its range or contradicts another."""
 
 
@@ -66,55 +91,55 @@ class GraphError(AdcVsrError, ValueError):
     """An ONNX graph has a node or tensor that cannot be inferred; the message names it."""
 
 
-class MissingPackageError(AdcVsrError, ImportError):
+class MissingPackageError(BackendError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
-class ClipNetworkError(AdcVsrError, TypeError):
+class ClipNetworkError(SettingsError, TypeError):
     """A network that is not causal was given frames one by one; it needs those around them."""
 
 
-class UpscalerBusyError(AdcVsrError, RuntimeError):
+class UpscalerBusyError(SettingsError, RuntimeError):
     """One network carries the past of one stream; another one was asked of it meanwhile."""
 
 
-class OutOfResourcesError(AdcVsrError, OSError):
+class OutOfResourcesError(BackendError, OSError):
     """The system gives this process no further thread."""
 
 
-class MissingProgramError(AdcVsrError, OSError):
+class MissingProgramError(BackendError, OSError):
     """An external program is needed and not there, lacks a part, or failed."""
 
 
-class BackendUnavailableError(AdcVsrError, RuntimeError):
+class BackendUnavailableError(BackendError, RuntimeError):
     """The requested backend, variant or precision cannot run on this machine."""
 
 
-class EngineError(AdcVsrError, RuntimeError):
+class EngineError(BackendError, RuntimeError):
     """An engine cannot be built from its graph, is damaged, or fails its acceptance."""
 
 
-class InputNotFoundError(AdcVsrError, FileNotFoundError):
+class InputNotFoundError(InputError, FileNotFoundError):
     """The input file does not exist or is not a file."""
 
 
-class UnreadableVideoError(AdcVsrError, ValueError):
+class UnreadableVideoError(InputError, ValueError):
     """The input exists but holds no video that can be decoded."""
 
 
-class IncompleteVideoError(AdcVsrError, ValueError):
+class IncompleteVideoError(InputError, ValueError):
     """An input that was to be whole is damaged or ends early; its output is written."""
 
 
-class UnsupportedVideoError(AdcVsrError, ValueError):
+class UnsupportedVideoError(InputError, ValueError):
     """The input is a valid video of a kind adcvsr refuses, because the result would be wrong."""
 
 
-class OutputExistsError(AdcVsrError, FileExistsError):
+class OutputExistsError(OutputError, FileExistsError):
     """The output exists and overwriting was not asked for."""
 
 
-class OutputNotWritableError(AdcVsrError, OSError):
+class OutputNotWritableError(OutputError, OSError):
     """The output cannot be created, written or finished."""
 
 
@@ -122,19 +147,19 @@ class BatchError(AdcVsrError, RuntimeError):
     """Some files of a run over many failed, each with a line of its own; the others are done."""
 
 
-class TrainingDataError(AdcVsrError, ValueError):
+class TrainingDataError(TrainingError, ValueError):
     """The training folders hold nothing that can be trained on."""
 
 
-class TrainingWorkerError(AdcVsrError, RuntimeError):
+class TrainingWorkerError(TrainingError, RuntimeError):
     """A process that prepares training data died, failed or stands still."""
 
 
-class TrainingDivergedError(AdcVsrError, ArithmeticError):
+class TrainingDivergedError(TrainingError, ArithmeticError):
     """The training loss became NaN or infinite; the last good checkpoint was kept."""
 
 
-class TeacherCacheError(AdcVsrError, ValueError):
+class TeacherCacheError(TrainingError, ValueError):
     """A teacher's cached outputs are missing, damaged, or of other clips or another teacher."""
 
 
