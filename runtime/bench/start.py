@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> None:
     """Load, run, and print what it took as JSON."""
     import numpy as np
 
-    from ... import Upscaler, open_bundle
+    from ...bundle import open_bundle
+    from ..upscaler import Upscaler
 
     path, backend, variant, width, height, threads = arguments
     frame = np.full((int(height), int(width), 3), 128, np.uint8)
