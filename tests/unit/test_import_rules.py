@@ -18,7 +18,12 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("train", "export", "calibration", "runtime")
 FRONT = ("adcvsr", "adcvsr.__main__")
 
-ABOVE = {"train": (), "runtime": (), "calibration": ("runtime",), "export": ("calibration", "runtime")}
+ABOVE = {
+    "train": (),
+    "runtime": (),
+    "calibration": ("runtime",),
+    "export": ("calibration", "runtime"),
+}
 """Which other stages a stage may import; all import what is shared, and shared code none of them."""
 
 Graph = Mapping[str, set[str]]
