@@ -134,7 +134,7 @@ def test_nothing_imports_the_front(imports: Graph) -> None:
 
 
 def stage_of(module: str) -> str:
-    part = (module.split(".") + [""])[1]
+    part = [*module.split("."), ""][1]
     return part if part in (*STAGES, "cli") else "shared"
 
 
