@@ -24,7 +24,7 @@ ABOVE = {
     "calibration": ("runtime",),
     "export": ("calibration", "runtime"),
 }
-"""Which other stages a stage may import; all import what is shared, and shared code none of them."""
+"""Which other stages a stage may import; all import shared code, which imports none of them."""
 
 Graph = Mapping[str, set[str]]
 
