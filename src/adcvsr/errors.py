@@ -130,6 +130,10 @@ class TrainingWorkerError(AdcVsrError, RuntimeError):
     """A process that prepares training data died, failed or stands still."""
 
 
+class TrainingProcessError(AdcVsrError, RuntimeError):
+    """Another process of a run of several ended, so that this one cannot go on."""
+
+
 class TrainingDivergedError(AdcVsrError, ArithmeticError):
     """The training loss became NaN or infinite; the last good checkpoint was kept."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ..errors import AdcVsrError
+from ..errors import AdcVsrError, TrainingProcessError
 from ._group import CommandGroup
 from ._progress import training_progress
 from ._say import done, print_json, say
@@ -143,6 +143,8 @@ def _told_to_torchrun() -> Iterator[None]:
     """
     try:
         yield
+    except TrainingProcessError:
+        raise  # the process that ended has told its own
     except (AdcVsrError, OSError, MemoryError) as error:
         place = os.environ.get("TORCHELASTIC_ERROR_FILE")
         if place:
