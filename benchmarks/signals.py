@@ -47,8 +47,37 @@ COMMANDS = {
         "--overwrite",
     ),
     "verify": ("verify", "bundle"),
+    "bench": ("bench", "bundle", "--duration", "5", "-o", "bench.json", "--overwrite"),
+    "profile": (
+        *("profile", "bundle", "--clips", "clips", "--duration", "1", "--drift-frames", "100"),
+        *("-o", "profile.html", "--overwrite"),
+    ),
+    "export": ("export", "nano.safetensors", "-o", "exported", "--overwrite"),
+    "search": ("search", "bundle", "--budget", "psnr>=60", "--calibration", "given", "-o", "found"),
+    "train": (
+        *("train", "pretrain", "--config", "run.toml", "--clips", "clips", "-o", "run"),
+        *("--max-steps", "100000"),
+    ),
+    "cache-teacher": (
+        *("train", "cache-teacher", "--teacher", "truth", "--config", "run.toml"),
+        *("--clips", "clips", "-o", "taught", "--samples", "2000"),
+    ),
 }
-"""What is run, in a folder with in.mp4, clips/, bundle/ and the calibration set given/."""
+"""What is run, in a folder with what `make_inputs` writes."""
+
+RECIPE = """
+stage = "pretrain"
+network = "nano"
+batch = 2
+workers = 1
+max_steps = 100
+learning_rate = 1e-3
+checkpoint_minutes = 0.02
+data = {frames = 3, patch_px = 16, crops_per_clip = 8, clips_at_once = 4}
+degradation = {preset = "camera"}
+"""
+
+CHECKPOINT = Path(__file__).resolve().parents[1] / "train" / "checkpoints" / "nano.safetensors"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 PROGRAM = (sys.executable, "-m", "adcvsr")
@@ -86,7 +115,7 @@ def main() -> None:
     names = options.commands.split(",")
     with tempfile.TemporaryDirectory(prefix="signals-") as name:
         given = Path(name) / "given"
-        make_inputs(given, calibrate="quantize" in names)
+        make_inputs(given, calibrate=bool({"quantize", "search"} & {*names}))
         rounds = []
         for index in range(options.seed, options.seed + options.rounds):
             place = Path(name) / str(index)
@@ -102,12 +131,14 @@ def main() -> None:
 
 
 def make_inputs(folder: Path, *, calibrate: bool) -> None:
-    """Write a clip, a folder of two, a copy of nano, and a calibration set where it is needed."""
+    """Write clips, nano as a bundle and a checkpoint, a recipe; a calibration set if needed."""
     (folder / "clips").mkdir(parents=True)
     write_clip(folder / "in.mp4", iter(draw_clip(60, 96, 128)))
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(folder / "in.mp4", folder / "clips" / name)
     shutil.copytree(open_bundle("nano").path, folder / "bundle")
+    shutil.copy(CHECKPOINT, folder / "nano.safetensors")
+    (folder / "run.toml").write_text(RECIPE)
     if calibrate:
         command = [*PROGRAM, "calibrate", "in.mp4", "-o", "given", "--runs", "2", "--size", "64x48"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -168,8 +199,9 @@ def children_seconds() -> float:
 
 def follow_up(place: Path, options: argparse.Namespace) -> None:
     """The next runs in each place: they sweep what a killed one left."""
-    for folder in (place, place / "out", place / "demo"):
-        if folder.is_dir():
+    folders = [path for path in place.rglob("*") if path.is_dir() and path.name[0] != "."]
+    for folder in (place, *folders):
+        if any(".part" in path.name for path in folder.iterdir()):
             command = [*options.program, "upscale", str(place / "in.mp4"), str(folder / "next.mkv")]
             subprocess.run(command, cwd=place, capture_output=True, check=False)
             (folder / "next.mkv").unlink(missing_ok=True)

@@ -149,7 +149,7 @@ class PairLoader:
 
 
 def _leave_signals(worker: int) -> None:
-    """Signals for all processes of a terminal or of torchrun: when to stop is the first's to decide.
+    """Signals for all of a terminal's or torchrun's processes: the first one decides when to stop.
 
     One that dies otherwise takes its workers along: they look for it every few seconds.
     """
