@@ -199,7 +199,10 @@ def children_seconds() -> float:
 
 def follow_up(place: Path, options: argparse.Namespace) -> None:
     """The next runs in each place: they sweep what a killed one left."""
-    folders = [path for path in place.rglob("*") if path.is_dir() and path.name[0] != "."]
+    hidden = {path for path in place.rglob(".*") if path.is_dir()}
+    folders = [
+        path for path in place.rglob("*") if path.is_dir() and not hidden & {path, *path.parents}
+    ]
     for folder in (place, *folders):
         if any(".part" in path.name for path in folder.iterdir()):
             command = [*options.program, "upscale", str(place / "in.mp4"), str(folder / "next.mkv")]

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import (
+    AdcVsrError,
     CheckpointError,
     TrainingDivergedError,
     TrainingProcessError,
@@ -162,7 +163,8 @@ class Run:
             self._stop.__exit__(kind, error, trace)
 
     def _tell_why(self, error: BaseException | None) -> None:
-        why, failure = worker_failure(error), TrainingWorkerError
+        why = worker_failure(error)
+        failure: type[AdcVsrError] = TrainingWorkerError
         if why is None and self.accelerator.num_processes > 1 and lost_process(error):
             why, failure = LOST_PROCESS, TrainingProcessError
         if why is None:
