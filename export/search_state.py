@@ -115,7 +115,7 @@ class Trials:
         for entry in () if self._other(key) else content["trials"].items():
             nodes = frozenset(each.text() for each in entry["float"].items())
             figures = {name: value.number() for name, value in entry["figures"].fields()}
-            entry["figures"]["snr"].number()
+            entry["figures"]["snr"].number(-1000, 1000)
             trials[nodes] = Trial(nodes, entry["float_work"].number(), figures)
         return key, trials
 

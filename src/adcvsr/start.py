@@ -4,7 +4,8 @@ Ctrl-C, a polite kill and a closed terminal end a command in order, by `Keyboard
 main thread: stages stop, partial files are removed. Three moments are special:
 
 - in the middle of an import, where modules take the exception for a package that is missing or
-  swallow it: the program ends there, or, where files are being written, after the import;
+  swallow it: the program ends there, or, where files are being written, after the import if that
+  is done in `GRACE_S`;
 - in a call into a library that does not come back: after `GRACE_S` this process removes its partial
   files and ends;
 - a signal that was ignored when the program began (`nohup`, a script's background job) stays so.
@@ -89,12 +90,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     Further signals are ignored meanwhile: an interrupted clean-up would leave files behind or crash
     a running stage, and the first signal takes up to a frame to act.
     """
-    _State.noticed.set()
     if _is_importing(frame):
         if not _writes():
             _end_now()
         _come_again(number)
         return
+    _State.noticed.set()
     for each in _State.handled:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

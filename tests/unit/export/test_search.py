@@ -234,7 +234,15 @@ def test_a_trial_is_on_disk_before_the_next(tmp_path: Path) -> None:
         Trials(tmp_path / "new", {"network": "b"})
 
 
-@pytest.mark.parametrize("trials", ["[{}]", '[{"float": [], "float_work": 0, "figures": {}}]', "["])
+@pytest.mark.parametrize(
+    "trials",
+    [
+        "[{}]",
+        '[{"float": [], "float_work": 0, "figures": {}}]',
+        '[{"float": [], "float_work": 0, "figures": {"snr": -1e308}}]',
+        "[",
+    ],
+)
 def test_damaged_trials_are_run_again(
     tmp_path: Path, trials: str, caplog: pytest.LogCaptureFixture
 ) -> None:
