@@ -3,9 +3,9 @@
 Documents (manifests, bench results, measurements, calibration sets, teacher caches, engine facts,
 engines that are current, trials of a search, training configs, recipes, checkpoints' metadata) are
 changed in one value or in their bytes; bundles carry graphs and zip files made to do harm. Each is
-opened in a worker process and judged: `accepted`, `refused` (an error of adcvsr's own), `traceback`,
-`memory` (the process grew by more than 512 MiB), `hang` or `crash`. The seed makes a case again.
-Exits 1 unless all are one of the first two.
+opened in a worker process and judged: `accepted`, `refused` (an error of adcvsr's own),
+`traceback`, `memory` (the process grew by more than 512 MiB), `hang` or `crash`. The seed makes a
+case again. Exits 1 unless all are one of the first two.
 
     python benchmarks/fuzz_input.py [--cases 2000] [--seed 0] [--seconds 60] [--only documents]
 """
