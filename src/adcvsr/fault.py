@@ -16,6 +16,7 @@ from types import TracebackType
 
 from . import __version__
 from .redaction import without_secrets
+from .start import is_of_signals
 
 PACKAGES = ("av", "numpy", "onnxruntime", "onnxruntime-gpu", "onnx", "torch", "click", "rich")
 """Whose versions are written down, where they are installed."""
@@ -70,8 +71,12 @@ def guard_threads(say: Callable[[str], None]) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             say(fault_line(args.exc_value))
 
+    before = sys.unraisablehook
+
     def in_finalizer(args: sys.UnraisableHookArgs) -> None:
-        if args.exc_value is not None:
+        if is_of_signals(args.exc_value):
+            before(args)
+        elif args.exc_value is not None:
             say(fault_line(args.exc_value))
 
     def anywhere(

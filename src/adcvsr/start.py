@@ -116,13 +116,25 @@ def _come_again(number: int) -> None:
 
 
 def _unraisable(unraisable: Any) -> None:
-    """An interrupt that met a destructor or a callback was swallowed there: it comes again."""
-    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+    """An interrupt that met a destructor or a callback was swallowed there: it comes again.
+
+    Of signals that arrive together the first is enough; Python says of the others that they are
+    ignored.
+    """
+    if not is_of_signals(unraisable.exc_value):
         sys.__unraisablehook__(unraisable)
+        return
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         return
     for each in _State.handled:
         signal.signal(each, _interrupt)
     _come_again(_State.handled[0])
+
+
+def is_of_signals(error: BaseException | None) -> bool:
+    """Whether an exception that nobody could catch is about signals, and no fault."""
+    raced = isinstance(error, OSError) and "ignored due to race condition" in str(error)
+    return raced or isinstance(error, KeyboardInterrupt)
 
 
 def _watch() -> None:

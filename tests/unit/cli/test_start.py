@@ -128,8 +128,23 @@ def signal_thread(process: int, thread: int) -> None:
     libc.syscall(number, process, thread, int(signal.SIGINT))
 
 
-def test_an_interrupt_in_a_destructor_comes_again(tmp_path: Path) -> None:
+GUARDED = "from adcvsr.fault import guard_threads\nguard_threads(print)\n"
+"""As the command line does."""
+
+
+def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+    """A service manager and a terminal that closes send several."""
+    with run_program(tmp_path, "time.sleep(9)", GUARDED) as process:
+        for number in (signal.SIGSTOP, *SIGNALS, signal.SIGCONT):
+            process.send_signal(number)
+        out, err = process.communicate(timeout=8)
+    assert (out, err) == ("KeyboardInterrupt\n", "")
+
+
+@pytest.mark.parametrize("guarded", ["", GUARDED])
+def test_an_interrupt_in_a_destructor_comes_again(tmp_path: Path, guarded: str) -> None:
     before = "class Slow:\n    def __del__(self):\n        time.sleep(0.6)\nslow = Slow()"
+    before = f"{guarded}{before}"
     with run_program(tmp_path, "del slow; time.sleep(9)", before) as process:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=8)
