@@ -78,7 +78,7 @@ def main() -> None:
 
 def is_small(path: Path) -> bool:
     """Whether a clip is to be damaged; those that are broken already are."""
-    if not 0 < path.stat().st_size <= LARGEST_BYTES:
+    if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_BYTES:
         return False
     try:
         with open_input(str(path)) as container:
