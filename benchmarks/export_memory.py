@@ -3,7 +3,7 @@
 Exports an untrained preset in a process of its own and prints the peak resident memory the system
 reports, the larger of its own and of AutoCast's process, which never holds the weights.
 
-    python benchmarks/export_memory.py [--preset paper] [--causal] [--calibration CLIP] [--keep DIR]
+    python benchmarks/export_memory.py [--preset paper] [--causal] [--clips CLIP] [--keep DIR]
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--causal", action="store_true")
-    parser.add_argument("--calibration", type=Path, help="adds FP16 with this clip")
+    parser.add_argument("--clips", type=Path, help="adds FP16 with this clip")
     parser.add_argument("--keep", type=Path, help="the bundle's place; else it is thrown away")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         output = arguments.keep or Path(folder) / arguments.preset
         command = [sys.executable, "-m", "adcvsr", "export", "-o", str(output), "--overwrite"]
         command += ["--untrained", arguments.preset, *["--causal"] * arguments.causal]
-        if arguments.calibration:
-            command += ["--fp16", "--clips", str(arguments.calibration)]
+        if arguments.clips:
+            command += ["--fp16", "--clips", str(arguments.clips)]
         start = time.perf_counter()
         process = subprocess.Popen(command)
         _, status, usage = os.wait4(process.pid, 0)

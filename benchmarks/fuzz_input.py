@@ -1,11 +1,11 @@
 """Open damaged and hostile documents and bundles: each is accepted or refused in one error.
 
 Documents (manifests, bench results, measurements, calibration sets, teacher caches, engine facts,
-training configs, recipes, checkpoints' metadata) are changed in one value or in their bytes;
-bundles carry graphs and zip files made to do harm. Each is opened in a worker process and judged:
-`accepted`, `refused` (an error of adcvsr's own), `traceback`, `memory` (the process grew by more
-than 512 MiB), `hang` or `crash`. The seed makes a case again. Exits 1 unless all are one of the
-first two.
+engines that are current, trials of a search, training configs, recipes, checkpoints' metadata) are
+changed in one value or in their bytes; bundles carry graphs and zip files made to do harm. Each is
+opened in a worker process and judged: `accepted`, `refused` (an error of adcvsr's own),
+`traceback`, `memory` (the process grew by more than 512 MiB), `hang` or `crash`. The seed makes a
+case again. Exits 1 unless all are one of the first two.
 
     python benchmarks/fuzz_input.py [--cases 2000] [--seed 0] [--seconds 60] [--only documents]
 """
@@ -17,18 +17,17 @@ import hashlib
 import io
 import json
 import os
-import queue
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from judging import Worker
 
 MEMORY_BYTES = 512 << 20
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -55,7 +54,7 @@ def main() -> None:
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="adcvsr-fuzz-") as folder:
         os.environ["ADCVSR_CACHE"] = str(Path(folder) / "cache")
-        worker = Worker(folder)
+        worker = Worker([sys.executable, __file__, "--worker", folder])
         for case in cases:
             outcome = worker.judge(case, arguments.seconds)
             outcomes[outcome.split(":")[0]] += 1
@@ -64,57 +63,6 @@ def main() -> None:
         worker.stop()
     print(f"{outcomes.total()} cases: {json.dumps(dict(outcomes))}")
     sys.exit(bool(set(outcomes) - {"accepted", "refused"}))
-
-
-class Worker:
-    """A process that judges one case after the other, started anew after a crash or hang."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self._start()
-
-    def _start(self) -> None:
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker", self.folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        threading.Thread(
-            target=_forward, args=(self._process.stdout, self._answers), daemon=True
-        ).start()
-
-    def judge(self, case: str, seconds: float) -> str:
-        """Return what became of a case."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(case + "\n")
-        self._process.stdin.flush()
-        try:
-            answer = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            answer = f"hang: nothing after {seconds:.0f} s"
-            self._process.kill()
-        if not answer:
-            answer = f"crash: exit status {self._process.wait()}"
-        if answer.startswith(("hang", "crash")):
-            self._process.wait()
-            self._start()
-        return answer
-
-    def stop(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def _forward(lines: Any, answers: queue.Queue[str]) -> None:
-    for line in lines:
-        answers.put(line.strip())
-    answers.put("")  # the process ended
 
 
 def work(folder: Path) -> None:
@@ -171,6 +119,8 @@ def make_sources(folder: Path) -> list[tuple[str, bytes, Callable[[Path, bytes],
     entry = {"index": 0, "key": "k", "source": "k", "kept": [0, 1, 0, 8, 0, 8], "file": "samples/a"}
     entry |= {"bytes": 1, "sha256": "0" * 64}
     engine = {"schema": 1, "identity": {"device": {}}, "plan_bytes": 1, "plan_sha256": "0" * 64}
+    current = {"keys": ["a"], "variant": "v", "backend": "b", "size": "s", "date": "d"}
+    trial = {"float": ["a"], "float_work": 0.5, "figures": {"snr": 20.0, "psnr": 30.0}}
     found: list[tuple[str, bytes, Callable[[Path, bytes], object]]] = [
         ("manifest", (PACKAGED / "nano" / "manifest.json").read_bytes(), open_manifest),
         ("bench", bench.read_bytes(), open_bench),
@@ -178,6 +128,8 @@ def make_sources(folder: Path) -> list[tuple[str, bytes, Callable[[Path, bytes],
         ("cache", json.dumps(cache).encode(), open_cache_header),
         ("samples", json.dumps(entry).encode(), open_cache_line),
         ("engine", json.dumps(engine).encode(), open_engine),
+        ("current", json.dumps({"current": current, "previous": None}).encode(), open_current),
+        ("trials", json.dumps({"of": {"network": "a"}, "trials": [trial]}).encode(), open_trials),
         ("set", calibration_manifest(folder), open_calibration),
         ("config", config.read_bytes(), open_config),
         ("recipe", recipe.read_bytes(), open_recipe),
@@ -306,6 +258,23 @@ def open_engine(place: Path, content: bytes) -> None:
     (folder / "engine.json").write_bytes(content)
     for entry in EngineCache(place).entries():
         entry.damage()
+
+
+def open_current(place: Path, content: bytes) -> None:
+    from adcvsr.runtime.engine.cache import EngineCache, read_current
+
+    file = place / "current" / "nano--GPU.json"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    EngineCache(place).current_keys()
+    read_current(file)
+
+
+def open_trials(place: Path, content: bytes) -> None:
+    from adcvsr.export.search_state import FILE, Trials
+
+    (place / FILE).write_bytes(content)
+    [trial.noise for trial in Trials(place, {"network": "a"}).all()]
 
 
 def open_calibration(place: Path, content: bytes) -> None:

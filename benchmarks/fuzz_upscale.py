@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import queue
 import random
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from judging import Worker
 
 from adcvsr.pyav import open_input
 
@@ -57,13 +55,13 @@ def main() -> None:
     began = time.monotonic()
     end = time.monotonic() + arguments.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
-        worker = Worker()
+        worker = Worker([sys.executable, __file__, "--worker"])
         for seed in range(arguments.seed, arguments.seed + arguments.copies):
             if time.monotonic() > end:
                 break
             copy, name = damaged_copy(clips, seed, Path(folder))
             output = Path(folder) / "out"
-            outcome = worker.upscale(copy, output, arguments.seconds)
+            outcome = worker.judge(json.dumps([str(copy), str(output)]), arguments.seconds)
             outcomes[outcome.split(":")[0]] += 1
             if not outcome.startswith(("done", "refused")):
                 arguments.keep.mkdir(exist_ok=True)
@@ -80,7 +78,7 @@ def main() -> None:
 
 def is_small(path: Path) -> bool:
     """Whether a clip is to be damaged; those that are broken already are."""
-    if not 0 < path.stat().st_size <= LARGEST_BYTES:
+    if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_BYTES:
         return False
     try:
         with open_input(str(path)) as container:
@@ -139,55 +137,6 @@ def cut(data: bytearray, rng: random.Random) -> None:
 def _block(data: bytearray, rng: random.Random) -> tuple[int, int]:
     start = rng.randrange(len(data) + 1)
     return start, min(len(data), start + rng.randint(1, 4096))
-
-
-class Worker:
-    """A process that upscales one copy after the other, started anew after a crash or hang."""
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        threading.Thread(
-            target=_forward, args=(self._process.stdout, self._answers), daemon=True
-        ).start()
-
-    def upscale(self, copy: Path, output: Path, seconds: float) -> str:
-        """Return `done`, `refused: ...`, or what went wrong."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([str(copy), str(output)]) + "\n")
-        self._process.stdin.flush()
-        try:
-            answer = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            answer = f"hang: nothing after {seconds:.0f} s"
-            self._process.kill()
-        if not answer:
-            answer = f"crash: exit status {self._process.wait()}"
-        if answer.startswith(("hang", "crash")):
-            self._process.wait()
-            self._start()
-        return answer
-
-    def stop(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def _forward(lines: object, answers: queue.Queue[str]) -> None:
-    for line in lines:  # type: ignore[attr-defined]
-        answers.put(line.strip())
-    answers.put("")  # the process ended
 
 
 def work() -> None:

@@ -7,7 +7,8 @@ Each round starts a command on inputs of its own, waits a random time, sends SIG
 or SIGKILL, and waits for the end. A fault is a traceback, another error than "interrupted", an end
 that takes longer than --patience, an output that is not whole, an input that changed, or a file
 left behind: at once, or after a SIGKILL by the command that runs next in the same place. The seed
-of each fault is printed; a round depends on nothing else but the machine's speed.
+of each fault is printed; a round depends on nothing else but the machine's speed. On a machine that
+is busy otherwise, the processor time from the signal to the end says more than the seconds.
 """
 
 from __future__ import annotations
@@ -46,8 +47,37 @@ COMMANDS = {
         "--overwrite",
     ),
     "verify": ("verify", "bundle"),
+    "bench": ("bench", "bundle", "--duration", "5", "-o", "bench.json", "--overwrite"),
+    "profile": (
+        *("profile", "bundle", "--clips", "clips", "--duration", "1", "--drift-frames", "100"),
+        *("-o", "profile.html", "--overwrite"),
+    ),
+    "export": ("export", "nano.safetensors", "-o", "exported", "--overwrite"),
+    "search": ("search", "bundle", "--budget", "psnr>=60", "--calibration", "given", "-o", "found"),
+    "train": (
+        *("train", "pretrain", "--config", "run.toml", "--clips", "clips", "-o", "run"),
+        *("--max-steps", "100000"),
+    ),
+    "cache-teacher": (
+        *("train", "cache-teacher", "--teacher", "truth", "--config", "run.toml"),
+        *("--clips", "clips", "-o", "taught", "--samples", "2000"),
+    ),
 }
-"""What is run, in a folder with in.mp4, clips/, bundle/ and the calibration set given/."""
+"""What is run, in a folder with what `make_inputs` writes."""
+
+RECIPE = """
+stage = "pretrain"
+network = "nano"
+batch = 2
+workers = 1
+max_steps = 100
+learning_rate = 1e-3
+checkpoint_minutes = 0.02
+data = {frames = 3, patch_px = 16, crops_per_clip = 8, clips_at_once = 4}
+degradation = {preset = "camera"}
+"""
+
+CHECKPOINT = Path(__file__).resolve().parents[1] / "train" / "checkpoints" / "nano.safetensors"
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 PROGRAM = (sys.executable, "-m", "adcvsr")
@@ -62,6 +92,8 @@ class Round:
     after_s: float
     took_s: float
     """From the signal to the end."""
+    processor_s: float
+    """What the command computed in that time, its children included; 0 where it is not known."""
     ended: bool
     """Whether the command had ended before the signal came, or not begun."""
     faults: list[str]
@@ -74,13 +106,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--longest", type=float, default=8.0, help="Seconds until the signal.")
-    parser.add_argument("--patience", type=float, default=10.0, help="Seconds until a hang.")
+    parser.add_argument("--patience", type=float, default=30.0, help="Seconds until a hang.")
     parser.add_argument("--program", nargs="+", default=PROGRAM, help="Instead of this adcvsr.")
     options = parser.parse_args()
+    for number in SIGNALS[:3]:
+        # A shell's background job and nohup ignore some, which the commands would inherit and keep.
+        signal.signal(number, signal.SIG_DFL)
     names = options.commands.split(",")
     with tempfile.TemporaryDirectory(prefix="signals-") as name:
         given = Path(name) / "given"
-        make_inputs(given, calibrate="quantize" in names)
+        make_inputs(given, calibrate=bool({"quantize", "search"} & {*names}))
         rounds = []
         for index in range(options.seed, options.seed + options.rounds):
             place = Path(name) / str(index)
@@ -96,12 +131,14 @@ def main() -> None:
 
 
 def make_inputs(folder: Path, *, calibrate: bool) -> None:
-    """Write a clip, a folder of two, a copy of nano, and a calibration set where it is needed."""
+    """Write clips, nano as a bundle and a checkpoint, a recipe; a calibration set if needed."""
     (folder / "clips").mkdir(parents=True)
     write_clip(folder / "in.mp4", iter(draw_clip(60, 96, 128)))
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(folder / "in.mp4", folder / "clips" / name)
     shutil.copytree(open_bundle("nano").path, folder / "bundle")
+    shutil.copy(CHECKPOINT, folder / "nano.safetensors")
+    (folder / "run.toml").write_text(RECIPE)
     if calibrate:
         command = [*PROGRAM, "calibrate", "in.mp4", "-o", "given", "--runs", "2", "--size", "64x48"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
@@ -113,6 +150,7 @@ def run_round(place: Path, seed: int, names: list[str], options: argparse.Namesp
     command, number = rng.choice(names), rng.choice(SIGNALS)
     after = rng.uniform(0.05, options.longest) ** 1.5 / options.longest**0.5
     before = hashes(place)
+    before_s = children_seconds()
     started = [*options.program, *COMMANDS[command]]
     pipe = subprocess.PIPE
     with subprocess.Popen(started, cwd=place, stdout=pipe, stderr=pipe, text=True) as process:
@@ -120,7 +158,7 @@ def run_round(place: Path, seed: int, names: list[str], options: argparse.Namesp
         ended = process.poll() is not None
         if not ended:
             process.send_signal(number)
-        began = time.monotonic()
+        began, computed = time.monotonic(), processor_seconds(process.pid)
         faults = []
         try:
             _, said = process.communicate(timeout=options.patience)
@@ -129,6 +167,7 @@ def run_round(place: Path, seed: int, names: list[str], options: argparse.Namesp
             _, said = process.communicate()
             faults.append(f"no end within {options.patience:g} s")
     took = time.monotonic() - began
+    computed = max(children_seconds() - before_s - computed, 0.0)
     if "<frozen site>" in said and "KeyboardInterrupt" in said:
         ended = True  # Python itself was starting: no line of ours had run
     elif "Traceback" in said or "Exception ignored" in said:
@@ -140,13 +179,32 @@ def run_round(place: Path, seed: int, names: list[str], options: argparse.Namesp
     faults += [f"left behind: {name}" for name in sorted(leftovers(place))]
     faults += [f"changed or gone: {name}" for name in changed(before, place, command)]
     faults += [f"not whole: {name}" for name in torn(place)]
-    return Round(command, number, after, took, ended, faults)
+    return Round(command, number, after, took, computed, ended, faults)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and the children it waited for have computed; 0 where nothing tells."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return 0.0
+
+
+def children_seconds() -> float:
+    """What all processes computed that were started here and have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def follow_up(place: Path, options: argparse.Namespace) -> None:
     """The next runs in each place: they sweep what a killed one left."""
-    for folder in (place, place / "out", place / "demo"):
-        if folder.is_dir():
+    hidden = {path for path in place.rglob(".*") if path.is_dir()}
+    folders = [
+        path for path in place.rglob("*") if path.is_dir() and not hidden & {path, *path.parents}
+    ]
+    for folder in (place, *folders):
+        if any(".part" in path.name for path in folder.iterdir()):
             command = [*options.program, "upscale", str(place / "in.mp4"), str(folder / "next.mkv")]
             subprocess.run(command, cwd=place, capture_output=True, check=False)
             (folder / "next.mkv").unlink(missing_ok=True)
@@ -205,8 +263,15 @@ def report(rounds: list[Round]) -> None:
     for kind, count in sorted(kinds.items()):
         print(f"  {count} times {kind}")
     print(f"{sum(bool(done.faults) for done in rounds)} rounds with a fault")
-    if slowest is not None:
-        print(f"slowest end: {slowest.took_s:.1f} s ({slowest.command}, {slowest.number.name})")
+    if slowest is None:
+        return
+    print(f"slowest end: {slowest.took_s:.1f} s ({slowest.command}, {slowest.number.name})")
+    for command in sorted({done.command for done in met}):
+        those = [done for done in met if done.command == command]
+        print(
+            f"  {command}: {len(those)} times, at most {max(d.took_s for d in those):.1f} s, "
+            f"{max(d.processor_s for d in those):.1f} s of processor time"
+        )
 
 
 if __name__ == "__main__":

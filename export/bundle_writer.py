@@ -35,6 +35,7 @@ from .onnx_file import DATA_SUFFIX
 from .parity import GoldenClip, ParityReport, check_parity
 from .replay import Levels
 from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
+from .variants import remember_proven
 
 FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
@@ -146,6 +147,8 @@ def _write_bundle(
             shutil.copyfile(settings.card, folder / CARD_FILE)
         manifest = manifest_of(network, provenance, settings, variants, folder, trained=trained)
         (folder / MANIFEST).write_bytes(json_bytes(manifest))
+        for variant in variants:
+            remember_proven(Bundle(folder), variant)
         _put_in_place(folder, output)
     bundle = Bundle(output)
     bundle.verify_files()

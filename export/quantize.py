@@ -26,7 +26,7 @@ from .modelopt_quantize import quantize_modelopt
 from .quantized import Quantized, units_json
 from .recipe import Expectation, Recipe
 from .variant_files import VariantFiles
-from .variants import require_new, stage_variant
+from .variants import remember_proven, require_new, stage_variant
 
 Report = Callable[[str], None]
 
@@ -126,6 +126,7 @@ def _prove(
     if reason is not None:
         report(f"parity: not judged here, the variant is unproven: {reason}")
         return {"judged": False, "reason": reason, **limits_json(recipe.gate)}
+    remember_proven(staged, recipe.variant)
     distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
     carried = f"drift {distances.drift_db:+.2f} dB" if staged.state else "no state that could drift"
     report(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet, json_bytes
 from ..calibration.reader import REFERENCE
+from ..damaged import read_or_set_aside
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ..files import replace_file
 from ..reading import Limits, read_json
@@ -62,7 +63,7 @@ class Trials:
         key: What the figures depend on, see `search_key`.
 
     Raises:
-        ConfigError: The folder holds trials of another key, or what is no trials.
+        ConfigError: The folder holds trials of another key, or they cannot be read.
     """
 
     def __init__(self, folder: Path, key: dict[str, str]) -> None:
@@ -95,20 +96,31 @@ class Trials:
         }
 
     def _read(self) -> None:
-        advice = "expected trials of a search; remove it, or search in another folder"
-        content = read_json(self.path, error=ConfigError, advice=advice, limits=TRIALS)
-        key = content["of"].mapping()
-        for entry in content["trials"].items():
-            nodes = frozenset(each.text() for each in entry["float"].items())
-            figures = {name: value.number() for name, value in entry["figures"].fields()}
-            entry["figures"]["snr"].number()
-            self._trials[nodes] = Trial(nodes, entry["float_work"].number(), figures)
-        other = [name for name in self.key if key.get(name) != self.key[name]]
-        if other:
+        """Take up what is there; damaged trials are run again."""
+        found = read_or_set_aside(self.path, self._parse, ConfigError)
+        if found is None:
+            return
+        key, self._trials = found
+        if other := self._other(key):
             raise ConfigError(
                 f"'{self.path}' holds a search with other {', '.join(other)}; search in another "
                 "folder, or remove it"
             )
+
+    def _parse(self) -> tuple[Mapping[str, Any], dict[frozenset[str], Trial]]:
+        """Key and trials; of another key the first alone, as the others may look different."""
+        content = read_json(self.path, error=ConfigError, limits=TRIALS)
+        key = content["of"].mapping()
+        trials: dict[frozenset[str], Trial] = {}
+        for entry in () if self._other(key) else content["trials"].items():
+            nodes = frozenset(each.text() for each in entry["float"].items())
+            figures = {name: value.number() for name, value in entry["figures"].fields()}
+            entry["figures"]["snr"].number(-1000, 1000)
+            trials[nodes] = Trial(nodes, entry["float_work"].number(), figures)
+        return key, trials
+
+    def _other(self, key: Mapping[str, Any]) -> list[str]:
+        return [name for name in self.key if key.get(name) != self.key[name]]
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
 from ..graph_trial import remember
 from ..leftovers import part_folder, set_aside
+from ..onnx_locations import scan_graph
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""
@@ -41,7 +42,6 @@ class Stage:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
-        self._new: set[str] = set()
 
     def open(self) -> Bundle:
         """The stage as a bundle."""
@@ -71,7 +71,6 @@ class Stage:
                 manifest["files"].pop(name, None)
         manifest["variants"][variant_id] = {**entry, "files": sorted(files)}
         manifest["files"] |= {name: _file_entry(self.folder / name) for name in files}
-        self._new |= {name for name in files if name.endswith(".onnx")}
         listed = {*manifest["files"], MANIFEST}
         for name in set(_files_of(old or {})) - listed:
             (self.folder / name).unlink(missing_ok=True)
@@ -90,8 +89,6 @@ class Stage:
         """
         staged = self.open()
         staged.verify_files()
-        for name in self._new:
-            remember(staged.graph_key(name, ()))  # its gate has run it here
         try:
             _swap(self.folder, self.path)
         except OSError as error:
@@ -134,6 +131,18 @@ def stage_variant(path: Path) -> Iterator[Stage]:
         raise OutputNotWritableError(f"cannot write the bundle '{path}': {error}") from error
     finally:
         parts.close()
+
+
+def remember_proven(staged: Bundle, variant_id: str) -> None:
+    """Note that a variant's graphs run here, so that they are not tried: their proof runs them.
+
+    Args:
+        staged: A folder that holds the variant, which was made here.
+        variant_id: The variant.
+    """
+    for name in staged.variants[variant_id].graph_files:
+        weights = scan_graph((staged.path / name).read_bytes()).locations
+        remember(staged.graph_key(name, weights))
 
 
 def require_new(bundle: Bundle, variant_id: str, *, overwrite: bool) -> Variant | None:

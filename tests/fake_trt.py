@@ -107,7 +107,9 @@ class Config:
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.discard(flag)
 
-    def create_timing_cache(self, blob: bytes) -> TimingCache:
+    def create_timing_cache(self, blob: bytes) -> TimingCache | None:
+        if blob == b"damaged":
+            return None
         return TimingCache(blob)
 
     def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:

@@ -12,6 +12,9 @@ from accelerate import Accelerator
 
 from ..errors import ConfigError
 
+LOST_PROCESS = "another process of this run ended, whose own line says why"
+"""What a process says that waited for it."""
+
 
 def open_accelerator(precision: str) -> Accelerator:
     """Find the devices and processes there are.
@@ -40,3 +43,14 @@ def open_accelerator(precision: str) -> Accelerator:
             "start them with torchrun"
         )
     return accelerator
+
+
+def lost_process(error: BaseException | None) -> bool:
+    """Whether an error came from a process of the run that is gone, or does not answer."""
+    lost = getattr(torch.distributed, "DistError", ())
+    while error is not None:
+        # Gloo's errors have no class of their own.
+        if isinstance(error, lost) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

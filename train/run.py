@@ -34,10 +34,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, TrainingDivergedError, TrainingWorkerError
+from ..errors import (
+    AdcVsrError,
+    CheckpointError,
+    TrainingDivergedError,
+    TrainingProcessError,
+    TrainingWorkerError,
+)
 from ..model import AdcVsr, save_checkpoint
 from .data import ClipPairs, PairBatch, PairLoader, Pairs, worker_failure
-from .devices import open_accelerator
+from .devices import LOST_PROCESS, lost_process, open_accelerator
 from .run_log import RunLog, draw_strip
 from .run_state import (
     CHECKPOINT_FILE,
@@ -122,6 +128,7 @@ class Run:
         self._validation_data = validation
         self._validation: Validation | None = None
         self._stop = StopSignal(self.report)
+        self._whole, self._saved_step = True, 0
 
     def __enter__(self) -> Run:
         """From here on a first Ctrl-C waits for the step's end, so that its work can be saved."""
@@ -136,21 +143,37 @@ class Run:
     ) -> None:
         """Close the log; the last saved state stays.
 
+        Where a process that the run depends on is gone, the last whole step is saved first: it is
+        there still, however long ago a state was last written.
+
         Raises:
             TrainingWorkerError: A loader's worker is why the run ends; says what is left.
+            TrainingProcessError: Another process of the run is; likewise.
         """
-        self._stop.__exit__(kind, error, trace)
         try:
-            if self._log is not None:
-                self._log.close(self.state.step)
-        except RuntimeError as told:  # torch tells of a worker's death wherever the process is
-            if worker_failure(told) is None:
-                raise
-            error = told
-        if why := worker_failure(error):
-            kept, saved = self._kept()
-            resume = "; --resume goes on from it" if saved else ""
-            raise TrainingWorkerError(f"{why}; {kept}{resume}") from error
+            try:
+                if self._log is not None:
+                    self._log.close(self.state.step)
+            except RuntimeError as told:  # torch tells of a worker's death wherever the process is
+                if worker_failure(told) is None:
+                    raise
+                error = told
+            self._tell_why(error)
+        finally:
+            self._stop.__exit__(kind, error, trace)
+
+    def _tell_why(self, error: BaseException | None) -> None:
+        why = worker_failure(error)
+        failure: type[AdcVsrError] = TrainingWorkerError
+        if why is None and self.accelerator.num_processes > 1 and lost_process(error):
+            why, failure = LOST_PROCESS, TrainingProcessError
+        if why is None:
+            return
+        with contextlib.suppress(RuntimeError, OSError):  # the next worker's death, a full disk
+            if self._whole and self.state.step > self._saved_step:
+                self._write()
+        kept, saved = self._kept()
+        raise failure(f"{why}; {kept}{'; --resume goes on from it' if saved else ''}") from error
 
     def note(self, **facts: str) -> None:
         """Add to the recipe what is known only now, such as the teacher's identity."""
@@ -186,6 +209,7 @@ class Run:
             self._parts["scaler"] = scaler
         if self.resume:
             self.state, before = load_state(self.output, self._parts)
+            self._saved_step = self.state.step
             self.report(f"resumed at step {self.state.step:,}")
             self._compare(before)
 
@@ -299,6 +323,7 @@ class Run:
         # A gradient scaler meets infinities by skipping the step and scaling less.
         if self.accelerator.scaler is None:
             self._check("the gradient", float(norm))
+        self._whole = False
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -311,6 +336,7 @@ class Run:
         self._average.update(self._network, self.state.step)
         self.state.step += 1
         self.state.seconds, stop = (self._values.pop(name) for name in ("seconds", "stop"))
+        self._whole = True
         if self._log is not None:
             waited = self._waited / (time.monotonic() - self._leg_began)
             self._log.scalars({**self._values, "waiting_share": waited}, self.state.step)
@@ -369,7 +395,18 @@ class Run:
         return "nothing was saved yet", False
 
     def _save(self) -> None:
-        self._saved_at = self.state.seconds
+        self._write()
+        if self._log is None:
+            return
+        self._validate()
+        low, target = self._sample
+        with torch.no_grad(), self.accelerator.autocast():
+            shown, _ = torch.func.functional_call(self._network, self._average.tensors, (low,))
+        self._log.strip(draw_strip(low[0], shown[0].float(), target), self.state.step)
+
+    def _write(self) -> None:
+        """Bring state and checkpoint to the disk; the first process does."""
+        self._saved_at, self._saved_step = self.state.seconds, self.state.step
         if self._log is None:
             return
         save_state(self.output, self._parts, self.state, self.recipe)
@@ -379,11 +416,6 @@ class Run:
             provenance=self._checkpoint_provenance(),
             tensors=self._average.tensors,
         )
-        self._validate()
-        low, target = self._sample
-        with torch.no_grad(), self.accelerator.autocast():
-            shown, _ = torch.func.functional_call(self._network, self._average.tensors, (low,))
-        self._log.strip(draw_strip(low[0], shown[0].float(), target), self.state.step)
 
     def _validate(self) -> None:
         """Measure the weights just saved; keep them apart where they are the best so far."""

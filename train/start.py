@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, ConfigError
+from ..given import CHECKPOINT, mistaken
 from ..model import AdcVsr, load_checkpoint
 from .settings import StageSettings
 
@@ -45,6 +46,8 @@ def find_start(given: Path) -> Path:
     for path in (given, named):
         if path.is_file():
             return path
+    if wrong := mistaken(given, CHECKPOINT):
+        raise CheckpointError(f"'{given}' is not a checkpoint{wrong}")
     known = ", ".join(sorted(path.stem for path in CHECKPOINT_FOLDER.glob("*.safetensors")))
     raise CheckpointError(
         f"no checkpoint '{given}'; expected a .safetensors file that 'adcvsr train' or 'adcvsr "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...damaged import set_damaged_aside
 from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
 from ...files import replace_file
 from ..sessions.trt_flavour import Flavour, error_log
@@ -166,9 +167,17 @@ def _profile(builder: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> 
 
 
 def _load_timings(config: Any, path: Path | None) -> Any:
+    """Kernel timings of earlier builds; damaged ones are set aside, and the build begins new ones.
+
+    Raises:
+        EngineError: They are of another device or TensorRT.
+    """
     if path is None:
         return None
     timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if timings is None and path.is_file():
+        set_damaged_aside(path, "TensorRT cannot read it")
+        timings = config.create_timing_cache(b"")
     if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
         raise EngineError(
             f"the timing cache '{path}' is of another device or TensorRT; name another file"

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...damaged import read_or_set_aside
 from ...errors import EngineError, OutputNotWritableError
 from ...files import CACHE_VARIABLE, cache_folder
 from ...reading import read_json
@@ -142,7 +143,7 @@ class EngineCache:
         """Keys of the engines `adcvsr deploy` made current."""
         keys: set[str] = set()
         for path in sorted((self.folder / CURRENT_FOLDER).glob("*.json")):
-            with suppress(EngineError):  # `deploy` says so; here it only loses its precedence
+            with suppress(EngineError, OSError):  # it only loses its precedence here
                 keys.update((read_current(path).get("current") or {"keys": ()})["keys"])
         return keys
 
@@ -319,21 +320,26 @@ def read_current(path: Path) -> dict[str, Any]:
     """Read what `adcvsr deploy` wrote of a bundle: its `current` and `previous` engines.
 
     Returns:
-        Empty before the first deployment.
+        Empty before the first deployment, and where the file is damaged: it is set aside with a
+        line, and the next deployment writes it anew.
 
     Raises:
-        EngineError: It is damaged.
+        EngineError: It cannot be read.
     """
     if not path.exists():
         return {}
-    found = read_json(path, error=EngineError, advice="remove it and deploy again")
-    for name in ("current", "previous"):
-        if (entry := found.get(name)) is not None:
-            for key in entry["keys"].items():
-                key.text()
-            for name_of in ("variant", "backend", "size", "date"):
-                entry[name_of].text()
-    return found.mapping()
+
+    def read() -> dict[str, Any]:
+        found = read_json(path, error=EngineError)
+        for name in ("current", "previous"):
+            if (entry := found.get(name)) is not None:
+                for key in entry["keys"].items():
+                    key.text()
+                for name_of in ("variant", "backend", "size", "date"):
+                    entry[name_of].text()
+        return found.mapping()
+
+    return read_or_set_aside(path, read, EngineError) or {}
 
 
 def now() -> str:

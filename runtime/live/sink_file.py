@@ -10,10 +10,11 @@ import av
 
 from ...clips import media_url
 from ...errors import OutputNotWritableError
+from ...leftovers import keep
 from ...pyav import open_input
 from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
-from ..video.output_file import ENCODERS, check_output, keep, move_in, part_name
+from ..video.output_file import ENCODERS, check_output, move_in, recording_part
 from .address import Address
 from .sink import Encoded
 from .sink_encoded import EncodedSink
@@ -34,7 +35,7 @@ class RecordingSink(EncodedSink):
         check_output(path, options)
         super().__init__(address, options, ENCODERS[path.suffix.lower()])
         self.path = path
-        self._part = part_name(path)
+        self._part = recording_part(path)
 
     def _open(self) -> av.container.OutputContainer:
         self._part.touch(exist_ok=False)
@@ -78,7 +79,7 @@ class RecordingSink(EncodedSink):
             if not self._plays():
                 raise
             raise OutputNotWritableError(
-                f"{error}; what was recorded until then is '{keep(self._part, self.path)}'"
+                f"{error}; what was recorded until then is '{keep(self._part, self.path.stem)}'"
             ) from error
 
     def _plays(self) -> bool:

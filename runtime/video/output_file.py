@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ...files import linked_file
-from ...leftovers import part_beside
+from ...leftovers import keep, part_beside, publish, recording_beside
 from .encoders import EncodeOptions
 
 ENCODERS = {
@@ -65,6 +64,11 @@ def part_name(path: Path) -> Path:
     return part_beside(linked_file(path))
 
 
+def recording_part(path: Path) -> Path:
+    """The same for what cannot be made again: it outlives a killed program."""
+    return recording_beside(linked_file(path))
+
+
 def move_in(part: Path, path: Path, *, overwrite: bool, what: str, unique: bool = False) -> None:
     """Give a finished file its name; where that fails it stays under a name of its own.
 
@@ -87,40 +91,11 @@ def move_in(part: Path, path: Path, *, overwrite: bool, what: str, unique: bool 
         else:
             publish(part, final)
     except FileExistsError as error:
-        fate = f"is '{keep(part, path)}'" if unique else "was thrown away"
+        fate = f"is '{keep(part, path.stem)}'" if unique else "was thrown away"
         raise OutputExistsError(
             f"'{path}' was made by somebody else meanwhile and is kept; {what} {fate}"
         ) from error
     except OSError as error:
         raise OutputNotWritableError(
-            f"cannot move {what} to '{path}': {error.strerror}; it is '{keep(part, path)}'"
+            f"cannot move {what} to '{path}': {error.strerror}; it is '{keep(part, path.stem)}'"
         ) from error
-
-
-def keep(part: Path, path: Path) -> Path:
-    """Leave a partial file beside its name, where it is seen and no one sweeps it."""
-    for number in range(1, 1000):
-        kept = part.with_name(f"{path.stem[:40]}.kept-{number}{part.suffix}")
-        with suppress(OSError):
-            publish(part, kept)
-            return kept
-    return part
-
-
-def publish(part: Path, path: Path) -> None:
-    """Give a finished file its name, unless something has that name by now.
-
-    Raises:
-        FileExistsError: Something has.
-        OSError: The file cannot be moved.
-    """
-    try:
-        os.link(part, path)  # fails where the name is taken, which a rename would not
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if path.exists():
-            raise FileExistsError(path) from None
-        os.replace(part, path)
-    else:
-        part.unlink()

@@ -27,6 +27,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- TrainingError                training and what it reads
     |   |-- TrainingDataError        no usable training data
     |   |-- TrainingWorkerError      a process that prepares training data died or stands still
+    |   |-- TrainingProcessError     another process of a run of several ended
     |   |-- TrainingDivergedError    the loss is no longer finite
     |   `-- TeacherCacheError        a teacher's outputs do not match clips, teacher or files
     |-- CheckpointError              a checkpoint that cannot be read or does not fit its config
@@ -153,6 +154,10 @@ class TrainingDataError(TrainingError, ValueError):
 
 class TrainingWorkerError(TrainingError, RuntimeError):
     """A process that prepares training data died, failed or stands still."""
+
+
+class TrainingProcessError(TrainingError, RuntimeError):
+    """Another process of a run of several ended, so that this one cannot go on."""
 
 
 class TrainingDivergedError(TrainingError, ArithmeticError):

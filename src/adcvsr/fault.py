@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from .interrupts import is_of_signals
 from .redaction import without_secrets
 from .version import __version__
 
@@ -70,8 +71,12 @@ def guard_threads(say: Callable[[str], None]) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             say(fault_line(args.exc_value))
 
+    before = sys.unraisablehook
+
     def in_finalizer(args: sys.UnraisableHookArgs) -> None:
-        if args.exc_value is not None:
+        if is_of_signals(args.exc_value):
+            before(args)
+        elif args.exc_value is not None:
             say(fault_line(args.exc_value))
 
     def anywhere(

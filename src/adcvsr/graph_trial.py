@@ -38,6 +38,9 @@ PASSED, REFUSED, FAILED, MEMORY, NO_ENGINE = "passed", "refused", "failed", "mem
 """What a trial says. An engine that refuses to load a graph harms nobody: it will say so to the
 user; one that fails in the middle of a frame does."""
 
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
+
 _OUT_OF_MEMORY = ("bad_alloc", "bad alloc", "allocate", "memory", "length_error")
 
 
@@ -126,6 +129,7 @@ def _how_it_ended(code: int, seconds: int) -> str:
 
 def main() -> str:
     """Do what stdin asks for, within bounds; returns one of the words above."""
+    _end_with_parent()
     try:
         import onnxruntime as ort
     except ImportError:
@@ -139,6 +143,17 @@ def main() -> str:
         return MEMORY
     except Exception as error:  # onnxruntime raises its own untyped exceptions
         return MEMORY if any(word in str(error).lower() for word in _OUT_OF_MEMORY) else REFUSED
+
+
+def _end_with_parent() -> None:
+    """Die at once with the command that waits, however it ends: it may be killed outright."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+    import signal
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(ort: Any, graph: str | bytes, shapes: Mapping[str, list[int]]) -> str:

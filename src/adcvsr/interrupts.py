@@ -4,7 +4,8 @@ Ctrl-C, a polite kill and a closed terminal end a command in order, by `Keyboard
 main thread: stages stop, partial files are removed. Three moments are special:
 
 - in the middle of an import, where modules take the exception for a package that is missing or
-  swallow it: the program ends there, or, where files are being written, after the import;
+  swallow it: the program ends there, or, where files are being written, after the import if that
+  is done in `GRACE_S`;
 - in a call into a library that does not come back: after `GRACE_S` this process removes its partial
   files and ends;
 - a signal that was ignored when the program began (`nohup`, a script's background job) stays so.
@@ -78,12 +79,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     Further signals are ignored meanwhile: an interrupted clean-up would leave files behind or crash
     a running stage, and the first signal takes up to a frame to act.
     """
-    _State.noticed.set()
     if _is_importing(frame):
         if not _writes():
             end_now()
         _come_again(number)
         return
+    _State.noticed.set()
     for each in _State.handled:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -104,13 +105,25 @@ def _come_again(number: int) -> None:
 
 
 def _unraisable(unraisable: Any) -> None:
-    """An interrupt that met a destructor or a callback was swallowed there: it comes again."""
-    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+    """An interrupt that met a destructor or a callback was swallowed there: it comes again.
+
+    Of signals that arrive together the first is enough; Python says of the others that they are
+    ignored.
+    """
+    if not is_of_signals(unraisable.exc_value):
         sys.__unraisablehook__(unraisable)
+        return
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         return
     for each in _State.handled:
         signal.signal(each, _interrupt)
     _come_again(_State.handled[0])
+
+
+def is_of_signals(error: BaseException | None) -> bool:
+    """Whether an exception that nobody could catch is about signals, and no fault."""
+    raced = isinstance(error, OSError) and "ignored due to race condition" in str(error)
+    return raced or isinstance(error, KeyboardInterrupt)
 
 
 def _watch() -> None:

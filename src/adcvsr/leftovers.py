@@ -28,10 +28,14 @@ place, unless something has that place by then."""
 
 _NAME = re.compile(
     r"\.adcvsr-(?P<place>[0-9a-f]{8})-(?P<boot>[0-9a-f]{8})-(?P<pid>\d+)-(?P<began>\d+)-\d+"
-    r"\.part(\.\w{1,16})?"
+    r"(\.(?P<kept>.{1,40}))?\.part(\.\w{1,16})?",
+    re.DOTALL,
 )
 _LOGGER = logging.getLogger("adcvsr")
 _counter = itertools.count()
+_KEPT_LENGTH = 40
+"""Characters of its own name that a kept file has; file systems allow 255 bytes."""
+
 _used: set[Path] = set()
 """Folders in which this process wrote parts; each was swept once."""
 
@@ -42,6 +46,52 @@ def part_beside(path: Path) -> Path:
     The first one in a folder removes what killed programs left there, and says so.
     """
     return _new_part(path.parent, path.suffix if re.fullmatch(r"\.\w{1,16}", path.suffix) else "")
+
+
+def recording_beside(path: Path) -> Path:
+    """Like `part_beside`, for what cannot be made again.
+
+    What a killed program left of it is not removed: it gets a name that is seen, see `keep`.
+    """
+    part = part_beside(path)
+    return part.with_name(part.name.replace(".part", f".{path.stem[:_KEPT_LENGTH]}.part", 1))
+
+
+def keep(part: Path, stem: str) -> Path:
+    """Leave a partial file beside its name, where it is seen and no one sweeps it.
+
+    Args:
+        part: The file.
+        stem: What its name is to begin with.
+
+    Returns:
+        Where it lies now: where it lay, if it cannot be moved.
+    """
+    for number in range(1, 1000):
+        kept = part.with_name(f"{stem[:_KEPT_LENGTH]}.kept-{number}{part.suffix}")
+        with suppress(OSError):
+            publish(part, kept)
+            return kept
+    return part
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a finished file its name, unless something has that name by now.
+
+    Raises:
+        FileExistsError: Something has.
+        OSError: The file cannot be moved.
+    """
+    try:
+        os.link(part, path)  # fails where the name is taken, which a rename would not
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        os.replace(part, path)
+    else:
+        part.unlink()
 
 
 @contextmanager
@@ -81,10 +131,11 @@ def set_aside(path: Path, folder: Path) -> Path:
 
 
 def remove_own() -> None:
-    """Remove all parts of this process, which is about to end at once."""
+    """Remove all parts of this process, which is about to end at once; recordings are kept."""
     for folder in list(_used):
         for part in _parts_in(folder):
-            if part.name.startswith(f".adcvsr-{'-'.join(_me())}-"):
+            own = part.name.startswith(f".adcvsr-{'-'.join(_me())}-")
+            if own and _keep_recording(part) is None:
                 _discard(part)
 
 
@@ -94,10 +145,17 @@ def any_in_use() -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what dead programs of this user and machine left in a folder, and say so."""
+    """Remove what dead programs of this user and machine left in a folder, and say so.
+
+    What they recorded is kept under a name that is seen.
+    """
     count, size = 0, 0
     for part in _parts_in(folder):
-        if _is_dead(part):
+        if not _is_dead(part):
+            continue
+        if kept := _keep_recording(part):
+            _LOGGER.warning("note: what a killed run had recorded is '%s'", kept)
+        else:
             size += _bytes_of(part)
             _discard(part)
             count += not part.exists()
@@ -130,6 +188,17 @@ def _parts_in(folder: Path) -> list[Path]:
                 if not entry.is_symlink() and facts.st_uid == _user():
                     found.append(Path(entry.path))
     return found
+
+
+def _keep_recording(part: Path) -> Path | None:
+    """Give a recording that was begun a name that is seen; None for what may be removed."""
+    match = _NAME.fullmatch(part.name)
+    if match is None or not match["kept"]:
+        return None
+    with suppress(OSError):
+        if part.lstat().st_size:
+            return keep(part, match["kept"])
+    return None
 
 
 def _discard(part: Path) -> None:

@@ -69,6 +69,34 @@ def test_a_killed_programs_parts_go_and_what_it_replaced_comes_back(
     assert line.startswith("note: removed what 2 killed runs left unfinished in ")
 
 
+RECORDER = """
+import os, sys
+from pathlib import Path
+from adcvsr.leftovers import recording_beside, remove_own
+folder = Path(sys.argv[1])
+recording_beside(folder / "cam.1.part.mkv").write_text("an hour")
+recording_beside(folder / "empty.mkv").touch()
+if sys.argv[2] == "cut":
+    os.kill(os.getpid(), 9)
+remove_own()
+"""
+
+
+@pytest.mark.parametrize("end", ["cut", "hurry"])
+def test_a_recording_is_kept(tmp_path: Path, end: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It cannot be made again: not by a service that starts anew after a power cut, not after a
+    library that did not come back."""
+    (tmp_path / "cam.1.part.kept-1.mkv").write_text("of last week")
+    subprocess.run([sys.executable, "-c", RECORDER, str(tmp_path), end], check=False)
+    part_beside(tmp_path / "other.mkv")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {
+        "cam.1.part.kept-1.mkv": "of last week",
+        "cam.1.part.kept-2.mkv": "an hour",
+    }
+    said = f"note: what a killed run had recorded is '{tmp_path}/cam.1.part.kept-2.mkv'"
+    assert (said in caplog.messages) == (end == "cut")
+
+
 def test_only_names_of_dead_processes_of_this_machine(tmp_path: Path) -> None:
     """Another machine's, a process number that was given anew, links, and files of the user's."""
     gone = subprocess.Popen([sys.executable, "-c", ""])

@@ -6,6 +6,7 @@ for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -148,7 +149,11 @@ class PairLoader:
 
 
 def _leave_signals(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; when to stop is the first one's to decide."""
+    """Signals for all of a terminal's or torchrun's processes: the first one decides when to stop.
+
+    One that dies otherwise takes its workers along: they look for it every few seconds.
+    """
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -1,12 +1,14 @@
 """The folder of a teacher cache: a header, a manifest, one lossless file a sample.
 
     CACHE/cache.json                what was asked for: teacher, recipe, number of samples
+    CACHE/cache.copy.json           the same once more: days of a teacher's work depend on it
     CACHE/manifest*.jsonl           a line a sample, appended once its file is whole
     CACHE/samples/INDEX-KEY.avi     low, high and teacher clips (train/teachers/sample.py)
     CACHE/awaiting*                 the same, of samples whose teacher runs elsewhere
 
 A file is written beside its name and renamed, and a line follows it, so a process killed anywhere
-loses the sample it was at and nothing else.
+loses the sample it was at and nothing else. A damaged line loses its sample, which is made anew; a
+damaged header comes back from its copy.
 """
 
 from __future__ import annotations
@@ -14,25 +16,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...damaged import read_or_set_aside
 from ...errors import OutputNotWritableError, TeacherCacheError
 from ...leftovers import part_beside
 from ...reading import Item, parse_json, read_json
 from .sample import Clip, decode_sample, encode_sample
 from .teacher import clip_key
 
-HEADER = "cache.json"
+HEADER, COPY = "cache.json", "cache.copy.json"
 SCHEMA_VERSION = 1
-DAMAGED = "remove the line and fill the cache again"
+REFILL = "the command that filled it makes them anew"
 NAMED_ERRORS = 3
 """How many wrong samples an error names."""
+
+_LOGGER = logging.getLogger("adcvsr")
 
 Kept = tuple[int, int, int, int, int, int]
 """Frames, rows and columns of the low clip that a sample holds: (t0, t1, y0, y1, x0, x1)."""
@@ -72,15 +79,19 @@ class CacheFolder:
         part: Name of the manifest to append to; several processes fill one cache with one each.
 
     Raises:
-        TeacherCacheError: No cache there, from a newer version, or a damaged manifest.
+        TeacherCacheError: No cache there, from a newer version, or a header that is damaged and has
+            no copy.
     """
 
     def __init__(self, folder: Path, part: str = "") -> None:
         self.folder = folder
         self.header = _read_header(folder)
-        self.entries = _read_lines(folder, "manifest")
-        self.awaiting = _read_lines(folder, "awaiting")
+        self.entries, broken = _read_lines(folder, "manifest")
+        self.awaiting, broken_awaiting = _read_lines(folder, "awaiting")
+        self._broken = broken if len(self.entries) < self.header["samples"] else []
         self._part = part
+        for line in (*self._broken, *broken_awaiting):
+            _LOGGER.warning("note: %s; its sample counts as missing", line)
 
     @property
     def teacher(self) -> str:
@@ -139,8 +150,13 @@ class CacheFolder:
         """Check that every sample is there in full.
 
         Raises:
-            TeacherCacheError: Some are not; the first are named.
+            TeacherCacheError: Some are not, or were lost with their line; the first are named.
         """
+        if self._broken:
+            raise TeacherCacheError(
+                f"'{self.folder}' lost samples with {len(self._broken)} damaged lines, as "
+                f"{self._broken[0]}; {REFILL}"
+            )
         damaged = self.damaged()
         if damaged:
             named = ", ".join(
@@ -149,7 +165,7 @@ class CacheFolder:
             )
             raise TeacherCacheError(
                 f"'{self.folder}' lacks {len(damaged)} of its {len(self.entries)} samples: "
-                f"{named}; the command that filled it makes them anew"
+                f"{named}; {REFILL}"
             )
 
     def _write(
@@ -231,15 +247,17 @@ def open_cache(
         "samples": samples,
         "licences": list(licences),
     }
+    names = [HEADER, COPY]
     if (folder / HEADER).exists():
         there = _read_header(folder)
         _check_same(folder, there, header)
         if there["samples"] >= samples:
-            return CacheFolder(folder, part)
+            header, names = there, [] if (folder / COPY).is_file() else [COPY]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes that begin a cache together write its header at the same time.
-        write_whole(folder / HEADER, json.dumps(header, indent=1).encode())
+        for name in names:
+            write_whole(folder / name, _header_text(header))
     except OSError as error:
         raise OutputNotWritableError(f"cannot write in '{folder}': {error.strerror}") from error
     return CacheFolder(folder, part)
@@ -289,26 +307,55 @@ def _read_header(folder: Path) -> dict[str, Any]:
             f"no teacher cache in '{folder}': no {HEADER} there; 'adcvsr train cache-teacher' "
             "makes one"
         )
+    spare = None
+    with suppress(TeacherCacheError):  # caches of before have none
+        spare = _parse_header(folder / COPY)
+    if spare is None:
+        header = _parse_header(path)
+    else:
+        found = read_or_set_aside(path, lambda: _parse_header(path), TeacherCacheError)
+        header = found or spare
+        if found is None:
+            write_whole(path, _header_text(spare))
+    if (schema := header["schema"]) != SCHEMA_VERSION:
+        raise TeacherCacheError(f"'{path}' has schema {schema}, expected {SCHEMA_VERSION}")
+    return header
+
+
+def _parse_header(path: Path) -> dict[str, Any]:
     header = read_json(
         path, error=TeacherCacheError, advice="fill the cache again, in another folder"
     )
-    if (schema := header["schema"].integer()) != SCHEMA_VERSION:
-        raise TeacherCacheError(f"'{path}' has schema {schema}, expected {SCHEMA_VERSION}")
-    header["teacher"].text()
-    header["recipe"].mapping()
-    header["samples"].integer(0)
+    schema = header["schema"].integer()
+    if schema == SCHEMA_VERSION:
+        header["teacher"].text()
+        header["recipe"].mapping()
+        header["samples"].integer(0)
     return header.mapping()
 
 
-def _read_lines(folder: Path, kind: str) -> dict[int, Entry]:
-    """Read all manifests of a kind; a last line without its end was cut off and does not count."""
+def _header_text(header: Mapping[str, Any]) -> bytes:
+    return json.dumps(header, indent=1).encode()
+
+
+def _read_lines(folder: Path, kind: str) -> tuple[dict[int, Entry], list[str]]:
+    """Read all manifests of a kind; a last line without its end was cut off and does not count.
+
+    Returns:
+        The samples by index, and what is wrong with the lines that are damaged.
+    """
     entries: dict[int, Entry] = {}
+    broken = []
     for path in sorted(folder.glob(f"{kind}*.jsonl")):
         for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
             source = f"'{path}', line {number} is damaged: it"
-            entry = _entry(parse_json(line, source=source, error=TeacherCacheError, advice=DAMAGED))
-            entries[entry.index] = entry
-    return dict(sorted(entries.items()))
+            try:
+                entry = _entry(parse_json(line, source=source, error=TeacherCacheError))
+            except TeacherCacheError as error:
+                broken.append(str(error))
+            else:
+                entries[entry.index] = entry
+    return dict(sorted(entries.items())), broken
 
 
 def _entry(line: Item) -> Entry:

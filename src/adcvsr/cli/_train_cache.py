@@ -20,7 +20,7 @@ LOG_SECONDS = 60.0
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command("cache-teacher")
+@click.command("cache-teacher", short_help="Keep a teacher's outputs, to train on.")
 @click.option(
     "--teacher", required=True, type=click.Choice([*OWN, *FOREIGN]), help="Whose outputs."
 )
@@ -44,7 +44,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--teacher-seed", default=0, show_default=True, help="dove: of the VAE's noise.")
 @click.option("--tiling", is_flag=True, help="dove: VAE in tiles, for large frames.")
 @click.option("--offload", is_flag=True, help="dove: weights in main memory; slow.")
-@click.option("--device", help="[default: cuda where there is one, else cpu]")
+@click.option(
+    "--device", help="Where the teacher runs [default: cuda where there is one, else cpu]."
+)
 @click.option("--config", metavar="NAME|FILE", help="The recipe whose clips are taught.")
 @click.option("--clips", multiple=True, type=FOLDER, help="Folder of videos; may be repeated.")
 @click.option("--images", multiple=True, type=FOLDER, help="Folder of images; may be repeated.")

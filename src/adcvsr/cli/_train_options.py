@@ -31,8 +31,12 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--config", required=True, metavar="NAME|FILE", help="A recipe's name or TOML file."
             ),
-            click.option("--clips", multiple=True, type=FOLDER, help="Folder of videos; repeats."),
-            click.option("--images", multiple=True, type=FOLDER, help="Folder of images; repeats."),
+            click.option(
+                "--clips", multiple=True, type=FOLDER, help="Folder of videos; may be repeated."
+            ),
+            click.option(
+                "--images", multiple=True, type=FOLDER, help="Folder of images; may be repeated."
+            ),
             click.option("-o", "--output", required=True, type=FOLDER, help="Folder of the run."),
             click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),
             click.option("--max-steps", type=click.IntRange(1), help="Schedule in steps."),
@@ -41,7 +45,8 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--validate",
                 multiple=True,
                 type=FOLDER,
-                help="Folder of videos to measure the weights on whenever they are saved; repeats.",
+                help="Folder of videos to measure the weights on whenever they are saved; may be "
+                "repeated.",
             ),
             click.option(
                 "--validate-dists",
@@ -81,6 +86,7 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--dtype",
                 type=click.Choice(["", "float32", "bfloat16", "float16"]),
                 default="",
+                metavar="[float32|bfloat16|float16]",
                 help="The teacher's precision [default: dove bfloat16, student float32].",
             ),
             click.option("--teacher-seed", default=0, help="dove: of the VAE's noise."),

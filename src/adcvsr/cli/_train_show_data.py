@@ -12,12 +12,24 @@ from ._say import done, print_json, say
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command("show-data")
+@click.command("show-data", short_help="Draw samples of a recipe, input beside truth.")
 @click.option("--config", required=True, metavar="NAME|FILE", help="A recipe's name or TOML file.")
 @click.option("--clips", multiple=True, type=FOLDER, help="Folder of videos; may be repeated.")
 @click.option("--images", multiple=True, type=FOLDER, help="Folder of images; may be repeated.")
-@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Rows.")
-@click.option("--epoch", default=0, show_default=True, type=click.IntRange(0), help="Whose.")
+@click.option(
+    "--samples",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Samples to draw, a row each.",
+)
+@click.option(
+    "--epoch",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Epoch to draw from, from 0.",
+)
 @click.option("-o", "--output", required=True, type=FOLDER, help="Picture to write (PNG).")
 @json_option
 def show_data(

@@ -6,7 +6,11 @@ rewritten here, before click reads it, so that commands know one spelling only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ._say import note
+
+Tell = Callable[[str], None]
 
 RENAMED: dict[str, dict[str, str]] = {
     "bench": {"--precision": "--variant"},
@@ -34,39 +38,45 @@ def rewrite(command: str, arguments: list[str]) -> list[str]:
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, rest = arguments[:end], arguments[end:]
-    options = _renamed(command, options)
+    # Click has not read -q yet.
+    tell = note if {"-q", "--quiet"}.isdisjoint(options) else _be_silent
+    options = _renamed(command, options, tell)
     if command in BUNDLE_FIRST:
-        options = _bundle_first(command, options)
+        options = _bundle_first(command, options, tell)
     if command in JSON_FILES and options[:1] != ["compare"]:
-        options = _json_file(options)
+        options = _json_file(options, tell)
     return [*options, *rest]
 
 
-def _renamed(command: str, arguments: list[str]) -> list[str]:
+def _be_silent(text: str) -> None:
+    """What is told with `-q`."""
+
+
+def _renamed(command: str, arguments: list[str], tell: Tell) -> list[str]:
     renamed = RENAMED.get(command, {})
     found = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name in renamed:
-            note(f"{name} is called {renamed[name]} now")
+            tell(f"{name} is called {renamed[name]} now")
             name = renamed[name]
         found.append(f"{name}{equals}{value}")
     return found
 
 
-def _bundle_first(command: str, arguments: list[str]) -> list[str]:
+def _bundle_first(command: str, arguments: list[str], tell: Tell) -> list[str]:
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name != "--model" or (not equals and index + 1 == len(arguments)):
             continue
         after = index + 1 if equals else index + 2
         bundle = value if equals else arguments[index + 1]
-        note(f"the bundle is the first argument here: adcvsr {command} {bundle}")
+        tell(f"the bundle is the first argument here: adcvsr {command} {bundle}")
         return [bundle, *arguments[:index], *arguments[after:]]
     return arguments
 
 
-def _json_file(arguments: list[str]) -> list[str]:
+def _json_file(arguments: list[str], tell: Tell) -> list[str]:
     found, left = [], list(arguments)
     while left:
         argument = left.pop(0)
@@ -75,7 +85,7 @@ def _json_file(arguments: list[str]) -> list[str]:
             if equals and value == "-":
                 argument = name
             elif equals or (left and left[0].endswith(".json")):
-                note("--json prints to stdout now; -o takes the file")
+                tell("--json prints to stdout now; -o takes the file")
                 found.append("-o")
                 argument = value if equals else left.pop(0)
         found.append(argument)

@@ -14,7 +14,7 @@ from ._say import print_json, say
 from ._trace import open_trace, trace_option
 
 
-@click.command("compare")
+@click.command("compare", short_help="Lay two results beside each other.")
 @click.argument("first", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B.json", type=click.Path(path_type=Path))
 @json_option

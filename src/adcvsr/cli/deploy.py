@@ -48,9 +48,20 @@ if TYPE_CHECKING:
     help="The size to be fastest at, and measured at.",
 )
 @click.option("--max", "largest", type=read_size, metavar="WxH", help="The largest size.")
-@click.option("--fps", type=click.FloatRange(min=0.1), help="Source to keep up with.")
-@click.option("--budget", type=click.FloatRange(min=0.01), metavar="MS", help="Most ms at p99.")
-@click.option("--frames", type=click.IntRange(10), default=300, show_default=True, help="To time.")
+@click.option("--fps", type=click.FloatRange(min=0.1), help="Frames a second to keep up with.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0.01),
+    metavar="MS",
+    help="Most milliseconds a frame may take, at the 99th percentile [default: 1000/--fps].",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(10),
+    default=300,
+    show_default=True,
+    help="How many frames are timed.",
+)
 @click.option(
     "--workspace", metavar="BYTES", default="2GiB", show_default=True, help="Scratch memory's cap."
 )

@@ -75,7 +75,9 @@ COLOUR_MATCHES = ("none", "frame", "ema")
     help="Instead of a checkpoint: a preset with weights by rule, for speed and build work.",
 )
 @click.option("--causal", is_flag=True, help="With --untrained: the preset's streamable twin.")
-@click.option("--seed", type=int, default=0, show_default=True, help="With --untrained.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="With --untrained: of its weights."
+)
 @click.option("--overwrite", is_flag=True, help="Replace BUNDLE if it exists.")
 @json_option
 def command(

@@ -37,7 +37,7 @@ def command() -> None:
     require_weights()
 
 
-@command.command()
+@command.command(short_help="Take AdcSR's published weights.")
 @click.argument("net_params", type=click.Path(path_type=Path))
 @click.argument("half_decoder", type=click.Path(path_type=Path))
 @output_option
@@ -62,7 +62,7 @@ def adcsr(
     _write(output, *import_adcsr(net_params, half_decoder, config=_config(causal)), as_json=as_json)
 
 
-@command.command("stable-diffusion")
+@command.command("stable-diffusion", short_help="Prune Stable Diffusion 2.1 to a start.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--half-decoder",

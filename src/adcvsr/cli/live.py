@@ -68,7 +68,7 @@ DEFAULT_MODEL = "nano-camera"
     default=8,
     show_default=True,
     metavar="N",
-    help="Start it anew after more than N missing frames.",
+    help="Start the network anew after more than N missing frames.",
 )
 @click.option(
     "--glass-to-glass",

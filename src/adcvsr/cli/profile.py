@@ -57,7 +57,11 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
 @click.option("--metrics", "names", metavar="NAMES", help="As for 'adcvsr evaluate'.")
 @click.option("--ffmpeg", metavar="PROGRAM", help="With libvmaf [default: $ADCVSR_FFMPEG].")
 @click.option(
-    "--duration", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of the race."
+    "--duration",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds of measuring speed, all variants together.",
 )
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option(

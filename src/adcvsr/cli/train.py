@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from ..errors import AdcVsrError
+from ..errors import AdcVsrError, TrainingProcessError
 from ._group import CommandGroup
 from ._progress import training_progress
 from ._say import done, print_json, say
@@ -33,7 +33,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="By pixel loss on clips and images.")
 @run_options
 @start_option
 def pretrain(**options: Any) -> None:
@@ -64,7 +64,7 @@ def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: 
     _run("distill", stage, DistillSettings, options)
 
 
-@command.command()
+@command.command(short_help="Stage 2: also fool two discriminators.")
 @run_options
 @click.option("--start-from", "start", required=True, type=FOLDER, help="Stage 1's checkpoint.")
 @loss_options
@@ -143,6 +143,8 @@ def _told_to_torchrun() -> Iterator[None]:
     """
     try:
         yield
+    except TrainingProcessError:
+        raise  # the process that ended has told its own
     except (AdcVsrError, OSError, MemoryError) as error:
         place = os.environ.get("TORCHELASTIC_ERROR_FILE")
         if place:

@@ -68,12 +68,26 @@ def test_in_an_import_it_ends_at_once(tmp_path: Path, number: signal.Signals) ->
     assert (process.returncode, out, err) == (interrupts.INTERRUPTED, "", "interrupted\n")
 
 
+PART = """
+from adcvsr.leftovers import part_folder
+context = part_folder(Path(sys.argv[1]))
+context.__enter__()
+"""
+
+
+def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
+    """That of torch takes half a minute from a slow disk."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(60)\n")
+    with run_program(tmp_path, "importlib.import_module('slow')", PART) as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (interrupts.INTERRUPTED, "interrupted\n")
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
 def test_in_an_import_with_files_under_way_it_ends_after_the_import(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.7)\n")
-    before = (
-        "from adcvsr.leftovers import part_folder\n"
-        "context = part_folder(Path(sys.argv[1]))\ncontext.__enter__()"
-    )
+    before = f"interrupts.GRACE_S = 9.0\n{PART}"
     work = "importlib.import_module('slow'); print('imported'); time.sleep(9)"
     with run_program(tmp_path, work, before) as process:
         process.send_signal(signal.SIGINT)
@@ -114,8 +128,23 @@ def signal_thread(process: int, thread: int) -> None:
     libc.syscall(number, process, thread, int(signal.SIGINT))
 
 
-def test_an_interrupt_in_a_destructor_comes_again(tmp_path: Path) -> None:
+GUARDED = "from adcvsr.fault import guard_threads\nguard_threads(print)\n"
+"""As the command line does."""
+
+
+def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+    """A service manager and a terminal that closes send several."""
+    with run_program(tmp_path, "time.sleep(9)", GUARDED) as process:
+        for number in (signal.SIGSTOP, *SIGNALS, signal.SIGCONT):
+            process.send_signal(number)
+        out, err = process.communicate(timeout=8)
+    assert (out, err) == ("KeyboardInterrupt\n", "")
+
+
+@pytest.mark.parametrize("guarded", ["", GUARDED])
+def test_an_interrupt_in_a_destructor_comes_again(tmp_path: Path, guarded: str) -> None:
     before = "class Slow:\n    def __del__(self):\n        time.sleep(0.6)\nslow = Slow()"
+    before = f"{guarded}{before}"
     with run_program(tmp_path, "del slow; time.sleep(9)", before) as process:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=8)

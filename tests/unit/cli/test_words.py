@@ -65,6 +65,18 @@ def test_every_command_is_under_a_task() -> None:
 
 
 @pytest.mark.parametrize("words", sorted(LEAVES))
+def test_every_option_and_command_says_what_it_is(words: str) -> None:
+    """None of two words that only its author understands, and no line that is cut in a list."""
+    command = LEAVES[words]
+    if " " in words:
+        assert not command.get_short_help_str(limit=80 - 2 - 18 - 2).endswith("...")
+    for each in command.params:
+        if isinstance(each, click.Option) and not each.hidden:
+            assert len((each.help or "").split()) > 1, each.name
+            assert not (each.help or "").startswith("["), each.name
+
+
+@pytest.mark.parametrize("words", sorted(LEAVES))
 def test_help_has_an_example_that_is_true(words: str) -> None:
     done = CliRunner().invoke(cli, [*words.split(), "--help"])
     assert done.exit_code == 0
@@ -161,6 +173,8 @@ def test_old_spellings_are_rewritten(
     said = capsys.readouterr()
     assert said.err.count("note: ") == notes
     assert said.out == ""
+    _words.rewrite(command, ["-q", *given] if given[:1] != ["compare"] else [*given, "-q"])
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -232,11 +232,32 @@ def test_a_trial_is_on_disk_before_the_next(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == [FILE]
     with pytest.raises(ConfigError, match="other network"):
         Trials(tmp_path / "new", {"network": "b"})
-    (tmp_path / "new" / FILE).write_text('{"of": {}, "trials": [{}]}')
-    with pytest.raises(
-        ConfigError, match=r"trials\[0\].float is missing; expected trials of a search"
-    ):
-        Trials(tmp_path / "new", key)
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        "[{}]",
+        '[{"float": [], "float_work": 0, "figures": {}}]',
+        '[{"float": [], "float_work": 0, "figures": {"snr": -1e308}}]',
+        "[",
+    ],
+)
+def test_damaged_trials_are_run_again(
+    tmp_path: Path, trials: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is kept beside; trials of another search stay, whatever they look like."""
+    stored = f'{{"of": {{"network": "a"}}, "trials": {trials}}}'
+    (tmp_path / FILE).write_text(stored)
+    if trials != "[":
+        with pytest.raises(ConfigError, match="other network"):
+            Trials(tmp_path, {"network": "b"})
+    found = Trials(tmp_path, {"network": "a"})
+    assert not found.all()
+    assert "is damaged and is made anew; it lies in 'trials.json.damaged'" in caplog.messages[-1]
+    assert (tmp_path / "trials.json.damaged").read_text() == stored
+    found.add(frozenset(), 0.0, {"snr": 10.0})
+    assert len(Trials(tmp_path, {"network": "a"}).all()) == 1
 
 
 def test_pareto_keeps_what_nothing_beats() -> None:

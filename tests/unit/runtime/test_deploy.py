@@ -209,6 +209,23 @@ def test_rollback(driver: FakeDriver) -> None:
         current(driver).roll_back()
 
 
+def test_a_damaged_file_of_what_is_current(
+    driver: FakeDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine that took minutes is deployed, and the file lies beside the new one."""
+    deploy(sizes=SMALL)
+    pointer = current(driver)
+    pointer.path.write_text('{"current": {"keys": 7}}')
+    assert EngineCache().current_keys() == set()
+    assert "is damaged and is made anew" in caplog.messages[-1]
+    found = deploy(sizes=SMALL).current
+    assert pointer.current == found
+    assert pointer.path.with_name(f"{pointer.path.name}.damaged").is_file()
+    pointer.path.write_text("{")
+    with pytest.raises(EngineError, match="nothing to go back to"):
+        pointer.roll_back()
+
+
 def test_sessions_take_what_is_current(driver: FakeDriver) -> None:
     wide = deploy(sizes=SizeRange((16, 16), (24, 32), (48, 64))).current
     deploy_key = wide["keys"][0]

@@ -293,8 +293,11 @@ def test_what_was_opened_is_closed_when_opening_fails(
     assert driver.left() == NOTHING
 
 
-def test_kernel_timings(driver: FakeDriver, tmp_path: Path) -> None:
-    """Kept and extended; those of another device are refused, a full disk costs no engine."""
+def test_kernel_timings(
+    driver: FakeDriver, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kept and extended; those of another device are refused, damaged ones set aside, and a full
+    disk costs no engine."""
     bundle, timings, said = open_bundle("nano"), tmp_path / "timings", []
 
     def build(width: int, path: Path) -> BuiltEngine:
@@ -309,9 +312,14 @@ def test_kernel_timings(driver: FakeDriver, tmp_path: Path) -> None:
         build(32, timings)
     assert timings.read_bytes() == b"of another device"
     assert not said
+    timings.write_bytes(b"damaged")
+    build(36, timings)
+    assert timings.read_bytes() == b"timings+1"
+    assert (tmp_path / "timings.damaged").read_bytes() == b"damaged"
+    assert "is damaged and is made anew" in caplog.messages[-1]
     assert not build(40, tmp_path / "missing" / "timings").hit
     assert "kernel timings are not kept: cannot write" in said[0]
-    assert len(EngineCache().entries()) == 3
+    assert len(EngineCache().entries()) == 4
 
 
 def test_auto_takes_the_gpu_and_says_why_not(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from adcvsr.bundle import open_bundle
 from adcvsr.cli.train import _told_to_torchrun
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
@@ -155,6 +156,9 @@ def test_a_start_by_name(tmp_path: Path) -> None:
     assert find_start(own) == own
     with pytest.raises(CheckpointError, match="no checkpoint 'nanno'.*or one of: nano"):
         find_start(Path("nanno"))
+    bundle = open_bundle("nano").path
+    with pytest.raises(CheckpointError, match="is not a checkpoint; it is a bundle, expected a"):
+        find_start(bundle)
 
 
 def test_ctrl_c_saves_the_step_and_says_how_to_go_on(folders: Folders, tmp_path: Path) -> None:

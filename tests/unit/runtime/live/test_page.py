@@ -22,7 +22,7 @@ import pytest
 from adcvsr.clips import read_image
 from adcvsr.colour import SDR_BT709
 from adcvsr.errors import ConfigError, OutputNotWritableError
-from adcvsr.runtime.live import page_server
+from adcvsr.runtime.live import page_requests
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
 from adcvsr.runtime.live.page_callers import MAX_REQUEST_BYTES, Callers
 from adcvsr.runtime.live.page_server import MAX_REQUESTS
@@ -249,7 +249,7 @@ class TestWhoHoldsOn:
     def test_a_letter_at_a_time_does_not_move_the_deadline(
         self, open_page: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(page_server, "SERVED_S", 0.5)
+        monkeypatch.setattr(page_requests, "SERVED_S", 0.5)
         sink, began, pause = open_page(), time.monotonic(), threading.Event()
         with socket.create_connection(("127.0.0.1", sink.port), timeout=20) as held:
             held.sendall(b"GET /stats HTTP/1.1\r\n")

@@ -173,7 +173,7 @@ class TestFill:
         CachedPairs(tmp_path)
 
     @pytest.mark.parametrize(
-        ("name", "call", "kept"), [("replace", 3, 1), ("fsync", 5, 2)], ids=["file", "manifest"]
+        ("name", "call", "kept"), [("replace", 4, 1), ("fsync", 6, 2)], ids=["file", "manifest"]
     )
     def test_killed_then_resumed_equals_uninterrupted(
         self, tmp_path: Path, pairs: DrawnPairs, name: str, call: int, kept: int
@@ -296,21 +296,61 @@ class TestMismatch:
         with pytest.raises(TeacherCacheError, match="holds no finished sample"):
             CachedPairs(tmp_path)
 
-    @pytest.mark.parametrize(
-        ("file", "content", "message"),
-        [
-            ("cache.json", "{", "cache.json' is not valid JSON"),
-            ("cache.json", '{"schema": 2}', "has schema 2, expected 1"),
-            ("manifest.jsonl", '{"index": 0}\n', "line 1 is damaged"),
-        ],
-    )
-    def test_damaged_files(
-        self, tmp_path: Path, pairs: DrawnPairs, file: str, content: str, message: str
-    ) -> None:
+    def test_a_header_of_a_later_version(self, tmp_path: Path, pairs: DrawnPairs) -> None:
         fill(tmp_path, pairs, samples=1)
-        (tmp_path / file).write_text(content)
-        with pytest.raises(TeacherCacheError, match=message):
+        (tmp_path / "cache.json").write_text('{"schema": 2}')
+        with pytest.raises(TeacherCacheError, match="has schema 2, expected 1"):
             CachedPairs(tmp_path)
+        assert (tmp_path / "cache.json").read_text() == '{"schema": 2}'
+
+    def test_a_damaged_header_comes_back_from_its_copy(
+        self, tmp_path: Path, pairs: DrawnPairs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fill(tmp_path, pairs)
+        header = tmp_path / "cache.json"
+        before = header.read_bytes()
+        header.write_bytes(b"{\xff")
+        assert len(CachedPairs(tmp_path)) == 4
+        assert header.read_bytes() == before
+        assert (tmp_path / "cache.json.damaged").read_bytes() == b"{\xff"
+        (line,) = caplog.messages
+        assert "cache.json' is damaged and is made anew; it lies in 'cache.json.damaged'" in line
+        with pytest.raises(TeacherCacheError, match="of the teacher 'doubling:version=1', this"):
+            fill(tmp_path, pairs, GroundTruth())
+
+    def test_a_damaged_header_without_a_good_copy(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+        """Whose samples these are nobody knows: nothing is moved, nothing mixed."""
+        fill(tmp_path, pairs, samples=1)
+        (tmp_path / "cache.copy.json").write_text("[")
+        assert len(CachedPairs(tmp_path)) == 1
+        (tmp_path / "cache.json").write_text("{")
+        before = contents(tmp_path)
+        for use in (lambda: CachedPairs(tmp_path), lambda: fill(tmp_path, pairs)):
+            with pytest.raises(TeacherCacheError, match=r"cache.json' is not valid JSON.* another"):
+                use()
+        assert contents(tmp_path) == before
+
+    def test_samples_of_damaged_lines_are_made_anew(
+        self, tmp_path: Path, pairs: DrawnPairs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fill(tmp_path / "whole", pairs)
+        fill(tmp_path / "parts", pairs)
+        manifest = tmp_path / "parts" / "manifest.jsonl"
+        lines = manifest.read_bytes().splitlines(keepends=True)
+        manifest.write_bytes(lines[0] + b'{"index": 1}\n' + lines[2] + b"\xff\xfe\n")
+        with pytest.raises(
+            TeacherCacheError, match="2 damaged lines, as .*line 2.*makes them anew"
+        ):
+            CachedPairs(tmp_path / "parts")
+        caplog.clear()
+        assert fill(tmp_path / "parts", pairs)[0].startswith("2 samples to do")
+        assert len([line for line in caplog.messages if "counts as missing" in line]) == 2
+        caplog.clear()
+        assert len(CachedPairs(tmp_path / "parts")) == 4
+        assert not caplog.messages
+        for name in ("parts", "whole"):
+            (tmp_path / name / "manifest.jsonl").unlink()
+        assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
 class TestCachedPairs:
