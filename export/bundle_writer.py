@@ -28,6 +28,7 @@ from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..leftovers import part_folder, set_aside
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from ..variants import REFERENCE
 from .alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
@@ -36,7 +37,6 @@ from .parity import GoldenClip, ParityReport, check_parity
 from .replay import Levels
 from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 
-FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""
@@ -134,11 +134,11 @@ def _write_bundle(
     kind = "stream" if network.config.causal else "clip"
     clips = read_half_clips(settings.calibration, kind, network.config.size_multiple)
     with _folder_beside(output) as folder:
-        files = write_graphs(network, folder, FP32)
+        files = write_graphs(network, folder, REFERENCE)
         parity, golden = check_parity(network, files)
         report(_parity_line(parity, kind))
         facts = {"parity": asdict(parity), "alignment": _alignment(network, files, report)}
-        variants = {FP32: variant_entry(files, "float32", facts)}
+        variants = {REFERENCE: variant_entry(files, "float32", facts)}
         if settings.fp16:
             variants[FP16] = _add_half(network, files, clips, report)
         _write_golden(folder / GOLDEN_FILE, golden)
@@ -166,7 +166,7 @@ def _add_half(
 ) -> dict[str, Any]:
     half, distance, conversion = write_half(files, state_specs(network), clips)
     report(
-        f"{FP16} against {FP32} over {distance.frames} real frames: {distance.psnr_db} dB at "
+        f"{FP16} against {REFERENCE} over {distance.frames} real frames: {distance.psnr_db} dB at "
         f"worst, levels {distance.level_error}, {len(conversion['kept_fp32_for_range'])} nodes "
         "kept in FP32 for their range"
     )

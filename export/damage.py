@@ -14,10 +14,10 @@ import onnx
 
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE
 from ..clips import Levels
 from ..metrics import METRICS, StreamMeter, TruthStream, require_opencv
 from ..metrics.stream import Moment
+from ..variants import REFERENCE
 from .budget import REFERENCE_SUFFIX
 from .replay import open_session, run_stream
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..bundle_schema import StateSpec
 from ..errors import ParityError
 from ..metrics import psnr
+from ..variants import REFERENCE
 from .autocast import PEAK_LIMIT, cast_graph
 from .calibration_clips import read_crops
 from .ranges import measure_ranges
@@ -53,7 +54,7 @@ class HalfReport:
     frames: int
     """Frames compared."""
 
-    against: str = "fp32-onnx"
+    against: str = REFERENCE
 
 
 def read_half_clips(paths: Sequence[Path], kind: str, multiple: int) -> list[Levels]:

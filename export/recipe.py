@@ -17,7 +17,7 @@ from ..config import nearest
 from ..errors import ConfigError, InputNotFoundError
 from ..reading import TOML_LIMIT_BYTES, parse_toml, read_limited
 from ..targets import target
-from ..variants import VariantName, why_not
+from ..variants import QUANTIZED, VariantName, why_not
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -25,7 +25,6 @@ FORMAT = 1
 
 TOOLS = ("onnxruntime", "modelopt")
 ROUNDINGS = ("compensated", "nearest")
-PRECISIONS = ("int8", "fp8")
 
 FAMILIES = {87: "orin"}
 """Recipe family by SM; all other GPUs are `rtx`."""
@@ -243,7 +242,7 @@ def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:
     )
     _require_known("tool", recipe.tool, TOOLS)
     _require_known("rounding", recipe.weights.rounding, ROUNDINGS)
-    _require_known("precision", recipe.precision, PRECISIONS)
+    _require_known("precision", recipe.precision, QUANTIZED)
     _require_known("calibration", recipe.activations.calibration, ("max", "mse", "entropy"))
     _require_known("high_precision", recipe.high_precision, ("float32", "float16"))
     return recipe

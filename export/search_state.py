@@ -17,10 +17,10 @@ from typing import Any
 from .. import __version__
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet, json_bytes
-from ..calibration.reader import REFERENCE
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ..files import replace_file
 from ..reading import Limits, read_json
+from ..variants import REFERENCE
 from .quantize import tool_versions
 from .recipe import Recipe
 

@@ -29,11 +29,10 @@ from ..colour_probes import (
 from ..config import SCALE
 from ..errors import BackendUnavailableError, MissingPackageError
 from ..metrics import psnr
+from ..variants import REFERENCE
 from .backends import create_session
 from .golden import MOST_DB
 from .sessions.session import ClipSession, Session, StreamSession
-
-REFERENCE = "fp32-onnx"
 
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
 CLIP_HEIGHT, CLIP_WIDTH = 96, 160

@@ -13,6 +13,7 @@ from typing import Any
 from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
+from ..variants import REFERENCE
 from .backends import create_session
 from .colours import (
     ColourPictures,
@@ -149,7 +150,7 @@ class _Colours:
 
     def __init__(self, bundle: Bundle, damaged: dict[str, str]) -> None:
         self.bundle, self.request = bundle, colour_request(bundle)
-        reference = bundle.variants.get("fp32-onnx")
+        reference = bundle.variants.get(REFERENCE)
         files = {*reference.graph_files, *reference.data_files} if reference else set(damaged)
         self._usable = reference is not None and not files & damaged.keys()
         self._expected: ColourPictures | None = None
