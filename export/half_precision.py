@@ -17,7 +17,7 @@ import numpy as np
 
 from ..bundle_schema import StateSpec
 from ..errors import ParityError
-from ..metrics import psnr
+from ..metrics import finite_db, psnr
 from ..variants import REFERENCE
 from .autocast import PEAK_LIMIT, cast_graph
 from .calibration_clips import read_crops
@@ -108,7 +108,7 @@ def _compare(
         (full.picture, cast.picture)
         for full, cast in zip(replay(files, state, clips), replay(half, state, clips), strict=True)
     ]
-    by_clip = [[_psnr(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]
+    by_clip = [[finite_db(psnr(b, a)) for a, b in zip(*pair, strict=True)] for pair in pairs]
     report = HalfReport(
         psnr_db=round(min(map(min, by_clip)), 2),
         last_psnr_db=round(min(each[-1] for each in by_clip), 2),
@@ -122,7 +122,3 @@ def _compare(
             "written"
         )
     return report
-
-
-def _psnr(a: Levels, b: Levels) -> float:
-    return min(psnr(b, a), 99.0)  # equal pictures are infinite, which JSON cannot say

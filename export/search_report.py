@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from ..calibration.calibration_set import json_bytes
-from ..files import replace_file
+from ..files import json_bytes, replace_file
 from .budget import Budget
 from .search import SearchResult
 from .search_state import Trial

@@ -16,9 +16,9 @@ from typing import Any
 
 from .. import __version__
 from ..bundle import Bundle
-from ..calibration.calibration_set import CalibrationSet, json_bytes
+from ..calibration.calibration_set import CalibrationSet
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
-from ..files import replace_file
+from ..files import json_bytes, replace_file
 from ..reading import Limits, read_json
 from ..variants import REFERENCE
 from .quantize import tool_versions

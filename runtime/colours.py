@@ -28,10 +28,9 @@ from ..colour_probes import (
 )
 from ..config import SCALE
 from ..errors import BackendUnavailableError, MissingPackageError
-from ..metrics import psnr
+from ..metrics import MOST_DB, finite_db, psnr
 from ..variants import REFERENCE
 from .backends import create_session
-from .golden import MOST_DB
 from .sessions.session import ClipSession, Session, StreamSession
 
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
@@ -294,7 +293,7 @@ def _with_clips(
     decibels = []
     for clip, mine, its in zip(_clips(request), found.clips, expected.clips, strict=True):
         areas[clip.sharp].append((_area_error(mine, its), clip.name))
-        each = [min(psnr(a, b), MOST_DB) for a, b in zip(mine, its, strict=True)]
+        each = [finite_db(psnr(a, b)) for a, b in zip(mine, its, strict=True)]
         decibels.append((float(np.mean(each)), clip.name))
     (area, area_clip), (sharp, _) = max(areas[False]), max(areas[True])
     least, worst_clip = min(decibels)

@@ -17,6 +17,7 @@ import onnx
 
 from ...bundle import Bundle
 from ...clips import Levels
+from ...metrics import MOST_DB
 from .alignment import (
     Factors,
     Floats,
@@ -37,7 +38,7 @@ from .graph import (
     truncates_picture,
 )
 from .graph_runs import Isolation, Tensors, run_graph
-from .picture_effect import MOST_DB, PictureEffect, affordable_layers, layer_errors
+from .picture_effect import PictureEffect, affordable_layers, layer_errors
 
 
 @dataclass(frozen=True)

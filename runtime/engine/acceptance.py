@@ -14,6 +14,7 @@ import numpy as np
 
 from ...colour_probes import TILE_PX
 from ...config import SCALE
+from ...metrics import finite_db, psnr_of
 from ...receptive import spatial_radius
 from ...synthetic import draw_clip
 from ...variants import TF32_LEAST_PSNR_DB
@@ -241,4 +242,4 @@ def _frames(order: EngineOrder, frames: int) -> int:
 
 def _psnr(difference: np.ndarray[Any, Any]) -> float:
     mse = float(np.mean(np.square(difference, dtype=np.float64)))
-    return 99.0 if mse == 0 else 10 * float(np.log10(255**2 / mse))
+    return finite_db(psnr_of(mse))

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import OutputNotWritableError, TeacherCacheError
-from ...leftovers import part_beside
+from ...files import write_beside
 from ...reading import Item, parse_json, read_json
 from .sample import Clip, decode_sample, encode_sample
 from .teacher import clip_key
@@ -166,7 +166,7 @@ class CacheFolder:
         file = f"{kind}/{index:08d}-{key}.avi"
         try:
             (self.folder / kind).mkdir(exist_ok=True)
-            write_whole(self.folder / file, data)
+            write_beside(self.folder / file, lambda part: part.write_bytes(data))
         except OSError as error:
             raise self._not_writable(file, error) from error
         return Entry(
@@ -239,7 +239,8 @@ def open_cache(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Processes that begin a cache together write its header at the same time.
-        write_whole(folder / HEADER, json.dumps(header, indent=1).encode())
+        text = json.dumps(header, indent=1).encode()
+        write_beside(folder / HEADER, lambda part: part.write_bytes(text))
     except OSError as error:
         raise OutputNotWritableError(f"cannot write in '{folder}': {error.strerror}") from error
     return CacheFolder(folder, part)
@@ -259,27 +260,6 @@ def check_teacher(store: CacheFolder, wanted: str) -> None:
         raise TeacherCacheError(
             f"'{store.folder}' holds outputs of the teacher '{store.teacher}', expected '{wanted}'"
         )
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there in full or not at all, whenever the process dies.
-
-    Args:
-        path: The file.
-        data: Its content.
-
-    Raises:
-        OSError: The disk is full or not writable; what was at the path stays.
-    """
-    part = part_beside(path)
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read_header(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,10 @@ import numpy.typing as npt
 from .planes import Image, Plane, cut_border, filter_valid, halve, luma, same_shape
 
 PEAK = 255.0
+MOST_DB = 99.0
+"""What equal pictures count in means, limits and JSON, and the most any others do: 99 dB is an
+error of 0.003 levels."""
+
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
 """An 11x11 Gaussian window, sigma 1.5 (Wang et al. 2004)."""
@@ -39,7 +43,17 @@ def psnr(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     same_shape(output, truth)
     difference = cut_border(output, border).astype(np.float32) - cut_border(truth, border)
     error = float(np.mean(np.square(difference), dtype=np.float64))
-    return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
+    return psnr_of(error)
+
+
+def psnr_of(mean_square: float) -> float:
+    """PSNR in dB of a mean squared error in levels; infinite where there is none."""
+    return math.inf if mean_square <= 0 else 10 * math.log10(PEAK**2 / mean_square)
+
+
+def finite_db(value: float) -> float:
+    """A PSNR or another ratio in dB, at most `MOST_DB`: infinity has no mean and no JSON."""
+    return min(value, MOST_DB)
 
 
 def psnr_y(output: Image, truth: Image, border: int = 0) -> float:
