@@ -15,13 +15,9 @@ import av
 import numpy as np
 
 from .. import __version__
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    Levels,
-    find_media,
-)
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media
 from ..errors import (
     AdcVsrError,
     CalibrationError,

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import Levels
 from ..errors import CalibrationError
 from ..files import json_bytes
 from ..given import SET, mistaken

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import Levels
 from ..colour_probes import calibration_clips
 from ..errors import CalibrationError
 from ..variants import REFERENCE

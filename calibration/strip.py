@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Levels
 from ..clips import write_png
 from ..config import SCALE
 from ..files import replace_file
@@ -32,8 +33,6 @@ MOST_ROWS = 24
 TEXT_SCALE = 2
 GAP_PX = 8
 GROUND, INK = 24, 235
-
-Levels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..bundle_files import MANIFEST
 from ..bundle_schema import StateSpec
@@ -35,7 +36,6 @@ from .archive import zip_entry, zip_folder
 from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, manifest_of, variant_entry
 from .parity import GoldenClip, ParityReport, check_parity
-from .replay import Levels
 from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 
 CARD_FILE = "model_card.md"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..clips import Levels
 from ..metrics import METRICS, MOST_DB, StreamMeter, TruthStream, finite_db, require_opencv
 from ..metrics.stream import Moment
 from ..variants import REFERENCE

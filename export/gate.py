@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..clips import Levels
 from ..colour_probes import PROBES_VERSION
 from ..errors import ParityError
 from ..runtime.backends import create_session

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle_schema import StateSpec
 from ..errors import ParityError
 from ..metrics import finite_db, psnr
@@ -22,7 +23,7 @@ from ..variants import REFERENCE
 from .autocast import PEAK_LIMIT, cast_graph
 from .calibration_clips import read_crops
 from .ranges import measure_ranges
-from .replay import Levels, replay
+from .replay import replay
 from .variant_files import VariantFiles
 
 FP16 = "fp16-trt"

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..arrays import Levels
 from ..bundle_schema import StateSpec
 from ..errors import ParityError
 from ..model import AdcVsr
@@ -23,7 +24,7 @@ from ..model.decoder import unpack_frames
 from ..model.temporal import StateFlow
 from ..synthetic import draw_clip
 from .graph import FEATURES_NAME, LEVELS
-from .replay import Levels, Run, replay
+from .replay import Run, replay
 from .variant_files import VariantFiles
 
 FLOAT_TOLERANCE = 1e-4

@@ -16,16 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..bundle_schema import Variant
-from ..colour_probes import (
-    NAMED,
-    TILE_PX,
-    Levels,
-    flat_colours,
-    flat_mosaic,
-    probe_clips,
-)
+from ..colour_probes import NAMED, TILE_PX, flat_colours, flat_mosaic, probe_clips
 from ..config import SCALE
 from ..errors import BackendUnavailableError, MissingPackageError
 from ..metrics import MOST_DB, finite_db, psnr

@@ -12,12 +12,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ..arrays import Frame
 from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..config import SCALE
 from ..errors import BundleError
 from ..metrics import finite_db, psnr
-from .sessions.session import ClipSession, Frame, Session, StreamSession
+from .sessions.session import ClipSession, Session, StreamSession
 
 GOLDEN_LIMIT_BYTES = 1 << 30
 """Largest golden clip, unpacked; `nano`'s has 1.2 MB. It is held in memory."""

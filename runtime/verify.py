@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..arrays import Frame
 from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
@@ -28,7 +29,7 @@ from .colours import (
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
 from .sessions.ort_precision import why_not_judged
-from .sessions.session import Frame, Session
+from .sessions.session import Session
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 

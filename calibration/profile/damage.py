@@ -15,18 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
+from ...arrays import Floats, Levels
 from ...bundle import Bundle
-from ...clips import Levels
 from ...metrics import MOST_DB
-from .alignment import (
-    Factors,
-    Floats,
-    Values,
-    declared_factors,
-    find_factors,
-    in_network_units,
-    scaled,
-)
+from .alignment import Factors, Values, declared_factors, find_factors, in_network_units, scaled
 from .graph import (
     Layer,
     add_outputs,

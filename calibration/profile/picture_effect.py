@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ...arrays import Floats
 from ...bundle import Bundle
 from ...graph_cost import count_bundle_cost
 from ...metrics import finite_db
 from ...metrics.fidelity import psnr
 from ..parallel import open_graph
-from .alignment import Factors, Floats, Values, in_network_units, scaled, unscaled
+from .alignment import Factors, Values, in_network_units, scaled, unscaled
 from .graph import Layer, add_outputs
 
 ERROR = "error::"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...clips import Levels
+from ...arrays import Levels
 from ...metrics import METRICS, Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.backends import create_processor

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...arrays import Frame
 from ...colour_probes import TILE_PX
 from ...config import SCALE
 from ...metrics import finite_db, psnr_of
@@ -27,7 +28,7 @@ from ..colours import (
     session_runner,
 )
 from ..golden import golden_clip
-from ..sessions.session import ClipSession, Frame, StreamSession
+from ..sessions.session import ClipSession, StreamSession
 from .census import Census, census_of
 from .engines import ensure_engine
 from .order import EngineOrder, SizeRange

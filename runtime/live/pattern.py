@@ -16,7 +16,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.uint8]
+from ...arrays import Levels
 
 COLUMNS, ROWS = 24, 2
 """Cells across and down: 48 bits."""

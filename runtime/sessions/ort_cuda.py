@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
@@ -17,7 +18,7 @@ from ...errors import BackendUnavailableError, MissingPackageError
 from ...processors import thread_limit
 from ..engine.engines import graph_of
 from .ort_cpu import import_onnxruntime
-from .session import ClipSession, Frame, StreamSession
+from .session import ClipSession, StreamSession
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OPTIONS = {

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from ...arrays import Levels
 from ...clips import write_png
 from ...config import SCALE
 from ...errors import OutputNotWritableError
 from ...files import replace_file
 from . import ClipPairs
-
-Levels = npt.NDArray[np.uint8]
 
 GAP_PX = 8
 BACKGROUND = 32

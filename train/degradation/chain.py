@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from ...arrays import Levels
 from ...config import SCALE
 from .blur import Blur, blur_frames
 from .codec import (
@@ -32,8 +32,6 @@ from .noise import Noise, add_noise
 from .resize import FILTERS, Resize, resize_frames, resize_planes
 from .sensor import Sensor, Sharpen, sense_frames, sharpen_frames
 from .upload import Interlace, Upload, interlace_frames, upload_frames
-
-Levels = npt.NDArray[np.uint8]
 
 CLEAN_FILTER = "antialiased"
 

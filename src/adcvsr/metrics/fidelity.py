@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .planes import Image, Plane, cut_border, filter_valid, halve, luma, same_shape
+from ..arrays import Levels
+from .planes import Plane, cut_border, filter_valid, halve, luma, same_shape
 
 PEAK = 255.0
 MOST_DB = 99.0
@@ -56,7 +57,7 @@ def finite_db(value: float) -> float:
     return min(value, MOST_DB)
 
 
-def psnr_y(output: Image, truth: Image, border: int = 0) -> float:
+def psnr_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`psnr` on luma of two (H, W, 3) uint8 RGB images."""
     return psnr(luma(output), luma(truth), border)
 
@@ -76,7 +77,7 @@ def ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     return _similarity(total, difference)[0]
 
 
-def ssim_y(output: Image, truth: Image, border: int = 0) -> float:
+def ssim_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`ssim` on luma of two (H, W, 3) uint8 RGB images."""
     return ssim(luma(output), luma(truth), border)
 
@@ -103,7 +104,7 @@ def ms_ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) 
     return float(result * max(_similarity(total, difference)[0], 0.0) ** MS_SSIM_WEIGHTS[-1])
 
 
-def ms_ssim_y(output: Image, truth: Image, border: int = 0) -> float:
+def ms_ssim_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`ms_ssim` on luma of two (H, W, 3) uint8 RGB images."""
     return ms_ssim(luma(output), luma(truth), border)
 

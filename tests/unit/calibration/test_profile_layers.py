@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
+from adcvsr.arrays import Floats
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration.profile.alignment import Factors, Floats, find_factors, scaled
+from adcvsr.calibration.profile.alignment import Factors, find_factors, scaled
 from adcvsr.calibration.profile.damage import signal_to_noise_db
 from adcvsr.calibration.profile.graph import layers_of, plain_name, quantized_activations
 from adcvsr.calibration.profile.layer_time import (
