@@ -4,7 +4,7 @@ A mean over pictures does not see a green that comes out grey, where the clips h
 each of 749 flat colours is held to a limit of its own, on every backend.
 
     request = colour_request(bundle)
-    found = measure_colours(session_runner(session), reference, request)
+    found = compare_colours(run_colours(session_runner(session), request), expected, request)
     why = found.why_beyond(ColourLimits())  # None, or "(0, 255, 0) comes out as (27, 149, 9), ..."
 """
 
@@ -226,14 +226,6 @@ def compare_colours(
     if expected is None or not expected.clips:
         return flat
     return _with_clips(flat, found, expected, request)
-
-
-def measure_colours(run: Run, reference: Run | None, request: ColourRequest) -> ColoursFound:
-    """Run both and compare."""
-    expected = None if reference is None else run_colours(reference, request)
-    if reference is None:
-        request = ColourRequest(request.height, request.width, request.colours, clips=False)
-    return compare_colours(run_colours(run, request), expected, request)
 
 
 def session_runner(session: Session) -> Run:

@@ -14,7 +14,6 @@ import binascii
 import time
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arrays import Levels
 
@@ -36,8 +35,6 @@ MIN_CONTRAST = 40
 
 WRAP_MS = 1 << 32
 """The time starts over after 49 days."""
-
-Grid = npt.NDArray[np.bool_]
 
 
 def wall_ms() -> int:
