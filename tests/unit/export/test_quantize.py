@@ -250,7 +250,8 @@ def test_recipes_are_read_strictly(tmp_path: Path) -> None:
     assert recipe_for("int8", "agx-orin").name == "int8-orin"
     assert recipe_for("fp8", "thor").name == "fp8-rtx"
     for old, new, message in (
-        ("equalise", '"yes"', "equalise = 'yes' is of the wrong kind"),
+        ("equalise", '"yes"', r"\[activations\] equalise='yes', expected true or false"),
+        ("equalise", "1", "equalise=1, expected true or false"),
         ("rounding", '"up"', "rounding 'up'"),
         ("tool", '"onnxruntme"', "did you mean 'onnxruntime'"),
     ):
