@@ -210,7 +210,7 @@ def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) ->
     changed = replace(recipe, activations=activations, expect=expect)
     head = {"format": FORMAT, "variant": recipe.variant, "tool": recipe.tool}
     head["high_precision"] = recipe.high_precision
-    parts = {
+    parts: dict[str, Any] = {
         "activations": activations,
         "weights": recipe.weights,
         "expect": expect,
