@@ -23,7 +23,7 @@ from ..variants import (
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .sessions import gpu
 from .sessions.session import ClipSession, Session, StreamSession
-from .variant_choice import VariantChoice, choose_variant
+from .variant_choice import choose_variant
 from .windows import ClipProcessor
 
 
@@ -199,15 +199,13 @@ def _ort_cpu_session(
     """On a CPU the narrower candidate is taken where it measures faster."""
     from .sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
 
-    choice = VariantChoice(candidates[0].id, "")
-    if len(candidates) > 1:
-        choice = choose_variant(
-            bundle,
-            [each.id for each in candidates],
-            engine=f"ort-cpu {import_onnxruntime().__version__}",
-            threads=threads or usable_processors(),
-            open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
-        )
+    choice = choose_variant(
+        bundle,
+        [each.id for each in candidates],
+        engine=f"ort-cpu {import_onnxruntime().__version__}",
+        threads=threads or usable_processors(),
+        open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+    )
     kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
     session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
     session.variant_reason = choice.reason

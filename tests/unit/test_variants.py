@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.errors import BackendUnavailableError
+from adcvsr.errors import BackendUnavailableError, MissingPackageError
 from adcvsr.planning import choose_variants
 from adcvsr.runtime.backends import choose_backend
 from adcvsr.runtime.engine import choice
@@ -152,6 +152,21 @@ def test_choosers_follow_the_table(
         [each.id for each in unasked_backend.candidates],
         unasked_backend.backend,
     )
+
+
+def test_tf32_is_refused_where_nothing_tells_what_the_gpu_has(
+    everything: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime would compute FP32 on a Turing card without a word; other types it refuses."""
+    pretend_gpu(monkeypatch, 75)
+
+    def unknown() -> gpu.Gpu:
+        raise MissingPackageError("cuda-python is not installed")
+
+    monkeypatch.setattr(gpu, "current_gpu", unknown)
+    assert choose_backend(everything, backend="ort-cuda", variant="fp16").backend == "ort-cuda"
+    with pytest.raises(MissingPackageError, match="cuda-python"):
+        choose_backend(everything, backend="ort-cuda", variant="tf32")
 
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, sm: int | None) -> None:
