@@ -143,9 +143,10 @@ def work() -> None:
     """Answer each request on stdin with a line on stdout."""
     import shutil
 
+    from adcvsr.arrays import Frame
     from adcvsr.errors import AdcVsrError
     from adcvsr.runtime.processor import StreamProcessor
-    from adcvsr.runtime.sessions.session import Frame, check_frame
+    from adcvsr.runtime.sessions.session import check_frame
     from adcvsr.runtime.upscaler import Upscaler
     from adcvsr.runtime.video import sink
     from adcvsr.runtime.video.encoders import EncodeOptions

@@ -165,8 +165,9 @@ def _try(upscaler: Any, source: Path, output: Path) -> str:
 @contextmanager
 def _repeating() -> Iterator[Any]:
     """An upscaler that makes sixteen pixels of each."""
+    from adcvsr.arrays import Frame
     from adcvsr.runtime.processor import StreamProcessor
-    from adcvsr.runtime.sessions.session import Frame, check_frame
+    from adcvsr.runtime.sessions.session import check_frame
     from adcvsr.runtime.upscaler import Upscaler
 
     class Repeated(StreamProcessor):

@@ -43,11 +43,14 @@ def rows(network: AdcVsr) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         files = write_graphs(network, Path(folder), "fp32-onnx")
         graphs = [onnx.load(graph, load_external_data=False) for graph in files.graphs]
-    state = [spec.name for spec in state_specs(network)]
+    state = state_specs(network)
+    names = [spec.name for spec in state] if len(graphs) == 1 else []
     for width, height in SIZES:
         costs = [
-            count_cost(graph, shapes, state=state if len(graphs) == 1 else ())
-            for graph, shapes in zip(graphs, input_shapes(network, height, width), strict=True)
+            count_cost(graph, shapes, state=names)
+            for graph, shapes in zip(
+                graphs, input_shapes(network, state, height, width), strict=True
+            )
         ]
         yield row(network.config.name, f"{width}x{height}", costs)
 

@@ -5,7 +5,6 @@ build_set([Path("clips")], Path("set"), open_bundle("nano"), SetOptions(), repor
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -15,19 +14,16 @@ from typing import Any
 import av
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    Levels,
-    find_media,
-)
+from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media
 from ..errors import (
     AdcVsrError,
     CalibrationError,
     ConfigError,
     InputNotFoundError,
 )
+from ..files import file_sha256
 from ..given import refuse_address
 from ..runtime.video.source import FileSource
 from ..synthetic import draw_clip
@@ -282,13 +278,9 @@ def _joined_runs(runs: Sequence[StoredRun], count: int, report: Report) -> list[
 
 
 def _clip_facts(survey: ClipSurvey) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with survey.path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
     return {
         "name": survey.path.name,
-        "sha256": digest.hexdigest(),
+        "sha256": file_sha256(survey.path),
         "size": [survey.width, survey.height],
         "frames_seen": len(survey.frames),
         "cuts": survey.cuts,

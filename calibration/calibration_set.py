@@ -14,16 +14,17 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import Levels
 from ..errors import CalibrationError
+from ..files import json_bytes
 from ..given import SET, mistaken
 from ..reading import Item, read_json, read_limited
 from .selection import LEAST_CONTRAST
@@ -188,11 +189,6 @@ def require_content(runs: Sequence[Levels], what: str) -> None:
             f"{what} holds stills only: no frame differs from the one before. State would be "
             "calibrated on a past that equals the present; use clips with motion"
         )
-
-
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """JSON for people: indented, sorted, ending in a line feed."""
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _read_manifest(path: Path) -> Item:

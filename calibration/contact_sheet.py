@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..clips import Levels
+from ..arrays import Levels
 from ..lettering import LETTER_HEIGHT_PX, write_text
 from .calibration_set import StoredRun
 

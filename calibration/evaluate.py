@@ -20,6 +20,7 @@ from pathlib import Path
 
 import av
 
+from ..arrays import Levels
 from ..metrics import StreamMeter, TruthStream, UsableMetrics, VmafProcess
 from ..metrics.stream import Moment
 from ..runtime.cut_reset import SceneWatch
@@ -27,7 +28,7 @@ from ..scene_cuts import small_luma
 from .methods import Method
 from .scores import ClipScores, Evaluation
 from .strip import Strip
-from .truth import Levels, TruthOptions, count_frames, is_image, read_pairs
+from .truth import TruthOptions, count_frames, is_image, read_pairs
 
 BORDER_PX = 4
 """Left out on each side: there every method lacks context."""

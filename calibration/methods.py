@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from ..arrays import Levels
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
 from ..metrics import resize_bicubic, resize_lanczos
@@ -18,7 +16,6 @@ from ..runtime.backends import create_processor, create_session
 from ..runtime.cut_reset import CutResetProcessor
 from ..runtime.sessions.session import Session
 
-Levels = npt.NDArray[np.uint8]
 Upscale = Callable[[Iterator[Levels]], Iterator[Levels]]
 """Frames (H, W, 3) of one clip to (4H, 4W, 3) each, uint8 RGB, in order; it may read ahead."""
 

@@ -16,15 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Levels
 from ..bundle import Bundle
-from ..clips import Levels
 from ..colour_probes import calibration_clips
 from ..errors import CalibrationError
+from ..variants import REFERENCE
 from .calibration_set import CalibrationSet
 from .parallel import map_in_order, open_graph
-
-REFERENCE = "fp32-onnx"
-"""The variant whose states are taken: the one all others are compared with."""
 
 Feed = dict[str, npt.NDArray[Any]]
 

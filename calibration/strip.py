@@ -5,7 +5,6 @@ One row a clip: the input's pixels, every method, the truth, each with its PSNR-
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ..clips import ffmpeg_reason, write_png
+from ..arrays import Levels
+from ..clips import write_png
 from ..config import SCALE
-from ..errors import OutputNotWritableError
-from ..leftovers import part_beside
+from ..files import replace_file
 from ..lettering import LETTER_HEIGHT_PX, write_text
 from ..metrics import luma, psnr_y
 
@@ -34,8 +33,6 @@ MOST_ROWS = 24
 TEXT_SCALE = 2
 GAP_PX = 8
 GROUND, INK = 24, 235
-
-Levels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,8 @@ class Strip:
         Raises:
             OutputNotWritableError: It cannot be written.
         """
-        part = part_beside(path)
-        try:
-            write_png(part, self.picture())
-            os.replace(part, path)
-        except (av.FFmpegError, OSError) as error:
-            part.unlink(missing_ok=True)
-            reason = ffmpeg_reason(error)
-            raise OutputNotWritableError(f"cannot write '{path}': {reason}") from error
+        picture = self.picture()
+        replace_file(path, lambda part: write_png(part, picture), also=(av.FFmpegError,))
 
 
 def worst_crop(output: Levels, truth: Levels) -> tuple[float, int, int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..clips import Levels
+from ..arrays import Levels
 from ..metrics import luma, resize_bicubic
 from ..runtime.video.source import FileSource, SourceFrame
 from ..scene_cuts import Small, score_cut, small_luma

@@ -17,8 +17,8 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Levels
 from ..clips import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -40,7 +40,6 @@ TRUTH_MULTIPLE = 8
 LEAST_SIDE_PX = 24
 """The measures' smallest windows and the border must fit."""
 
-Levels = npt.NDArray[np.uint8]
 Degrade = Callable[[Iterator[Levels], np.random.Generator], Iterator[Levels]]
 """Frames (H, W, 3) of one clip, H and W multiples of 8, to (H/4, W/4, 3) each; uint8 RGB."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +13,9 @@ import numpy as np
 
 from ..clips import ffmpeg_reason, write_png
 from ..errors import OutputExistsError, OutputNotWritableError
-from ..leftovers import part_folder, set_aside
-from .calibration_set import FRAMES, MANIFEST, SHEET, StoredRun, json_bytes, run_name
+from ..files import file_entry, json_bytes
+from ..leftovers import move_in, part_folder
+from .calibration_set import FRAMES, MANIFEST, SHEET, StoredRun, run_name
 from .contact_sheet import draw_contact_sheet
 
 
@@ -62,15 +61,9 @@ def write_set(output: Path, manifest: dict[str, Any], runs: Sequence[StoredRun])
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         (folder / FRAMES).write_bytes(buffer.getvalue())
         write_png(folder / SHEET, draw_contact_sheet(runs))
-        files = {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            for name in (FRAMES, SHEET)
-            for data in [(folder / name).read_bytes()]
-        }
+        files = {name: file_entry(folder / name) for name in (FRAMES, SHEET)}
         (folder / MANIFEST).write_bytes(json_bytes({**manifest, "files": files}))
-        if output.exists():
-            set_aside(output, part)
-        os.replace(folder, output)
+        move_in(folder, output)
     except (OSError, av.FFmpegError) as error:
         reason = ffmpeg_reason(error)
         raise OutputNotWritableError(f"cannot write the set '{output}': {reason}") from error

@@ -9,10 +9,9 @@ final place and moved there when it is whole.
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,26 +20,26 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..bundle_files import MANIFEST
+from ..bundle_schema import StateSpec
 from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
-from ..leftovers import part_folder, set_aside
+from ..files import json_bytes
+from ..leftovers import move_in, part_folder
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from ..variants import REFERENCE
 from .alignment import REFERENCE_PX, alignment_entry, check_alignment
+from .archive import zip_entry, zip_folder
 from .half_precision import FP16, half_entry, read_half_clips, write_half
-from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
-from .onnx_file import DATA_SUFFIX
+from .manifest import GOLDEN_FILE, BundleSettings, manifest_of, variant_entry
 from .parity import GoldenClip, ParityReport, check_parity
-from .replay import Levels
 from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 from .variants import remember_proven
 
-FP32 = "fp32-onnx"
 CARD_FILE = "model_card.md"
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Zip files carry times; a fixed one keeps bytes reproducible."""
 
 Report = Callable[[str], None]
 
@@ -135,17 +134,19 @@ def _write_bundle(
     kind = "stream" if network.config.causal else "clip"
     clips = read_half_clips(settings.calibration, kind, network.config.size_multiple)
     with _folder_beside(output) as folder:
-        files = write_graphs(network, folder, FP32)
-        parity, golden = check_parity(network, files)
+        files, state = write_graphs(network, folder, REFERENCE), state_specs(network)
+        parity, golden = check_parity(network, files, state)
         report(_parity_line(parity, kind))
-        facts = {"parity": asdict(parity), "alignment": _alignment(network, files, report)}
-        variants = {FP32: variant_entry(files, "float32", facts)}
+        facts = {"parity": asdict(parity), "alignment": _alignment(network, files, state, report)}
+        variants = {REFERENCE: variant_entry(files, "float32", facts)}
         if settings.fp16:
-            variants[FP16] = _add_half(network, files, clips, report)
+            variants[FP16] = _add_half(files, state, clips, report)
         _write_golden(folder / GOLDEN_FILE, golden)
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
-        manifest = manifest_of(network, provenance, settings, variants, folder, trained=trained)
+        manifest = manifest_of(
+            network, provenance, settings, variants, folder, state=state, trained=trained
+        )
         (folder / MANIFEST).write_bytes(json_bytes(manifest))
         for variant in variants:
             remember_proven(Bundle(folder), variant)
@@ -155,9 +156,11 @@ def _write_bundle(
     return bundle
 
 
-def _alignment(network: AdcVsr, files: VariantFiles, report: Report) -> dict[str, Any]:
+def _alignment(
+    network: AdcVsr, files: VariantFiles, state: Sequence[StateSpec], report: Report
+) -> dict[str, Any]:
     graphs = [onnx.load(graph, load_external_data=False) for graph in files.graphs]
-    shapes = input_shapes(network, *REFERENCE_PX)
+    shapes = input_shapes(network, state, *REFERENCE_PX)
     found = check_alignment(list(zip(graphs, shapes, strict=True)))
     for each in found:
         report(each.line())
@@ -165,11 +168,11 @@ def _alignment(network: AdcVsr, files: VariantFiles, report: Report) -> dict[str
 
 
 def _add_half(
-    network: AdcVsr, files: VariantFiles, clips: list[Levels], report: Report
+    files: VariantFiles, state: Sequence[StateSpec], clips: list[Levels], report: Report
 ) -> dict[str, Any]:
-    half, distance, conversion = write_half(files, state_specs(network), clips)
+    half, distance, conversion = write_half(files, state, clips)
     report(
-        f"{FP16} against {FP32} over {distance.frames} real frames: {distance.psnr_db} dB at "
+        f"{FP16} against {REFERENCE} over {distance.frames} real frames: {distance.psnr_db} dB at "
         f"worst, levels {distance.level_error}, {len(conversion['kept_fp32_for_range'])} nodes "
         "kept in FP32 for their range"
     )
@@ -194,7 +197,7 @@ def _write_golden(path: Path, golden: GoldenClip) -> None:
         for key, array in (("frames", golden.frames), ("upscaled", golden.upscaled)):
             member = io.BytesIO()
             np.save(member, array)
-            archive.writestr(_zip_entry(f"{key}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+            archive.writestr(zip_entry(f"{key}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
@@ -223,30 +226,5 @@ def _put_in_place(folder: Path, output: Path) -> None:
     target = folder
     if output.suffix == ".zip":
         target = folder.with_suffix(".zip")
-        with zipfile.ZipFile(target, "w") as archive:
-            for file in sorted(folder.iterdir()):
-                _add_to_zip(archive, file)
-    if not output.exists():
-        os.replace(target, output)
-        return
-    aside = set_aside(output, folder.parent)
-    try:
-        os.replace(target, output)
-    except BaseException:
-        aside.rename(output)  # the old bundle comes back
-        raise
-
-
-def _add_to_zip(archive: zipfile.ZipFile, file: Path) -> None:
-    entry = _zip_entry(file.name)
-    # Trained weights hardly shrink: deflating gigabytes takes minutes and gains a few per cent.
-    stored = file.suffix == DATA_SUFFIX
-    entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-    with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as member:
-        shutil.copyfileobj(source, member, 1 << 20)
-
-
-def _zip_entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _ZIP_EPOCH)
-    entry.external_attr = 0o644 << 16
-    return entry
+        zip_folder(folder, target)
+    move_in(target, output)

@@ -12,7 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..clips import Levels, ffmpeg_reason, read_clip
+from ..arrays import Levels
+from ..clips import ffmpeg_reason, read_clip
 from ..errors import ConfigError, InputNotFoundError, UnreadableVideoError
 
 FRAMES = 4

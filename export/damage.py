@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE
-from ..clips import Levels
-from ..metrics import METRICS, StreamMeter, TruthStream, require_opencv
+from ..metrics import METRICS, MOST_DB, StreamMeter, TruthStream, finite_db, require_opencv
 from ..metrics.stream import Moment
+from ..variants import REFERENCE
 from .budget import REFERENCE_SUFFIX
 from .replay import open_session, run_stream
 
@@ -26,9 +26,6 @@ STREAMS = 4
 
 FRAMES = 16
 """Frames of each stream: the run's own, to and fro, so that what state gathers has time to show."""
-
-MOST_DB = 99.0
-"""PSNR and SNR of equal pictures, for figures that must be finite."""
 
 
 class DamageMeter:
@@ -91,7 +88,7 @@ class DamageMeter:
         pairs = list(zip(self._truths, pictures, strict=True))
         power = sum(float(np.square(t - t.mean(dtype=np.float64)).sum()) for t, _ in pairs)
         noise = sum(float(np.square(t.astype(np.float64) - p).sum()) for t, p in pairs)
-        return MOST_DB if not noise else min(10 * float(np.log10(power / noise)), MOST_DB)
+        return MOST_DB if not noise else finite_db(10 * float(np.log10(power / noise)))
 
     def _figures(self, pictures: Sequence[Levels]) -> dict[str, float]:
         values: dict[str, list[float]] = {metric.name: [] for metric in self.measures}
@@ -100,7 +97,7 @@ class DamageMeter:
             for picture, moment in zip(clip, moments, strict=True):
                 meter.add(picture, moment)
             for name, found in meter.values.items():
-                values[name] += np.minimum(found, MOST_DB).tolist()
+                values[name] += map(METRICS[name].finite, found)
         return {name: float(np.mean(found)) for name, found in values.items() if found}
 
 

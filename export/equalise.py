@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Floats
 from .channel_groups import ChannelGroup
 
 LARGEST_FACTOR = 1000.0
 """A channel narrower than the widest by more is nearly dead; its noise is not blown up."""
 
-Floats = npt.NDArray[np.float32]
 Range = tuple[Floats, Floats]
 Ranges = Mapping[str, Range]
 """By tensor: lowest and highest value of each channel."""

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE
-from ..clips import Levels
 from ..colour_probes import PROBES_VERSION
 from ..errors import ParityError
 from ..runtime.backends import create_session
@@ -34,6 +33,7 @@ from ..runtime.colours import (
 from ..runtime.golden import distance, golden_clip, replay_golden
 from ..runtime.sessions.session import ClipSession, Session, StreamSession
 from ..synthetic import draw_clip
+from ..variants import REFERENCE
 from .recipe import Gate
 
 DRAWN_FRAMES = 25

@@ -14,8 +14,6 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-Floats = npt.NDArray[np.float32]
-
 
 class GraphEdit:
     """A graph with its producers, consumers and weights looked up by name.

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle_schema import StateSpec
 from ..errors import ParityError
-from ..metrics import psnr
+from ..metrics import finite_db, psnr
+from ..variants import REFERENCE
 from .autocast import PEAK_LIMIT, cast_graph
 from .calibration_clips import read_crops
 from .ranges import measure_ranges
-from .replay import Levels, replay
+from .replay import replay
 from .variant_files import VariantFiles
 
 FP16 = "fp16-trt"
@@ -53,7 +55,7 @@ class HalfReport:
     frames: int
     """Frames compared."""
 
-    against: str = "fp32-onnx"
+    against: str = REFERENCE
 
 
 def read_half_clips(paths: Sequence[Path], kind: str, multiple: int) -> list[Levels]:
@@ -107,7 +109,7 @@ def _compare(
         (full.picture, cast.picture)
         for full, cast in zip(replay(files, state, clips), replay(half, state, clips), strict=True)
     ]
-    by_clip = [[_psnr(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]
+    by_clip = [[finite_db(psnr(b, a)) for a, b in zip(*pair, strict=True)] for pair in pairs]
     report = HalfReport(
         psnr_db=round(min(map(min, by_clip)), 2),
         last_psnr_db=round(min(each[-1] for each in by_clip), 2),
@@ -121,7 +123,3 @@ def _compare(
             "written"
         )
     return report
-
-
-def _psnr(a: Levels, b: Levels) -> float:
-    return min(psnr(b, a), 99.0)  # equal pictures are infinite, which JSON cannot say

@@ -21,7 +21,8 @@ import onnx
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.parallel import one_blas_thread
-from ..calibration.reader import REFERENCE, Feed, calibration_feeds
+from ..calibration.reader import Feed, calibration_feeds
+from ..variants import REFERENCE
 from .channel_groups import Units, change_units, channel_groups
 from .equalise import equalise
 from .graph_edit import GraphEdit, sort_nodes

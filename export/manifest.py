@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from ..bundle_schema import SCHEMA_VERSION, ColourMatch, Manifest, Window
+from ..bundle_schema import SCHEMA_VERSION, ColourMatch, Manifest, StateSpec, Window
 from ..config import SCALE, AdcVsrConfig
 from ..errors import ConfigError
+from ..files import file_entry
 from ..model import AdcVsr
 from ..version import __version__
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from .onnx_file import OPSET
 from .parity import LEVEL_TOLERANCE
-from .variant_files import VariantFiles, state_specs
+from .variant_files import VariantFiles
 
 LICENCE_OF_OURS = "Apache-2.0"
 GOLDEN_FILE = "golden.npz"
@@ -87,6 +86,7 @@ def manifest_of(
     variants: Mapping[str, Any],
     folder: Path,
     *,
+    state: Sequence[StateSpec],
     trained: bool,
 ) -> Manifest:
     """The whole manifest.
@@ -97,6 +97,7 @@ def manifest_of(
         settings: See there.
         variants: An entry each, see `variant_entry`.
         folder: All other files of the bundle, which are hashed.
+        state: The network's carried state.
         trained: False marks weights that are no use for pictures.
     """
     config = network.config
@@ -110,7 +111,7 @@ def manifest_of(
         "trained": trained,
         "size_multiple": config.size_multiple,
         "colour_match": asdict(settings.colour_match),
-        "interface": _interface(network),
+        "interface": _interface(network, state),
         "variants": dict(variants),
         "golden": golden,
         "calibration": None,
@@ -119,7 +120,7 @@ def manifest_of(
             **provenance,
             "exported_with": {"adcvsr": __version__, "onnx": onnx.__version__},
         },
-        "files": {file.name: _file_entry(file) for file in sorted(folder.iterdir())},
+        "files": {file.name: file_entry(file) for file in sorted(folder.iterdir())},
     }
     if not config.causal:
         manifest["window"] = asdict(settings.window or DEFAULT_WINDOW)
@@ -150,12 +151,7 @@ def variant_entry(
     return entry
 
 
-def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """JSON for people: indented, sorted, ending in a line feed."""
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
-
-
-def _interface(network: AdcVsr) -> dict[str, Any]:
+def _interface(network: AdcVsr, state: Sequence[StateSpec]) -> dict[str, Any]:
     causal = network.config.causal
     interface: dict[str, Any] = {
         "kind": "stream" if causal else "clip",
@@ -163,7 +159,7 @@ def _interface(network: AdcVsr) -> dict[str, Any]:
         "output": _picture(OUTPUT_NAME, 1, SCALE),
         "state": [
             {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
-            for s in state_specs(network)
+            for s in state
         ],
     }
     if not causal:
@@ -189,11 +185,3 @@ def _shape(frames: int | str, channels: int, divisor: int) -> list[Any]:
 
 def _count_nodes(graph: Path) -> int:
     return len(onnx.load(graph, load_external_data=False).graph.node)
-
-
-def _file_entry(file: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 24):
-            digest.update(block)
-    return {"sha256": digest.hexdigest(), "bytes": file.stat().st_size}

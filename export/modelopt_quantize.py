@@ -24,9 +24,10 @@ import onnx
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
 from ..calibration.parallel import one_blas_thread
-from ..calibration.reader import REFERENCE, Feed, calibration_feeds, graph_feeds, probe_runs
+from ..calibration.reader import Feed, calibration_feeds, graph_feeds, probe_runs
 from ..errors import QuantizationError, missing_package
 from ..leftovers import part_folder
+from ..variants import REFERENCE
 from .channel_groups import change_units
 from .graph_edit import GraphEdit, sort_nodes
 from .int8_ort import choose_units, quantized_tensors

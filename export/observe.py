@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..arrays import Floats
 from ..calibration.parallel import map_in_order, open_graph
 from ..calibration.reader import Feed
 from ..errors import QuantizationError
 
-Floats = npt.NDArray[np.float32]
 Found = Mapping[str, Floats]
 """Tensors of one run by name."""
 

@@ -8,7 +8,7 @@ same graphs with one more output. Graphs that fail are not written.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..arrays import Levels
+from ..bundle_schema import StateSpec
 from ..errors import ParityError
 from ..model import AdcVsr
 from ..model.decoder import unpack_frames
 from ..model.temporal import StateFlow
 from ..synthetic import draw_clip
 from .graph import FEATURES_NAME, LEVELS
-from .replay import Levels, Run, replay
-from .variant_files import VariantFiles, state_specs
+from .replay import Run, replay
+from .variant_files import VariantFiles
 
 FLOAT_TOLERANCE = 1e-4
 """Largest difference of the float picture in [-1, 1], of every state and of the features."""
@@ -70,12 +72,15 @@ class GoldenClip:
     """(T, 4H, 4W, 3), by torch."""
 
 
-def check_parity(network: AdcVsr, files: VariantFiles) -> tuple[ParityReport, GoldenClip]:
+def check_parity(
+    network: AdcVsr, files: VariantFiles, state: Sequence[StateSpec]
+) -> tuple[ParityReport, GoldenClip]:
     """Run torch and the graphs over clips and compare.
 
     Args:
         network: The source of truth.
         files: Its FP32 graphs.
+        state: Their carried state.
 
     Returns:
         The differences, and the first clip with torch's output as golden vectors.
@@ -84,9 +89,9 @@ def check_parity(network: AdcVsr, files: VariantFiles) -> tuple[ParityReport, Go
         ParityError: A difference exceeds its tolerance; the message says which.
     """
     clips = [draw_clip(FRAMES, *size) for size in _sizes(network.config.size_multiple)]
-    expected = [_run_torch(network, clip) for clip in clips]
-    shipped = replay(files, state_specs(network), clips)
-    probed = replay(files, state_specs(network), clips, probe=True)
+    expected = [_run_torch(network, state, clip) for clip in clips]
+    shipped = replay(files, state, clips)
+    probed = replay(files, state, clips, probe=True)
     factor = network.decoder.pack_factor
     beside = {
         name: max(
@@ -133,7 +138,7 @@ def _require(report: ParityReport) -> None:
 
 
 @torch.no_grad()
-def _run_torch(network: AdcVsr, clip: Levels) -> Run:
+def _run_torch(network: AdcVsr, specs: Sequence[StateSpec], clip: Levels) -> Run:
     """The network itself, its picture as (T, 3, 4H, 4W) in [-1, 1] and not clamped."""
     frames = torch.from_numpy(clip).float().permute(0, 3, 1, 2) / LEVELS - 1  # (T, 3, H, W)
     if not network.config.causal:
@@ -143,11 +148,11 @@ def _run_torch(network: AdcVsr, clip: Levels) -> Run:
         picture = unpack_frames(packed, network.decoder.pack_factor)
         return Run(picture.numpy(), {FEATURES_NAME: list(features.numpy())})
     state, pictures = None, []
-    beside: dict[str, list[npt.NDArray[Any]]] = {s.next_name: [] for s in state_specs(network)}
+    beside: dict[str, list[npt.NDArray[Any]]] = {s.next_name: [] for s in specs}
     for frame in frames:
         upscaled, state = network(frame[None, None], state)
         pictures.append(upscaled[0].numpy())
-        for spec in state_specs(network):
+        for spec in specs:
             beside[spec.next_name].append(state[spec.name][0].numpy())
     return Run(np.concatenate(pictures), beside)
 

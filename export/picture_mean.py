@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from ..arrays import Doubles
 from ..calibration.reader import Feed
 from .graph_edit import GraphEdit
 from .integer_ends import last_convolution
 from .observe import Found, observe
-
-Doubles = npt.NDArray[np.float64]
 
 
 def centre_picture(

@@ -18,7 +18,8 @@ from ..config import PRESETS
 from ..graph_cost import count_bundle_cost
 from ..leftovers import part_folder
 from ..preset_costs import TABLE, pack_cost
-from .bundle_writer import FP32, export_untrained
+from ..variants import REFERENCE
+from .bundle_writer import export_untrained
 
 WIDTH, HEIGHT = 320, 180
 
@@ -49,7 +50,7 @@ def preset_entry(bundle: Bundle) -> dict[str, Any]:
     frames, fresh = 1, 1
     if bundle.window is not None:
         frames, fresh = bundle.window.frames, bundle.window.frames - bundle.window.overlap
-    cost = count_bundle_cost(bundle, FP32, height=HEIGHT, width=WIDTH, frames=frames)
+    cost = count_bundle_cost(bundle, REFERENCE, height=HEIGHT, width=WIDTH, frames=frames)
     return {
         "preset": bundle.config.name,
         "width": WIDTH,

@@ -14,11 +14,12 @@ import onnx
 
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE, probe_runs
+from ..calibration.reader import probe_runs
 from ..colour_probes import PROBES_VERSION
 from ..errors import QuantizationError
 from ..graph_census import Census, take_census
 from ..runtime.sessions.ort_precision import why_not_judged
+from ..variants import REFERENCE
 from ..version import __version__
 from .gate import compare_variants, limits_json, require_within, to_json
 from .int8_ort import quantize_int8_ort
@@ -130,7 +131,7 @@ def _prove(
     distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
     carried = f"drift {distances.drift_db:+.2f} dB" if staged.state else "no state that could drift"
     report(
-        f"parity: {distances.psnr_db:.1f} dB to fp32-onnx over {distances.frames} frames, "
+        f"parity: {distances.psnr_db:.1f} dB to {REFERENCE} over {distances.frames} frames, "
         f"{distances.calibration_psnr_db:.1f} dB on the calibration set, {carried}, "
         f"at most {distances.max_level_error} levels"
     )

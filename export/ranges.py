@@ -16,10 +16,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from ..arrays import Levels
 from ..bundle_schema import StateSpec
 from ..leftovers import part_folder
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME
-from .replay import Levels, open_session, zero_state
+from .replay import open_session, zero_state
 from .variant_files import VariantFiles
 
 PEAK = "peak_of:"

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..config import nearest
+from ..config_tables import read_table
 from ..errors import ConfigError, InputNotFoundError
 from ..reading import TOML_LIMIT_BYTES, parse_toml, read_limited
 from ..targets import target
-from ..variants import VariantName, why_not
+from ..variants import QUANTIZED, VariantName, why_not
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -25,7 +26,6 @@ FORMAT = 1
 
 TOOLS = ("onnxruntime", "modelopt")
 ROUNDINGS = ("compensated", "nearest")
-PRECISIONS = ("int8", "fp8")
 
 FAMILIES = {87: "orin"}
 """Recipe family by SM; all other GPUs are `rtx`."""
@@ -114,6 +114,15 @@ class Gate:
 
     clip_psnr_db: float = 34.0
     """Least PSNR of each clip of drawn colours, dB."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands before the sections; see `Recipe`."""
+
+    variant: str
+    tool: str
+    high_precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -232,51 +241,20 @@ def _assignments(values: Mapping[str, Any]) -> list[str]:
 def _recipe(name: str, text: str, values: dict[str, Any]) -> Recipe:
     if values.pop("format") != FORMAT:
         raise ConfigError(f"format of another version; this adcvsr reads {FORMAT}")
-    recipe = Recipe(
-        name=name,
-        text=text,
-        activations=_section(Activations, values.pop("activations")),
-        weights=_section(Weights, values.pop("weights", {})),
-        expect=_section(Expectation, values.pop("expect", {})),
-        gate=_section(Gate, values.pop("gate")),
-        **_checked(values, {"variant": str, "tool": str, "high_precision": str}),
-    )
+    parts: dict[str, Any] = {
+        "activations": read_table(Activations, values.pop("activations"), "[activations]"),
+        "weights": read_table(Weights, values.pop("weights", {}), "[weights]"),
+        "expect": read_table(Expectation, values.pop("expect", {}), "[expect]"),
+        "gate": read_table(Gate, values.pop("gate"), "[gate]"),
+    }
+    head = read_table(_Head, values, "before the sections")
+    recipe = Recipe(name=name, text=text, **parts, **asdict(head))
     _require_known("tool", recipe.tool, TOOLS)
     _require_known("rounding", recipe.weights.rounding, ROUNDINGS)
-    _require_known("precision", recipe.precision, PRECISIONS)
+    _require_known("precision", recipe.precision, QUANTIZED)
     _require_known("calibration", recipe.activations.calibration, ("max", "mse", "entropy"))
     _require_known("high_precision", recipe.high_precision, ("float32", "float16"))
     return recipe
-
-
-def _section(kind: Any, values: Any) -> Any:
-    """A section as its dataclass; unknown keys and wrong types are errors."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{kind.__name__.lower()} is no section")
-    types = {field.name: _KINDS[str(field.type)] for field in fields(kind)}
-    given = _checked(values, types)
-    for field in fields(kind):
-        if field.default is MISSING and field.name not in given:
-            raise ConfigError(f"'{field.name}' is missing in [{kind.__name__.lower()}]")
-    return kind(**given)
-
-
-_KINDS: dict[str, Any] = {
-    "str": str,
-    "bool": bool,
-    "int": int,
-    "float": (int, float),
-    "tuple[str, ...]": list,
-}
-
-
-def _checked(values: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in values.items():
-        if key not in types:
-            raise ConfigError(f"unknown key '{key}'{nearest(key, types)}")
-        if not isinstance(value, types[key]):
-            raise ConfigError(f"{key} = {value!r} is of the wrong kind")
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def _require_known(what: str, value: str, known: tuple[str, ...]) -> None:

@@ -16,15 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..arrays import AnyFloats, Levels
 from ..bundle_schema import StateSpec
 from ..errors import missing_package
 from ..processors import thread_limit
 from ..runtime.sessions.ort_precision import products_saturate
 from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, LEVELS_NODE, OUTPUT_NAME
 from .variant_files import VariantFiles
-
-Levels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.floating[Any]]
 
 PACKED = "packed_levels"
 """Output of a probed graph: the picture in levels plus one half, packed, not clamped."""
@@ -37,7 +35,7 @@ class Run:
     picture: npt.NDArray[Any]
     """(T, 4H, 4W, 3) uint8; of a probed graph (T, 3*s*s, 4H/s, 4W/s) floats, see `PACKED`."""
 
-    beside: dict[str, list[Floats]]
+    beside: dict[str, list[AnyFloats]]
     """Features, or each next state, by name; one array a frame, without the batch axis."""
 
 

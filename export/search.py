@@ -17,12 +17,12 @@ import onnx
 
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import REFERENCE
 from ..errors import BackendUnavailableError, MissingPackageError, QuantizationError
 from ..graph_census import take_census
 from ..graph_cost import count_cost
 from ..metrics import require_opencv
 from ..runtime.sessions.ort_precision import why_not_judged
+from ..variants import REFERENCE
 from .budget import Budget
 from .damage import DamageMeter
 from .int8_ort import Prepared, place_int8_ort, prepare_int8_ort

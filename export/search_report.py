@@ -7,11 +7,10 @@ for line in lines(result): ...
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 
-from ..calibration.calibration_set import json_bytes
-from ..files import replace_file
+from ..calibration.profile.plots import scatter_plot, standalone
+from ..files import json_bytes, replace_file
 from .budget import Budget
 from .search import SearchResult
 from .search_state import Trial
@@ -20,8 +19,6 @@ RESULT, PLOT = "result.json", "pareto.svg"
 
 MOST_LINES = 12
 """Layers and blocks that the damage table shows; JSON has all."""
-
-WIDTH_PX, HEIGHT_PX, MARGIN_PX = 720, 440, 64
 
 
 def write_result(folder: Path, result: SearchResult, budget: Budget) -> Path:
@@ -85,54 +82,23 @@ def lines(result: SearchResult) -> Iterator[str]:
 
 def draw(result: SearchResult) -> str:
     """An SVG of all trials: work kept float to the right, PSNR of luma upwards."""
-    trials = [*result.trials, result.final]
-    across = max(0.01, *(trial.float_work for trial in trials))
-    values = [trial.figures["psnr"] for trial in trials]
-    low, high = min(values), max(*values, min(values) + 1)
 
     def place(trial: Trial) -> tuple[float, float]:
-        right = (WIDTH_PX - 2 * MARGIN_PX) * trial.float_work / across
-        up = (HEIGHT_PX - 2 * MARGIN_PX) * (trial.figures["psnr"] - low) / (high - low)
-        return round(MARGIN_PX + right, 1), round(HEIGHT_PX - MARGIN_PX - up, 1)
+        return 100 * trial.float_work, trial.figures["psnr"]
 
-    front = [place(trial) for trial in pareto(result.trials)]
-    x, y = place(result.final)
-    bottom, right = HEIGHT_PX - MARGIN_PX, WIDTH_PX - MARGIN_PX
-    label = escape(f"{result.recipe.variant}: {len(result.chosen)} nodes float")
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" '
-        'font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        f'<path d="M{MARGIN_PX} {MARGIN_PX}V{bottom}H{right}" fill="none" stroke="#444"/>',
-        *(_dot(trial, *place(trial)) for trial in result.trials),
-        f'<polyline points="{" ".join(f"{a},{b}" for a, b in front)}" fill="none" '
-        'stroke="#2060c0" stroke-width="1.5"/>',
-        f'<circle cx="{x}" cy="{y}" r="7" fill="none" stroke="#c03020" stroke-width="2.5"/>',
-        f'<text x="{WIDTH_PX / 2}" y="{MARGIN_PX / 2}" text-anchor="middle">{label} '
-        f"(red), {_figures(result.final)}</text>",
-        *_ticks(across, low, high),
-        f'<text x="{WIDTH_PX / 2}" y="{HEIGHT_PX - 14}" text-anchor="middle">'
-        "part of the multiply-adds kept float</text>",
-        f'<text x="18" y="{HEIGHT_PX / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 18 {HEIGHT_PX / 2})">PSNR-Y to FP32, dB</text>',
-        "</svg>",
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _dot(trial: Trial, x: float, y: float) -> str:
-    names = escape(", ".join(sorted(trial.nodes)) or "nothing float")
-    return f'<circle cx="{x}" cy="{y}" r="3.5" fill="#8090a8"><title>{names}</title></circle>'
-
-
-def _ticks(across: float, low: float, high: float) -> Iterator[str]:
-    for step in range(5):
-        x = MARGIN_PX + (WIDTH_PX - 2 * MARGIN_PX) * step / 4
-        y = HEIGHT_PX - MARGIN_PX - (HEIGHT_PX - 2 * MARGIN_PX) * step / 4
-        below, beside = HEIGHT_PX - MARGIN_PX + 18, MARGIN_PX - 6
-        yield f'<text x="{x}" y="{below}" text-anchor="middle">{across * step / 4:.0%}</text>'
-        value = low + (high - low) * step / 4
-        yield f'<text x="{beside}" y="{y + 4}" text-anchor="end">{value:.1f}</text>'
+    plot = scatter_plot(
+        [
+            (*place(each), ", ".join(sorted(each.nodes)) or "nothing float")
+            for each in result.trials
+        ],
+        [place(trial) for trial in pareto(result.trials)],
+        place(result.final),
+        x="multiply-adds kept float, %",
+        y="PSNR-Y to FP32, dB",
+    )
+    count = len(result.chosen)
+    title = f"{result.recipe.variant}: {count} nodes float (red), {_figures(result.final)}"
+    return standalone(plot, title)
 
 
 def _figures(trial: Trial) -> str:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..calibration.calibration_set import CalibrationSet, json_bytes
-from ..calibration.reader import REFERENCE
+from ..calibration.calibration_set import CalibrationSet
 from ..damaged import read_or_set_aside
 from ..errors import ConfigError, OutputExistsError, OutputNotWritableError
-from ..files import replace_file
+from ..files import json_bytes, replace_file
 from ..reading import Limits, read_json
+from ..variants import REFERENCE
 from ..version import __version__
 from .quantize import tool_versions
 from .recipe import Recipe

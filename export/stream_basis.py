@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from ..arrays import Doubles, Floats
 from ..calibration.parallel import map_in_order
 from ..calibration.reader import Feed
 from ..errors import QuantizationError
@@ -51,9 +51,6 @@ COMMON = 2.0
 """Noise that a block has in common, to that of its pixels: no neighbour evens it out."""
 
 LEVELS = 255
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

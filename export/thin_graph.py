@@ -23,6 +23,7 @@ import onnx
 import onnx_ir
 from onnx import numpy_helper
 
+from ..arrays import Floats
 from ..errors import QuantizationError
 from .graph_edit import attribute, group_of
 from .onnx_file import save_graph
@@ -38,8 +39,6 @@ QUANTIZE_SUFFIX = "_QuantizeLinear"
 
 SQUARE = (3, 3)
 """Kernels that are shrunk; they have most weights. Their padding keeps the picture's size."""
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

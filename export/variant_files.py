@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +71,14 @@ def write_graphs(network: AdcVsr, folder: Path, variant_id: str) -> VariantFiles
     return files
 
 
-def input_shapes(network: AdcVsr, height: int, width: int) -> list[dict[str, tuple[int, ...]]]:
+def input_shapes(
+    network: AdcVsr, state: Sequence[StateSpec], height: int, width: int
+) -> list[dict[str, tuple[int, ...]]]:
     """Shapes of every input of each of a network's graphs, for one frame.
 
     Args:
         network: See `write_graphs`.
+        state: From `state_specs`.
         height: Of the frame in pixels; rounded up to the network's multiple.
         width: Likewise.
     """
@@ -82,8 +86,7 @@ def input_shapes(network: AdcVsr, height: int, width: int) -> list[dict[str, tup
     height, width = (side + -side % multiple for side in (height, width))
     picture = (1, height, width, 3)
     if network.config.causal:
-        state = {spec.name: spec.shape(height, width) for spec in state_specs(network)}
-        return [{INPUT_NAME: picture, **state}]
+        return [{INPUT_NAME: picture, **{s.name: s.shape(height, width) for s in state}}]
     divisor = network.config.unshuffle
     features = (1, network.feature_channels, height // divisor, width // divisor)
     return [{CLIP_NAME: picture}, {FEATURES_NAME: features}]

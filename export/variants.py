@@ -9,8 +9,6 @@ with stage_variant(path) as stage:
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import zipfile
@@ -23,12 +21,11 @@ from ..bundle import Bundle
 from ..bundle_files import MANIFEST
 from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
+from ..files import file_entry, json_bytes, replace_file
 from ..graph_trial import remember
-from ..leftovers import part_folder, set_aside
+from ..leftovers import move_in, part_folder
 from ..onnx_locations import scan_graph
-
-_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Zip files carry times; a fixed one keeps bytes reproducible."""
+from .archive import zip_folder
 
 
 class Stage:
@@ -49,9 +46,7 @@ class Stage:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the new variant."""
-        part = self.folder / f".{name}.part"
-        part.write_bytes(data)
-        os.replace(part, self.folder / name)
+        replace_file(self.folder / name, lambda part: part.write_bytes(data))
 
     def put(self, variant_id: str, entry: dict[str, Any], files: Sequence[str]) -> Bundle:
         """List a variant and its files in the manifest, in the place of one of the same id.
@@ -70,11 +65,11 @@ class Stage:
             for name in _files_of(old):
                 manifest["files"].pop(name, None)
         manifest["variants"][variant_id] = {**entry, "files": sorted(files)}
-        manifest["files"] |= {name: _file_entry(self.folder / name) for name in files}
+        manifest["files"] |= {name: file_entry(self.folder / name) for name in files}
         listed = {*manifest["files"], MANIFEST}
         for name in set(_files_of(old or {})) - listed:
             (self.folder / name).unlink(missing_ok=True)
-        self.write(MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+        self.write(MANIFEST, json_bytes(manifest))
         return self.open()
 
     def commit(self) -> Bundle:
@@ -172,9 +167,7 @@ def _fill(bundle: Bundle, folder: Path) -> None:
                 with archive.open(name) as member, target.open("wb") as file:
                     shutil.copyfileobj(member, file, 1 << 20)
     manifest = {**bundle.manifest, "schema": SCHEMA_VERSION}
-    part = folder / f".{MANIFEST}.part"
-    part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    os.replace(part, folder / MANIFEST)
+    replace_file(folder / MANIFEST, lambda part: part.write_bytes(json_bytes(manifest)))
 
 
 def _link(source: str, target: str) -> None:
@@ -189,37 +182,10 @@ def _swap(folder: Path, path: Path) -> None:
     target = folder
     if not path.is_dir():
         target = folder.with_suffix(".zip")
-        with zipfile.ZipFile(target, "w") as archive:
-            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-                _add_to_zip(archive, file, file.relative_to(folder).as_posix())
-        os.replace(target, path)
-        return
-    aside = set_aside(path, folder.parent)
-    try:
-        os.replace(target, path)
-    except BaseException:
-        aside.rename(path)
-        raise
-
-
-def _add_to_zip(archive: zipfile.ZipFile, file: Path, name: str) -> None:
-    entry = zipfile.ZipInfo(name, _ZIP_EPOCH)
-    entry.external_attr = 0o644 << 16
-    # Trained weights hardly shrink: deflating gigabytes takes minutes and gains a few per cent.
-    stored = file.suffix == ".data"
-    entry.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-    with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as member:
-        shutil.copyfileobj(source, member, 1 << 20)
+        zip_folder(folder, target)
+    move_in(target, path)
 
 
 def _files_of(entry: dict[str, Any]) -> list[str]:
     """Files a manifest's variant names as its own."""
     return list(entry.get("files", []))
-
-
-def _file_entry(file: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 24):
-            digest.update(block)
-    return {"sha256": digest.hexdigest(), "bytes": file.stat().st_size}

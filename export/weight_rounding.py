@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..arrays import Floats
 from .graph_edit import attribute, group_of
 
 WEIGHT_LEVELS = 127
@@ -27,8 +28,6 @@ PIXELS = 2048
 
 LARGEST_FAN_IN = 4608
 """Weights an output channel has at most for this rounding: moments take its square, 170 MB then."""
-
-Floats = npt.NDArray[np.float32]
 
 
 def weight_scales(weight: Floats) -> Floats:

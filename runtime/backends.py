@@ -15,17 +15,15 @@ from ..processors import usable_processors
 from ..variants import (
     BACKENDS,
     BF16_MIN_SM,
-    PRECISIONS,
+    ENGINE_BACKENDS,
     STORED_AS,
-    VariantName,
-    of_precision,
-    unasked,
+    contenders,
     why_not,
 )
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .sessions import gpu
 from .sessions.session import ClipSession, Session, StreamSession
-from .variant_choice import VariantChoice, choose_variant
+from .variant_choice import choose_variant
 from .windows import ClipProcessor
 
 
@@ -119,54 +117,16 @@ def choose_backend(bundle: Bundle, *, backend: str = "auto", variant: str | None
 def _candidates(bundle: Bundle, backend: str, variant: str | None) -> tuple[Variant, ...]:
     """The variant asked for, or what the backend takes unasked."""
     if variant is not None:
-        return (bundle.variant(find_variant(bundle, backend, variant)),)
-    if backend.startswith("tensorrt") and (deployed := _deployed_variant(bundle, backend)):
+        return (bundle.variant(bundle.find_variant(variant, backend)),)
+    if backend in ENGINE_BACKENDS and (deployed := _deployed_variant(bundle, backend)):
         return (deployed,)
-    names = unasked(bundle.variants, backend, None)
+    names = contenders(bundle.variants, backend, None, kind=bundle.kind)
     if not names:
         raise BundleError(
             f"bundle '{bundle.name}' has no variant that '{backend}' runs unasked; name one of: "
             f"{', '.join(sorted(bundle.variants))}"
         )
-    if backend == "ort-cpu" and bundle.kind == "stream":
-        return tuple(bundle.variant(name) for name in names)
-    return (bundle.variant(names[0]),)
-
-
-def find_variant(bundle: Bundle, backend: str, text: str) -> str:
-    """Find the variant a user means.
-
-    Args:
-        bundle: An opened bundle.
-        backend: One of `BACKENDS`.
-        text: An id (`int8-ort`), or a precision (`int8`): the variant of it that is made for the
-            backend.
-
-    Returns:
-        Its id.
-
-    Raises:
-        BundleError: The bundle has none of that name or precision; the message lists what it has.
-    """
-    name = VariantName.parse(text)
-    if text in bundle.variants or (name.runtime and name.stored.id in bundle.variants):
-        return text
-    if found := of_precision(bundle.variants, backend, text):
-        return found
-    known = dict.fromkeys([*sorted(bundle.variants), *PRECISIONS])
-    made = "" if text not in PRECISIONS else f" that '{backend}' runs"
-    named = (each for each in sorted(bundle.variants) if VariantName.parse(each).precision == text)
-    foreign = next(named, None)
-    if foreign is not None:
-        raise BundleError(
-            f"bundle '{bundle.name}' has no variant '{text}' for '{backend}': '{foreign}' is made "
-            "for another backend; give its full name to run it here all the same"
-        )
-    raise BundleError(
-        f"bundle '{bundle.name}' has no variant '{text}'{made}; it has: "
-        f"{', '.join(sorted(bundle.variants))}"
-        + (nearest(text, known) if text not in PRECISIONS else "; 'adcvsr quantize' makes others")
-    )
+    return tuple(bundle.variant(name) for name in names)
 
 
 def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
@@ -203,7 +163,7 @@ def _require_usable(backend: str, variant: Variant) -> None:
     if backend == "ort-cuda":
         from .sessions.ort_cuda import import_onnxruntime_gpu
 
-        if reason := why_not(BF16_MIN_SM, backend, precision):
+        if reason := why_not(_sm_for_ort(precision), backend, precision):
             raise BackendUnavailableError(reason)
         if os.name == "posix" and not gpu.looks_like_gpu():
             raise BackendUnavailableError("no NVIDIA driver has left its device files in /dev")
@@ -217,21 +177,35 @@ def _require_usable(backend: str, variant: Variant) -> None:
     load_flavour(backend)
 
 
+def _sm_for_ort(precision: str) -> int:
+    """The GPU's compute capability, taken to suffice where cuda-python is not there to tell.
+
+    TF32 is the exception: ONNX Runtime would compute FP32 in its place without a word.
+
+    Raises:
+        BackendUnavailableError, MissingPackageError: TF32 is asked for and nothing tells.
+    """
+    try:
+        return gpu.current_gpu().sm
+    except (BackendUnavailableError, MissingPackageError):
+        if precision in STORED_AS:
+            raise
+        return BF16_MIN_SM
+
+
 def _ort_cpu_session(
     bundle: Bundle, candidates: Sequence[Variant], tile: int | None, threads: int
 ) -> Session:
     """On a CPU the narrower candidate is taken where it measures faster."""
     from .sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
 
-    choice = VariantChoice(candidates[0].id, "")
-    if len(candidates) > 1:
-        choice = choose_variant(
-            bundle,
-            [each.id for each in candidates],
-            engine=f"ort-cpu {import_onnxruntime().__version__}",
-            threads=threads or usable_processors(),
-            open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
-        )
+    choice = choose_variant(
+        bundle,
+        [each.id for each in candidates],
+        engine=f"ort-cpu {import_onnxruntime().__version__}",
+        threads=threads or usable_processors(),
+        open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+    )
     kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
     session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
     session.variant_reason = choice.reason

@@ -13,10 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Doubles, Levels
 from ..bundle_schema import ColourMatch
-from .spacing import Levels
 
 CHUNK_ROWS = 32
 """Rows worked on at a time, so that temporary floats stay in the processor's cache."""
@@ -24,17 +23,15 @@ CHUNK_ROWS = 32
 LEAST_DEVIATION = 0.5
 """Levels; an upscaled frame that deviates less is flat but for rounding, and keeps its contrast."""
 
-Floats = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Statistics:
     """Of one frame, a value a channel, in levels."""
 
-    mean: Floats
+    mean: Doubles
     """(3,)."""
 
-    deviation: Floats
+    deviation: Doubles
     """(3,), of the sample (divided by n - 1, as torch does); 0 for a single pixel."""
 
 
@@ -105,7 +102,7 @@ class ColourMatcher:
         _apply(upscaled, gain, mean - gain * found_mean)
 
 
-def _apply(frame: Levels, gain: Floats, offset: Floats) -> None:
+def _apply(frame: Levels, gain: Doubles, offset: Doubles) -> None:
     """`frame * gain + offset` a channel, rounded to nearest and clamped to [0, 255], in place."""
     height, width, _ = frame.shape
     rows = frame.reshape(height, -1)

@@ -4,7 +4,7 @@ A mean over pictures does not see a green that comes out grey, where the clips h
 each of 749 flat colours is held to a limit of its own, on every backend.
 
     request = colour_request(bundle)
-    found = measure_colours(session_runner(session), reference, request)
+    found = compare_colours(run_colours(session_runner(session), request), expected, request)
     why = found.why_beyond(ColourLimits())  # None, or "(0, 255, 0) comes out as (27, 149, 9), ..."
 """
 
@@ -16,24 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Levels
 from ..bundle import Bundle
 from ..bundle_schema import Variant
-from ..colour_probes import (
-    NAMED,
-    TILE_PX,
-    Levels,
-    flat_colours,
-    flat_mosaic,
-    probe_clips,
-)
+from ..colour_probes import NAMED, TILE_PX, flat_colours, flat_mosaic, probe_clips
 from ..config import SCALE
 from ..errors import BackendUnavailableError, MissingPackageError
-from ..metrics import psnr
+from ..metrics import MOST_DB, finite_db, psnr
+from ..variants import REFERENCE
 from .backends import create_session
-from .golden import MOST_DB
 from .sessions.session import ClipSession, Session, StreamSession
-
-REFERENCE = "fp32-onnx"
 
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
 CLIP_HEIGHT, CLIP_WIDTH = 96, 160
@@ -236,14 +228,6 @@ def compare_colours(
     return _with_clips(flat, found, expected, request)
 
 
-def measure_colours(run: Run, reference: Run | None, request: ColourRequest) -> ColoursFound:
-    """Run both and compare."""
-    expected = None if reference is None else run_colours(reference, request)
-    if reference is None:
-        request = ColourRequest(request.height, request.width, request.colours, clips=False)
-    return compare_colours(run_colours(run, request), expected, request)
-
-
 def session_runner(session: Session) -> Run:
     """A session as what `run_colours` takes."""
 
@@ -295,7 +279,7 @@ def _with_clips(
     decibels = []
     for clip, mine, its in zip(_clips(request), found.clips, expected.clips, strict=True):
         areas[clip.sharp].append((_area_error(mine, its), clip.name))
-        each = [min(psnr(a, b), MOST_DB) for a, b in zip(mine, its, strict=True)]
+        each = [finite_db(psnr(a, b)) for a, b in zip(mine, its, strict=True)]
         decibels.append((float(np.mean(each)), clip.name))
     (area, area_clip), (sharp, _) = max(areas[False]), max(areas[True])
     least, worst_clip = min(decibels)

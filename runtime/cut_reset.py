@@ -10,9 +10,10 @@ from typing import Any
 
 import av
 
+from ..arrays import Frame
 from ..scene_cuts import Small, score_cut, small_luma
 from .processor import FrameProcessor
-from .sessions.session import Frame, check_frame
+from .sessions.session import check_frame
 
 CUT_THRESHOLD = 0.25
 """Score of `adcvsr.scene_cuts.score_cut` from which two frames are of different scenes. The largest

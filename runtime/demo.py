@@ -10,8 +10,8 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Levels
 from ..clips import ffmpeg_reason, read_clip, write_clip, write_png
 from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
@@ -38,8 +38,6 @@ INPUT_CRF = 23
 
 NOISE_SIGMA = 1.5
 """Sensor noise of the degraded clip, in levels."""
-
-Levels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,19 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ..arrays import Frame
 from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..config import SCALE
 from ..errors import BundleError
-from ..metrics import psnr
-from .sessions.session import ClipSession, Frame, Session, StreamSession
+from ..metrics import finite_db, psnr
+from .sessions.session import ClipSession, Session, StreamSession
 
 GOLDEN_LIMIT_BYTES = 1 << 30
 """Largest golden clip, unpacked; `nano`'s has 1.2 MB. It is held in memory."""
 
 MEASURED_BY = "ort-cpu"
 """Backend whose figures the manifest of a quantized variant has."""
-
-MOST_DB = 99.0
-"""PSNR of equal pictures, for figures that must be finite."""
 
 
 @dataclass(frozen=True)
@@ -129,4 +127,4 @@ def replay_golden(session: Session, frames: Frame, pictures: Frame) -> tuple[int
 def distance(found: Frame, expected: Frame) -> tuple[int, float]:
     """Largest difference in levels and PSNR in dB of two uint8 pictures of one shape."""
     error = int(np.abs(found.astype(np.int16) - expected).max())
-    return error, min(psnr(found, expected), MOST_DB) if error else MOST_DB
+    return error, finite_db(psnr(found, expected))

@@ -17,10 +17,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import av
 
+from ..arrays import Frame
 from ..config import SCALE
 from .limits import queue_length
 from .processor import FrameProcessor
-from .sessions.session import Frame
 from .stage_threads import StageThreads
 from .video.compare import CompareSink
 from .video.sink import FileSink

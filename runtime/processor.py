@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from ..arrays import Frame
 from ..bundle_schema import ColourMatch
 from .colour_match import ColourMatcher, Statistics, statistics
-from .sessions.session import Frame, StreamSession, check_frame
+from .sessions.session import StreamSession, check_frame
 
 
 class FrameProcessor(ABC):

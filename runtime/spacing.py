@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Levels = npt.NDArray[np.uint8]
+from ..arrays import Levels
 
 
 @dataclass(frozen=True)

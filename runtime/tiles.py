@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Levels
 from ..config import SCALE
 from ..errors import ConfigError
-from .spacing import Levels, Piece, Spacing, crossfade
+from .spacing import Piece, Spacing, crossfade
 
 BLEND_PART = 8
 """Blended tiles share their side divided by this with each neighbour: with it no seam could be

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..processors import read_processors
@@ -22,7 +23,7 @@ from .limits import check_memory
 from .one_user import OneUser
 from .pipeline import Pipeline, PipelineResult
 from .sessions.gpu import looks_like_gpu
-from .sessions.session import Frame, Session
+from .sessions.session import Session
 from .stage_threads import StageThreads
 from .trace import Trace
 from .upscale_report import UpscaleReport, make_report

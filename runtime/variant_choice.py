@@ -72,28 +72,26 @@ def choose_variant(
 
     Args:
         bundle: An opened bundle.
-        candidates: Ids a backend can run, the most precise first; those the bundle does not have
-            are skipped.
+        candidates: Ids of the bundle's that may run, the most exact first (`variants.contenders`).
         engine: The backend and its version; part of what the memory is kept for.
         threads: Of the backend.
         open_variant: Makes a session that is opened by `with`.
 
     Returns:
-        The first candidate the bundle has, unless another is `LEAST_GAIN` times faster.
+        The first candidate, unless another is `LEAST_GAIN` times faster.
     """
-    present = [name for name in candidates if name in bundle.variants]
-    if len(present) < 2:
-        return VariantChoice(present[0] if present else candidates[0], "")
+    if len(candidates) < 2:
+        return VariantChoice(candidates[0], "")
     machine = {"engine": engine, "processor": processor_name(), "threads": threads}
-    path = cache_folder() / "variants" / f"{_key(bundle, present, machine)}.json"
+    path = cache_folder() / "variants" / f"{_key(bundle, candidates, machine)}.json"
     said = "measured now"
     try:
-        stored = _read(path, present)
+        stored = _read(path, candidates)
     except AdcVsrError as error:
         stored, said = None, f"measured anew, as the memory of it was damaged: {error}"
     if stored is not None:
-        return _choice(present, stored, "measured before")
-    speeds = measure(present, open_variant)
+        return _choice(candidates, stored, "measured before")
+    speeds = measure(candidates, open_variant)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {**machine, "bundle": bundle.name, "milliseconds": speeds}
@@ -101,7 +99,7 @@ def choose_variant(
         replace_file(path, lambda part: part.write_text(text + "\n"))
     except (OSError, OutputNotWritableError) as error:
         said = f"{said}, and again next time: {error}"
-    return _choice(present, speeds, said)
+    return _choice(candidates, speeds, said)
 
 
 def measure(variants: Sequence[str], open_variant: OpenVariant) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..bundle import Bundle
 from ..errors import BundleError
 from ..variants import exactness, fitting
-from .backends import choose_backend, find_variant
+from .backends import choose_backend
 
 
 def resolve_backend(bundle: Bundle, backend: str) -> str:
@@ -51,4 +51,4 @@ def pick_variants(bundle: Bundle, backend: str, wanted: Sequence[str] = ()) -> l
                 f"it has: {', '.join(sorted(bundle.variants))}"
             )
         return made
-    return list(dict.fromkeys(find_variant(bundle, backend, name) for name in names))
+    return list(dict.fromkeys(bundle.find_variant(name, backend) for name in names))

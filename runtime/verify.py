@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..arrays import Frame
 from ..bundle import Bundle
 from ..bundle_schema import Variant
 from ..errors import AdcVsrError, BackendUnavailableError, BundleError, MissingPackageError
+from ..variants import REFERENCE
 from .backends import create_session
 from .colours import (
     ColourPictures,
@@ -27,7 +29,7 @@ from .colours import (
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
 from .sessions.ort_precision import why_not_judged
-from .sessions.session import Frame, Session
+from .sessions.session import Session
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
@@ -149,7 +151,7 @@ class _Colours:
 
     def __init__(self, bundle: Bundle, damaged: dict[str, str]) -> None:
         self.bundle, self.request = bundle, colour_request(bundle)
-        reference = bundle.variants.get("fp32-onnx")
+        reference = bundle.variants.get(REFERENCE)
         files = {*reference.graph_files, *reference.data_files} if reference else set(damaged)
         self._usable = reference is not None and not files & damaged.keys()
         self._expected: ColourPictures | None = None

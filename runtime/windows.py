@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from ..arrays import Frame
 from ..receptive import temporal_reach
 from .processor import FrameProcessor
-from .sessions.session import ClipSession, Frame, check_frame
+from .sessions.session import ClipSession, check_frame
 from .spacing import Spacing, crossfade
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ..config import AdcVsrConfig, preset
+from ..config_tables import fill_table
 from ..errors import ConfigError
 from ..reading import read_toml
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
 from .samples import LEAST_SHUFFLED
-from .tables import fill_table
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, ConfigError
+from ..files import add_to_hash
 from ..given import CHECKPOINT, mistaken
 from ..model import AdcVsr, load_checkpoint
 from .settings import StageSettings
@@ -106,9 +107,7 @@ def digest(path: Path) -> str:
     for file in files:
         if path.is_dir():
             total.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                total.update(block)
+        add_to_hash(total, file)
     return total.hexdigest()
 
 

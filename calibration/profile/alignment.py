@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import Floats
 from ...bundle import Bundle
 from ...errors import BundleError
 from ...reading import PROFILE, Item, parse_json
@@ -33,7 +34,6 @@ SETTLED = 0.02
 MOST_ROUNDS = 50
 """Each round gets the factors right one tensor further behind a damaged layer."""
 
-Floats = npt.NDArray[np.float32]
 Values = Mapping[str, Floats]
 Factors = dict[str, Floats]
 

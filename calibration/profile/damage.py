@@ -15,17 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
+from ...arrays import Floats, Levels
 from ...bundle import Bundle
-from ...clips import Levels
-from .alignment import (
-    Factors,
-    Floats,
-    Values,
-    declared_factors,
-    find_factors,
-    in_network_units,
-    scaled,
-)
+from ...metrics import MOST_DB
+from .alignment import Factors, Values, declared_factors, find_factors, in_network_units, scaled
 from .graph import (
     Layer,
     add_outputs,
@@ -37,7 +30,7 @@ from .graph import (
     truncates_picture,
 )
 from .graph_runs import Isolation, Tensors, run_graph
-from .picture_effect import MOST_DB, PictureEffect, affordable_layers, layer_errors
+from .picture_effect import PictureEffect, affordable_layers, layer_errors
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ...arrays import Levels
 from ...bundle import Bundle
-from ...clips import Levels
 from ...runtime.sessions.session import pad_to_multiple
 from ..parallel import open_graph
 from .alignment import Factors, scaled

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import onnx
 
+from ...arrays import Levels
 from ...bundle import Bundle
-from ...clips import Levels
 from ...leftovers import part_folder
 from ...runtime.backends import create_session
 from ...runtime.bench.ratio import percentile

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...clips import Levels
+from ...arrays import Levels
 from ...metrics.quantization import drift, rms_error, transient
 from ...runtime.sessions.session import Session, StreamSession
 from .request import Clip

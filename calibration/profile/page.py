@@ -15,9 +15,6 @@ from .page_pictures import pictures_part
 from .page_plots import plots_part
 from .run import Profile
 
-PAGE_BYTES = 5 << 20
-"""A page larger than this does not travel by mail."""
-
 PICTURE_BYTES = 4 << 20
 """Of that, what pictures may take."""
 

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ...arrays import Floats
 from ...bundle import Bundle
 from ...graph_cost import count_bundle_cost
+from ...metrics import finite_db
 from ...metrics.fidelity import psnr
 from ..parallel import open_graph
-from .alignment import Factors, Floats, Values, in_network_units, scaled, unscaled
+from .alignment import Factors, Values, in_network_units, scaled, unscaled
 from .graph import Layer, add_outputs
 
 ERROR = "error::"
@@ -26,9 +28,6 @@ ERROR = "error::"
 
 MULTIPLY_ADDS = 2e12
 """Of all runs together, about a minute on two cores; layers beyond are not looked at."""
-
-MOST_DB = 120.0
-"""Of what is equal."""
 
 
 def layer_errors(exact: Values, isolated: Values, factors: Factors) -> dict[str, Floats]:
@@ -96,7 +95,7 @@ class PictureEffect:
         touched = [name for name in layer.tensors if name in self._errors]
         if not touched:
             return None
-        return min(psnr(self._run(touched), self._exact), MOST_DB)
+        return finite_db(psnr(self._run(touched), self._exact))
 
     def _run(self, touched: Sequence[str]) -> npt.NDArray[Any]:
         """Pictures of all frames, with the errors of these tensors."""

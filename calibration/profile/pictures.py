@@ -13,7 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ...clips import Levels
+from ...arrays import Levels
 from ...config import SCALE
 from ...metrics import limit_size
 from ..strip import CROP_PX, worst_crop

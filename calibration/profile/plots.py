@@ -12,6 +12,16 @@ from html import escape
 
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 34
+TITLE = 28
+"""Height of a title above a plot that stands alone."""
+
+STYLE = (
+    "text{font:12px sans-serif;fill:#444}.grid{stroke:#ddd}"
+    "polyline{fill:none;stroke-width:1.6}.s1{stroke:#2060c0}"
+    ".dot{fill:#8090a8}.ring{fill:none;stroke:#c03020;stroke-width:2.5}"
+)
+"""Of a plot outside the page, whose own style sheet has the same classes."""
+
 MOST_POINTS = 400
 """More points than pixels show nothing; the mean of each run of them is drawn."""
 
@@ -84,6 +94,57 @@ def line_plot(
             "</polyline>"
         )
     return _frame("".join(lines), x_axis, y_axis, x, y)
+
+
+def scatter_plot(
+    points: Sequence[tuple[float, float, str]],
+    front: Sequence[tuple[float, float]],
+    marked: tuple[float, float],
+    *,
+    x: str,
+    y: str,
+) -> str:
+    """Draw dots, a line through the best of them, and a ring around the chosen one.
+
+    Args:
+        points: Right, up, and what is said of it.
+        front: Points of the line, in order.
+        marked: The chosen one's place.
+        x: Label with unit.
+        y: Likewise.
+    """
+    places = [*((right, up) for right, up, _ in points), marked]
+    ups = [up for _, up in places]
+    x_axis = Axis(0.0, max(1.0, *(right for right, _ in places)))
+    y_axis = Axis(min(ups), max(*ups, min(ups) + 1))
+    line = " ".join(f"{_x(x_axis, px):.1f},{_y(y_axis, py):.1f}" for px, py in front)
+    dots = [
+        f'<circle class="dot" cx="{_x(x_axis, px):.1f}" cy="{_y(y_axis, py):.1f}" r="3.5">'
+        f"<title>{escape(said)}</title></circle>"
+        for px, py, said in points
+    ]
+    ring = f'cx="{_x(x_axis, marked[0]):.1f}" cy="{_y(y_axis, marked[1]):.1f}" r="7"'
+    parts = [*dots, f'<polyline class="s1" points="{line}"/>', f'<circle class="ring" {ring}/>']
+    return _frame("".join(parts), x_axis, y_axis, x, y)
+
+
+def standalone(plot: str, title: str) -> str:
+    """A plot as a file of its own, with a title above it and the page's styles within.
+
+    Args:
+        plot: From a function above.
+        title: One line.
+    """
+    head, _, inside = plot.partition(">")
+    box = f"0 {-TITLE} {WIDTH} {HEIGHT + TITLE}"
+    head = head.replace(f'viewBox="0 0 {WIDTH} {HEIGHT}"', f'viewBox="{box}"')
+    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return (
+        f"{head}><style>{STYLE}</style>"
+        f'<rect x="0" y="{-TITLE}" width="{WIDTH}" height="{HEIGHT + TITLE}" fill="white"/>'
+        f'<text x="{WIDTH / 2}" y="{8 - TITLE / 2}" text-anchor="middle">{escape(title)}</text>'
+        f"{inside}\n"
+    )
 
 
 def range_plot(rows: Sequence[tuple[str, float, float, float, float, float]]) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...clips import Levels
-from ...metrics import Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
+from ...arrays import Levels
+from ...metrics import METRICS, Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.backends import create_processor
 from ...runtime.sessions.session import Session
@@ -29,9 +29,6 @@ SLICE_STEP_PX = 8
 """Rows kept for temporal slices: every eighth, until it is known which one shows most."""
 
 HISTOGRAM_BINS = 64
-
-MOST_DB = 100.0
-"""PSNR of equal pictures: JSON and means know no infinity."""
 
 Step = Callable[[], None]
 Figures = dict[str, "float | None"]
@@ -148,7 +145,7 @@ def measure_clip(
 
 
 def _capped(figures: Figures) -> Figures:
-    return {name: None if v is None else min(v, MOST_DB) for name, v in figures.items()}
+    return {name: None if v is None else METRICS[name].finite(v) for name, v in figures.items()}
 
 
 def _possible(clip: Clip, metrics: Sequence[Metric], reasons: dict[str, str]) -> list[Metric]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import av
 
+from ...arrays import Levels
 from ...bundle import Bundle
-from ...clips import Levels, ffmpeg_reason, read_clip
+from ...clips import ffmpeg_reason, read_clip
 from ...errors import InputNotFoundError, UnreadableVideoError
 from ...metrics import UsableMetrics, limit_size
 from ..truth import TruthOptions, find_truth, is_image, read_pairs

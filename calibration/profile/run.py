@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...errors import AdcVsrError, BackendUnavailableError
+from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
 from ...runtime.backends import create_session
 from ...runtime.bench.bench import BenchOptions, run_bench
@@ -28,7 +29,7 @@ from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
 from ...runtime.variant_pick import pick_variants, resolve_backend
 from .over_time import frames_needed, measure_over_time
-from .quality import MOST_DB, ClipQuality, measure_clip
+from .quality import ClipQuality, measure_clip
 from .request import Clip, ProfileRequest, read_clips
 from .verdict import Limits, judge, verdict
 
@@ -268,8 +269,8 @@ def _row(
     }
     if name == reference:
         return row
-    row["psnr_db"] = min(_psnr(_mean_square(each.rms[name])) for each in measured)
-    row["worst_frame_db"] = min(_psnr(max(each.rms[name]) ** 2) for each in measured)
+    row["psnr_db"] = min(finite_db(psnr_of(_mean_square(each.rms[name]))) for each in measured)
+    row["worst_frame_db"] = min(finite_db(psnr_of(max(each.rms[name]) ** 2)) for each in measured)
     row["flicker_levels"] = max(flicker(each.patches[name]).rms for each in measured)
     found = over_time["variants"][name]["drift"] if over_time else None
     if found:
@@ -299,12 +300,6 @@ def _means(each: Sequence[dict[str, float | None] | None]) -> dict[str, float | 
 
 def _mean_square(rms: Sequence[float]) -> float:
     return math.fsum(value**2 for value in rms) / len(rms)
-
-
-def _psnr(mean_square: float) -> float:
-    if mean_square <= 0:
-        return MOST_DB
-    return min(10 * math.log10(255**2 / mean_square), MOST_DB)
 
 
 def _layers(

@@ -15,12 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...errors import AdcVsrError, BackendUnavailableError
 from ...synthetic import draw_clip
 from ..backends import create_processor, create_session
-from ..sessions.session import Frame, Session
+from ..sessions.session import Session
 from ..trace import Trace
 from ..variant_pick import pick_variants, resolve_backend
 from .conditions import LoadWatch, read_conditions, warnings_for

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...targets import TARGETS
+from ..sessions import trt_modules
 from .children import Outcome
 from .findings import Finding
 from .fixes import (
@@ -25,7 +26,7 @@ from .gpu import Emit
 from .host import Host
 from .ort import package_folder
 
-MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt-rtx"}
+MODULES = {module: backend for backend, module in trt_modules.MODULES.items()}
 """Module and the backend it serves."""
 
 NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}

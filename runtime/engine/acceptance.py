@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ...arrays import Frame
 from ...colour_probes import TILE_PX
 from ...config import SCALE
+from ...metrics import finite_db, psnr_of
 from ...receptive import spatial_radius
 from ...synthetic import draw_clip
 from ...variants import TF32_LEAST_PSNR_DB
@@ -26,7 +28,7 @@ from ..colours import (
     session_runner,
 )
 from ..golden import golden_clip
-from ..sessions.session import ClipSession, Frame, StreamSession
+from ..sessions.session import ClipSession, StreamSession
 from .census import Census, census_of
 from .engines import ensure_engine
 from .order import EngineOrder, SizeRange
@@ -241,4 +243,4 @@ def _frames(order: EngineOrder, frames: int) -> int:
 
 def _psnr(difference: np.ndarray[Any, Any]) -> float:
     mse = float(np.mean(np.square(difference, dtype=np.float64)))
-    return 99.0 if mse == 0 else 10 * float(np.log10(255**2 / mse))
+    return finite_db(psnr_of(mse))

@@ -24,7 +24,8 @@ from typing import Any
 
 from ...damaged import read_or_set_aside
 from ...errors import EngineError, OutputNotWritableError
-from ...files import CACHE_VARIABLE, cache_folder
+from ...files import CACHE_VARIABLE, cache_folder, file_sha256
+from ...leftovers import move_in
 from ...reading import read_json
 from .order import SCHEMA, EngineOrder, parse_bytes
 
@@ -98,11 +99,7 @@ class CacheEntry:
             return f"its plan has {found.st_size:,} bytes instead of {self.size_bytes:,}"
         if found.st_mtime_ns == self.facts.get("plan_mtime_ns"):
             return None
-        digest = hashlib.sha256()
-        with self.plan.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-        if digest.hexdigest() != self.facts["plan_sha256"]:
+        if file_sha256(self.plan) != self.facts["plan_sha256"]:
             return "its plan was changed after it was built"
         return None
 
@@ -230,7 +227,9 @@ class EngineCache:
                 "plan_mtime_ns": (part / PLAN).stat().st_mtime_ns,
             }
             (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-            _move_in(part, final)
+            old = final.with_name(f"{final.name}{_OLD}{os.getpid()}")
+            move_in(part, final, aside=old)
+            _remove(old)
         except OSError as error:
             raise _unwritable(self.engines, error) from error
         finally:
@@ -363,17 +362,6 @@ def _write_plan(path: Path, plan: memoryview) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _move_in(part: Path, final: Path) -> None:
-    """Put a whole folder in place; one that lies there is moved away first, then removed."""
-    if final.exists():
-        old = final.with_name(f"{final.name}{_OLD}{os.getpid()}")
-        os.rename(final, old)
-        os.rename(part, final)
-        _remove(old)
-    else:
-        os.rename(part, final)
 
 
 def _remove(folder: Path) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ...variants import STORED_AS
 from ..sessions.trt_profile import read_layers
 
 TYPES = (
@@ -56,8 +57,8 @@ class Census:
         return bool(self.products or self.others)
 
     def uses(self, precision: str) -> bool:
-        """Whether any product is computed in a precision (`tf32` is stored as fp32)."""
-        return ("fp32" if precision == "tf32" else precision) in self.products
+        """Whether any product is computed in a precision (`tf32` is stored as FP32)."""
+        return STORED_AS.get(precision, precision) in self.products
 
     def text(self) -> str:
         """One line for people."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,8 @@ def ensure_engine(
             return BuiltEngine(entry, True, time.monotonic() - start)
         flavour = load_flavour(order.backend)
         built = time.monotonic()
-        with graph_of(order.bundle, order.variant_id, order.graph_file) as graph:
+        variant = order.bundle.variant(order.variant_id)
+        with order.bundle.graph(variant, order.graph_file) as graph:
             plan = build_plan(
                 flavour, order, graph, timing_cache=timing_cache, progress=progress, report=report
             )
@@ -168,13 +168,6 @@ def find_engine(
             rank = (entry.key not in current, low != high, identity["device"]["aot"])
             found.append((rank, entry))
     return min(found, key=lambda pair: pair[0])[1] if found else None
-
-
-@contextmanager
-def graph_of(bundle: Bundle, variant_id: str, file: str) -> Iterator[bytes | Path]:
-    """A graph of a bundle for a compiler, checked against its SHA-256."""
-    with bundle.graph(bundle.variant(variant_id), file) as graph:
-        yield graph
 
 
 def _loads(identity: dict[str, Any], version: str) -> bool:

@@ -14,7 +14,6 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from .source import Clock
 
 Policy: TypeAlias = Literal["newest", "every"]
-POLICIES: tuple[Policy, ...] = ("newest", "every")
 
 EVERY_LENGTH = 4
 """Frames that wait at most with the policy `every`; then the source waits."""

@@ -14,9 +14,8 @@ import binascii
 import time
 
 import numpy as np
-import numpy.typing as npt
 
-Levels = npt.NDArray[np.uint8]
+from ...arrays import Levels
 
 COLUMNS, ROWS = 24, 2
 """Cells across and down: 48 bits."""
@@ -36,8 +35,6 @@ MIN_CONTRAST = 40
 
 WRAP_MS = 1 << 32
 """The time starts over after 49 days."""
-
-Grid = npt.NDArray[np.bool_]
 
 
 def wall_ms() -> int:

@@ -17,11 +17,12 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from ...arrays import Levels
 from ...colour import Colours
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
-from .source import Levels, load_class
+from .source import load_class
 
 if TYPE_CHECKING:
     from .model_switch import ModelSwitch

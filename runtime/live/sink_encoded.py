@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from ...arrays import Levels
 from ...clips import ffmpeg_reason
 from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
@@ -24,7 +25,6 @@ from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
-from .source import Levels
 
 LIVE_PRESET = "superfast"
 """For libx264 and libx265, in place of `veryfast`: three fifths of its CPU time."""

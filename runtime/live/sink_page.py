@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import av
 from av.video.reformatter import VideoReformatter
 
+from ...arrays import Levels
 from ...colour import Colours, frame_from_rgb
 from ...errors import ConfigError
 from ...redaction import learn_piece
@@ -26,7 +27,6 @@ from .address import Address
 from .model_switch import ModelSwitch
 from .page_server import PageServer
 from .sink import Encoded, FinishedFrame, VideoSink
-from .source import Levels
 
 TOKEN_VARIABLE = "ADCVSR_PAGE_TOKEN"
 """Where the token is looked for; in the address it would show in the list of processes."""

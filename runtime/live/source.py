@@ -21,10 +21,9 @@ from types import TracebackType
 from typing import ClassVar, TypeAlias
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from ...arrays import Levels
 from ...colour import SDR_BT709, Colours, rgb_from_frame
 from ...config import nearest
 from ...errors import ConfigError
@@ -32,7 +31,6 @@ from ...scene_cuts import Small, small_luma
 from .address import Address
 from .notes import Notes
 
-Levels: TypeAlias = "npt.NDArray[np.uint8]"
 Clock: TypeAlias = "Callable[[], float]"
 
 SOURCES = {

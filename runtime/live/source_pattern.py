@@ -9,12 +9,13 @@ from collections.abc import Generator
 from fractions import Fraction
 from typing import ClassVar
 
+from ...arrays import Levels
 from ...errors import ConfigError
 from ...synthetic import draw_clip
 from ..spacing import crossfade
 from .address import Address
 from .pattern import MIN_HEIGHT_PX, MIN_WIDTH_PX, wall_ms, write_time
-from .source import Clock, Levels, LiveFrame, VideoSource
+from .source import Clock, LiveFrame, VideoSource
 
 MARGIN_SHARE = 8
 """The drawn scene is wider by this part of the frame's height to each side; the view wanders."""

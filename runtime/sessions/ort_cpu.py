@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import AnyFloats, Frame
 from ...bundle import Bundle
 from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, missing_package
 from ...processors import usable_processors
 from .ort_precision import products_saturate
-from .session import ClipSession, Frame, Profile, StreamSession
+from .session import ClipSession, Profile, StreamSession
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 class OrtCpuSession(StreamSession):
@@ -42,8 +41,8 @@ class OrtCpuSession(StreamSession):
         self.threads = threads or usable_processors()
         self._runtime: Any = None
         self._binding: Any = None
-        self._states: list[list[Floats]] = []
-        self._spare: list[Floats] = []
+        self._states: list[list[AnyFloats]] = []
+        self._spare: list[AnyFloats] = []
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
@@ -112,7 +111,7 @@ class OrtCpuClipSession(ClipSession):
         self._spec: TensorSpec = bundle.features
         self._encoder: Any = None
         self._decoder: Any = None
-        self._features: Floats = np.empty(0, np.float32)
+        self._features: AnyFloats = np.empty(0, np.float32)
         self._input_size = (0, 0)
 
     def _open(self) -> None:

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle_schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, MissingPackageError
 from ...processors import thread_limit
-from ..engine.engines import graph_of
 from .ort_cpu import import_onnxruntime
-from .session import ClipSession, Frame, StreamSession
+from .session import ClipSession, StreamSession
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OPTIONS = {
@@ -53,7 +53,7 @@ class CudaGraphs:
     ) -> None:
         self.ort = import_onnxruntime_gpu() if self.provider == CUDA else import_onnxruntime()
         self._capture = capture and self.provider == CUDA
-        with graph_of(bundle, variant.id, file) as graph:
+        with bundle.graph(variant, file) as graph:
             self._session = self._load(
                 graph, sizes, f"'{file}' of '{bundle.name}'", tf32=variant.precision == "tf32"
             )

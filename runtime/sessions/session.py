@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...config import SCALE
@@ -29,7 +29,6 @@ from ...reading import PROFILE, read_json
 from ...receptive import spatial_radius
 from ..tiles import Canvas, TileLayout, Tiling
 
-Frame = npt.NDArray[np.uint8]
 AnySession = TypeVar("AnySession", bound="Session")
 
 

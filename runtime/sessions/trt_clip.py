@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...arrays import Frame
 from ...bundle_schema import TensorSpec
 from ...config import SCALE
 from .device import PinnedBuffer
-from .session import ClipSession, Frame
+from .session import ClipSession
 from .trt_base import TensorRtBase
 from .trt_parts import (
     picture_of,

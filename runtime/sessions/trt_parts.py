@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle_schema import Variant
 from ...config import SCALE
@@ -14,7 +15,6 @@ from ..engine.cache import CacheEntry, EngineCache
 from ..engine.engines import ensure_engine, find_engine, order_for
 from ..engine.order import EngineOrder, SizeRange
 from .device import Device, PinnedBuffer
-from .session import Frame
 from .trt_flavour import Flavour
 from .trt_profile import Event
 from .trt_runner import EngineRunner

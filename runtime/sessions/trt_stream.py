@@ -10,9 +10,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...arrays import Frame
 from ...config import SCALE
 from .device import PinnedBuffer
-from .session import Frame, StreamSession
+from .session import StreamSession
 from .trt_base import TensorRtBase
 from .trt_parts import (
     picture_of,

@@ -11,7 +11,6 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from ...errors import BackendUnavailableError
 
 Decoder = Literal["auto", "cpu", "cuda"]
-DECODERS: tuple[Decoder, ...] = ("auto", "cpu", "cuda")
 
 
 def accelerator(decoder: Decoder) -> HWAccel | None:

@@ -21,7 +21,6 @@ from ...clips import ffmpeg_reason
 Packet: TypeAlias = "av.Packet[Any]"
 
 AudioMode: TypeAlias = Literal["auto", "copy", "none"]
-AUDIO_MODES: tuple[AudioMode, ...] = ("auto", "copy", "none")
 
 BROADCAST_CODECS = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts", "dvb_subtitle"})
 """What MPEG-TS holds: FFmpeg lists nothing for it, as it tags by stream type."""

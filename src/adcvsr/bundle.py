@@ -41,7 +41,7 @@ from .errors import AdcVsrError, BundleError, BundleNotFoundError, ConfigError
 from .given import BUNDLE, mistaken
 from .graph_guard import check_graph
 from .reading import Item, parse_json
-from .variants import STORED_AS, VariantName
+from .variants import PRECISIONS, STORED_AS, VariantName, of_precision
 
 MANIFEST_LIMIT_BYTES = 4 << 20
 """A manifest is kilobytes; more is damage or an attack."""
@@ -170,6 +170,41 @@ class Bundle:
         stored = STORED_AS.get(text, text)
         found = sorted(VariantName(text, n.runtime).id for n in names if n.precision == stored)
         return found or [self.variant(text).id]
+
+    def find_variant(self, text: str, backend: str) -> str:
+        """Find the variant a user means for a backend.
+
+        Args:
+            text: An id (`int8-ort`), or a precision (`int8`): the variant of it that is made for
+                the backend.
+            backend: One of `variants.BACKENDS`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            BundleError: There is none of that name or precision; the message lists what there is.
+        """
+        name = VariantName.parse(text)
+        if text in self.variants or (name.runtime and name.stored.id in self.variants):
+            return text
+        if found := of_precision(self.variants, backend, text):
+            return found
+        has = sorted(self.variants)
+        missing = f"bundle '{self.name}' has no variant '{text}'"
+        foreign = next((each for each in has if VariantName.parse(each).precision == text), None)
+        if foreign is not None:
+            raise BundleError(
+                f"{missing} for '{backend}': '{foreign}' is made for another backend; give its "
+                "full name to run it here all the same"
+            )
+        if text in PRECISIONS:
+            raise BundleError(
+                f"{missing} that '{backend}' runs; it has: {', '.join(has)}; 'adcvsr quantize' "
+                "makes others"
+            )
+        near = nearest(text, dict.fromkeys([*has, *PRECISIONS]))
+        raise BundleError(f"{missing}; it has: {', '.join(has)}{near}")
 
     def read(self, name: str) -> bytes:
         """Read one file and check its size and SHA-256 against the manifest.

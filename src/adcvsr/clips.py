@@ -13,15 +13,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from .arrays import Levels
 from .colour import CHROMA_LEFT, Colours, frame_from_rgb, rgb_from_frame
 from .processors import thread_limit
 from .pyav import open_input
 from .redaction import without_secrets
-
-Levels = npt.NDArray[np.uint8]
 
 BT601 = Colours(matrix=6, full_range=False)
 """What small untagged video is read as."""

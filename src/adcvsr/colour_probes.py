@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import Floats, Levels
 from .lettering import text_mask
 
 PROBES_VERSION = 1
@@ -60,9 +60,6 @@ NAMED: dict[str, tuple[int, int, int]] = {
 
 SHARP = ("thin coloured lines", "screen")
 """Clips of which single pixels differ from all around them."""
-
-Levels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ replace_file(path, lambda part: part.write_bytes(data))
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import OutputNotWritableError
 from .leftovers import part_beside
@@ -15,6 +18,9 @@ from .leftovers import part_beside
 CACHE_VARIABLE = "ADCVSR_CACHE"
 """Environment variable: the folder for what can be made again; else $XDG_CACHE_HOME/adcvsr, else
 ~/.cache/adcvsr."""
+
+
+_HASH_BLOCK_BYTES = 4 << 20
 
 
 def cache_folder() -> Path:
@@ -57,6 +63,24 @@ def replace_file(
         OutputNotWritableError: The disk is full or not writable; what lay at `path` is untouched.
     """
     path = linked_file(path)
+    try:
+        write_beside(path, write)
+    except Exception as error:
+        if not isinstance(error, (OSError, *also)):
+            raise
+        raise OutputNotWritableError(_reason(path, error)) from error
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """What `replace_file` does, for callers with words of their own for a full disk.
+
+    Args:
+        path: The file to create or replace, no link.
+        write: Called with the path to write to.
+
+    Raises:
+        OSError: The disk is full or not writable; what lay at `path` is untouched.
+    """
     part = part_beside(path)
     try:
         part.touch()
@@ -66,12 +90,40 @@ def replace_file(
         with part.open("rb+") as file:
             os.fsync(file.fileno())  # a full network disk may say so only here
         os.replace(part, path)
-    except Exception as error:
-        if not isinstance(error, (OSError, *also)):
-            raise
-        raise OutputNotWritableError(_reason(path, error)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def add_to_hash(digest: hashlib._Hash, path: Path) -> None:
+    """Add a file's bytes to a hash, in bounded memory.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK_BYTES):
+            digest.update(block)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    add_to_hash(digest, path)
+    return digest.hexdigest()
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """JSON for people: indented, sorted, ending in a line feed."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file: its `sha256` and `bytes`."""
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _reason(path: Path, error: Exception) -> str:

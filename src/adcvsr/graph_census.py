@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from .errors import missing_package
 from .graph_cost import count_cost
 from .graph_shapes import TensorType, infer_types
+from .variants import QUANTIZED
 
 if TYPE_CHECKING:
     import onnx
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """Nodes that are counted: those with multiply-adds."""
-
-EIGHT_BITS = ("int8", "fp8")
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _precision(node: onnx.NodeProto, types: Mapping[str, TensorType], producers:
     data, weight = (_stored(name, types, producers) for name in node.input[:2])
     if data == weight:
         return data
-    if weight in EIGHT_BITS:
+    if weight in QUANTIZED:
         return f"{weight} weights"
     return weight  # an engine dequantizes data that meets weights of more bits
 

@@ -130,6 +130,30 @@ def set_aside(path: Path, folder: Path) -> Path:
     return aside
 
 
+def move_in(made: Path, path: Path, aside: Path | None = None) -> None:
+    """Move a finished file or folder to its name; if that fails, what had the name comes back.
+
+    Args:
+        made: On the path's disk; in a folder of `part_folder` beside the path, unless `aside` is
+            given.
+        path: Its name.
+        aside: Where a folder that lies there goes, for the caller to remove; None for the part
+            folder, with which it goes.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    old = None
+    if path.is_dir() or (path.exists() and made.is_dir()):  # a file takes a file's place at once
+        old = set_aside(path, made.parent) if aside is None else path.rename(aside)
+    try:
+        os.replace(made, path)
+    except BaseException:
+        if old is not None:
+            old.rename(path)
+        raise
+
+
 def remove_own() -> None:
     """Remove all parts of this process, which is about to end at once; recordings are kept."""
     for folder in list(_used):

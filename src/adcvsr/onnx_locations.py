@@ -4,7 +4,7 @@ A device has only an inference engine, which follows references to files whereve
 whatever operators there are; so a bundle looks before it hands a graph on. Only the few fields of
 ONNX's protobuf that lead to a tensor or a node are followed, all else is stepped over.
 
-    external_locations(path.read_bytes())  # {"fp32-onnx.onnx.data"}
+    scan_graph(path.read_bytes()).locations  # {"fp32-onnx.onnx.data"}
     scan_graph(path.read_bytes()).operators  # {("", "Conv"), ("", "Relu"), ...}
 """
 
@@ -60,18 +60,6 @@ class GraphScan:
     """Whether it defines operators of its own."""
 
     nodes: int = 0
-
-
-def external_locations(graph: bytes) -> set[str]:
-    """Names of the files a graph's tensors say they are in.
-
-    Args:
-        graph: An ONNX file.
-
-    Raises:
-        ValueError: It is no protobuf message.
-    """
-    return scan_graph(graph).locations
 
 
 def scan_graph(graph: bytes) -> GraphScan:

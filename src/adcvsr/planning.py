@@ -7,18 +7,18 @@ plan.feasible, plan.frame_ms
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from .bundle import Bundle
 from .config import SCALE
-from .errors import BackendUnavailableError, ConfigError
+from .errors import BackendUnavailableError, BundleError, ConfigError
 from .graph_cost import GraphCost, count_bundle_cost
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
 from .targets import Target
-from .variants import VariantName, why_not
+from .variants import VariantName, contenders, faster, why_not
 from .video_cost import VideoCost, video_cost, video_notes
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
@@ -26,9 +26,6 @@ MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
 
 OVERHEAD_BYTES = 400 << 20
 """CUDA context, kernels and runtime beside the network; an assumption."""
-
-UNASKED = ("fp16", "bf16", "fp32")
-"""Precisions planned for when none is named; narrower ones come last."""
 
 SIZES = (1 / 8, 1 / 6, 1 / 5, 1 / 4, 1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3, 3 / 4, 4 / 5, 9 / 10)
 """Shares of the source's size that are tried when it does not fit."""
@@ -123,19 +120,19 @@ class Plan:
         return 1000 / self.pipeline_ms if self.fits_memory else 0.0
 
 
-def choose_variant(
+def choose_variants(
     bundle: Bundle, target: Target, variant: str | None, backend: str | None
-) -> tuple[str, str]:
-    """Choose variant and backend for a target, as the runtime does unasked: FP16, else FP32.
+) -> tuple[list[str], str]:
+    """Choose backend and variants for a target, as the runtime does there.
 
     Args:
         bundle: An opened bundle.
         target: Where.
-        variant: A variant's id or precision; None for the first of `UNASKED` that runs.
-        backend: None for the fastest that runs it.
+        variant: A variant's id or precision; None for what the backend takes unasked.
+        backend: None for the first that runs it.
 
     Returns:
-        The variant's id and the backend.
+        The variants' ids, of which the faster one runs, and the backend.
 
     Raises:
         BackendUnavailableError: Nothing the bundle has runs there.
@@ -146,22 +143,38 @@ def choose_variant(
             f"no figures are known for the CPU of {target.name}; plan for its GPU, or for the "
             "target 'cpu'"
         )
+    if variant is not None:
+        bundle.variants_named(variant)  # a misspelt one is an error, not a reason
     # ort-cpu runs everywhere, but a target's figures are those of its GPU.
     backends = [b for b in target.backends if target.kind == "cpu" or b != "ort-cpu"]
-    ids = bundle.variants_named(variant) if variant else sorted(bundle.variants, key=_rank)
     refused = []
-    for each in ids:
-        for candidate in (
-            [backend] if backend else [b for b in backends if each == variant or _suits(each, b)]
-        ):
-            reason = why_not(target.sm, candidate, VariantName.parse(each).precision)
-            if reason is None:
-                return each, candidate
-            refused.append(f"{each} on {candidate}: {reason}")
+    for each in [backend] if backend else backends:
+        try:
+            return _on_backend(bundle, target, variant, each), each
+        except (BackendUnavailableError, BundleError) as error:
+            refused.append(f"{each}: {error}")
     raise BackendUnavailableError(
-        f"nothing of bundle '{bundle.name}' runs on {target.name}: "
-        f"{'; '.join(refused) or ', '.join(ids)}"
+        f"nothing of bundle '{bundle.name}' runs on {target.name}: {'; '.join(refused)}"
     )
+
+
+def _on_backend(bundle: Bundle, target: Target, variant: str | None, backend: str) -> list[str]:
+    """The variants that may run.
+
+    Raises:
+        BackendUnavailableError, BundleError: None can.
+    """
+    if variant is not None:
+        found = bundle.find_variant(variant, backend)
+        reason = why_not(target.sm, backend, VariantName.parse(found).precision)
+        if reason is not None:
+            raise BackendUnavailableError(f"{found}: {reason}")
+        return [found]
+    names = contenders(bundle.variants, backend, target.sm, kind=bundle.kind)
+    if not names:
+        has = ", ".join(sorted(bundle.variants))
+        raise BundleError(f"nothing is run unasked; name one of {has}")
+    return names
 
 
 def plan_bundle(
@@ -180,8 +193,9 @@ def plan_bundle(
         bundle: An opened bundle.
         target: Where.
         source: What comes in.
-        variant: None for the fastest arithmetic the target has.
-        backend: None for the fastest.
+        variant: None for what the runtime takes there unasked; on a CPU it measures, and the
+            prediction stands in for that.
+        backend: None for the first that runs it.
         measurements: Speeds of the network that correct the prediction.
         encode: Whether the result is encoded, and not shown or used by something else.
 
@@ -189,30 +203,36 @@ def plan_bundle(
         BackendUnavailableError: The target does not run it.
         GraphError, BundleError, MissingPackageError: See `count_bundle_cost`.
     """
-    variant_id, chosen = choose_variant(bundle, target, variant, backend)
+    names, chosen = choose_variants(bundle, target, variant, backend)
     frames, fresh = _window(bundle)
 
     @cache
-    def run(height: int, width: int) -> tuple[GraphCost, Prediction]:
-        cost = count_bundle_cost(bundle, variant_id, height=height, width=width, frames=frames)
-        return cost, predict(cost.nodes, target, chosen)
+    def run(name: str, height: int, width: int) -> tuple[GraphCost, Prediction]:
+        cost = count_bundle_cost(bundle, name, height=height, width=width, frames=frames)
+        return cost, predict(cost.nodes, target, chosen, VariantName.parse(name).of_floats)
 
-    def expected(each: Measurement) -> float | None:
-        if (each.bundle, each.variant) != (bundle.name, variant_id):
-            return None
-        return run(each.height, each.width)[1].seconds / fresh * 1000
+    def uncorrected_ms(name: str, height: int, width: int) -> float:
+        return run(name, height, width)[1].seconds / fresh * 1000
 
-    factor, by = correction(
-        measurements,
-        expected,
-        target=target.name,
-        backend=chosen,
-        bundle=bundle.name,
-        variant=variant_id,
-    )
+    def corrected(name: str) -> tuple[float, str]:
+        def expected(each: Measurement) -> float | None:
+            if (each.bundle, each.variant) != (bundle.name, name):
+                return None
+            return uncorrected_ms(name, each.height, each.width)
+
+        place = {"target": target.name, "backend": chosen}
+        return correction(measurements, expected, **place, bundle=bundle.name, variant=name)
+
+    corrections = {name: corrected(name) for name in names}
+    expected_ms = {
+        name: uncorrected_ms(name, source.height, source.width) * factor
+        for name, (factor, _) in corrections.items()
+    }
+    variant_id = faster(expected_ms)
+    factor, by = corrections[variant_id]
 
     def at(width: int, height: int, largest: Source | None = None) -> Plan:
-        cost, prediction = run(height, width)
+        cost, prediction = run(variant_id, height, width)
         video = video_cost(target, width, height, encode=encode)
         return Plan(
             bundle=bundle.name,
@@ -231,6 +251,7 @@ def plan_bundle(
             memory_limit_bytes=memory_limit(target),
             largest=largest,
             notes=[
+                *_choice_notes(variant_id, expected_ms),
                 *_notes(prediction, by),
                 *video_notes(target, width, height, encode=encode),
             ],
@@ -284,19 +305,13 @@ def memory_limit(target: Target) -> int | None:
     return int(target.memory_gb.value * 1e9 * MEMORY_SHARE[target.kind])
 
 
+def _choice_notes(variant_id: str, expected_ms: Mapping[str, float]) -> list[str]:
+    """What was chosen between, as a session would by measuring."""
+    if len(expected_ms) < 2:
+        return []
+    times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in expected_ms.items())
+    return [f"variant {variant_id}, by prediction: {times}; a session measures both and chooses"]
+
+
 def _notes(prediction: Prediction, corrected_by: str) -> list[str]:
     return [] if corrected_by else [f"shares of the peaks: {prediction.shares.source}"]
-
-
-def _rank(variant_id: str) -> tuple[int, str]:
-    """Sort key: what is run unasked first."""
-    precision = variant_id.split("-", maxsplit=1)[0]
-    return (UNASKED.index(precision) if precision in UNASKED else len(UNASKED), variant_id)
-
-
-def _suits(variant_id: str, backend: str) -> bool:
-    """Whether a variant is meant for a backend: `int8-ort` is for ONNX Runtime, `-trt` is not."""
-    runtime = variant_id.rsplit("-", maxsplit=1)[-1]
-    if runtime == "onnx":
-        return True
-    return backend.startswith("tensorrt") == (runtime == "trt")

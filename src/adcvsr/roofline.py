@@ -18,7 +18,6 @@ from .targets import Target
 from .variants import why_not
 
 ELEMENT_PRECISION = {
-    "float": "fp32",
     "float16": "fp16",
     "bfloat16": "bf16",
     "int8": "int8",
@@ -26,7 +25,7 @@ ELEMENT_PRECISION = {
     "float8e4m3fn": "fp8",
     "float4e2m1": "fp4",
 }
-"""Arithmetic an engine uses for a product whose input is stored so."""
+"""Arithmetic an engine uses for a product whose input is stored so; of floats, the variant's."""
 
 ELEMENTWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Clip", "Relu", "PRelu", "LeakyRelu", "Sigmoid", "Tanh", "Erf"}
@@ -86,13 +85,16 @@ class Prediction:
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
 
 
-def predict(nodes: Iterable[NodeCost], target: Target, backend: str) -> Prediction:
+def predict(
+    nodes: Iterable[NodeCost], target: Target, backend: str, of_floats: str = "fp32"
+) -> Prediction:
     """Predict one run.
 
     Args:
         nodes: From `graph_cost`.
         target: Where.
         backend: What runs it.
+        of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
 
     Raises:
         BackendUnavailableError: The target has no such arithmetic, with the reason.
@@ -105,7 +107,7 @@ def predict(nodes: Iterable[NodeCost], target: Target, backend: str) -> Predicti
     for node in nodes:
         arithmetic = 0.0
         if node.multiply_adds:
-            precision = ELEMENT_PRECISION.get(node.element, "fp32")
+            precision = ELEMENT_PRECISION.get(node.element, of_floats)
             products[precision] = products.get(precision, 0) + node.multiply_adds
             arithmetic = (
                 2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)

@@ -18,6 +18,15 @@ PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4")
 BACKENDS = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
 """Everything that runs a variant; `auto` takes the first that is present."""
 
+ENGINE_BACKENDS = ("tensorrt", "tensorrt-rtx")
+"""Backends that run an engine built for the device."""
+
+REFERENCE = "fp32-onnx"
+"""The variant every bundle has, against which the others are held."""
+
+QUANTIZED = ("int8", "fp8")
+"""Precisions that `adcvsr quantize` makes, of eight bits."""
+
 RUNTIMES: Mapping[str, tuple[str, ...]] = {
     "tensorrt": ("trt", "onnx"),
     "tensorrt-rtx": ("trt", "onnx"),
@@ -89,6 +98,11 @@ class VariantName:
     def stored(self) -> VariantName:
         """The variant whose graph this one computes: `tf32-onnx` is `fp32-onnx` in a bundle."""
         return VariantName(STORED_AS.get(self.precision, self.precision), self.runtime)
+
+    @property
+    def of_floats(self) -> str:
+        """Precision of products whose factors are stored as FP32: `tf32` in a variant of it."""
+        return self.precision if self.stored.precision == "fp32" else "fp32"
 
     @property
     def own_backends(self) -> tuple[str, ...]:
@@ -194,6 +208,21 @@ def unasked(variant_ids: Collection[str], backend: str, sm: int | None) -> list[
         if name := of_precision(variant_ids, backend, precision):
             found.append(name)
     return found
+
+
+def contenders(
+    variant_ids: Collection[str], backend: str, sm: int | None, *, kind: str
+) -> list[str]:
+    """What of `unasked` may be run: on a CPU all, of which `faster` takes one, else the first.
+
+    Args:
+        variant_ids: A bundle's.
+        backend: One of `BACKENDS`.
+        sm: See `unasked`.
+        kind: The bundle's, `stream` or `clip`; a clip network is too slow to be measured first.
+    """
+    found = unasked(variant_ids, backend, sm)
+    return found if backend == "ort-cpu" and kind == "stream" else found[:1]
 
 
 def faster(milliseconds: Mapping[str, float]) -> str:

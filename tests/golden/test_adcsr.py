@@ -12,7 +12,6 @@ import torch
 
 from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.model import AdcVsr
-from adcvsr.model.colour_match import match_colours
 from published_files import published_key
 
 STILL = dataclasses.replace(PRESETS["paper"], temporal_sites=())
@@ -41,6 +40,16 @@ def network_by_rule(config: AdcVsrConfig) -> AdcVsr:
     for key, tensor in network.state_dict().items():
         tensor.copy_(torch.from_numpy(value_by_rule(published_key(key), tensor.shape)))
     return network
+
+
+def match_colours(upscaled: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+    """The colour match of AdcSR's public test script (Guaishou74851/AdcSR, test.py).
+
+    Each upscaled image gets, channel by channel, the input's mean and standard deviation.
+    """
+    axes = (2, 3)
+    scale = low.std(axes, keepdim=True) / upscaled.std(axes, keepdim=True)
+    return (upscaled - upscaled.mean(axes, keepdim=True)) * scale + low.mean(axes, keepdim=True)
 
 
 def assert_reproduced(config: AdcVsrConfig, path: Path) -> None:

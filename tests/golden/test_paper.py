@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adcvsr.config import PRESETS
 from adcvsr.export import parity
-from adcvsr.export.variant_files import write_graphs
+from adcvsr.export.variant_files import state_specs, write_graphs
 from adcvsr.model.foreign import import_adcsr, read_tensors
 from adcvsr.model.untrained import untrained_network
 from published_files import write_adcsr
@@ -79,7 +79,7 @@ def test_graphs_are_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(files.data) == 1
     monkeypatch.setattr(parity, "FRAMES", 1)
     monkeypatch.setattr(parity, "SIZES", ((64, 64),))
-    report, golden = parity.check_parity(network, files)
+    report, golden = parity.check_parity(network, files, state_specs(network))
     assert 0 < report.float_error <= 1e-4
     assert report.level_error <= 1
     assert golden.upscaled.shape == (1, 256, 256, 3)

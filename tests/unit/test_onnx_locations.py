@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from adcvsr.onnx_locations import ENTRY, FIELDS, MODEL, external_locations
+from adcvsr.onnx_locations import ENTRY, FIELDS, MODEL, scan_graph
 
 
 def outside(location: str) -> TensorProto:
@@ -38,13 +38,13 @@ def test_initializers_attributes_subgraphs_sparse_tensors_and_functions() -> Non
         helper.make_node("Constant", [], ["z"], value=outside("f"))
     )
     model.training_info.add().algorithm.initializer.append(outside("g"))
-    assert external_locations(model.SerializeToString()) == set("abcdefg")
+    assert scan_graph(model.SerializeToString()).locations == set("abcdefg")
 
 
 def test_a_graph_without_any() -> None:
     model = model_with(helper.make_graph([], "g", [], []))
-    assert external_locations(model.SerializeToString()) == set()
-    assert external_locations(b"") == set()
+    assert scan_graph(model.SerializeToString()).locations == set()
+    assert scan_graph(b"").locations == set()
 
 
 def test_every_way_to_a_tensor_is_known() -> None:
@@ -76,11 +76,11 @@ def test_every_way_to_a_tensor_is_known() -> None:
 @pytest.mark.parametrize("data", [b"\x3a\x7f", b"\x3b", b"\xff" * 20, b"\x08", b"not onnx"])
 def test_what_is_no_message(data: bytes) -> None:
     with pytest.raises(ValueError, match="field|wire|number"):
-        external_locations(data)
+        scan_graph(data)
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_end_in_an_answer_or_a_value_error(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        assert external_locations(data) >= set()
+        assert scan_graph(data).locations >= set()

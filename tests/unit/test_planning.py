@@ -86,11 +86,36 @@ def test_a_targets_figures_are_its_gpus() -> None:
     source = Source(320, 180, 30)
     with pytest.raises(BackendUnavailableError, match="no figures are known for the CPU"):
         plan_bundle(open_bundle("nano"), target("orin-nano"), source, backend="ort-cpu")
-    cpu = plan_bundle(open_bundle("nano"), target("cpu"), source)
+    cpu = plan_bundle(open_bundle("nano"), target("cpu"), source, variant="fp32")
     assert cpu.pipeline_ms == pytest.approx(cpu.frame_ms + (cpu.video.ms or 0))
     assert cpu.backend == "ort-cpu"
     assert cpu.prediction.precisions == ("fp32",)
     assert 15 < cpu.frame_ms < 35  # 21 to 25 ms were measured for networks of its kind
+
+
+def test_a_cpu_takes_the_faster_variant_as_a_session_does() -> None:
+    source, here = Source(320, 180, 30), target("cpu")
+    plan = plan_bundle(open_bundle("nano"), here, source)
+    assert plan.variant == "int8-ort"
+    assert plan.prediction.precisions == ("int8",)
+    exact = plan_bundle(open_bundle("nano"), here, source, variant="fp32-onnx")
+    assert plan.frame_ms / exact.frame_ms == pytest.approx(0.67, abs=0.02)  # as was measured
+    (said,) = (note for note in plan.notes if "int8-ort" in note)
+    assert f"fp32-onnx {exact.frame_ms:.1f} ms, int8-ort {plan.frame_ms:.1f} ms" in said
+    on_cpu = {"target": "cpu", "backend": "ort-cpu"}
+    slow = measurement(**on_cpu, variant="int8-ort", ms=40.0)
+    fast = measurement(**on_cpu, variant="fp32-onnx", ms=30.0)
+    measured = plan_bundle(open_bundle("nano"), here, source, measurements=[slow, fast])
+    assert (measured.variant, measured.frame_ms) == ("fp32-onnx", pytest.approx(30.0))
+
+
+def test_tf32_is_planned_in_its_own_arithmetic() -> None:
+    source, h100 = Source(320, 180, 30), target("h100")
+    tf32 = plan_bundle(open_bundle("nano"), h100, source, variant="tf32")
+    fp32 = plan_bundle(open_bundle("nano"), h100, source, variant="fp32")
+    assert (tf32.variant, tf32.prediction.precisions) == ("tf32-onnx", ("tf32",))
+    rates = h100.dense_tops["tf32"].value / h100.dense_tops["fp32"].value
+    assert fp32.prediction.compute_seconds / tf32.prediction.compute_seconds == pytest.approx(rates)
 
 
 def measurement(**changes: object) -> Measurement:

@@ -51,9 +51,10 @@ def test_the_others_are_counted(preset: str) -> None:
     network = untrained_network(PRESETS[preset])
     with tempfile.TemporaryDirectory() as folder:
         graph = onnx.load(write_graphs(network, Path(folder), "fp32-onnx").graph)
+    state = state_specs(network)
     for width, height in SIZES:
-        (shapes,) = input_shapes(network, height, width)
-        cost = count_cost(graph, shapes, state=[spec.name for spec in state_specs(network)])
+        (shapes,) = input_shapes(network, state, height, width)
+        cost = count_cost(graph, shapes, state=[spec.name for spec in state])
         told = rows()[preset, f"{width}x{height}"]
         assert told[0] == f"{cost.multiply_adds / 1e9:,.1f}"
         assert told[3] == f"{cost.activation_bytes / 1e6:,.1f}"

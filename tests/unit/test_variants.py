@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from adcvsr.bundle import Bundle, open_bundle
+from adcvsr.errors import BackendUnavailableError, MissingPackageError
+from adcvsr.planning import choose_variants
+from adcvsr.runtime.backends import choose_backend
+from adcvsr.runtime.engine import choice
+from adcvsr.runtime.sessions import gpu, ort_cuda, trt_flavour
+from adcvsr.runtime.variant_pick import pick_variants
+from adcvsr.targets import TARGETS
 from adcvsr.variants import (
     BACKENDS,
-    PRECISIONS,
+    ENGINE_BACKENDS,
+    REFERENCE,
     RUNTIMES,
     UNASKED,
     VariantName,
+    contenders,
     exactness,
     faster,
     fitting,
@@ -18,82 +30,157 @@ from adcvsr.variants import (
     why_not,
 )
 
-EVERY = [
-    *("fp32-onnx", "fp16-onnx", "fp16-trt", "bf16-trt", "int8-trt", "int8-ort", "fp8-trt"),
-    "fp4-trt",
-]
-"""All kinds of variants that bundles have or had."""
+EVERY = (
+    *("fp32-onnx", "tf32-onnx", "fp16-onnx", "fp16-trt", "bf16-trt", "int8-trt", "int8-ort"),
+    *("fp8-trt", "fp4-trt"),
+)
+"""All kinds of variants that bundles have or had; TF32 is FP32's graph."""
 
-SMS = {"none": None, "turing": 75, "orin": 87, "rtx-40": 89, "hopper": 90, "thor": 110}
+TABLE = """
+      backend       fp32o tf32o fp16o fp16t bf16t int8t int8r fp8t fp4t
+none  ort-cpu           1     -     -     .     .     o     2    .    .
+  75  tensorrt          2     -     m     1     -     m     o    -    -
+  75  tensorrt-rtx      2     -     m     1     -     -     .    -    -
+  75  ort-cuda          2     -     1     m     -     -     .    -    -
+  86  tensorrt          2     m     m     1     m     m     o    -    -
+  86  tensorrt-rtx      2     m     m     1     m     -     .    -    -
+  86  ort-cuda          2     m     1     m     m     -     .    -    -
+  87  tensorrt          2     m     m     1     m     m     o    -    -
+  87  ort-cuda          2     m     1     m     m     -     .    -    -
+  89  tensorrt          2     m     m     1     m     m     o    m    -
+  89  tensorrt-rtx      2     m     m     1     m     -     .    m    -
+  89  ort-cuda          2     m     1     m     m     -     .    -    -
+  90  tensorrt          2     m     m     1     m     m     o    m    -
+  90  ort-cuda          2     m     1     m     m     -     .    -    -
+ 110  tensorrt          2     m     m     1     m     m     o    m    m
+ 110  ort-cuda          2     m     1     m     m     -     .    -    -
+ 120  tensorrt          2     m     m     1     m     m     o    m    m
+ 120  tensorrt-rtx      2     m     m     1     m     -     .    m    m
+ 120  ort-cuda          2     m     1     m     m     -     .    -    -
+"""
+"""Of a bundle with all of `EVERY`, by compute capability: a number is the place among what is taken
+unasked, `m` made for the backend and computed there, `-` made for it and not computed, `o` made for
+another and computed all the same, `.` neither. Pairs that are not listed run nothing; `ort-cpu` is
+everywhere as without a GPU."""
 
-NARROW = ("bf16-trt", "int8-trt", "fp8-trt", "fp4-trt")
-
-MADE_FOR = {
-    "tensorrt": ["fp32-onnx", "fp16-trt", "fp16-onnx", *NARROW],
-    "tensorrt-rtx": ["fp32-onnx", "fp16-trt", "fp16-onnx", *NARROW],
-    "ort-cuda": ["fp32-onnx", "fp16-onnx", "fp16-trt", *NARROW],
-    "ort-cpu": ["fp32-onnx", "fp16-onnx", "int8-ort"],
+CELLS: dict[tuple[int | None, str], dict[str, str]] = {
+    (None if sm == "none" else int(sm), backend): dict(zip(EVERY, marks, strict=True))
+    for sm, backend, *marks in (line.split() for line in TABLE.splitlines()[2:])
 }
+SMS = sorted({each.sm for each in TARGETS.values() if each.sm})
 
-TAKEN = {
-    ("tensorrt", "none"): [],
-    ("tensorrt", "turing"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt", "orin"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt", "rtx-40"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt", "hopper"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt", "thor"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt-rtx", "none"): [],
-    ("tensorrt-rtx", "turing"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt-rtx", "orin"): [],
-    ("tensorrt-rtx", "rtx-40"): ["fp16-trt", "fp32-onnx"],
-    ("tensorrt-rtx", "hopper"): [],
-    ("tensorrt-rtx", "thor"): [],
-    ("ort-cuda", "none"): [],
-    ("ort-cuda", "turing"): ["fp16-onnx", "fp32-onnx"],
-    ("ort-cuda", "orin"): ["fp16-onnx", "fp32-onnx"],
-    ("ort-cuda", "rtx-40"): ["fp16-onnx", "fp32-onnx"],
-    ("ort-cuda", "hopper"): ["fp16-onnx", "fp32-onnx"],
-    ("ort-cuda", "thor"): ["fp16-onnx", "fp32-onnx"],
-    **{("ort-cpu", gpu): ["fp32-onnx", "int8-ort"] for gpu in SMS},
-}
-"""What is taken unasked of a bundle with all of `EVERY`, the first first."""
 
-RUNS = {
-    ("tensorrt", "turing"): {"fp32", "fp16", "int8"},
-    ("tensorrt", "orin"): {"fp32", "tf32", "fp16", "bf16", "int8"},
-    ("tensorrt", "rtx-40"): {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"},
-    ("tensorrt", "hopper"): {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"},
-    ("tensorrt", "thor"): set(PRECISIONS),
-    ("tensorrt-rtx", "turing"): {"fp32", "fp16"},
-    ("tensorrt-rtx", "rtx-40"): {"fp32", "tf32", "fp16", "bf16", "fp8"},
-    ("ort-cuda", "turing"): {"fp32", "fp16"},
-    ("ort-cuda", "orin"): {"fp32", "tf32", "fp16", "bf16"},
-    ("ort-cuda", "rtx-40"): {"fp32", "tf32", "fp16", "bf16"},
-    ("ort-cuda", "hopper"): {"fp32", "tf32", "fp16", "bf16"},
-    ("ort-cuda", "thor"): {"fp32", "tf32", "fp16", "bf16"},
-    **{("ort-cpu", gpu): {"fp32", "int8"} for gpu in SMS},
-}
-"""Precisions a backend computes on a GPU; pairs that are not named run nothing."""
+def cells(sm: int | None, backend: str) -> dict[str, str] | None:
+    """The table's line; None where nothing runs."""
+    return CELLS.get((None if backend == "ort-cpu" else sm, backend))
+
+
+def taken(sm: int | None, backend: str) -> list[str]:
+    """What is taken unasked there, the first first."""
+    line = cells(sm, backend) or {}
+    return sorted((each for each, mark in line.items() if mark.isdigit()), key=lambda e: line[e])
+
+
+@pytest.fixture
+def everything() -> Bundle:
+    """A bundle with all of `EVERY`."""
+    bundle = open_bundle("nano")
+    one = bundle.variants[REFERENCE]
+    stored = [each for each in EVERY if VariantName.parse(each).stored.id == each]
+    bundle.variants = {name: replace(one, id=name) for name in stored}
+    return bundle
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("gpu", SMS)
-def test_precisions_and_what_is_taken_unasked(backend: str, gpu: str) -> None:
-    sm = SMS[gpu]
-    runs = {each for each in PRECISIONS if why_not(sm, backend, each) is None}
-    assert runs == RUNS.get((backend, gpu), set())
-    taken = unasked(EVERY, backend, sm)
-    if sm is None and backend != "ort-cpu":  # the GPU is not known yet: the order alone
-        assert taken == unasked(EVERY, backend, 89)
+@pytest.mark.parametrize("sm", [None, *SMS])
+def test_table(sm: int | None, backend: str, everything: Bundle) -> None:
+    line = cells(sm, backend)
+    computed = {name: why_not(sm, backend, VariantName.parse(name).precision) for name in EVERY}
+    if line is None:
+        assert all(computed.values())
         return
-    assert taken == TAKEN[backend, gpu]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_variants_made_for_a_backend(backend: str) -> None:
-    assert fitting(EVERY, backend) == MADE_FOR[backend]
-    assert fitting(reversed(EVERY), backend) == MADE_FOR[backend]
+    assert {name for name in EVERY if computed[name] is None} == {
+        name for name in EVERY if line[name] not in "-."
+    }
+    made = fitting(everything.variants, backend)
+    assert set(made) == {name for name in everything.variants if line[name] not in "o."}
+    assert made == fitting(reversed(list(everything.variants)), backend)
+    assert made == sorted(made, key=lambda name: exactness(name)[0])
+    assert unasked(everything.variants, backend, sm) == taken(sm, backend)
+    assert contenders(everything.variants, backend, sm, kind="clip") == taken(sm, backend)[:1]
     assert set(UNASKED) == set(RUNTIMES) == set(BACKENDS)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_choosers_follow_the_table(
+    name: str, everything: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning, sessions, engines and comparisons on every target, asked by name and unasked."""
+    there = TARGETS[name]
+    sms = [] if there.sm is None else [there.sm]
+    pretend_gpu(monkeypatch, there.sm)
+    backends = [each for each in BACKENDS if cells(there.sm, each)]
+    assert list(there.backends) == backends
+    for backend in backends:
+        line, first = cells(there.sm, backend) or {}, taken(there.sm, backend)
+        assert set(pick_variants(everything, backend)) == {
+            each for each in everything.variants if line[each] not in "o."
+        }
+        chosen = choose_backend(everything, backend=backend).candidates
+        assert [each.id for each in chosen] == (first if backend == "ort-cpu" else first[:1])
+        if backend in ENGINE_BACKENDS:
+            ordered = choice._choose_variant(everything, backend, sms, None, lambda line: None)
+            assert ordered.id == first[0]
+        if backend == "ort-cpu" and there.kind != "cpu":
+            continue  # a target's figures are its GPU's
+        planned = choose_variants(everything, there, None, backend)
+        assert planned == ([each.id for each in chosen], backend)
+        for each, mark in line.items():
+            if mark in "-.":
+                with pytest.raises(BackendUnavailableError, match=f"{each}: "):
+                    choose_variants(everything, there, each, backend)
+                if backend != "ort-cpu":
+                    with pytest.raises(BackendUnavailableError):
+                        choose_backend(everything, backend=backend, variant=each)
+            else:
+                assert choose_variants(everything, there, each, backend) == ([each], backend)
+                assert choose_backend(everything, backend=backend, variant=each).candidates[
+                    0
+                ] == everything.variant(each)
+    unasked_backend = choose_backend(everything)
+    assert choose_variants(everything, there, None, None) == (
+        [each.id for each in unasked_backend.candidates],
+        unasked_backend.backend,
+    )
+
+
+def test_tf32_is_refused_where_nothing_tells_what_the_gpu_has(
+    everything: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime would compute FP32 on a Turing card without a word; other types it refuses."""
+    pretend_gpu(monkeypatch, 75)
+
+    def unknown() -> gpu.Gpu:
+        raise MissingPackageError("cuda-python is not installed")
+
+    monkeypatch.setattr(gpu, "current_gpu", unknown)
+    assert choose_backend(everything, backend="ort-cuda", variant="fp16").backend == "ort-cuda"
+    with pytest.raises(MissingPackageError, match="cuda-python"):
+        choose_backend(everything, backend="ort-cuda", variant="tf32")
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch, sm: int | None) -> None:
+    """A machine with every backend's package, and this GPU."""
+
+    def current() -> gpu.Gpu:
+        if sm is None:
+            raise BackendUnavailableError("no GPU")
+        return gpu.Gpu("GPU", sm, integrated=False, cuda="13.0")
+
+    monkeypatch.setattr(gpu, "current_gpu", current)
+    monkeypatch.setattr(gpu, "looks_like_gpu", lambda: sm is not None)
+    monkeypatch.setattr(trt_flavour, "load_flavour", lambda backend: None)
+    monkeypatch.setattr(ort_cuda, "import_onnxruntime_gpu", lambda: None)
 
 
 @pytest.mark.parametrize(

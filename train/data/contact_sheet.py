@@ -6,22 +6,18 @@ write_sheet(path, sheet)
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
-from ...clips import ffmpeg_reason, write_png
+from ...arrays import Levels
+from ...clips import write_png
 from ...config import SCALE
 from ...errors import OutputNotWritableError
-from ...leftovers import part_beside
+from ...files import replace_file
 from . import ClipPairs
-
-Levels = npt.NDArray[np.uint8]
 
 GAP_PX = 8
 BACKGROUND = 32
@@ -78,16 +74,11 @@ def write_sheet(path: Path, sheet: Levels) -> None:
     Raises:
         OutputNotWritableError: It cannot be written; an earlier picture stays.
     """
-    part = part_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(part, sheet)
-        os.replace(part, path)
-    except (OSError, av.FFmpegError) as error:
-        raise OutputNotWritableError(f"cannot write '{path}': {ffmpeg_reason(error)}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    except OSError as error:
+        raise OutputNotWritableError(f"cannot write '{path}': {error.strerror}") from error
+    replace_file(path, lambda part: write_png(part, sheet), also=(av.FFmpegError,))
 
 
 def _image(planes: Tensor) -> Levels:

@@ -11,18 +11,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from av.video.reformatter import VideoReformatter
 
+from ...arrays import Levels
 from ...clips import media_url
 from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
 from ...pyav import open_input
 from ...scene_cuts import Small, score_cut, small_luma
-
-Levels = npt.NDArray[np.uint8]
 
 
 @dataclass

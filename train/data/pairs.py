@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...arrays import Levels
 from ...config import SCALE
 from ..degradation import Degradation, degrade, tone_truth
 from ..degradation.presets import check_can_encode
@@ -24,8 +24,6 @@ from .lines import Lines
 from .options import DataOptions
 from .order import Place, find_place
 from .sources import Source, Sources
-
-Levels = npt.NDArray[np.uint8]
 
 KEY_CHARACTERS = 16
 """64 bits: among a million clips two share a key with a chance of 3 in 10^8."""

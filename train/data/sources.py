@@ -14,18 +14,16 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...arrays import Levels
 from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, find_media, read_image
 from ...errors import TrainingDataError
 from ..degradation.sensor import unsharp_mask
 from .decode import Stretch, read_stretches, resize_levels
 from .options import CROP_MULTIPLE, DataOptions
 from .order import shuffle
-
-Levels = npt.NDArray[np.uint8]
 
 KEPT, IMAGES = 0x6B657074, 0x696D6773
 """Words that keep draws for placed segments and for the order of images apart from all others."""

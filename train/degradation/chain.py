@@ -11,9 +11,9 @@ upload. Every range is a value of `Degradation`.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from ...arrays import Levels
 from ...config import SCALE
 from .blur import blur_frames
 from .codec import (
@@ -30,8 +30,6 @@ from .resize import resize_frames, resize_planes
 from .sensor import sense_frames, sharpen_frames
 from .stages import CLEAN_FILTER, Degradation, Round
 from .upload import interlace_frames, upload_frames
-
-Levels = npt.NDArray[np.uint8]
 
 
 def tone_truth(clip: Levels, degradation: Degradation, rng: np.random.Generator) -> Levels:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
+from ...arrays import Levels
 from ...colour import CHROMA_LEFT, MATRIX_BT601, Colours, frame_from_rgb, rgb_from_frame
 from ...errors import ConfigError
 from .draw import Range, check_range, check_share, check_weights, draw_kind
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     Packets = list[av.Packet[VideoStream]]
 
-Levels = npt.NDArray[np.uint8]
 
 PUBLISHED_TRUTH_PX = 256
 """Side of the crops RealBasicVSR degrades; its bit rates are for those."""

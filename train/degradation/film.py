@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...arrays import Levels
 from .draw import Range, check_range, check_share
 from .jpeg import YCBCR
 from .sensor import GAMMA, soften
-
-Levels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config import nearest
+from ...config_tables import fill_table
 from ...errors import ConfigError
-from ..tables import fill_table
 from .blur import Blur
 from .codec import VideoCodec, check_encoders
 from .draw import check_weights

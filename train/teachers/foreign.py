@@ -8,7 +8,6 @@ names. docs/teacher-seedvr2.md and docs/teacher-dloral.md have the commands.
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ import numpy as np
 
 from ...config import SCALE
 from ...errors import OutputNotWritableError, TeacherCacheError
+from ...files import write_beside
+from ...metrics.fidelity import psnr_of
 from .cache import (
     PairSource,
     Progress,
@@ -31,7 +32,7 @@ from .cache import (
 )
 from .results import ResultError, find_results, read_result
 from .sample import Clip
-from .store import NAMED_ERRORS, CacheFolder, Entry, Kept, write_whole
+from .store import NAMED_ERRORS, CacheFolder, Entry, Kept
 
 ForeignKind = Literal["seedvr2", "dloral", "other"]
 
@@ -284,7 +285,7 @@ def _write_input(path: Path, low: Clip) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         outside = path.parent.parent / path.name  # programs take all that lies in the subfolder
-        write_whole(outside, buffer.getvalue())
+        write_beside(outside, lambda part: part.write_bytes(buffer.getvalue()))
         os.replace(outside, path)
     except OSError as error:
         raise OutputNotWritableError(f"cannot write '{path}': {error.strerror}") from error
@@ -295,4 +296,4 @@ def _likeness_db(low: Clip, result: Clip) -> float:
     t, c, height, width = low.shape
     mean = result.reshape(t, c, height, SCALE, width, SCALE).mean((3, 5), dtype=np.float32)
     error = float(np.square(mean - low).mean())
-    return 10 * math.log10(255**2 / error) if error else math.inf
+    return psnr_of(error)

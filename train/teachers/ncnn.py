@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...arrays import Floats
 from ...config import SCALE
 from ...errors import CheckpointError, ConfigError, missing_package
 from .teacher import Teacher, hash_files
@@ -32,8 +32,6 @@ PACKAGE_LICENCES = ("BSD-3-Clause (Real-ESRGAN by Xintao Wang, packaged by reale
 
 PROBE_SIDE = 16
 """Side of the picture a model is tried on, to see that it enlarges four times."""
-
-Frame = npt.NDArray[np.float32]
 
 
 class NcnnTeacher(Teacher):
@@ -90,7 +88,7 @@ class NcnnTeacher(Teacher):
         taught = np.stack(list(self._pool.map(self._run, frames)))
         return torch.from_numpy(taught).view(*low.shape[:2], *taught.shape[1:])
 
-    def _run(self, frame: Frame) -> Frame:
+    def _run(self, frame: Floats) -> Floats:
         """Upscale one frame, (3, h, w) to (3, 4h, 4w)."""
         extractor = self._net.create_extractor()
         # Cloned: ncnn aligns the planes of its own memory only.

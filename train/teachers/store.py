@@ -28,7 +28,7 @@ import numpy as np
 
 from ...damaged import read_or_set_aside
 from ...errors import OutputNotWritableError, TeacherCacheError
-from ...leftovers import part_beside
+from ...files import write_beside
 from ...reading import Item, parse_json, read_json
 from .sample import Clip, decode_sample, encode_sample
 from .teacher import clip_key
@@ -182,7 +182,7 @@ class CacheFolder:
         file = f"{kind}/{index:08d}-{key}.avi"
         try:
             (self.folder / kind).mkdir(exist_ok=True)
-            write_whole(self.folder / file, data)
+            write_beside(self.folder / file, lambda part: part.write_bytes(data))
         except OSError as error:
             raise self._not_writable(file, error) from error
         return Entry(
@@ -257,7 +257,7 @@ def open_cache(
         folder.mkdir(parents=True, exist_ok=True)
         # Processes that begin a cache together write its header at the same time.
         for name in names:
-            write_whole(folder / name, _header_text(header))
+            _write_header(folder / name, header)
     except OSError as error:
         raise OutputNotWritableError(f"cannot write in '{folder}': {error.strerror}") from error
     return CacheFolder(folder, part)
@@ -279,27 +279,6 @@ def check_teacher(store: CacheFolder, wanted: str) -> None:
         )
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there in full or not at all, whenever the process dies.
-
-    Args:
-        path: The file.
-        data: Its content.
-
-    Raises:
-        OSError: The disk is full or not writable; what was at the path stays.
-    """
-    part = part_beside(path)
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
     if not path.exists():
@@ -316,7 +295,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         found = read_or_set_aside(path, lambda: _parse_header(path), TeacherCacheError)
         header = found or spare
         if found is None:
-            write_whole(path, _header_text(spare))
+            _write_header(path, spare)
     if (schema := header["schema"]) != SCHEMA_VERSION:
         raise TeacherCacheError(f"'{path}' has schema {schema}, expected {SCHEMA_VERSION}")
     return header
@@ -334,8 +313,9 @@ def _parse_header(path: Path) -> dict[str, Any]:
     return header.mapping()
 
 
-def _header_text(header: Mapping[str, Any]) -> bytes:
-    return json.dumps(header, indent=1).encode()
+def _write_header(path: Path, header: Mapping[str, Any]) -> None:
+    text = json.dumps(header, indent=1).encode()
+    write_beside(path, lambda part: part.write_bytes(text))
 
 
 def _read_lines(folder: Path, kind: str) -> tuple[dict[int, Entry], list[str]]:

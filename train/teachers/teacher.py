@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ...config import SCALE
 from ...errors import ConfigError
+from ...files import add_to_hash
 from ...model import load_checkpoint
 
 TeacherKind = Literal["dove", "student", "ncnn", "cache", "truth"]
@@ -31,8 +32,6 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 KEY_CHARACTERS = 16
 """Of the SHA-256 that names a clip or a set of weights."""
-
-HASH_BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +255,5 @@ def hash_files(paths: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(HASH_BLOCK_BYTES):
-                digest.update(block)
+        add_to_hash(digest, path)
     return digest.hexdigest()[:KEY_CHARACTERS]

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-# Held beside adcvsr.runtime.backends.BACKENDS by a test; importing it here would load the runtime.
-BACKEND_NAMES = ("auto", "tensorrt", "tensorrt-rtx", "ort-cuda", "ort-cpu")
+from ..variants import BACKENDS
+
+BACKEND_NAMES = ("auto", *BACKENDS)
 
 model_option = click.option(
     "--model",

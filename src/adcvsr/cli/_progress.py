@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._say import is_quiet, shows_progress
+from ._say import is_quiet, say, shows_progress
 from ._terminal import clean, progress
+
+LOG_SECONDS = 60.0
+"""Between lines of a log."""
+
+
+def _columns(*texts: str, share: bool = False) -> tuple[Any, ...]:
+    """What every bar shows: a label, how much is done, a command's own texts, and the time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn() if share else MofNCompleteColumn(),
+        *(TextColumn(text, markup=False) for text in texts),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
 
 
 @contextmanager
@@ -17,21 +41,7 @@ def frame_progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
     if not shows_progress():
         yield None
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]:>6.1f} fps"),
-        TimeRemainingColumn(),
-    )
-    with progress(*columns) as bar:
+    with progress(*_columns("{task.fields[fps]:>6.1f} fps")) as bar:
         task = bar.add_task(clean(label), total=None, fps=0.0)
 
         def update(done: int, expected: int) -> None:
@@ -52,15 +62,7 @@ def files_progress(count: int) -> Iterator[Callable[[int, str], Callable[[int, i
     if not shows_progress():
         yield lambda index, name: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-    )
-    with progress(*columns) as bar:
+    with progress(*_columns("{task.fields[unit]}")) as bar:
         files = bar.add_task("all files", total=count, unit="files")
         frames = bar.add_task("", total=None, unit="frames")
 
@@ -83,24 +85,8 @@ def build_progress(label: str) -> Iterator[Callable[[float, str], None] | None]:
     if not shows_progress():
         yield None
         return
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[phase]}", markup=False),
-    )
-    with progress(*columns) as bar:
+    texts = "{task.elapsed:.0f} s", "{task.fields[phase]}"
+    with progress(*_columns(*texts, share=True)) as bar:
         task = bar.add_task(clean(label), total=1.0, phase="")
         yield lambda share, phase: bar.update(task, completed=share, phase=clean(phase))
 
@@ -111,21 +97,8 @@ def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None
     if not shows_progress():
         yield _LogLines(label)
         return
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("step {task.fields[step]:,}  loss {task.fields[loss]:.5f}"),
-        TimeRemainingColumn(),
-    )
-    with progress(*columns, transient=False) as bar:
+    figures = "step {task.fields[step]:,}  loss {task.fields[loss]:.5f}"
+    with progress(*_columns(figures, share=True), transient=False) as bar:
         task = bar.add_task(clean(label), total=1.0, step=0, loss=0.0)
         smooth = _Smooth()
 
@@ -133,6 +106,23 @@ def training_progress(label: str) -> Iterator[Callable[[Any, float, float], None
             bar.update(task, completed=min(done, 1.0), step=state.step, loss=smooth(loss))
 
         yield update
+
+
+class _CountLines:
+    """A line a minute on stderr, of things that are counted."""
+
+    def __init__(self, label: str) -> None:
+        self.label, self.began = label, time.monotonic()
+        self.next_at = self.began + LOG_SECONDS
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if now < self.next_at and done < total:
+            return
+        self.next_at = now + LOG_SECONDS
+        seconds = (now - self.began) / max(done, 1)
+        left = seconds * (total - done) / 60
+        say(f"{self.label}: {done} of {total}, {seconds:.1f} s each, {left:.0f} min left")
 
 
 class _Smooth:
@@ -149,8 +139,6 @@ class _Smooth:
 class _LogLines:
     """One line a minute on stderr, for logs."""
 
-    SECONDS = 60.0
-
     def __init__(self, label: str) -> None:
         self.label, self.smooth, self.next_at = label, _Smooth(), 0.0
         self.first: tuple[float, float] | None = None
@@ -159,7 +147,7 @@ class _LogLines:
         mean = self.smooth(loss)
         self.first = self.first or (state.seconds, done)
         if state.seconds >= self.next_at and not is_quiet():
-            self.next_at = state.seconds + self.SECONDS
+            self.next_at = state.seconds + LOG_SECONDS
             sys.stderr.write(
                 f"{self.label}: step {state.step:,}, loss {mean:.5f}, {done:.1%} done, "
                 f"{state.seconds / 60:.1f} min{self._left(state.seconds, done)}\n"
@@ -174,26 +162,17 @@ class _LogLines:
 
 
 @contextmanager
-def count_progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show steps done, the time left and what is done next; yields the callback to feed it."""
-    if not shows_progress():
-        yield lambda done, total, what: None
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def count_progress(label: str, *, log: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Show steps done, the time left and what is done next; yields the callback to feed it.
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}", markup=False),
-    )
-    with progress(*columns) as bar:
+    Args:
+        label: What is done.
+        log: Whether it takes hours: a line a minute where there is no terminal, and the bar stays.
+    """
+    if not shows_progress():
+        yield _CountLines(label) if log else lambda done, total, what: None
+        return
+    with progress(*_columns("{task.fields[what]}"), transient=not log) as bar:
         task = bar.add_task(clean(label), total=None, what="")
 
         def update(done: int, total: int, what: str) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ._options import json_option
-from ._say import done, print_json, say, shows_progress
-from ._terminal import clean, progress
+from ._progress import count_progress
+from ._say import done, print_json, say
 
 OWN = ("dove", "student", "ncnn", "truth")
 FOREIGN = ("seedvr2", "dloral", "other")
-LOG_SECONDS = 60.0
 FOLDER = click.Path(path_type=Path)
 
 
@@ -138,7 +134,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         licences=taught.licences,
     )
     say(f"teacher {taught.identity} on {device}")
-    with _progress("cache-teacher") as progress:
+    with count_progress("cache-teacher", log=True) as count:
         fill_cache(
             store,
             pairs,
@@ -146,7 +142,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
             samples=samples,
             share=(first, parts),
             report=say,
-            progress=progress,
+            progress=lambda done, total: count(done, total, ""),
         )
     facts = {"path": str(output), "samples": len(store.entries)}
     _tell(options, facts, f"{output}: {len(store.entries)} samples")
@@ -159,7 +155,7 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
     pairs, recipe, samples = _open_pairs(options)
     identity = f"{teacher}:revision={options['revision']}"
     store = open_cache(output, teacher=identity, recipe=recipe, samples=samples)
-    with _progress("export-inputs") as progress:
+    with count_progress("export-inputs", log=True) as count:
         folders = export_inputs(
             store,
             pairs,
@@ -167,7 +163,7 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
             teacher,  # type: ignore[arg-type]
             samples=samples,
             report=say,
-            progress=progress,
+            progress=lambda done, total: count(done, total, ""),
         )
     facts = {"path": str(output), "folders": [str(each) for each in folders]}
     _tell(options, facts, *map(str, folders))
@@ -179,13 +175,13 @@ def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
     store = CacheFolder(output)
     check_teacher(store, f"{teacher}:revision={options['revision']}")
-    with _progress("import-from") as progress:
+    with count_progress("import-from", log=True) as count:
         found = import_results(
             store,
             options["import_from"],
             teacher,  # type: ignore[arg-type]
             report=say,
-            progress=progress,
+            progress=lambda done, total: count(done, total, ""),
         )
     facts = {"path": str(output), "taken": found, "samples": len(store.entries)}
     _tell(options, facts, f"{output}: {found} results taken, {len(store.entries)} samples")
@@ -204,39 +200,3 @@ def _open_pairs(options: dict[str, Any]) -> tuple[Any, dict[str, Any], int]:
 
     pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], say)
     return pairs, recipe, options["samples"] or len(pairs)
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show samples done and the time left: a bar on a terminal, a line a minute elsewhere."""
-    if not shows_progress():
-        yield _LogLines(label)
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with progress(*columns, TimeRemainingColumn(), transient=False) as bar:
-        task = bar.add_task(clean(label), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-class _LogLines:
-    """A line a minute on stderr, for logs."""
-
-    def __init__(self, label: str) -> None:
-        self.label, self.began = label, time.monotonic()
-        self.next_at = self.began + LOG_SECONDS
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now < self.next_at and done < total:
-            return
-        self.next_at = now + LOG_SECONDS
-        seconds = (now - self.began) / done
-        left = seconds * (total - done) / 60
-        say(f"{self.label}: {done} of {total}, {seconds:.1f} s each, {left:.0f} min left")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..variants import ENGINE_BACKENDS
 from ._options import json_option, read_size
 from ._progress import build_progress
 from ._say import done, note, print_json
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 """Width and height, as `read_size` gives them."""
 
-# Held beside runtime.sessions.trt_flavour by a test; importing it here would load the runtime.
-ENGINE_BACKENDS = ("auto", "tensorrt", "tensorrt-rtx")
 HARDWARE_LEVELS = ("ampere+", "same-sm")
 
 
@@ -27,7 +26,7 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--backend",
-    type=click.Choice(ENGINE_BACKENDS),
+    type=click.Choice(("auto", *ENGINE_BACKENDS)),
     default="auto",
     show_default=True,
     help="Which compiler.",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..variants import ENGINE_BACKENDS
 from ._options import json_option, read_size
 from ._progress import build_progress
 from ._say import done, note, print_json
-from .build import ENGINE_BACKENDS, Size, choose_sizes
+from .build import Size, choose_sizes
 
 if TYPE_CHECKING:
     from ..runtime.engine.deploy import DeployReport
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--backend",
-    type=click.Choice(ENGINE_BACKENDS),
+    type=click.Choice(("auto", *ENGINE_BACKENDS)),
     default="auto",
     show_default=True,
     help="Which compiler.",

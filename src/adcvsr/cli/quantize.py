@@ -6,17 +6,15 @@ from pathlib import Path
 
 import click
 
+from ..variants import QUANTIZED
 from ._options import json_option
 from ._say import done, print_json, say
-
-# Held beside adcvsr.export.recipe.PRECISIONS by a test; importing it here costs start time.
-PRECISIONS = ("int8", "fp8")
 
 
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option(
-    "--precision", type=click.Choice(PRECISIONS), required=True, help="Of the variant to make."
+    "--precision", type=click.Choice(QUANTIZED), required=True, help="Of the variant to make."
 )
 @click.option(
     "--calibration",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..variants import QUANTIZED
 from ._options import json_option
 from ._progress import count_progress
 from ._say import done, print_json, say
-from .quantize import PRECISIONS
 
 
 @click.command()
@@ -41,7 +41,7 @@ from .quantize import PRECISIONS
 )
 @click.option(
     "--precision",
-    type=click.Choice(PRECISIONS),
+    type=click.Choice(QUANTIZED),
     default="int8",
     show_default=True,
     help="Of the variant to make.",

@@ -7,7 +7,7 @@ Definitions, sources and limits: docs/metrics.md.
 """
 
 from .catalogue import METRICS, Metric, UsableMetrics, choose_metrics, usable_metrics
-from .fidelity import ms_ssim, ms_ssim_y, psnr, psnr_y, ssim, ssim_y
+from .fidelity import MOST_DB, finite_db, ms_ssim, ms_ssim_y, psnr, psnr_of, psnr_y, ssim, ssim_y
 from .perceptual import gmsd, gmsd_y, haarpsi, haarpsi_y
 from .planes import full_range, luma
 from .resample import limit_size, resize_bicubic, resize_lanczos
@@ -24,6 +24,7 @@ from .vmaf import VmafProcess, find_vmaf_ffmpeg
 
 __all__ = [
     "METRICS",
+    "MOST_DB",
     "Metric",
     "Motion",
     "StreamMeter",
@@ -32,6 +33,7 @@ __all__ = [
     "VmafProcess",
     "choose_metrics",
     "find_vmaf_ffmpeg",
+    "finite_db",
     "frame_difference_error",
     "full_range",
     "gmsd",
@@ -45,6 +47,7 @@ __all__ = [
     "ms_ssim",
     "ms_ssim_y",
     "psnr",
+    "psnr_of",
     "psnr_y",
     "require_opencv",
     "resize_bicubic",

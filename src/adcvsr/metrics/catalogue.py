@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..config import nearest
 from ..errors import ConfigError, MissingPackageError, MissingProgramError
-from .fidelity import MS_SSIM_LEAST_PX, SSIM_LEAST_PX
+from .fidelity import MS_SSIM_LEAST_PX, SSIM_LEAST_PX, finite_db
 from .perceptual import PERCEPTUAL_LEAST_PX
 from .temporal import FLOW_LEAST_PX, require_opencv
 from .vmaf import VMAF_LEAST_PX, find_vmaf_ffmpeg
@@ -44,6 +44,10 @@ class Metric:
 
     default: bool = True
     """Measured where nothing else is asked for: fast, and needs nothing."""
+
+    def finite(self, value: float) -> float:
+        """A value for means and JSON: of equal pictures `MOST_DB`, not infinity."""
+        return finite_db(value) if self.unit == "dB" else value
 
     def gain(self, value: float, baseline: float) -> float:
         """How much better a value is than a baseline's, negative where it is worse."""

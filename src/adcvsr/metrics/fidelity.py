@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .planes import Image, Plane, cut_border, filter_valid, halve, luma, same_shape
+from ..arrays import Levels
+from .planes import Plane, cut_border, filter_valid, halve, luma, same_shape
 
 PEAK = 255.0
+MOST_DB = 99.0
+"""What equal pictures count in means, limits and JSON, and the most any others do: 99 dB is an
+error of 0.003 levels."""
+
 SSIM_SIGMA = 1.5
 SSIM_RADIUS = 5
 """An 11x11 Gaussian window, sigma 1.5 (Wang et al. 2004)."""
@@ -39,10 +44,20 @@ def psnr(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     same_shape(output, truth)
     difference = cut_border(output, border).astype(np.float32) - cut_border(truth, border)
     error = float(np.mean(np.square(difference), dtype=np.float64))
-    return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
+    return psnr_of(error)
 
 
-def psnr_y(output: Image, truth: Image, border: int = 0) -> float:
+def psnr_of(mean_square: float) -> float:
+    """PSNR in dB of a mean squared error in levels; infinite where there is none."""
+    return math.inf if mean_square <= 0 else 10 * math.log10(PEAK**2 / mean_square)
+
+
+def finite_db(value: float) -> float:
+    """A PSNR or another ratio in dB, at most `MOST_DB`: infinity has no mean and no JSON."""
+    return min(value, MOST_DB)
+
+
+def psnr_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`psnr` on luma of two (H, W, 3) uint8 RGB images."""
     return psnr(luma(output), luma(truth), border)
 
@@ -62,7 +77,7 @@ def ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     return _similarity(total, difference)[0]
 
 
-def ssim_y(output: Image, truth: Image, border: int = 0) -> float:
+def ssim_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`ssim` on luma of two (H, W, 3) uint8 RGB images."""
     return ssim(luma(output), luma(truth), border)
 
@@ -89,7 +104,7 @@ def ms_ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) 
     return float(result * max(_similarity(total, difference)[0], 0.0) ** MS_SSIM_WEIGHTS[-1])
 
 
-def ms_ssim_y(output: Image, truth: Image, border: int = 0) -> float:
+def ms_ssim_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`ms_ssim` on luma of two (H, W, 3) uint8 RGB images."""
     return ms_ssim(luma(output), luma(truth), border)
 

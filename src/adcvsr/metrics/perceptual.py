@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .planes import Image, Plane, cut_border, full_range, halve, luma, same_shape
+from ..arrays import Levels
+from .planes import Plane, cut_border, full_range, halve, luma, same_shape
 
 HAARPSI_C = 30.0
 HAARPSI_ALPHA = 4.2
@@ -57,7 +58,7 @@ def haarpsi(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) 
     return (math.log(mean / (1 - mean)) / HAARPSI_ALPHA) ** 2
 
 
-def haarpsi_y(output: Image, truth: Image, border: int = 0) -> float:
+def haarpsi_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`haarpsi` on full-range luma of two (H, W, 3) uint8 RGB images."""
     return haarpsi(full_range(luma(output)), full_range(luma(truth)), border)
 
@@ -81,7 +82,7 @@ def gmsd(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> 
     return float(agreement.std(dtype=np.float64))
 
 
-def gmsd_y(output: Image, truth: Image, border: int = 0) -> float:
+def gmsd_y(output: Levels, truth: Levels, border: int = 0) -> float:
     """`gmsd` on full-range luma of two (H, W, 3) uint8 RGB images."""
     return gmsd(full_range(luma(output)), full_range(luma(truth)), border)
 

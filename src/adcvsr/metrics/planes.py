@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+from ..arrays import Levels
+
 Plane = npt.NDArray[np.float32]
 
 LUMA_BLACK, LUMA_SPAN = 16.0, 219.0
@@ -29,7 +30,7 @@ SERIAL_PRODUCT = 1 << 18
 where processors are shared they spin for each other."""
 
 
-def luma(image: Image) -> Plane:
+def luma(image: Levels) -> Plane:
     """BT.601 limited-range luma of RGB, the Y of the super-resolution literature.
 
     Args:

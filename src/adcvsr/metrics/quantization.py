@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .planes import Image
+from ..arrays import Doubles, Levels
 
 PATCH_PX = 16
 """Flicker is that of patches: single pixels are texture, whole frames hide what moves in places."""
@@ -30,8 +30,6 @@ GROWTH_LIMIT = 0.10
 
 SETTLED_WITHIN = 0.25
 """A transient is over when the error stays within this share of its settled level."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -110,13 +108,13 @@ class Transient:
         return asdict(self)
 
 
-def rms_error(output: Image, reference: Image) -> float:
+def rms_error(output: Levels, reference: Levels) -> float:
     """Root mean squared difference of two pictures (H, W, 3) uint8, in levels."""
     difference = _difference(output, reference).ravel()
     return math.sqrt(float(np.dot(difference, difference)) / difference.size)
 
 
-def patch_errors(output: Image, reference: Image) -> Floats:
+def patch_errors(output: Levels, reference: Levels) -> Doubles:
     """Mean signed difference of every patch of `PATCH_PX` squared, (P,) levels.
 
     Args:
@@ -126,7 +124,7 @@ def patch_errors(output: Image, reference: Image) -> Floats:
     rows, columns = (max(side // PATCH_PX, 1) for side in output.shape[:2])
     tall, wide = (min(PATCH_PX, side) for side in output.shape[:2])
     cut = _difference(output, reference).mean(-1)[: rows * tall, : columns * wide]
-    patches: Floats = cut.reshape(rows, tall, columns, wide).mean((1, 3)).ravel()
+    patches: Doubles = cut.reshape(rows, tall, columns, wide).mean((1, 3)).ravel()
     return patches
 
 
@@ -162,7 +160,7 @@ def drift(errors: Sequence[float], *, period: int = 1) -> Drift:
     )
 
 
-def flicker(patches: Sequence[Floats]) -> Flicker:
+def flicker(patches: Sequence[Doubles]) -> Flicker:
     """Measure how fast an error changes.
 
     Args:
@@ -217,7 +215,7 @@ def transient(errors: Sequence[float]) -> Transient:
     )
 
 
-def _difference(output: Image, reference: Image) -> npt.NDArray[np.float32]:
+def _difference(output: Levels, reference: Levels) -> npt.NDArray[np.float32]:
     if output.shape != reference.shape:
         raise ValueError(f"pictures of {output.shape} and {reference.shape}")
     difference: npt.NDArray[np.int16] = np.subtract(output, reference, dtype=np.int16)

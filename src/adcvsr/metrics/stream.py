@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..arrays import Levels
 from .catalogue import Metric
 from .fidelity import ms_ssim, psnr, ssim
 from .perceptual import gmsd, haarpsi
-from .planes import Image, Plane, cut_border, full_range, luma
+from .planes import Plane, cut_border, full_range, luma
 from .temporal import Motion, frame_difference_error, half_size, measure_motion, warping_error
 from .vmaf import VmafProcess
 
@@ -34,8 +35,8 @@ class Picture:
         border_px: Left out on each side.
     """
 
-    def __init__(self, image: Image, border_px: int) -> None:
-        self.image: Image = cut_border(image, border_px)
+    def __init__(self, image: Levels, border_px: int) -> None:
+        self.image: Levels = cut_border(image, border_px)
 
     @cached_property
     def luma(self) -> Plane:
@@ -80,7 +81,7 @@ class TruthStream:
         self._border_px = border_px
         self._before: Picture | None = None
 
-    def step(self, image: Image) -> Moment:
+    def step(self, image: Levels) -> Moment:
         """Take the next frame, (H, W, 3) uint8 RGB, of one size throughout."""
         picture = Picture(image, self._border_px)
         moment = Moment(picture, self._before, self._border_px)
@@ -107,7 +108,7 @@ class StreamMeter:
         self._before: Picture | None = None
         self._vmaf = vmaf
 
-    def add(self, image: Image, moment: Moment) -> None:
+    def add(self, image: Levels, moment: Moment) -> None:
         """Measure the next frame, (H, W, 3) uint8 RGB, against the truth at that moment.
 
         Raises:

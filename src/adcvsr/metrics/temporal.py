@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Levels
 from ..errors import missing_package
-from .planes import LUMA_WEIGHTS, Image, Plane, halve, same_shape
+from .planes import LUMA_WEIGHTS, Plane, halve, same_shape
 
 OCCLUSION_SHARE, OCCLUSION_FLOOR_PX2 = 0.01, 0.5
 """Flow and flow back disagree where |f + b|² > share (|f|² + |b|²) + floor (Sundaram 2010)."""
@@ -42,7 +43,7 @@ class Motion:
     """(H, W): seen in both frames, and not at a motion boundary."""
 
 
-def half_size(image: Image) -> Plane:
+def half_size(image: Levels) -> Plane:
     """Means of 2x2 pixels, (H, W, 3) uint8 to (H/2, W/2, 3) float32 in [0, 1]."""
     half = halve(image.astype(np.float32))
     half /= np.float32(255)

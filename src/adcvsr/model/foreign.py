@@ -8,7 +8,6 @@ imported AdcSR gives on every frame what AdcSR gives.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..config import AdcVsrConfig, preset
 from ..errors import CheckpointError
+from ..files import file_entry
 from .checkpoint import check_tensors
 from .network import AdcVsr
 from .temporal import TemporalBlock
@@ -345,17 +345,6 @@ def _network_with(tensors: dict[str, Tensor], config: AdcVsrConfig, *, source: s
 
 def _provenance(licences: Iterable[str], *files: Path) -> Provenance:
     return {
-        "imported_from": [
-            {"file": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size}
-            for path in files
-        ],
+        "imported_from": [{"file": path.name, **file_entry(path)} for path in files],
         "licences": list(licences),
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()

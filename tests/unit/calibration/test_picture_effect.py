@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
+from adcvsr.arrays import Floats, Levels
 from adcvsr.bundle import open_bundle
 from adcvsr.calibration.profile import picture_effect
-from adcvsr.calibration.profile.alignment import Floats, scaled, unscaled
+from adcvsr.calibration.profile.alignment import scaled, unscaled
 from adcvsr.calibration.profile.damage import GraphDamage, measure_damage
 from adcvsr.calibration.profile.graph import truncates_picture
-from adcvsr.clips import Levels
 from adcvsr.synthetic import draw_clip
 from variant_bundle import NANO, add_variant, break_layer, load
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from adcvsr.metrics import MOST_DB
+
 pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
+from adcvsr.arrays import Floats
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration.profile.alignment import Factors, Floats, find_factors, scaled
+from adcvsr.calibration.profile.alignment import Factors, find_factors, scaled
 from adcvsr.calibration.profile.damage import signal_to_noise_db
 from adcvsr.calibration.profile.graph import layers_of, plain_name, quantized_activations
 from adcvsr.calibration.profile.layer_time import (
@@ -92,11 +95,11 @@ def test_mixed_channels_are_no_damage(rng: np.random.Generator) -> None:
 
 def test_signal_to_noise() -> None:
     wanted = np.ones((1, 2, 4, 4), np.float32)
-    assert signal_to_noise_db(wanted, wanted) == 120
+    assert signal_to_noise_db(wanted, wanted) == MOST_DB
     assert signal_to_noise_db(wanted * 1.1, wanted) == pytest.approx(20, abs=0.01)
     assert signal_to_noise_db(wanted[:, :1], wanted) is None
-    assert signal_to_noise_db(wanted * 127.5 + 127.5, wanted) == 120  # a picture as levels
-    assert signal_to_noise_db(wanted * np.float32(np.inf), wanted) == -120
+    assert signal_to_noise_db(wanted * 127.5 + 127.5, wanted) == MOST_DB  # a picture as levels
+    assert signal_to_noise_db(wanted * np.float32(np.inf), wanted) == -MOST_DB
 
 
 def test_layers_of_nano() -> None:

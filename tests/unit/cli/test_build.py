@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from adcvsr.bundle import open_bundle
 from adcvsr.cli import cli
-from adcvsr.cli.build import ENGINE_BACKENDS, HARDWARE_LEVELS
+from adcvsr.cli.build import HARDWARE_LEVELS
 from adcvsr.errors import EngineError
 from adcvsr.runtime.engine.advice import ADVICE, advice, shorten
 from adcvsr.runtime.engine.build import build_plan
@@ -28,6 +28,7 @@ from adcvsr.runtime.engine.progress import BuildProgress
 from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
 from adcvsr.runtime.sessions.trt_flavour import load_flavour
 from adcvsr.runtime.sessions.trt_modules import MODULES
+from adcvsr.variants import ENGINE_BACKENDS
 from changed_manifest import with_manifest
 from video_facts import VideoMaker
 
@@ -55,7 +56,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_names_held_in_the_command() -> None:
-    assert ("auto", *MODULES) == ENGINE_BACKENDS
+    assert tuple(MODULES) == ENGINE_BACKENDS
     assert tuple(LEVELS) == HARDWARE_LEVELS
 
 

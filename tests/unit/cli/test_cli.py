@@ -17,10 +17,8 @@ import numpy as np
 import pytest
 
 from adcvsr.cli import cli
-from adcvsr.cli._options import BACKEND_NAMES
 from adcvsr.clips import read_clip, read_image, write_clip, write_png
 from adcvsr.synthetic import draw_clip
-from adcvsr.variants import BACKENDS
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 
@@ -307,10 +305,6 @@ def test_train_and_export_from_the_command_line(
     done = adcvsr("train", "pretrain", "--config", config, "-o", tmp_path / "run2")
     assert done.returncode == 1
     assert "no data folder given" in done.stderr
-
-
-def test_backend_names_are_the_backends() -> None:
-    assert ("auto", *BACKENDS) == BACKEND_NAMES
 
 
 def test_an_output_nobody_named(make_video: VideoMaker, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -254,7 +255,7 @@ def test_a_bundle_is_replaced_and_comes_back_when_that_fails(
         raise OSError("no luck")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bundle_writer.os, "replace", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OutputNotWritableError, match="no luck"):
             bundle_writer.export_bundle(checkpoint, target, settings, report=IGNORE_LINES)
     assert marker.read_bytes() == old

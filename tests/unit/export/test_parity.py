@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from adcvsr.errors import ParityError
 from adcvsr.export import parity
-from adcvsr.export.variant_files import VariantFiles, write_graphs
+from adcvsr.export.variant_files import VariantFiles, state_specs, write_graphs
 from adcvsr.model import AdcVsr
 from adcvsr.model.untrained import untrained_network
 from tiny_configs import CAUSAL_WIDE
@@ -45,7 +45,7 @@ def scaled(name: str, factor: float) -> Change:
 
 
 def test_stream_graph_is_the_network(network: AdcVsr, files: VariantFiles) -> None:
-    report, golden = parity.check_parity(network, files)
+    report, golden = parity.check_parity(network, files, state_specs(network))
     assert 0 < report.float_error <= 1e-4
     assert 0 < report.state_error <= 1e-4
     assert report.features_error == 0
@@ -59,7 +59,9 @@ def test_stream_graph_is_the_network(network: AdcVsr, files: VariantFiles) -> No
 def test_taps_of_more_than_a_pixel_are_the_networks(tmp_path: Path) -> None:
     """States of several frames, read by 3x3 convolutions, one of them after every block."""
     network = untrained_network(CAUSAL_WIDE)
-    report, _ = parity.check_parity(network, write_graphs(network, tmp_path, "fp32-onnx"))
+    report, _ = parity.check_parity(
+        network, write_graphs(network, tmp_path, "fp32-onnx"), state_specs(network)
+    )
     assert 0 < report.float_error <= 1e-4
     assert 0 < report.state_error <= 1e-4
 
@@ -67,7 +69,7 @@ def test_taps_of_more_than_a_pixel_are_the_networks(tmp_path: Path) -> None:
 def test_clip_and_decoder_graph_are_the_network(
     clip_network: AdcVsr, clip_files: VariantFiles
 ) -> None:
-    report, golden = parity.check_parity(clip_network, clip_files)
+    report, golden = parity.check_parity(clip_network, clip_files, state_specs(clip_network))
     assert 0 < report.float_error <= 1e-4
     assert 0 < report.features_error <= 1e-4
     assert report.state_error == 0
@@ -88,7 +90,7 @@ def test_a_changed_weight_fails(
 ) -> None:
     broken = changed(files, tmp_path / "broken", scaled(initializer, factor))
     with pytest.raises(ParityError, match="differs from the network"):
-        parity.check_parity(network, broken)
+        parity.check_parity(network, broken, state_specs(network))
 
 
 def test_a_changed_clip_network_fails(
@@ -97,10 +99,10 @@ def test_a_changed_clip_network_fails(
     tap = "temporal_attentions.0.conv2.taps.2.weight"
     broken = changed(clip_files, tmp_path / "unet", scaled(tap, 1.1))
     with pytest.raises(ParityError, match="features by"):
-        parity.check_parity(clip_network, broken)
+        parity.check_parity(clip_network, broken, state_specs(clip_network))
     broken = changed(clip_files, tmp_path / "decoder", scaled("decoder.conv_out.bias", 1.001))
     with pytest.raises(ParityError, match="picture .float. by"):
-        parity.check_parity(clip_network, broken)
+        parity.check_parity(clip_network, broken, state_specs(clip_network))
 
 
 def test_an_error_in_the_state_alone_fails(
@@ -120,4 +122,6 @@ def test_an_error_in_the_state_alone_fails(
         model.graph.node.append(onnx.helper.make_node("Add", ["clean", "off"], [name], name="add"))
 
     with pytest.raises(ParityError, match="state by 0.001"):
-        parity.check_parity(network, changed(files, tmp_path / "broken", offset))
+        parity.check_parity(
+            network, changed(files, tmp_path / "broken", offset), state_specs(network)
+        )

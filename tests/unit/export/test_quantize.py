@@ -19,7 +19,6 @@ from adcvsr.calibration.build_set import SetOptions, build_set
 from adcvsr.calibration.calibration_set import CalibrationSet, open_set
 from adcvsr.calibration.reader import calibration_feeds, probe_runs
 from adcvsr.cli import cli
-from adcvsr.cli.quantize import PRECISIONS
 from adcvsr.clips import write_clip
 from adcvsr.errors import (
     BundleError,
@@ -242,7 +241,6 @@ def test_refusals_of_the_command(bundle_path: Path, tmp_path: Path) -> None:
     assert "no fp8 on orin-nano" in str(orin.exception)
     unknown = CliRunner().invoke(cli, [*given, "orin-nan"])
     assert "did you mean 'orin-nano'" in str(unknown.exception)
-    assert PRECISIONS == recipes.PRECISIONS
 
 
 def test_recipes_are_read_strictly(tmp_path: Path) -> None:
@@ -252,7 +250,8 @@ def test_recipes_are_read_strictly(tmp_path: Path) -> None:
     assert recipe_for("int8", "agx-orin").name == "int8-orin"
     assert recipe_for("fp8", "thor").name == "fp8-rtx"
     for old, new, message in (
-        ("equalise", '"yes"', "equalise = 'yes' is of the wrong kind"),
+        ("equalise", '"yes"', r"\[activations\] equalise='yes', expected true or false"),
+        ("equalise", "1", "equalise=1, expected true or false"),
         ("rounding", '"up"', "rounding 'up'"),
         ("tool", '"onnxruntme"', "did you mean 'onnxruntime'"),
     ):

@@ -7,7 +7,20 @@ import math
 import numpy as np
 import pytest
 
-from adcvsr.metrics import full_range, luma, ms_ssim, ms_ssim_y, psnr, psnr_y, ssim, ssim_y
+from adcvsr.metrics import (
+    METRICS,
+    MOST_DB,
+    finite_db,
+    full_range,
+    luma,
+    ms_ssim,
+    ms_ssim_y,
+    psnr,
+    psnr_of,
+    psnr_y,
+    ssim,
+    ssim_y,
+)
 from adcvsr.metrics.fidelity import MS_SSIM_LEAST_PX, MS_SSIM_WEIGHTS
 from metric_cases import reference_pair
 
@@ -141,3 +154,13 @@ def test_shapes_must_agree() -> None:
     for measure in (psnr_y, ssim_y, ms_ssim_y):
         with pytest.raises(ValueError, match="shapes differ"):
             measure(np.zeros((12, 12, 3), np.uint8), np.zeros((12, 13, 3), np.uint8))
+
+
+def test_equal_pictures_have_one_finite_value() -> None:
+    assert psnr_of(0.0) == math.inf
+    assert psnr_of(1.0) == pytest.approx(48.13, abs=0.01)
+    assert finite_db(math.inf) == finite_db(120.0) == MOST_DB == 99.0
+    assert finite_db(-3.0) == -3.0
+    assert METRICS["psnr"].finite(math.inf) == MOST_DB
+    for name, value in (("vmaf", 100.0), ("warp", 240.0), ("frame_diff", 130.0)):
+        assert METRICS[name].finite(value) == value  # no dB, no limit

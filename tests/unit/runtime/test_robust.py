@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from adcvsr.arrays import Frame
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import AdcVsrError
 from adcvsr.pyav import open_input
 from adcvsr.runtime.processor import StreamProcessor
-from adcvsr.runtime.sessions.session import Frame, StreamSession
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from robust_table import QUICK, ROBUST, Good, Refused

@@ -38,7 +38,9 @@ def choose(bundle: Any, threads: int = 2) -> variant_choice.VariantChoice:
     def never(name: str) -> Any:
         raise AssertionError(name)
 
-    return choose_variant(bundle, IDS, engine="ort 1", threads=threads, open_variant=never)
+    return choose_variant(
+        bundle, list(bundle.variants), engine="ort 1", threads=threads, open_variant=never
+    )
 
 
 def test_the_faster_one_is_taken_and_remembered(measured: list[dict[str, float]]) -> None:

@@ -19,13 +19,14 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from adcvsr import files
 from adcvsr.cli import cli
 from adcvsr.clips import read_clip, write_clip
 from adcvsr.config import PRESETS
 from adcvsr.errors import ConfigError, OutputNotWritableError, TeacherCacheError
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.synthetic import draw_clip
-from adcvsr.train.teachers import GroundTruth, Teacher, TeacherSettings, open_teacher, store
+from adcvsr.train.teachers import GroundTruth, Teacher, TeacherSettings, open_teacher
 from adcvsr.train.teachers.cache import fill_cache
 from adcvsr.train.teachers.cached import CachedOutputs, CachedPairs
 from adcvsr.train.teachers.sample import decode_sample, encode_sample
@@ -217,7 +218,7 @@ class TestFill:
         """The second sample's bytes go to a full device; the first stays, and the next run ends."""
         samples = tmp_path / "samples"
         samples.mkdir()
-        part, beside = samples / ".full.part", store.part_beside
+        part, beside = samples / ".full.part", files.part_beside
 
         def second_is_full(path: Path) -> Path:
             if path.name == f"00000001-{pairs.pair(0, 1).key}.avi":
@@ -225,7 +226,7 @@ class TestFill:
                 return part
             return beside(path)
 
-        monkeypatch.setattr(store, "part_beside", second_is_full)
+        monkeypatch.setattr(files, "part_beside", second_is_full)
         with pytest.raises(OutputNotWritableError, match="No space left .* the 1 samples before"):
             fill(tmp_path, pairs)
         assert len(CacheFolder(tmp_path).entries) == 1

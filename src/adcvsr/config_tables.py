@@ -1,4 +1,8 @@
-"""Config tables into frozen dataclasses: unknown keys and wrong kinds are refused by name."""
+"""Config tables into frozen dataclasses: unknown keys and wrong kinds are refused by name.
+
+fill_table(DataOptions(), {"frames": 5}, "'a.toml' [data]")  # the rest as before
+read_table(Gate, {"psnr_db": 38.0}, "[gate]")  # what has no default has to be there
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from ..config import nearest
-from ..errors import ConfigError
+from .config import nearest
+from .errors import ConfigError
 
 T = TypeVar("T")
 
@@ -29,17 +33,47 @@ def fill_table(base: T, values: Mapping[str, Any], where: str, **made: Any) -> T
         ConfigError: An unknown key (the nearest valid one is named), a value of the wrong kind, or
             one out of its range.
     """
-    fields = {f.name: f for f in dataclasses.fields(cast(Any, base))}
-    kinds = get_type_hints(type(base))
-    changes = {}
-    for key, value in values.items():
-        if key not in fields:
-            raise ConfigError(f"{where}: unknown key '{key}'{nearest(key, fields)}")
-        changes[key] = _convert(kinds[key], getattr(base, key), value, f"{where} {key}")
+    changes = _changes(type(base), base, values, where)
     try:
         return cast(T, dataclasses.replace(cast(Any, base), **changes, **made))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def read_table(kind: type[T], values: Any, where: str) -> T:
+    """Make a settings object of a table alone.
+
+    Args:
+        kind: A frozen dataclass.
+        values: The table, as TOML gives it; fields without a default have to be in it.
+        where: How to name the table in errors.
+
+    Raises:
+        ConfigError: It is no table, a field is missing, or see `fill_table`.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is {values!r}, expected a table")
+    changes = _changes(kind, None, values, where)
+    for field in dataclasses.fields(cast(Any, kind)):
+        left_out = field.default is dataclasses.MISSING and field.name not in changes
+        if left_out and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}: '{field.name}' is missing")
+    try:
+        return kind(**changes)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _changes(kind: Any, base: Any, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A table's values in their fields' kinds; nested tables change those of `base`, if any."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    kinds = get_type_hints(kind)
+    changes = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key '{key}'{nearest(key, fields)}")
+        changes[key] = _convert(kinds[key], getattr(base, key, None), value, f"{where} {key}")
+    return changes
 
 
 def _convert(kind: Any, current: Any, value: Any, where: str) -> Any:
