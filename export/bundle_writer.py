@@ -28,7 +28,9 @@ from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..leftovers import part_folder, set_aside
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from ..runtime.colours import request_for
 from .alignment import REFERENCE_PX, alignment_entry, check_alignment
+from .colour_gate import gate_colours
 from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, json_bytes, manifest_of, variant_entry
 from .onnx_file import DATA_SUFFIX
@@ -141,6 +143,8 @@ def _write_bundle(
         variants = {FP32: variant_entry(files, "float32", facts)}
         if settings.fp16:
             variants[FP16] = _add_half(network, files, clips, report)
+        if trained:  # weights by rule make no picture, whose colours could be held
+            _add_colours(variants, network, files, report)
         _write_golden(folder / GOLDEN_FILE, golden)
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
@@ -171,6 +175,17 @@ def _add_half(
         "kept in FP32 for their range"
     )
     return variant_entry(half, "float16", half_entry(distance, conversion))
+
+
+def _add_colours(
+    variants: dict[str, dict[str, Any]], network: AdcVsr, files: VariantFiles, report: Report
+) -> None:
+    """Hold the colours of all variants, and put what was found into their entries."""
+    request = request_for(files.kind, network.config.size_multiple)
+    others = [VariantFiles(files.folder, name, files.kind) for name in variants if name != FP32]
+    colours = gate_colours(files, others, state_specs(network), request, report=report)
+    for name, entry in colours.items():
+        variants[name]["parity"]["colours"] = entry
 
 
 def _parity_line(parity: ParityReport, kind: str) -> str:

@@ -11,7 +11,7 @@ each of 749 flat colours is held to a limit of its own, on every backend.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,10 @@ class ColourLimits:
 
     clip_psnr_db: float = 34.0
     """Least PSNR of every drawn clip."""
+
+    def colours_json(self) -> dict[str, float]:
+        """JSON-ready limits, those of colours alone where a class adds others."""
+        return {field.name: getattr(self, field.name) for field in fields(ColourLimits)}
 
 
 @dataclass(frozen=True)
@@ -182,9 +186,19 @@ def colour_request(bundle: Bundle, size: tuple[int, int] | None = None) -> Colou
         bundle: The network.
         size: Height and width in pixels where only one size can be run: flat colours alone then.
     """
-    multiple = bundle.size_multiple
+    return request_for(bundle.kind, bundle.size_multiple, size)
+
+
+def request_for(kind: str, multiple: int, size: tuple[int, int] | None = None) -> ColourRequest:
+    """As `colour_request`, of a network that is no bundle yet.
+
+    Args:
+        kind: `stream` or `clip`.
+        multiple: What its sizes are multiples of, pixels.
+        size: See `colour_request`.
+    """
     named = np.array(list(NAMED.values()), np.uint8)
-    if bundle.kind == "clip":
+    if kind == "clip":
         height, width = size or (64, 96)
         return ColourRequest(_up(height, multiple), _up(width, multiple), named, clips=False)
     if size is None:
