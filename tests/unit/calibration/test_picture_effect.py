@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="layers are found in onnx graphs")
+pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
+import onnx
 from onnx import numpy_helper
 
 from adcvsr.bundle import open_bundle
