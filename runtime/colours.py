@@ -281,25 +281,35 @@ def reference_pictures(bundle: Bundle, request: ColourRequest) -> ColourPictures
         return None
 
 
-def colour_limits(variant: Variant, against: str) -> ColourLimits:
+def colour_limits(bundle: Bundle, variant: Variant, against: str) -> ColourLimits:
     """What a variant is held to: its recipe's limits from the manifest, else the usual ones.
 
-    Held against the input itself, what FP32 is off by comes on top: the manifest has that figure
-    where the variant was quantized.
+    Held against the input itself, what FP32 is off by comes on top: the manifest has that figure,
+    for the variant where it was judged, else for FP32.
 
     Args:
+        bundle: The variant's.
         variant: Of the bundle.
         against: `ColoursFound.against`.
     """
-    colours = variant.facts.get("parity", {}).get("colours", {})
+    colours = _manifest_colours(variant)
     limits = ColourLimits(**colours.get("limits", {}))
     if against != "input":
         return limits
-    own = colours.get("reference", {})
+    exact = bundle.variants.get(REFERENCE)
+    own = colours.get("reference") or (
+        _manifest_colours(exact).get("reference", {}) if exact else {}
+    )
     return ColourLimits(
         flat_mean=limits.flat_mean + own.get("flat_mean", limits.flat_mean),
         flat_most=limits.flat_most + own.get("flat_most", limits.flat_most),
     )
+
+
+def _manifest_colours(variant: Variant) -> dict[str, Any]:
+    """What the manifest says of a variant's colours; empty where it says nothing."""
+    found: dict[str, Any] = variant.facts.get("parity", {}).get("colours", {})
+    return found
 
 
 def _with_clips(
