@@ -30,9 +30,11 @@ from ..files import json_bytes
 from ..leftovers import move_in, part_folder
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
+from ..runtime.colours import ColourRequest, request_for
 from ..variants import REFERENCE
 from .alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .archive import zip_entry, zip_folder
+from .colour_gate import gate_colours
 from .half_precision import FP16, half_entry, read_half_clips, write_half
 from .manifest import GOLDEN_FILE, BundleSettings, manifest_of, variant_entry
 from .parity import GoldenClip, ParityReport, check_parity
@@ -141,6 +143,9 @@ def _write_bundle(
         variants = {REFERENCE: variant_entry(files, "float32", facts)}
         if settings.fp16:
             variants[FP16] = _add_half(files, state, clips, report)
+        if trained:  # weights by rule make no picture, whose colours could be held
+            request = request_for(kind, network.config.size_multiple)
+            _add_colours(variants, files, state, request, report)
         _write_golden(folder / GOLDEN_FILE, golden)
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
@@ -177,6 +182,21 @@ def _add_half(
         "kept in FP32 for their range"
     )
     return variant_entry(half, "float16", half_entry(distance, conversion))
+
+
+def _add_colours(
+    variants: dict[str, dict[str, Any]],
+    files: VariantFiles,
+    state: Sequence[StateSpec],
+    request: ColourRequest,
+    report: Report,
+) -> None:
+    """Hold the colours of all variants, and put what was found into their entries."""
+    names = [name for name in variants if name != REFERENCE]
+    others = [VariantFiles(files.folder, name, files.kind) for name in names]
+    colours = gate_colours(files, others, state, request, report=report)
+    for name, entry in colours.items():
+        variants[name]["parity"]["colours"] = entry
 
 
 def _parity_line(parity: ParityReport, kind: str) -> str:

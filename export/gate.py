@@ -19,11 +19,9 @@ import numpy as np
 from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.calibration_set import CalibrationSet
-from ..colour_probes import PROBES_VERSION
 from ..errors import ParityError
 from ..runtime.backends import create_session
 from ..runtime.colours import (
-    ColourLimits,
     ColoursFound,
     colour_request,
     compare_colours,
@@ -34,6 +32,7 @@ from ..runtime.golden import distance, golden_clip, replay_golden
 from ..runtime.sessions.session import ClipSession, Session, StreamSession
 from ..synthetic import draw_clip
 from ..variants import REFERENCE
+from .colour_gate import colours_entry, require_colours
 from .recipe import Gate
 
 DRAWN_FRAMES = 25
@@ -119,11 +118,6 @@ def compare_variants(
     )
 
 
-def colour_limits(gate: Gate) -> ColourLimits:
-    """A gate's limits on colours."""
-    return ColourLimits(gate.flat_mean, gate.flat_most, gate.area, gate.clip_psnr_db)
-
-
 def require_within(report: GateReport, gate: Gate, variant: str) -> None:
     """Hold figures against limits.
 
@@ -142,12 +136,10 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
                 f"{least:g} is required; nothing was written. Calibrate on clips nearer to what "
                 "it will meet, or keep nodes float in the recipe"
             )
-    why = report.colours.why_beyond(colour_limits(gate))
-    if why is not None:
-        raise ParityError(
-            f"{variant} gives wrong colours: {why}; nothing was written. Widen what is cut off "
-            "(the recipe's calibration, mix_channels) or keep nodes float in it"
-        )
+    advice = (
+        "Widen what is cut off (the recipe's calibration, mix_channels) or keep nodes float in it"
+    )
+    require_colours(report.colours, gate, variant, advice)
     if report.drift_db > gate.drift_db:
         raise ParityError(
             f"{variant} drifts from {REFERENCE}: {report.drift_db:.2f} dB lost over "
@@ -159,12 +151,14 @@ def to_json(report: GateReport, gate: Gate) -> dict[str, Any]:
     """Figures and the limits they were held to, for the manifest."""
     figures = asdict(report)
     del figures["colours"], figures["reference_colours"]
-    reached = {"judged": True, **figures, "against": REFERENCE}
-    colours = report.colours.to_json()
-    colours |= {"limits": asdict(colour_limits(gate))}
-    colours |= {"reference": report.reference_colours.to_json(), "probes": PROBES_VERSION}
-    reached |= {"colours": colours, **limits_json(gate)}
-    return {**reached, "golden_tolerance_db": GOLDEN_TOLERANCE_DB}
+    return {
+        "judged": True,
+        **figures,
+        "against": REFERENCE,
+        "colours": colours_entry(report.colours, report.reference_colours, gate),
+        **limits_json(gate),
+        "golden_tolerance_db": GOLDEN_TOLERANCE_DB,
+    }
 
 
 def limits_json(gate: Gate) -> dict[str, float]:

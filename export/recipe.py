@@ -17,6 +17,7 @@ from ..config import nearest
 from ..config_tables import read_table
 from ..errors import ConfigError, InputNotFoundError
 from ..reading import TOML_LIMIT_BYTES, parse_toml, read_limited
+from ..runtime.colours import ColourLimits
 from ..targets import target
 from ..variants import QUANTIZED, VariantName, why_not
 
@@ -88,8 +89,8 @@ class Expectation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
-    """Limits against the FP32 variant; a variant beyond them is not written."""
+class Gate(ColourLimits):
+    """Limits against the FP32 variant, colours' among them; what is beyond is not written."""
 
     psnr_db: float
     """Least PSNR of the pictures, dB."""
@@ -102,18 +103,6 @@ class Gate:
 
     frames: int = 300
     """Frames of the drawn clip, with carried state."""
-
-    flat_mean: float = 3.0
-    """Largest mean error of a flat colour, levels; see `adcvsr.runtime.colours.ColourLimits`."""
-
-    flat_most: int = 6
-    """Largest error of any pixel of a flat colour, levels."""
-
-    area: float = 20.0
-    """Largest mean error over an input pixel's area in the drawn colours, levels."""
-
-    clip_psnr_db: float = 34.0
-    """Least PSNR of each clip of drawn colours, dB."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ each of 749 flat colours is held to a limit of its own, on every backend.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,10 @@ class ColourLimits:
 
     clip_psnr_db: float = 34.0
     """Least PSNR of every drawn clip."""
+
+    def colours_json(self) -> dict[str, float]:
+        """JSON-ready limits, those of colours alone where a class adds others."""
+        return {field.name: getattr(self, field.name) for field in fields(ColourLimits)}
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,19 @@ def colour_request(bundle: Bundle, size: tuple[int, int] | None = None) -> Colou
         bundle: The network.
         size: Height and width in pixels where only one size can be run: flat colours alone then.
     """
-    multiple = bundle.size_multiple
+    return request_for(bundle.kind, bundle.size_multiple, size)
+
+
+def request_for(kind: str, multiple: int, size: tuple[int, int] | None = None) -> ColourRequest:
+    """As `colour_request`, of a network that is no bundle yet.
+
+    Args:
+        kind: `stream` or `clip`.
+        multiple: What its sizes are multiples of, pixels.
+        size: See `colour_request`.
+    """
     named = np.array(list(NAMED.values()), np.uint8)
-    if bundle.kind == "clip":
+    if kind == "clip":
         height, width = size or (64, 96)
         return ColourRequest(_up(height, multiple), _up(width, multiple), named, clips=False)
     if size is None:
@@ -251,25 +265,35 @@ def reference_pictures(bundle: Bundle, request: ColourRequest) -> ColourPictures
         return None
 
 
-def colour_limits(variant: Variant, against: str) -> ColourLimits:
+def colour_limits(bundle: Bundle, variant: Variant, against: str) -> ColourLimits:
     """What a variant is held to: its recipe's limits from the manifest, else the usual ones.
 
-    Held against the input itself, what FP32 is off by comes on top: the manifest has that figure
-    where the variant was quantized.
+    Held against the input itself, what FP32 is off by comes on top: the manifest has that figure,
+    for the variant where it was judged, else for FP32.
 
     Args:
+        bundle: The variant's.
         variant: Of the bundle.
         against: `ColoursFound.against`.
     """
-    colours = variant.facts.get("parity", {}).get("colours", {})
+    colours = _manifest_colours(variant)
     limits = ColourLimits(**colours.get("limits", {}))
     if against != "input":
         return limits
-    own = colours.get("reference", {})
+    exact = bundle.variants.get(REFERENCE)
+    own = colours.get("reference") or (
+        _manifest_colours(exact).get("reference", {}) if exact else {}
+    )
     return ColourLimits(
         flat_mean=limits.flat_mean + own.get("flat_mean", limits.flat_mean),
         flat_most=limits.flat_most + own.get("flat_most", limits.flat_most),
     )
+
+
+def _manifest_colours(variant: Variant) -> dict[str, Any]:
+    """What the manifest says of a variant's colours; empty where it says nothing."""
+    found: dict[str, Any] = variant.facts.get("parity", {}).get("colours", {})
+    return found
 
 
 def _with_clips(

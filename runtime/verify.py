@@ -167,7 +167,7 @@ class _Colours:
         found = compare_colours(
             run_colours(session_runner(session), request), self._expected, request
         )
-        return found, found.why_beyond(colour_limits(session.variant, found.against))
+        return found, found.why_beyond(colour_limits(self.bundle, session.variant, found.against))
 
 
 def _judge(

@@ -225,7 +225,7 @@ def _measure_colours(sessions: Sequence[Session]) -> dict[str, dict[str, Any]]:
 
 
 def _colour_facts(session: Session, found: ColoursFound) -> dict[str, Any]:
-    beyond = found.why_beyond(colour_limits(session.variant, found.against))
+    beyond = found.why_beyond(colour_limits(session.bundle, session.variant, found.against))
     return {**found.to_json(), "line": found.line(), "beyond": beyond}
 
 

@@ -129,7 +129,7 @@ def _judge_colours(
         variant = session.variant
     colours = compare_colours(pictures, expected, request)
     found.colours = colours.line()
-    why = colours.why_beyond(colour_limits(variant, colours.against))
+    why = colours.why_beyond(colour_limits(order.bundle, variant, colours.against))
     if why is not None:
         found.reasons.append(f"colours: {why}")
 

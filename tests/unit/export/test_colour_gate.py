@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,12 @@ from adcvsr.clips import write_clip
 from adcvsr.colour_probes import NAMED, flat_colours
 from adcvsr.errors import ParityError
 from adcvsr.export import quantize
+from adcvsr.export.colour_gate import gate_colours
 from adcvsr.export.modelopt_quantize import _few
 from adcvsr.export.quantized import Quantized
 from adcvsr.export.recipe import FOLDER, Gate
-from adcvsr.runtime.colours import ColourLimits
+from adcvsr.export.variant_files import VariantFiles
+from adcvsr.runtime.colours import ColourLimits, ColourRequest
 from adcvsr.synthetic import draw_clip
 from variant_bundle import NANO, copy_of_nano
 
@@ -126,5 +130,63 @@ def test_modelopt_gets_every_probe(calibration: CalibrationSet, frames: int) -> 
 
 def test_limits_of_recipes_are_the_runtimes() -> None:
     gate, limits = Gate(psnr_db=40.0), ColourLimits()
-    for name in ("flat_mean", "flat_most", "area", "clip_psnr_db"):
-        assert getattr(gate, name) == getattr(limits, name)
+    assert isinstance(gate, ColourLimits)
+    assert gate.colours_json() == limits.colours_json() == asdict(limits)
+
+
+def named_colours() -> ColourRequest:
+    return ColourRequest(64, 80, np.array(list(NAMED.values()), np.uint8), clips=False)
+
+
+@pytest.fixture
+def graphs(tmp_path: Path) -> tuple[VariantFiles, VariantFiles]:
+    """FP32 and FP16 of `nano`, as an export has them before there is a bundle."""
+    names = ("fp32-onnx", "fp16-trt")
+    for name in names:
+        shutil.copyfile(NANO / f"{name}.onnx", tmp_path / f"{name}.onnx")
+    exact, half = (VariantFiles(tmp_path, name, "stream") for name in names)
+    return exact, half
+
+
+def test_fp16_is_held_to_its_colours_at_export(graphs: tuple[VariantFiles, VariantFiles]) -> None:
+    exact, half = graphs
+    lines: list[str] = []
+    state = open_bundle("nano").state
+    entries = gate_colours(exact, [half], state, named_colours(), report=lines.append)
+    assert entries[half.id]["against"] == "fp32-onnx"
+    assert entries[half.id]["flat_most"] <= 1
+    assert entries[exact.id]["against"] == "input"
+    assert all(each["limits"] == ColourLimits().colours_json() for each in entries.values())
+    assert [line.split(":")[0] for line in lines] == [
+        "colours of fp32-onnx",
+        "colours of fp16-trt",
+    ]
+
+
+def test_fp16_of_wrong_colours_is_refused(graphs: tuple[VariantFiles, VariantFiles]) -> None:
+    exact, half = graphs
+    darken(half.graph, 9)
+    with pytest.raises(ParityError, match=r"fp16-trt gives wrong colours: .* nothing was written"):
+        gate_colours(exact, [half], open_bundle("nano").state, named_colours(), report=str)
+
+
+def test_wrong_colours_of_fp32_are_said_and_no_error(
+    graphs: tuple[VariantFiles, VariantFiles],
+) -> None:
+    exact, _ = graphs
+    darken(exact.graph, 9)
+    lines: list[str] = []
+    state = open_bundle("nano").state
+    entries = gate_colours(exact, [], state, named_colours(), report=lines.append)
+    assert entries[exact.id]["reference"]["flat_most"] >= 8
+    (note,) = (line for line in lines if line.startswith("note: "))
+    assert "levels off, at most 6 allowed; that is the network itself" in note
+
+
+def darken(graph: Path, levels: float) -> None:
+    """Take so many levels off every pixel, by the last biases."""
+    model = onnx.load(graph)
+    (bias,) = (t for t in model.graph.initializer if t.name == "network.decoder.conv_out.bias")
+    value = numpy_helper.to_array(bias)
+    bias.CopyFrom(numpy_helper.from_array((value - levels).astype(value.dtype), bias.name))
+    onnx.save(model, graph)

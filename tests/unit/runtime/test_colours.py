@@ -24,6 +24,7 @@ from adcvsr.runtime.colours import (
     ColourLimits,
     ColourRequest,
     ColoursFound,
+    colour_limits,
     colour_request,
     compare_colours,
     reference_pictures,
@@ -118,13 +119,35 @@ def test_every_colour_of_every_variant(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_manifest_has_the_worst_colour(name: str) -> None:
-    parity = open_bundle(name).manifest["variants"]["int8-ort"]["parity"]
-    assert parity["colours"]["colours"] == len(flat_colours())
-    assert parity["colours"]["flat_most"] <= parity["colours"]["limits"]["flat_most"] == 6
-    assert parity["colours"]["flat_mean"] <= parity["colours"]["limits"]["flat_mean"] == 3
-    assert parity["colours"]["reference"]["flat_most"] <= 6
-    assert len(parity["colours"]["worst_colour"]) == 3
+def test_the_manifest_has_the_worst_colour_of_every_variant(name: str) -> None:
+    limits = ColourLimits()
+    for variant, entry in open_bundle(name).manifest["variants"].items():
+        parity = entry["parity"]
+        if not parity.get("judged", True):  # FP8, which no CPU computes
+            continue
+        colours = parity["colours"]
+        assert colours["colours"] == len(flat_colours())
+        assert len(colours["worst_colour"]) == 3
+        assert colours["limits"] == limits.colours_json()
+        assert colours["reference"]["flat_most"] <= 6
+        if variant == "fp32-onnx":
+            assert colours["against"] == "input"
+            continue
+        assert colours["against"] == "fp32-onnx"
+        assert colours["flat_most"] <= limits.flat_most
+        assert colours["flat_mean"] <= limits.flat_mean
+
+
+def test_limits_against_the_input_have_what_fp32_is_off_by_on_top() -> None:
+    small = open_bundle("small")
+    own = small.manifest["variants"]["fp32-onnx"]["parity"]["colours"]["reference"]
+    usual = ColourLimits()
+    for name in ("fp32-onnx", "fp16-trt", "int8-ort", "fp8-trt"):  # FP8 has no figures of its own
+        variant = small.variant(name)
+        limits = colour_limits(small, variant, "input")
+        assert limits.flat_mean == usual.flat_mean + own["flat_mean"], name
+        assert limits.flat_most == usual.flat_most + own["flat_most"], name
+        assert colour_limits(small, variant, "fp32-onnx") == usual, name
 
 
 def test_what_is_wrong_is_said_with_its_figures() -> None:
