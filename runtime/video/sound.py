@@ -26,8 +26,18 @@ AUDIO_MODES: tuple[AudioMode, ...] = ("auto", "copy", "none")
 BROADCAST_CODECS = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts", "dvb_subtitle"})
 """What MPEG-TS holds: FFmpeg lists nothing for it, as it tags by stream type."""
 
-AVI_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "dts", "adpcm_ms", "adpcm_ima_wav"})
-"""What players find in avi beside PCM; FFmpeg writes FLAC and Vorbis there and cannot read them."""
+AVI_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "adpcm_ms", "adpcm_ima_wav"})
+"""What players find in avi beside PCM; FFmpeg writes FLAC and Vorbis there and cannot read them,
+and fails at the first packet of DTS."""
+
+WITHOUT_TIMES = frozenset({"avi"})
+"""Containers that hold sound without times: it begins at 0, and a pause in it is gone."""
+
+PAUSING_SOURCES = frozenset({"mpegts", "mpeg", "flv"})
+"""Containers in which pauses of sound are ordinary, as they are recordings of broadcasts."""
+
+LATEST_START_S = Fraction(1, 50)
+"""After the picture: half a frame of most rates, which `WITHOUT_TIMES` moves anyway."""
 
 PCM_OF_16_BITS = frozenset({"mp4", "ipod"})
 """Containers in which readers before FFmpeg 6 look for no other PCM."""
@@ -151,6 +161,7 @@ class EncodedSound:
         target.layout, target.bit_rate = encoding.layout, encoding.bit_rate
         self.target: Any = target
         self._before_zero = output.format.name in BEFORE_ZERO
+        self._from_start = output.format.name in WITHOUT_TIMES
         self.damaged = 0
         """Packets that do not decode; left out."""
         self._graph: Graph | None = None
@@ -211,6 +222,7 @@ class EncodedSound:
 
     def _build(self, frame: av.AudioFrame) -> Graph:
         graph, wanted = Graph(), self._encoding
+        begin = ":first_pts=0" if self._from_start and self._format is None else ""
         context = self.target.codec_context
         graph.link_nodes(
             graph.add_abuffer(
@@ -219,7 +231,7 @@ class EncodedSound:
                 layout=frame.layout.name,
                 time_base=frame.time_base,
             ),
-            graph.add("aresample", f"async=1:min_hard_comp={SILENCE_FILLED_S}"),
+            graph.add("aresample", f"async=1:min_hard_comp={SILENCE_FILLED_S}{begin}"),
             graph.add(
                 "aformat",
                 f"sample_fmts={context.format.name}:sample_rates={wanted.rate}"
@@ -230,18 +242,41 @@ class EncodedSound:
         return graph
 
 
+def may_pause(stream: av.AudioStream, offset: Fraction) -> bool:
+    """Whether a stream begins after the picture, or pauses may be expected in it.
+
+    Args:
+        stream: Of the input.
+        offset: Seconds to subtract from its times.
+    """
+    begin = (stream.start_time or 0) * Fraction(stream.time_base or 1)
+    return begin - offset > LATEST_START_S or stream.container.format.name in PAUSING_SOURCES
+
+
 def choose(
     stream: av.AudioStream,
     output: av.container.OutputContainer,
     mode: AudioMode,
+    offset: Fraction,
     note: Callable[[str], None],
 ) -> Encoding | Literal["copy"] | None:
-    """Decide what becomes of a sound stream; None leaves it out, which is said."""
+    """Decide what becomes of a sound stream; None leaves it out, which is said.
+
+    Args:
+        stream: Of the input.
+        output: Where it goes.
+        mode: As the user chose.
+        offset: Seconds to subtract from its times.
+        note: Called with a line where it is not copied.
+    """
     label = f"audio stream #{stream.index}"
     if not is_known(stream):
         note(f"{label} is left out: no sound comes from it that tells its rate and channels")
         return None
     why = refusal(output, stream)
+    name = output.format.name
+    if why is None and mode == "auto" and name in WITHOUT_TIMES and may_pause(stream, offset):
+        why = f"{name} holds neither a late beginning of sound nor its pauses"
     if why is None:
         return "copy"
     if mode == "copy":
