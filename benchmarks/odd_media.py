@@ -32,8 +32,10 @@ CONTAINERS = ("mp4", "mov", "mkv", "webm", "avi", "ts")
 LARGEST_PIXELS, LONGEST_S = 1_000_000, 60
 """Larger and longer real files are passed over, which is said."""
 
-SOUND_SHIFTS_S = {"avi": 0.02}
-"""How far sound may lie from the picture: avi moves each picture by up to half its time."""
+SOUND_SHIFTS_S = {"avi": 0.045, "ts": 0.022}
+"""How far sound may seem to lie from the first picture: avi moves pictures by up to half their time
+and shows the first one from 0 on; of ts `ffmpeg` leaves out a packet's time of silence at the
+beginning, the times in the file are right."""
 
 TIME_LIMITS_S = {"mkv": 0.0011, "webm": 0.0011, "ts": 0.0002, "avi": 1.0}
 """How far a frame's time may be off; avi holds a rate, so that its count alone is judged."""
@@ -82,7 +84,7 @@ DRAWN = {
     "pcm_24": Drawn("mov", sound="-c:a pcm_s24be"),
     "mulaw": Drawn("mov", sound="-c:a pcm_mulaw"),
     "alac": Drawn("mov", sound="-c:a alac"),
-    "wma": Drawn("asf", sound="-c:a wmav2", picture="-c:v libx264 -bf 0"),
+    "wma": Drawn("wmv", sound="-c:a wmav2", picture="-c:v wmv2"),
     "ten_bits": Drawn("mp4", picture="-c:v libx265 -x265-params log-level=0 -pix_fmt yuv420p10le"),
     "full_range": Drawn("mkv", picture="-c:v libx264 -pix_fmt yuvj420p"),
     "vp9": Drawn("webm", picture="-c:v libvpx-vp9 -b:v 200k", sound="-c:a libopus"),

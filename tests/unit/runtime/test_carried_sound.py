@@ -30,7 +30,9 @@ def upscaler() -> Any:
         yield ready
 
 
-def write_beep(path: Path, encoder: str, *, layout: str = "stereo", gap: bool = False) -> Path:
+def write_beep(
+    path: Path, encoder: str, *, layout: str = "stereo", gap: bool = False, begin: float = 0
+) -> Path:
     """Grey pictures that are white while a tone sounds; with a gap, sound is missing before it."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
@@ -48,7 +50,7 @@ def write_beep(path: Path, encoder: str, *, layout: str = "stereo", gap: bool = 
                 picture = av.VideoFrame.from_ndarray(image, format="rgb24")
                 picture.pts, picture.time_base = index // 2, Fraction(1, 25)
                 container.mux(video.encode(picture.reformat(format="yuv420p")))
-            if gap and 0.1 < time < 0.3:
+            if (gap and 0.1 < time < 0.3) or time < begin:
                 continue
             times = time + np.arange(step) / RATE
             wave = 0.5 * np.sin(2 * np.pi * 1000 * times) * ((times >= BEEP[0]) & (times < BEEP[1]))
@@ -124,6 +126,42 @@ def test_layouts(upscaler: Upscaler, tmp_path: Path, layout: str) -> None:
         channels = written.streams.audio[0].layout.nb_channels
     assert channels == {"mono": 1, "5.1": 6, "quad": 2}[layout]
     assert any(f"AAC, {layout if layout != 'quad' else 'stereo'}," in n for n in report.notes)
+
+
+@pytest.mark.parametrize("encoder", ["aac", "mp2", "ac3", "pcm_s16le"])
+def test_sound_that_begins_late_is_in_step_in_avi(
+    upscaler: Upscaler, tmp_path: Path, encoder: str
+) -> None:
+    path = write_beep(tmp_path / "in.mkv", encoder, begin=0.3)
+    report = upscaler.upscale_file(path, tmp_path / "out.avi")
+    begin, end = beep_of(tmp_path / "out.avi")
+    assert begin == pytest.approx(BEEP[0], abs=0.03)
+    assert end == pytest.approx(BEEP[1], abs=0.03)
+    assert any("avi holds neither a late beginning of sound" in note for note in report.notes)
+
+
+def test_a_pause_of_a_broadcast_is_kept_in_avi(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.ts", "mp2", gap=True)
+    upscaler.upscale_file(path, tmp_path / "out.avi")
+    assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.03)
+
+
+def test_silence_that_a_copy_loses_is_said(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.mkv", "mp2", begin=0.3)
+    options = EncodeOptions(audio="copy")
+    report = upscaler.upscale_file(path, tmp_path / "out.avi", options=options)
+    (note,) = [note for note in report.notes if "of silence in audio stream #1 are lost" in note]
+    assert float(note.split()[0]) == pytest.approx(0.3, abs=0.03)
+    whole = write_beep(tmp_path / "whole.mkv", "mp2")
+    report = upscaler.upscale_file(whole, tmp_path / "whole.avi", options=options)
+    assert not [note for note in report.notes if "audio" in note]
+
+
+def test_what_lies_before_zero_does_not_move_avi(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.mp4", "aac")  # the first packet is the encoder's delay
+    report = upscaler.upscale_file(path, tmp_path / "out.avi")
+    assert not [note for note in report.notes if "encoded anew" in note or "shifted" in note]
+    assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.012)
 
 
 def test_a_gap_becomes_silence(upscaler: Upscaler, tmp_path: Path) -> None:
