@@ -7,6 +7,7 @@ then refuses to write (TrueHD in mp4, FLAC and Opus in mov, AAC of a transport s
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import av
 from av.filter import Graph
 
 from ...clips import ffmpeg_reason
+from ...pyav import open_input
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -137,6 +139,25 @@ def is_adts(data: bytes) -> bool:
     length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
     rate = data[2] >> 2 & 15
     return synced and rate < 13 and ADTS_HEADER_BYTES <= length <= len(data)
+
+
+def changes_on_the_way(stream: av.AudioStream) -> bool:
+    """Whether AAC with headers changes rate or channels, as broadcasts do between programmes.
+
+    Without headers, as in mp4 and mkv, all of it would be played as the first of it is. The file is
+    read through for it once, which takes a second or so for a gigabyte.
+    """
+    name = stream.container.name
+    if not os.path.isfile(name.removeprefix("file:")):
+        return False  # a pipe is read once
+    found: set[bytes] = set()
+    with open_input(name) as container, suppress(av.FFmpegError):
+        for packet in container.demux(container.streams[stream.index]):
+            data = bytes(packet)
+            if is_adts(data):
+                # Profile and rate, without a private bit, and channels.
+                found.add(bytes((data[2] & 0xFD, data[3] & 0xC0)))
+    return len(found) > 1
 
 
 class EncodedSound:
@@ -277,6 +298,8 @@ def choose(
     name = output.format.name
     if why is None and mode == "auto" and name in WITHOUT_TIMES and may_pause(stream, offset):
         why = f"{name} holds neither a late beginning of sound nor its pauses"
+    if why is None and name != "mpegts" and needs_adts(stream) and changes_on_the_way(stream):
+        why = "its rate or channels change on the way"
     if why is None:
         return "copy"
     if mode == "copy":

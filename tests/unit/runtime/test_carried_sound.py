@@ -31,19 +31,25 @@ def upscaler() -> Any:
 
 
 def write_beep(
-    path: Path, encoder: str, *, layout: str = "stereo", gap: bool = False, begin: float = 0
+    path: Path,
+    encoder: str,
+    *,
+    layout: str = "stereo",
+    gap: bool = False,
+    begin: float = 0,
+    rate: int = RATE,
 ) -> Path:
     """Grey pictures that are white while a tone sounds; with a gap, sound is missing before it."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-        sound: Any = container.add_stream(encoder, rate=RATE)
+        sound: Any = container.add_stream(encoder, rate=rate)
         sound.layout = layout
         sound.codec_context.options = {"strict": "-2"}
         channels = sound.layout.nb_channels
-        step = 960
-        for index in range(round(SECONDS * RATE / step)):
-            time = index * step / RATE
+        step = rate // 50
+        for index in range(round(SECONDS * 50)):
+            time = index / 50
             if index % 2 == 0:
                 white = BEEP[0] <= time < BEEP[1]
                 image = np.full((32, 32, 3), 255 if white else 80, np.uint8)
@@ -52,11 +58,11 @@ def write_beep(
                 container.mux(video.encode(picture.reformat(format="yuv420p")))
             if (gap and 0.1 < time < 0.3) or time < begin:
                 continue
-            times = time + np.arange(step) / RATE
+            times = time + np.arange(step) / rate
             wave = 0.5 * np.sin(2 * np.pi * 1000 * times) * ((times >= BEEP[0]) & (times < BEEP[1]))
             samples = (np.repeat(wave, channels)[None] * 32_767).astype(np.int16)
             heard = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
-            heard.sample_rate, heard.time_base = RATE, Fraction(1, RATE)
+            heard.sample_rate, heard.time_base = rate, Fraction(1, rate)
             heard.pts = index * step
             container.mux(sound.encode(heard))
         container.mux(video.encode())
@@ -144,6 +150,29 @@ def test_a_pause_of_a_broadcast_is_kept_in_avi(upscaler: Upscaler, tmp_path: Pat
     path = write_beep(tmp_path / "in.ts", "mp2", gap=True)
     upscaler.upscale_file(path, tmp_path / "out.avi")
     assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.03)
+
+
+def test_aac_that_changes_its_channels_and_rate_is_encoded_anew(
+    upscaler: Upscaler, tmp_path: Path
+) -> None:
+    first = write_beep(tmp_path / "a.ts", "aac", layout="mono")
+    same = upscaler.upscale_file(first, tmp_path / "same.mp4")
+    assert not [note for note in same.notes if "encoded anew" in note]
+    second = write_beep(tmp_path / "b.ts", "aac", rate=32_000)
+    joined = tmp_path / "in.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    report = upscaler.upscale_file(joined, tmp_path / "out.mp4")
+    assert any("rate or channels change on the way" in note for note in report.notes)
+    loud = beep_of(tmp_path / "out.mp4")
+    assert loud[0] == pytest.approx(BEEP[0], abs=0.045)
+    assert loud[1] == pytest.approx(SECONDS + BEEP[1], abs=0.1)
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        wave = np.concatenate([f.to_ndarray()[0] for f in written.decode(audio=0)])
+        rate = written.streams.audio[0].rate
+    middle = round(rate * (SECONDS + 0.55))
+    tone = wave[middle : middle + rate // 10]
+    crossings = np.count_nonzero(np.diff(np.signbit(tone)))
+    assert crossings == pytest.approx(200, abs=6), "1 kHz for a tenth of a second"
 
 
 def test_silence_that_a_copy_loses_is_said(upscaler: Upscaler, tmp_path: Path) -> None:
