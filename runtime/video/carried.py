@@ -19,7 +19,6 @@ import av
 
 from .labels import is_timecode
 from .sound import (
-    SILENCE_FILLED_S,
     WITHOUT_TIMES,
     AudioMode,
     EncodedSound,
@@ -37,6 +36,9 @@ ATTACHING = frozenset({"matroska"})
 
 SHARED_TIMES = frozenset({"matroska", "webm"})
 """Containers whose packets of one stream may share a time."""
+
+LEAST_PAUSE_S = Fraction(1, 20)
+"""Shorter ones may come of times that are rounded, and lengths that are not known."""
 
 LONGEST_CUE_BYTES = 0xFFFF
 
@@ -130,8 +132,7 @@ class CarriedStream:
         if begin + length / 2 < 0:
             return False
         packet.dts, packet.pts = max(packet.dts, 0), max(packet.pts or 0, 0)
-        # Times are rounded, so that short pauses tell nothing.
-        self.lost_s += begin - self._ended if begin - self._ended > SILENCE_FILLED_S else 0
+        self.lost_s += begin - self._ended if begin - self._ended > LEAST_PAUSE_S else 0
         self._ended = begin + length
         return True
 

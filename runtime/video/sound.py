@@ -51,9 +51,9 @@ BITS_PER_CHANNEL = {"libopus": 64_000, "libmp3lame": 96_000, "aac": 80_000}
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """Layouts that are kept, by their channels; others are mixed to stereo."""
 
-SILENCE_FILLED_S = 0.05
-"""Gaps longer than this become silence in sound that is encoded anew: decoders play on through
-them, and the picture would be late from there on."""
+SILENCE_FILLED_S = 0.02
+"""Gaps longer than this, such as one lost packet, become silence in sound that is encoded anew:
+decoders play on through them, and the sound would be early from there on."""
 
 BEFORE_ZERO = frozenset({"mp4", "mov", "ipod"})
 """Containers whose sound may begin before zero."""

@@ -175,6 +175,24 @@ def test_aac_that_changes_its_channels_and_rate_is_encoded_anew(
     assert crossings == pytest.approx(200, abs=6), "1 kHz for a tenth of a second"
 
 
+def test_lost_packets_do_not_make_sound_early(upscaler: Upscaler, tmp_path: Path) -> None:
+    whole, holed = write_beep(tmp_path / "whole.mkv", "ac3"), tmp_path / "holed.mkv"
+    with av.open(str(whole)) as reader, av.open(str(holed), "w") as writer:
+        streams = [writer.add_stream_from_template(s) for s in reader.streams]
+        count = 0
+        for packet in reader.demux():
+            count += packet.stream.type == "audio"
+            if not packet.size or (packet.stream.type == "audio" and count in (3, 6, 9)):
+                continue  # 32 ms each, before the tone
+            packet.stream = streams[packet.stream.index]
+            writer.mux(packet)
+    begins = []
+    for path in (whole, holed):
+        upscaler.upscale_file(path, tmp_path / f"{path.stem}.webm")
+        begins.append(beep_of(tmp_path / f"{path.stem}.webm")[0])
+    assert begins[1] == pytest.approx(begins[0], abs=0.005)
+
+
 def test_silence_that_a_copy_loses_is_said(upscaler: Upscaler, tmp_path: Path) -> None:
     path = write_beep(tmp_path / "in.mkv", "mp2", begin=0.3)
     options = EncodeOptions(audio="copy")
