@@ -32,6 +32,11 @@ CONTAINERS = ("mp4", "mov", "mkv", "webm", "avi", "ts")
 LARGEST_PIXELS, LONGEST_S = 1_000_000, 60
 """Larger and longer real files are passed over, which is said."""
 
+SOUND_SHIFTS_S = {"avi": 0.045, "ts": 0.022}
+"""How far sound may seem to lie from the first picture: avi moves pictures by up to half their time
+and shows the first one from 0 on; of ts `ffmpeg` leaves out a packet's time of silence at the
+beginning, the times in the file are right."""
+
 TIME_LIMITS_S = {"mkv": 0.0011, "webm": 0.0011, "ts": 0.0002, "avi": 1.0}
 """How far a frame's time may be off; avi holds a rate, so that its count alone is judged."""
 
@@ -56,6 +61,8 @@ class Drawn:
     """Start on the clock and seconds of sound of transport streams that are joined."""
     cut_s: float = 0
     """Seconds an edit list hides."""
+    as_read: bool = False
+    """Whether the file's own times are the truth: ffmpeg writes others than it draws."""
 
 
 DRAWN = {
@@ -77,13 +84,13 @@ DRAWN = {
     "pcm_24": Drawn("mov", sound="-c:a pcm_s24be"),
     "mulaw": Drawn("mov", sound="-c:a pcm_mulaw"),
     "alac": Drawn("mov", sound="-c:a alac"),
-    "wma": Drawn("asf", sound="-c:a wmav2", picture="-c:v libx264 -bf 0"),
+    "wma": Drawn("wmv", sound="-c:a wmav2", picture="-c:v wmv2"),
     "ten_bits": Drawn("mp4", picture="-c:v libx265 -x265-params log-level=0 -pix_fmt yuv420p10le"),
     "full_range": Drawn("mkv", picture="-c:v libx264 -pix_fmt yuvj420p"),
     "vp9": Drawn("webm", picture="-c:v libvpx-vp9 -b:v 200k", sound="-c:a libopus"),
     "mpeg2_program": Drawn("mpg", picture="-c:v mpeg2video", sound="-c:a mp2"),
     "flv": Drawn("flv", picture="-c:v flv1", sound="-c:a libmp3lame -ar 44100"),
-    "mpeg4_avi": Drawn("avi", picture="-c:v mpeg4", sound="-c:a libmp3lame"),
+    "mpeg4_avi": Drawn("avi", picture="-c:v mpeg4", sound="-c:a libmp3lame", as_read=True),
 }
 
 
@@ -191,8 +198,8 @@ class Facts:
     streams: Counter[str]
     colours: Levels
     """Means of the first picture's 4x4 parts, (16, 3)."""
-    loudness: Levels
-    """Per window, from the first picture on."""
+    sound: Levels
+    """8,000 a second, from the first picture on."""
 
     @property
     def pixels(self) -> int:
@@ -213,7 +220,8 @@ def facts(path: Path) -> Facts:
         for frame in shown.get("frames", [])
         if "best_effort_timestamp_time" in frame
     ]
-    if not times:  # avi: the rate alone
+    timed = bool(times)
+    if not timed:  # avi: the rate alone
         rate = float(Fraction(video.get("avg_frame_rate", "25/1").replace("0/0", "25/1")))
         times = [n / rate for n in range(len(shown.get("frames", [])))]
     rotated = any(abs(s.get("rotation", 0)) % 180 == 90 for s in video.get("side_data_list", []))
@@ -221,9 +229,8 @@ def facts(path: Path) -> Facts:
     aspect = Fraction(video.get("sample_aspect_ratio", "1:1").replace(":", "/").replace("0/1", "1"))
     if rotated:
         size, aspect = size[::-1], 1 / aspect
-    begin = float(video.get("start_time") or 0) - float(
-        everything.get("format", {}).get("start_time") or 0
-    )
+    first = times[0] if timed else float(video.get("start_time") or 0)
+    begin = first - float(everything.get("format", {}).get("start_time") or 0)
     return Facts(
         times,
         size,
@@ -231,7 +238,7 @@ def facts(path: Path) -> Facts:
         float(everything.get("format", {}).get("duration") or 0),
         Counter(s["codec_type"] for s in everything.get("streams", []) if _is_there(s)),
         _colours(path),
-        _loudness(path, begin),
+        _sound(path, begin),
     )
 
 
@@ -247,11 +254,15 @@ def _colours(path: Path) -> Levels:
     return np.frombuffer(raw, np.uint8).astype(float).reshape(-1, 3)
 
 
-def _loudness(path: Path, begin: float) -> Levels:
+def _sound(path: Path, begin: float) -> Levels:
     resample = ["-af", "aresample=8000:async=1:first_pts=0", "-ac", "1", "-f", "s16le", "-"]
     raw = _run(["ffmpeg", "-v", "quiet", "-i"], path, "-map", "0:a:0", *resample)
     levels = np.frombuffer(raw[: len(raw) // 2 * 2], np.int16).astype(float)
-    levels = levels[max(round(begin * 8000), 0) :]
+    return levels[max(round(begin * 8000), 0) :]
+
+
+def _loudness(levels: Levels) -> Levels:
+    """Of each window."""
     window = round(8000 * SOUND_WINDOW_S)
     parts = levels[: len(levels) // window * window].reshape(-1, window)
     return np.sqrt((parts * parts).mean(1)) if len(parts) else np.zeros(0)
@@ -275,14 +286,16 @@ def compare(
     elif drawn is not None and drawn.parts:
         yield from _beeps(after)
     elif before.streams["audio"]:
-        yield from _compare_sound(before.loudness, after.loudness)
+        yield from _compare_sound(before.sound, after.sound, SOUND_SHIFTS_S.get(container, 0))
 
 
 def _compare_times(
     before: list[float], after: list[float], container: str, drawn: Drawn | None
 ) -> Iterator[str]:
     limit = TIME_LIMITS_S.get(container, 0.0006)
-    if drawn is not None and not drawn.cut_s:  # what was drawn is known better than what is read
+    if drawn is not None and not (
+        drawn.cut_s or drawn.as_read
+    ):  # what was drawn is known better than what is read
         before = [n / 25 for n in range(50 * len(drawn.parts) or 100)]
         # A sound that is longer than its picture makes a gap of less than a packet at a joint.
         limit += 0.05 * bool(drawn.parts) + 0.0006
@@ -294,19 +307,27 @@ def _compare_times(
             yield f"times are off by {worst:.4f} s"
 
 
-def _compare_sound(before: Levels, after: Levels) -> Iterator[str]:
-    shared = min(len(before), len(after)) - 1
-    if shared < len(before) - 3:
-        yield f"sound of {max(shared, 0) * SOUND_WINDOW_S:.1f} s"
-    if shared > 0 and before.max() > 0:
-        apart = np.abs(before[:shared] - after[:shared])
-        if (worst := float(apart.max() / before.max())) > SOUND_LIMIT:
-            yield f"sound differs by {worst:.2f}"
+def _compare_sound(before: Levels, after: Levels, shift_s: float) -> Iterator[str]:
+    """Hold loudness against loudness, at the best of the shifts that are allowed."""
+    wanted, most = _loudness(before), round(8000 * shift_s)
+    differences = []
+    for shift in range(-most, most + 1, 40):
+        moved = np.pad(after, (-shift, 0)) if shift < 0 else after[shift:]
+        found = _loudness(moved)
+        shared = min(len(wanted), len(found)) - 1
+        if shared < len(wanted) - 3:
+            yield f"sound of {max(shared, 0) * SOUND_WINDOW_S:.1f} s"
+            return
+        if shared > 0 and wanted.max() > 0:
+            differences.append(float(np.abs(wanted[:shared] - found[:shared]).max() / wanted.max()))
+    if differences and min(differences) > SOUND_LIMIT:
+        yield f"sound differs by {min(differences):.2f}"
 
 
 def _beeps(after: Facts) -> Iterator[str]:
     """One second into each two seconds of a joined file."""
-    loud = np.flatnonzero(after.loudness > after.loudness.max() / 2) * SOUND_WINDOW_S
+    loudness = _loudness(after.sound)
+    loud = np.flatnonzero(loudness > loudness.max() / 2) * SOUND_WINDOW_S
     begins = loud[np.flatnonzero(np.diff(loud, prepend=-1) > 0.5)]
     wanted = 1 + 2 * np.arange(len(after.times) // 50)
     if len(begins) != len(wanted) or np.abs(begins - wanted).max() > 0.15:

@@ -46,6 +46,7 @@ def evaluate(
     strip: Strip | None = None,
     progress: Callable[[int, int], None] | None = None,
     done: Callable[[ClipScores], None] | None = None,
+    failed: Callable[[Path, Exception], None] | None = None,
 ) -> Evaluation:
     """Measure every method on every file.
 
@@ -57,12 +58,14 @@ def evaluate(
         strip: Shown every frame, to find the worst crops.
         progress: Called with frames done and expected.
         done: Called with the figures of each file as they are known.
+        failed: Called with a file that cannot be measured and the reason; the others still are.
 
     Returns:
-        One `ClipScores` a file, in order.
+        One `ClipScores` a file that was measured, in order.
 
     Raises:
-        UnreadableVideoError: A file cannot be read as image or video, or is too small.
+        UnreadableVideoError: Without `failed`: a file cannot be read as image or video, or is too
+            small.
     """
     options = options or TruthOptions()
     expected = sum(count_frames(file, options.frames) for file in files)
@@ -77,7 +80,15 @@ def evaluate(
     result = Evaluation([method.name for method in methods], metrics.metrics)
     for file in files:
         run = _ClipRun(file, methods, metrics, strip)
-        result.clips.append(run.measure(options, step))
+        try:
+            result.clips.append(run.measure(options, step))
+        except Exception as error:  # whatever one file does says nothing about the others
+            if failed is None:
+                raise
+            if strip is not None:
+                strip.forget(file)
+            failed(file, error)
+            continue
         if done is not None:
             done(result.clips[-1])
     return result

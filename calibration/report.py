@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputExistsError, OutputNotWritableError
+from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
+from ..fault import fault_line
 from ..files import linked_file, replace_file
 from ..metrics import UsableMetrics
 from ..version import __version__
@@ -58,6 +59,9 @@ class Report:
 
     evaluation: Evaluation
 
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """File and error of each that could not be measured."""
+
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON-ready values."""
         return {
@@ -67,6 +71,7 @@ class Report:
             "left_out": self.request.metrics.left_out,
             "methods": self.methods,
             **self.evaluation.to_json(),
+            "failed": self.failed,
         }
 
 
@@ -76,21 +81,33 @@ def run_request(
     note: Callable[[str], None],
     progress: Callable[[int, int], None] | None = None,
     done: Callable[[ClipScores], None] | None = None,
+    failed: Callable[[str], None] | None = None,
 ) -> Report:
     """Load the bundles, measure, write the strip.
+
+    Of several files those that cannot be measured are left to the report; one alone raises.
 
     Args:
         request: What to do.
         note: Called with a line for what is left out.
         progress: Called with frames done and expected.
         done: Called with the figures of each file as they are known.
+        failed: Called with a line for each file of several that cannot be measured.
 
     Raises:
-        UnreadableVideoError: A file of truth cannot be used.
+        UnreadableVideoError: The only file of truth cannot be used.
         BundleNotFoundError, BundleError: A bundle or variant.
         BackendUnavailableError, MissingPackageError: The backend cannot run here.
         OutputNotWritableError: The strip cannot be written.
     """
+    lost: list[dict[str, str]] = []
+
+    def lose(file: Path, error: Exception) -> None:
+        reason = str(error) if isinstance(error, AdcVsrError) else f"'{file}': {fault_line(error)}"
+        lost.append({"file": str(file), "error": reason})
+        if failed is not None:
+            failed(reason)
+
     for name, reason in request.metrics.left_out.items():
         note(f"{name} left out: {reason}")
     with open_methods(
@@ -110,12 +127,13 @@ def run_request(
             strip=strip,
             progress=progress,
             done=done,
+            failed=lose if len(request.files) > 1 else None,
         )
-    if strip is not None and request.strip is not None:
+    if strip is not None and request.strip is not None and evaluation.clips:
         strip.write(request.strip)
         if strip.left_out:
             note(f"the strip shows the worst of {len(request.files)} files, not all")
-    return Report(request, [{"name": m.name, **m.facts} for m in methods], evaluation)
+    return Report(request, [{"name": m.name, **m.facts} for m in methods], evaluation, lost)
 
 
 def _shown(methods: Iterable[Method]) -> list[str]:

@@ -86,6 +86,10 @@ class Strip:
         title = f"{file.name}, frame {frame_index}, at {left},{top}"
         self._rows[file] = _Row(error, title, tuple(cells))
 
+    def forget(self, file: Path) -> None:
+        """Leave a file out that could not be read to its end."""
+        self._rows.pop(file, None)
+
     @property
     def left_out(self) -> int:
         """Files of which the picture has no row."""

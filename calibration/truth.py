@@ -136,7 +136,7 @@ def count_frames(file: Path, limit: int) -> int:
     try:
         with open_input(media_url(file)) as container:
             return min(container.streams.video[0].frames or limit, limit)
-    except (av.FFmpegError, IndexError):
+    except (av.FFmpegError, IndexError, OSError):
         return 0  # reading it will say why
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -96,3 +99,63 @@ def rtsp_server(clip: Path, login: str | None = None) -> Iterator[RtspServer]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def through_tls(port: int, folder: Path) -> Iterator[int]:
+    """Offer what listens on a port through TLS, with a certificate nobody signed; yields the port.
+
+    Args:
+        port: On loopback.
+        folder: For key and certificate.
+    """
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate: apt-get install openssl")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=camera"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    opened: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def begin(target: Callable[..., None], *args: socket.socket) -> None:
+        threads.append(threading.Thread(target=target, args=args, daemon=True))
+        threads[-1].start()
+
+    def pump(a: socket.socket, b: socket.socket) -> None:
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for each in (a, b):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        while True:
+            try:
+                plain, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                client = context.wrap_socket(plain, server_side=True)
+            except OSError:
+                continue
+            server = socket.create_connection(("127.0.0.1", port))
+            opened.extend((client, server))
+            begin(pump, client, server)
+            begin(pump, server, client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        begin(serve)
+        yield int(listener.getsockname()[1])
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(5)
+        for each in opened:
+            each.close()

@@ -117,14 +117,21 @@ def read_clip_frames(path: Path, request: ProfileRequest) -> Clip:
 
 
 def read_clips(request: ProfileRequest, note: Callable[[str], None]) -> list[Clip]:
-    """Read all clips that are long enough.
+    """Read all clips that are long enough; those that cannot be read are left out with a note.
 
     Raises:
-        UnreadableVideoError: One cannot be read, or none is long enough.
+        UnreadableVideoError: The only one cannot be read, or none is long enough.
     """
     clips = []
-    for path in find_clips(request, note):
-        clip = read_clip_frames(path, request)
+    paths = find_clips(request, note)
+    for path in paths:
+        try:
+            clip = read_clip_frames(path, request)
+        except UnreadableVideoError as error:
+            if len(paths) == 1:
+                raise
+            note(f"'{path.name}' left out: {error}")
+            continue
         if len(clip.frames) < LEAST_FRAMES:
             note(f"'{path.name}' left out: {len(clip.frames)} frames, needs {LEAST_FRAMES}")
             continue

@@ -1,4 +1,7 @@
-"""What sources and sinks of `rtsp://` have in common: the transport, and the address for FFmpeg."""
+"""What sources and sinks of `rtsp://` have in common: the transport, and the address for FFmpeg.
+
+`rtsps://` is the same through TLS, for sources: FFmpeg then sends all through that connection.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +36,18 @@ def rtsp_target(address: Address) -> RtspTarget:
         raise ConfigError(
             f"'{address.text}': transport={transport}; expected {' or '.join(TRANSPORTS)}"
         )
+    if transport == "udp" and address.scheme == "rtsps":
+        raise ConfigError(
+            f"'{address.text}': transport=udp would send pictures outside of TLS, which FFmpeg "
+            "does not; leave it out, or use rtsp://"
+        )
     url = address.url()
     address.fields.clear()
     authority = url.split("/", 3)[2].partition("?")[0].partition("#")[0]
     user, _, host = authority.rpartition("@")
     if not host or host.startswith(":"):
         raise ConfigError(f"'{address.text}' names no host; expected rtsp://HOST/PATH")
-    path = url[len("rtsp://") + len(authority) :]
+    path = url[len(f"{address.scheme}://") + len(authority) :]
     for what, text, most in (
         ("user name and password", user, MOST_USER_BYTES),
         ("path and query", path, MOST_PATH_BYTES),

@@ -37,11 +37,26 @@ SOURCES = {
     "csi": "source_csi:CsiSource",
     "file": "source_file:PacedFileSource",
     "rtsp": "source_rtsp:RtspSource",
+    "rtsps": "source_rtsp:RtspSource",
     "test": "source_pattern:PatternSource",
     "udp": "source_udp:UdpSource",
     "v4l2": "source_v4l2:V4l2Source",
 }
 """Scheme of the address, and where its class is; imported when it is asked for."""
+
+ELSEWHERE = frozenset(
+    {"ftp", "hls", "http", "https", "mms", "onvif", "rist", "rtmp", "rtmps", "rtmpt", "rtp", "srt"}
+    | {"ndi", "tcp", "webrtc", "whep", "whip"}
+)
+"""Schemes of streams that exist, and are not read or written here."""
+
+PASS_ON = {
+    "source": "let FFmpeg pass it on, 'ffmpeg -i ADDRESS -c:v libx264 -tune zerolatency -f mpegts "
+    "udp://127.0.0.1:5000', with --source udp://127.0.0.1:5000",
+    "sink": "let FFmpeg pass it on: --sink udp://127.0.0.1:5000 and 'ffmpeg -i "
+    "udp://127.0.0.1:5000 -c copy -f FORMAT ADDRESS'",
+}
+"""What to do about `ELSEWHERE`."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +187,12 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
     Raises:
         ConfigError: There is none.
     """
+    if address.scheme not in known and address.scheme in {*ELSEWHERE, *SOURCES}:
+        schemes = ", ".join(f"{each}://" for each in sorted(known) if each != "file")
+        raise ConfigError(
+            f"'{address.scheme}://' is no {what} of live, which knows {schemes} and files"
+            + (f"; {PASS_ON[what]}" if address.scheme in ELSEWHERE else "")
+        )
     if address.scheme not in known:
         raise ConfigError(
             f"no {what} '{address.scheme}://'{nearest(address.scheme, known)}; or a file's path"

@@ -1,4 +1,7 @@
-"""`rtsp://HOST/PATH?transport=tcp`: a network camera; comes back by itself after a loss."""
+"""`rtsp://HOST/PATH?transport=tcp`: a network camera; comes back by itself after a loss.
+
+`rtsps://` goes through TLS. Certificates are not checked: cameras sign their own.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,8 @@ class RtspSource(AvSource):
     ) -> None:
         super().__init__(address, stop, clock)
         self._url, self.transport = rtsp_target(address)
+        if address.scheme == "rtsps":
+            self.notes.add("the camera's certificate is not checked, as cameras sign their own")
 
     def _open(self) -> av.container.InputContainer:
         return open_input(

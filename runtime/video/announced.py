@@ -9,6 +9,8 @@ from typing import Any
 
 import av
 
+from .torn_end import ends_within_packet
+
 TRACK_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi"})
 """Formats that announce each track's length."""
 
@@ -40,6 +42,8 @@ class Missing:
     """Packets of the video that came."""
     shrunk_bytes: int
     """By how much the file became shorter while it was read."""
+    within_packet: bool = False
+    """Whether a transport or program stream, which announces nothing, ends within a packet."""
 
     def note(self) -> str:
         """The line for people."""
@@ -48,6 +52,11 @@ class Missing:
         else:
             cause = "it was cut off, or its header is wrong"
         came = f"{self.read_seconds:.3f} s ({self.read_frames} frames)"
+        if self.within_packet:
+            return (
+                f"the end of the file is missing: {came} came and a part of a packet; how much "
+                "should follow such a file does not tell"
+            )
         if self.announced_seconds is None:
             return f"the end of the file is missing: {came} came; {cause}"
         frames = f" ({self.announced_frames} frames)" if self.announced_frames else ""
@@ -100,7 +109,8 @@ class Announced:
         """What has not come; ask where the file has ended."""
         shrunk = max(self._bytes - _size_of(self._path), 0)
         length, end = self._lengths()
-        if not shrunk and (length is None or length - end <= self._tolerance()):
+        torn = not shrunk and ends_within_packet(self._path, self._container.format.name)
+        if not (shrunk or torn) and (length is None or length - end <= self._tolerance()):
             return None
         rate = self._stream.average_rate or 0
         # A variable rate is given as the clock's: that many frames nobody announces.
@@ -112,6 +122,7 @@ class Announced:
             frames,
             self._packets,
             shrunk,
+            torn,
         )
 
     def _lengths(self) -> tuple[Fraction | None, Fraction]:

@@ -18,7 +18,15 @@ from typing import Any, TypeAlias
 import av
 
 from .labels import is_timecode
-from .sound import AudioMode, EncodedSound, choose, is_adts, needs_adts, refusal
+from .sound import (
+    WITHOUT_TIMES,
+    AudioMode,
+    EncodedSound,
+    choose,
+    is_adts,
+    needs_adts,
+    refusal,
+)
 
 COPIED_TYPES = frozenset({"audio", "subtitle"})
 """Stream types that mean something beside another video; data tracks describe the source's own."""
@@ -28,6 +36,9 @@ ATTACHING = frozenset({"matroska"})
 
 SHARED_TIMES = frozenset({"matroska", "webm"})
 """Containers whose packets of one stream may share a time."""
+
+LEAST_PAUSE_S = Fraction(1, 20)
+"""Shorter ones may come of times that are rounded, and lengths that are not known."""
 
 LONGEST_CUE_BYTES = 0xFFFF
 
@@ -54,6 +65,12 @@ class CarriedStream:
     shares_times: bool = False
     """Whether packets may have the time of the one before, as in Matroska's milliseconds."""
 
+    gapless: bool = False
+    """Whether the container plays sound from 0 on without a pause, whatever its times say."""
+
+    lost_s: Fraction = Fraction(0)
+    """Of silence, which `gapless` cannot tell: what follows is early by it."""
+
     damaged: int = 0
     """Packets that no decoder could play; left out."""
 
@@ -62,6 +79,9 @@ class CarriedStream:
 
     last_dts: int | None = None
     """Decoding time of the packet before."""
+
+    _ended: Fraction = Fraction(0)
+    """Second at which the packet before ends, for `lost_s`."""
 
     cut_away: Packet | None = None
     """The latest packet that an edit list hides: decoders of sound need the one before."""
@@ -98,9 +118,23 @@ class CarriedStream:
             ticks = round(self.offset / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - ticks
             packet.dts = None if packet.dts is None else packet.dts - ticks
+        if self.gapless and not self._follows(packet):
+            return
         self._keep_forward(packet)
         packet.stream = self.target
         yield packet
+
+    def _follows(self, packet: Packet) -> bool:
+        """Count what is silent before a packet; whether it is not mostly before 0."""
+        if packet.dts is None or packet.time_base is None:
+            return True
+        begin, length = (n * packet.time_base for n in (packet.dts, packet.duration or 0))
+        if begin + length / 2 < 0:
+            return False
+        packet.dts, packet.pts = max(packet.dts, 0), max(packet.pts or 0, 0)
+        self.lost_s += begin - self._ended if begin - self._ended > LEAST_PAUSE_S else 0
+        self._ended = begin + length
+        return True
 
     def _keep_forward(self, packet: Packet) -> None:
         """Move a time on where it is not after the one before; those that follow stay."""
@@ -180,13 +214,17 @@ def _add_sound(
     audio: AudioMode,
     note: Callable[[str], None],
 ) -> CarriedStream | EncodedSound | None:
-    chosen = choose(stream, output, audio, note)
+    chosen = choose(stream, output, audio, offset, note)
     if chosen is None:
         return None
     if chosen != "copy":
         return EncodedSound(stream, output, chosen, offset)
     return CarriedStream(
-        output.add_stream_from_template(stream), None, offset, adts=needs_adts(stream)
+        output.add_stream_from_template(stream),
+        None,
+        offset,
+        adts=needs_adts(stream),
+        gapless=output.format.name in WITHOUT_TIMES,
     )
 
 

@@ -201,9 +201,8 @@ class FileClock:
         """Move all streams so that none of them begins before it ended."""
         decoded: dict[int, Fraction] = {}
         shown: dict[int, Fraction] = {}
-        for packet in after:
-            time = self._time(packet)
-            if time is not None and packet.stream.type in IN_STEP:
+        for packet, time in self._up_to_next_jump(after):
+            if packet.stream.type in IN_STEP:
                 index, show = packet.stream.index, time + self._lead(packet)
                 decoded.setdefault(index, time)
                 shown[index] = min(shown.get(index, show), show)
@@ -221,6 +220,22 @@ class FileClock:
         self.jumps += 1
         self._now_before, self._now = self._now, begin
         self._tracks = {i: replace(track, last=decoded.get(i)) for i, track in self._tracks.items()}
+
+    def _up_to_next_jump(self, packets: list[Packet]) -> Iterator[tuple[Packet, Fraction]]:
+        """Those with times on the first one's clock; what was read ahead may have another."""
+        now: Fraction | None = None
+        latest: dict[int, Fraction] = {}
+        for packet in packets:
+            time, index = self._time(packet), packet.stream.index
+            if time is None:
+                continue
+            if packet.stream.type in IN_STEP:
+                away = now is not None and abs(time - now) > LOOK_AHEAD_S
+                if away or time < latest.get(index, time) - self._back:
+                    return
+                now = time if now is None else max(now, time)
+                latest[index] = time
+            yield packet, time
 
     def _lead(self, packet: Packet) -> Fraction:
         """Seconds from decoding to presentation."""

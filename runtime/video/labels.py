@@ -8,8 +8,23 @@ from fractions import Fraction
 
 import av
 
-KEPT_METADATA = frozenset({"title", "artist", "comment", "description", "creation_time", "date"})
+KEPT_METADATA = frozenset(
+    {"title", "artist", "comment", "description", "creation_time", "date", "album", "album_artist"}
+    | {"composer", "copyright", "episode_id", "genre", "keywords", "location", "lyrics", "make"}
+    | {"model", "network", "show", "synopsis", "track"}
+)
 """Container metadata that stays true of the upscaled video, in the lower case mp4 wants."""
+
+CAMERA_TAGS = {
+    name.lower(): name
+    for name in (
+        "com.apple.quicktime.creationdate",
+        "com.apple.quicktime.location.ISO6709",
+        "com.apple.quicktime.make",
+        "com.apple.quicktime.model",
+    )
+}
+"""Likewise, of phones: as mov writes them, by what they are in lower case."""
 
 TIMECODE_CONTAINERS = frozenset({"mov", "mp4", "ipod"})
 """Containers into which FFmpeg writes a time code track."""
@@ -20,7 +35,11 @@ TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
 def kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """What is carried over; Matroska gives its keys in capitals."""
     lower = {key.lower(): value for key, value in metadata.items()}
-    return {key: value for key, value in lower.items() if key in KEPT_METADATA}
+    return {
+        CAMERA_TAGS.get(key, key): value
+        for key, value in lower.items()
+        if key in KEPT_METADATA or key in CAMERA_TAGS
+    }
 
 
 def is_timecode(stream: av.stream.Stream) -> bool:

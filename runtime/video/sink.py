@@ -275,6 +275,11 @@ class FileSink:
             label = f"{stream.target.type} stream #{index}"
             if stream.damaged:
                 self._note(f"{stream.damaged} damaged packets of {label} are left out")
+            if isinstance(stream, CarriedStream) and stream.lost_s:
+                self._note(
+                    f"{float(stream.lost_s):.2f} s of silence in {label} are lost, what follows is "
+                    f"early by them: {self.path.suffix} holds no pauses of sound, mkv and mp4 do"
+                )
             if isinstance(stream, CarriedStream) and stream.crowded:
                 self._note(
                     f"{stream.crowded} packets of {label} had no time of their own: moved on"

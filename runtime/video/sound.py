@@ -7,6 +7,7 @@ then refuses to write (TrueHD in mp4, FLAC and Opus in mov, AAC of a transport s
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import av
 from av.filter import Graph
 
 from ...clips import ffmpeg_reason
+from ...pyav import open_input
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -25,8 +27,18 @@ AudioMode: TypeAlias = Literal["auto", "copy", "none"]
 BROADCAST_CODECS = frozenset({"aac", "mp2", "mp3", "ac3", "eac3", "opus", "dts", "dvb_subtitle"})
 """What MPEG-TS holds: FFmpeg lists nothing for it, as it tags by stream type."""
 
-AVI_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "dts", "adpcm_ms", "adpcm_ima_wav"})
-"""What players find in avi beside PCM; FFmpeg writes FLAC and Vorbis there and cannot read them."""
+AVI_SOUND = frozenset({"aac", "mp2", "mp3", "ac3", "adpcm_ms", "adpcm_ima_wav"})
+"""What players find in avi beside PCM; FFmpeg writes FLAC and Vorbis there and cannot read them,
+and fails at the first packet of DTS."""
+
+WITHOUT_TIMES = frozenset({"avi"})
+"""Containers that hold sound without times: it begins at 0, and a pause in it is gone."""
+
+PAUSING_SOURCES = frozenset({"mpegts", "mpeg", "flv"})
+"""Containers in which pauses of sound are ordinary, as they are recordings of broadcasts."""
+
+LATEST_START_S = Fraction(1, 50)
+"""After the picture: half a frame of most rates, which `WITHOUT_TIMES` moves anyway."""
 
 PCM_OF_16_BITS = frozenset({"mp4", "ipod"})
 """Containers in which readers before FFmpeg 6 look for no other PCM."""
@@ -38,9 +50,9 @@ BITS_PER_CHANNEL = {"libopus": 64_000, "libmp3lame": 96_000, "aac": 80_000}
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """Layouts that are kept, by their channels; others are mixed to stereo."""
 
-SILENCE_FILLED_S = 0.05
-"""Gaps longer than this become silence in sound that is encoded anew: decoders play on through
-them, and the picture would be late from there on."""
+SILENCE_FILLED_S = 0.02
+"""Gaps longer than this, such as one lost packet, become silence in sound that is encoded anew:
+decoders play on through them, and the sound would be early from there on."""
 
 BEFORE_ZERO = frozenset({"mp4", "mov", "ipod"})
 """Containers whose sound may begin before zero."""
@@ -128,6 +140,25 @@ def is_adts(data: bytes) -> bool:
     return synced and rate < 13 and ADTS_HEADER_BYTES <= length <= len(data)
 
 
+def changes_on_the_way(stream: av.AudioStream) -> bool:
+    """Whether AAC with headers changes rate or channels, as broadcasts do between programmes.
+
+    Without headers, as in mp4 and mkv, all of it would be played as the first of it is. The file is
+    read through for it once, which takes a second or so for a gigabyte.
+    """
+    name = stream.container.name
+    if not os.path.isfile(name.removeprefix("file:")):
+        return False  # a pipe is read once
+    found: set[bytes] = set()
+    with open_input(name) as container, suppress(av.FFmpegError):
+        for packet in container.demux(container.streams[stream.index]):
+            data = bytes(packet)
+            if is_adts(data):
+                # Profile and rate, without a private bit, and channels.
+                found.add(bytes((data[2] & 0xFD, data[3] & 0xC0)))
+    return len(found) > 1
+
+
 class EncodedSound:
     """One sound stream, decoded and encoded anew; gaps become silence, overlaps are cut.
 
@@ -150,6 +181,7 @@ class EncodedSound:
         target.layout, target.bit_rate = encoding.layout, encoding.bit_rate
         self.target: Any = target
         self._before_zero = output.format.name in BEFORE_ZERO
+        self._from_start = output.format.name in WITHOUT_TIMES
         self.damaged = 0
         """Packets that do not decode; left out."""
         self._graph: Graph | None = None
@@ -210,6 +242,7 @@ class EncodedSound:
 
     def _build(self, frame: av.AudioFrame) -> Graph:
         graph, wanted = Graph(), self._encoding
+        begin = ":first_pts=0" if self._from_start and self._format is None else ""
         context = self.target.codec_context
         graph.link_nodes(
             graph.add_abuffer(
@@ -218,7 +251,7 @@ class EncodedSound:
                 layout=frame.layout.name,
                 time_base=frame.time_base,
             ),
-            graph.add("aresample", f"async=1:min_hard_comp={SILENCE_FILLED_S}"),
+            graph.add("aresample", f"async=1:min_hard_comp={SILENCE_FILLED_S}{begin}"),
             graph.add(
                 "aformat",
                 f"sample_fmts={context.format.name}:sample_rates={wanted.rate}"
@@ -229,18 +262,43 @@ class EncodedSound:
         return graph
 
 
+def may_pause(stream: av.AudioStream, offset: Fraction) -> bool:
+    """Whether a stream begins after the picture, or pauses may be expected in it.
+
+    Args:
+        stream: Of the input.
+        offset: Seconds to subtract from its times.
+    """
+    begin = (stream.start_time or 0) * Fraction(stream.time_base or 1)
+    return begin - offset > LATEST_START_S or stream.container.format.name in PAUSING_SOURCES
+
+
 def choose(
     stream: av.AudioStream,
     output: av.container.OutputContainer,
     mode: AudioMode,
+    offset: Fraction,
     note: Callable[[str], None],
 ) -> Encoding | Literal["copy"] | None:
-    """Decide what becomes of a sound stream; None leaves it out, which is said."""
+    """Decide what becomes of a sound stream; None leaves it out, which is said.
+
+    Args:
+        stream: Of the input.
+        output: Where it goes.
+        mode: As the user chose.
+        offset: Seconds to subtract from its times.
+        note: Called with a line where it is not copied.
+    """
     label = f"audio stream #{stream.index}"
     if not is_known(stream):
         note(f"{label} is left out: no sound comes from it that tells its rate and channels")
         return None
     why = refusal(output, stream)
+    name = output.format.name
+    if why is None and mode == "auto" and name in WITHOUT_TIMES and may_pause(stream, offset):
+        why = f"{name} holds neither a late beginning of sound nor its pauses"
+    if why is None and name != "mpegts" and needs_adts(stream) and changes_on_the_way(stream):
+        why = "its rate or channels change on the way"
     if why is None:
         return "copy"
     if mode == "copy":

@@ -188,8 +188,9 @@ class FileSource:
             )
         if is_animated_webp(self.path):
             return UnsupportedVideoError(
-                f"'{self.path}' is an animated WebP, which this FFmpeg does not decode; convert it "
-                "first, for example: magick IN.webp -coalesce OUT.gif"
+                f"'{self.path}' is an animated WebP, which this FFmpeg does not decode: "
+                "PyAV 19 does (Python 3.12 or newer: pip install -U av); or convert it first, for "
+                "example: magick IN.webp -coalesce OUT.gif"
             )
         damage = f" ({self.damaged_packets} damaged packets)" if self.damaged_packets else ""
         return UnreadableVideoError(

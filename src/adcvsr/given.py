@@ -81,7 +81,7 @@ def refuse_address(path: str | Path) -> None:
     whole = re.sub(r":/+", "://", str(path), count=1)  # a Path keeps one slash
     raise InputNotFoundError(
         f"'{shown(whole)}' is an address, expected a file: download it first; 'adcvsr live "
-        "--source ADDRESS' takes streams (rtsp, udp)"
+        "--source ADDRESS' takes streams (rtsp, rtsps, udp)"
     )
 
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import BatchError
 from ._terminal import clean, raw
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -99,6 +101,22 @@ def note(text: str) -> None:
     if text not in _voice.said or is_verbose():
         say(f"note: {text}")
     _voice.said.add(text)
+
+
+def say_error(text: str) -> None:
+    """Say why one of several files failed, on stderr, also with `-q`."""
+    click.echo(f"error: {text}", err=True)
+
+
+def failed_files(files: Sequence[str], count: int) -> BatchError:
+    """The error that ends a run over files of which some failed.
+
+    Args:
+        files: Those that failed.
+        count: All files.
+    """
+    names = ", ".join(Path(file).name for file in files)
+    return BatchError(f"{len(files)} of {count} files failed: {names}")
 
 
 def warn(text: str) -> None:

@@ -10,7 +10,7 @@ import click
 from ._files import check_ending, result_file_option
 from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
-from ._say import print_json, say
+from ._say import failed_files, print_json, say, say_error
 
 if TYPE_CHECKING:
     from ..calibration.truth import Degrade
@@ -102,7 +102,7 @@ def command(
     """Measure bundles against bicubic and Lanczos on PATHS: images, clips, or folders of them.
 
     Each is reduced x1/4, brought back, and compared with the original. docs/metrics.md says what
-    each measure is and what it cannot tell.
+    each measure is and what it cannot tell. A file that cannot be measured does not end the run.
     """
     from ..calibration.report import Request, check_new, run_request, write_json
     from ..calibration.truth import TruthOptions, find_truth
@@ -132,13 +132,15 @@ def command(
     with frame_progress("evaluate") as progress:
         # A terminal shows the bar; a log gets a line a file.
         done = None if progress else lambda clip: say(clip_line(clip, request.metrics.metrics[0]))
-        report = run_request(request, note=say, progress=progress, done=done)
+        report = run_request(request, note=say, progress=progress, done=done, failed=say_error)
     if file is not None:
         write_json(file, report.to_json())
     if as_json:
         print_json(report.to_json())
-    else:
+    elif report.evaluation.clips:
         print_report(report)
+    if report.failed:
+        raise failed_files([each["file"] for each in report.failed], len(request.files))
 
 
 def _degradation(name: str) -> Degrade:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,17 @@ import click
 
 from ..bundle_schema import COLOUR_MATCHES
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
-from ._progress import files_progress, frame_progress
-from ._say import done, note, print_json, run_notes
+from ._say import note
 from ._trace import open_trace, trace_option
+from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
     from ..runtime.batch import Job
-    from ..runtime.upscale_report import UpscaleReport
-    from ..runtime.upscaler import Upscaler
+
+NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
+READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
+WRITING = ("encoder", "preset", "crf", "audio", "overwrite")
+"""Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -105,28 +109,12 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 def command(
     paths: tuple[str, ...],
     model: str,
-    backend: str,
-    variant: str | None,
-    tile: int | None,
-    colour_match: str | None,
-    start: Fraction,
-    duration: Fraction | None,
-    video_stream: int | None,
-    deinterlace: Any,
-    decoder: Any,
     compare: Path | None,
-    cut_reset: bool,
-    encoder: str | None,
-    preset: str | None,
-    crf: int | None,
-    audio: Any,
-    threads: int,
-    overwrite: bool,
     skip_existing: bool,
     strict: bool,
-    allow_untrained: bool,
     trace_path: Path | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Upscale the video INPUT four times into OUTPUT.
 
@@ -139,72 +127,75 @@ def command(
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
-    from ..errors import IncompleteVideoError
-    from ..runtime.batch import Job, is_batch, left_out, plan, split_existing
     from ..runtime.upscaler import Upscaler
+
+    if skip_existing and options["overwrite"]:
+        raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
+    choices = _choices(options)
+    inputs, output = _split_paths(paths)
+    work = _find_work(inputs, output, skip=skip_existing, overwrite=options["overwrite"])
+    if work.many and compare is not None:
+        raise click.UsageError("--compare is for a single input and a file as OUTPUT")
+    if not work.todo:
+        if as_json:
+            report_all([], [], work.skipped)
+        return
+    with (
+        open_trace(trace_path, overwrite=options["overwrite"]) as trace,
+        Upscaler(model, trace=trace, **{name: options[name] for name in NETWORK}) as upscaler,
+    ):
+        how: Any = {"strict": strict, "as_json": as_json}
+        if work.many:
+            wrong = upscale_all(upscaler, work.todo, work.skipped, choices, **how)
+        else:
+            wrong = upscale_one(upscaler, work.todo[0], compare, choices, **how)
+    if wrong is not None:  # after the trace is written
+        raise wrong
+
+
+def _choices(options: dict[str, Any]) -> dict[str, Any]:
+    """How files are read and written, for `Upscaler.upscale_file`."""
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
 
-    choices: dict[str, Any] = {
-        "cut_reset": cut_reset,
-        "options": EncodeOptions(
-            encoder=encoder, preset=preset, crf=crf, audio=audio, overwrite=overwrite
-        ),
-        "read": ReadOptions(
-            start=start,
-            duration=duration,
-            video_stream=video_stream,
-            deinterlace=deinterlace,
-            decoder=decoder,
-        ),
+    return {
+        "cut_reset": options["cut_reset"],
+        "options": EncodeOptions(**{name: options[name] for name in WRITING}),
+        "read": ReadOptions(**{name: options[name] for name in READING}),
     }
-    inputs, output = _split_paths(paths)
-    jobs = plan(inputs, output) if is_batch(inputs, output) else None
-    if jobs is not None and compare is not None:
-        raise click.UsageError("--compare is for a single input and a file as OUTPUT")
-    if skip_existing and overwrite:
-        raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
-    for line in left_out(inputs, output) if jobs is not None else ():
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a command is to do."""
+
+    todo: list[Job]
+    skipped: list[Job]
+    """Those whose output is there, which stays."""
+
+    many: bool
+    """Whether the output is a folder."""
+
+
+def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: bool) -> _Work:
+    """Find the files to upscale, and say what is left out."""
+    from ..runtime.batch import Job, is_batch, left_out, plan, split_existing
+
+    many = is_batch(inputs, output)
+    jobs = plan(inputs, output) if many else [Job(Path(inputs[0]), output)]
+    for line in left_out(inputs, output) if many else ():
         note(line)
-    single = [Job(Path(inputs[0]), output)]
-    todo, skipped = split_existing(single if jobs is None else jobs)
-    _say_existing(len(skipped), len(todo), many=jobs is not None, skip=skip_existing, to=overwrite)
-    if not skip_existing:
-        skipped = []
-    elif not todo:
-        _report_all([], [], skipped, as_json=as_json)
-        return
-    elif jobs is not None:
-        jobs = todo
-    with (
-        open_trace(trace_path, overwrite=overwrite) as trace,
-        Upscaler(
-            model,
-            backend=backend,
-            variant=variant,
-            tile=tile,
-            colour_match=colour_match,
-            threads=threads,
-            allow_untrained=allow_untrained,
-            trace=trace,
-        ) as upscaler,
-    ):
-        if jobs is not None:
-            _upscale_all(upscaler, jobs, skipped, choices, strict=strict, as_json=as_json)
-            return
-        source = Path(inputs[0])
-        with frame_progress(source.name) as progress:
-            report = upscaler.upscale_file(
-                source, output, compare=compare, progress=progress, **choices
-            )
-    if as_json:
-        print_json(report.to_json(), indent=None)
-    else:
-        _summary(report)
-    if strict and not report.whole:
-        raise IncompleteVideoError(
-            f"'{source}' is damaged or ends early (--strict); '{output}' holds what came"
+    if overwrite or not (skip or many):
+        return _Work(jobs, [], many)
+    todo, there = split_existing(jobs)
+    if there and skip:
+        note(f"{len(there)} of {len(jobs)} outputs exist and are left as they are")
+    elif there:
+        note(
+            f"{len(there)} of {len(jobs)} outputs exist: --skip-existing leaves them out, "
+            "--overwrite replaces them"
         )
+    return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
 def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
@@ -219,97 +210,3 @@ def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
     output = default_output(paths[0])
     note(f"no OUTPUT was named: it will be '{output}'")
     return paths, output
-
-
-def _say_existing(there: int, missing: int, *, many: bool, skip: bool, to: bool) -> None:
-    """Say which outputs exist, where that decides what is done; `to` says they are overwritten."""
-    if not there or to:
-        return
-    if skip:
-        note(f"{there} of {there + missing} outputs exist and are left as they are")
-    elif many:
-        note(
-            f"{there} of {there + missing} outputs exist: --skip-existing leaves them out, "
-            "--overwrite replaces them"
-        )
-
-
-def _upscale_all(
-    upscaler: Upscaler,
-    jobs: list[Job],
-    skipped: list[Job],
-    choices: dict[str, Any],
-    *,
-    strict: bool,
-    as_json: bool,
-) -> None:
-    """Upscale file after file; those that fail are named at the end.
-
-    Raises:
-        BatchError: Some failed.
-        IncompleteVideoError: With `strict`: some inputs are damaged or end early.
-    """
-    from ..errors import AdcVsrError, BatchError, IncompleteVideoError, OutputNotWritableError
-    from ..fault import fault_line
-
-    finished, failed = [], []
-    torn: list[str] = []
-    with files_progress(len(jobs)) as begin:
-        for index, job in enumerate(jobs):
-            try:
-                job.output.parent.mkdir(parents=True, exist_ok=True)
-                report = upscaler.upscale_file(
-                    job.source,
-                    job.output,
-                    progress=begin(index, job.source.name),
-                    **choices,
-                )
-            except OSError as error:
-                if not isinstance(error, AdcVsrError):
-                    error = OutputNotWritableError(f"'{job.output}': {error.strerror or error}")
-                failed.append({"input": str(job.source), "error": str(error)})
-            except AdcVsrError as error:
-                failed.append({"input": str(job.source), "error": str(error)})
-            except Exception as error:  # a fault met in one file says nothing about the others
-                failed.append({"input": str(job.source), "error": fault_line(error)})
-            else:
-                finished.append(report.to_json())
-                if not report.whole:
-                    torn.append(job.source.name)
-                if not as_json:
-                    _summary(report)
-                continue
-            click.echo(f"error: {failed[-1]['error']}", err=True)
-    _report_all(finished, failed, skipped, as_json=as_json)
-    if failed:
-        names = ", ".join(Path(each["input"]).name for each in failed)
-        raise BatchError(f"{len(failed)} of {len(jobs)} files failed: {names}")
-    if strict and torn:
-        raise IncompleteVideoError(
-            f"{len(torn)} of {len(jobs)} files are damaged or end early (--strict), their outputs "
-            f"hold what came: {', '.join(torn)}"
-        )
-
-
-def _report_all(
-    finished: list[dict[str, Any]],
-    failed: list[dict[str, str]],
-    skipped: list[Job],
-    *,
-    as_json: bool,
-) -> None:
-    """Print the JSON of a run over many files."""
-    if as_json:
-        left = [{"input": str(job.source), "output": str(job.output)} for job in skipped]
-        print_json({"files": finished, "failed": failed, "skipped": left}, indent=None)
-
-
-def _summary(report: UpscaleReport) -> None:
-    """Print what was done, notes first."""
-    run_notes(report.notes, report.backend_reasons)
-    (w, h), (big_w, big_h) = report.input_size, report.output_size
-    done(
-        f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
-        f"{report.seconds:.1f} s, {report.fps:.1f} fps "
-        f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
-    )

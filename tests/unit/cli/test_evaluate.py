@@ -151,6 +151,33 @@ def test_given_low_resolution_inputs(media: Path, tmp_path: Path) -> None:
     assert "expected one input named moving in" in done.stderr
 
 
+def test_a_file_that_cannot_be_measured_does_not_end_the_run(media: Path, tmp_path: Path) -> None:
+    (media / "a_bad.png").write_text("no picture")
+    whole = (media / "moving.mp4").read_bytes()
+    (media / "z_cut.mp4").write_bytes(whole[: len(whole) // 2])
+    strip = tmp_path / "strip.png"
+    done = evaluate(media, "--metrics", "psnr", "--strip", strip, "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert [clip["name"] for clip in report["clips"]] == ["image.png", "moving.mp4"]
+    assert [Path(each["file"]).name for each in report["failed"]] == ["a_bad.png", "z_cut.mp4"]
+    lines = done.stderr.splitlines()
+    for name in ("a_bad.png", "z_cut.mp4"):
+        assert any(line.startswith(f"error: cannot evaluate on '{media / name}'") for line in lines)
+    assert lines[-1] == "error: 2 of 4 files failed: a_bad.png, z_cut.mp4"
+    assert strip.exists()
+
+
+def test_nothing_that_can_be_measured_is_no_table(media: Path, tmp_path: Path) -> None:
+    bad = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in bad:
+        path.write_text("no picture")
+    done = evaluate(*bad, "--metrics", "psnr", "--strip", tmp_path / "strip.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "error: 2 of 2 files failed: a.png, b.png"
+    assert not (tmp_path / "strip.png").exists()
+
+
 def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
     (tmp_path / "walk").mkdir()
     for index, image in enumerate(draw_clip(2, 48, 64)):

@@ -30,31 +30,39 @@ def upscaler() -> Any:
         yield ready
 
 
-def write_beep(path: Path, encoder: str, *, layout: str = "stereo", gap: bool = False) -> Path:
+def write_beep(
+    path: Path,
+    encoder: str,
+    *,
+    layout: str = "stereo",
+    gap: bool = False,
+    begin: float = 0,
+    rate: int = RATE,
+) -> Path:
     """Grey pictures that are white while a tone sounds; with a gap, sound is missing before it."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-        sound: Any = container.add_stream(encoder, rate=RATE)
+        sound: Any = container.add_stream(encoder, rate=rate)
         sound.layout = layout
         sound.codec_context.options = {"strict": "-2"}
         channels = sound.layout.nb_channels
-        step = 960
-        for index in range(round(SECONDS * RATE / step)):
-            time = index * step / RATE
+        step = rate // 50
+        for index in range(round(SECONDS * 50)):
+            time = index / 50
             if index % 2 == 0:
                 white = BEEP[0] <= time < BEEP[1]
                 image = np.full((32, 32, 3), 255 if white else 80, np.uint8)
                 picture = av.VideoFrame.from_ndarray(image, format="rgb24")
                 picture.pts, picture.time_base = index // 2, Fraction(1, 25)
                 container.mux(video.encode(picture.reformat(format="yuv420p")))
-            if gap and 0.1 < time < 0.3:
+            if (gap and 0.1 < time < 0.3) or time < begin:
                 continue
-            times = time + np.arange(step) / RATE
+            times = time + np.arange(step) / rate
             wave = 0.5 * np.sin(2 * np.pi * 1000 * times) * ((times >= BEEP[0]) & (times < BEEP[1]))
             samples = (np.repeat(wave, channels)[None] * 32_767).astype(np.int16)
             heard = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
-            heard.sample_rate, heard.time_base = RATE, Fraction(1, RATE)
+            heard.sample_rate, heard.time_base = rate, Fraction(1, rate)
             heard.pts = index * step
             container.mux(sound.encode(heard))
         container.mux(video.encode())
@@ -124,6 +132,83 @@ def test_layouts(upscaler: Upscaler, tmp_path: Path, layout: str) -> None:
         channels = written.streams.audio[0].layout.nb_channels
     assert channels == {"mono": 1, "5.1": 6, "quad": 2}[layout]
     assert any(f"AAC, {layout if layout != 'quad' else 'stereo'}," in n for n in report.notes)
+
+
+@pytest.mark.parametrize("encoder", ["aac", "mp2", "ac3", "pcm_s16le"])
+def test_sound_that_begins_late_is_in_step_in_avi(
+    upscaler: Upscaler, tmp_path: Path, encoder: str
+) -> None:
+    path = write_beep(tmp_path / "in.mkv", encoder, begin=0.3)
+    report = upscaler.upscale_file(path, tmp_path / "out.avi")
+    begin, end = beep_of(tmp_path / "out.avi")
+    assert begin == pytest.approx(BEEP[0], abs=0.03)
+    assert end == pytest.approx(BEEP[1], abs=0.03)
+    assert any("avi holds neither a late beginning of sound" in note for note in report.notes)
+
+
+def test_a_pause_of_a_broadcast_is_kept_in_avi(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.ts", "mp2", gap=True)
+    upscaler.upscale_file(path, tmp_path / "out.avi")
+    assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.03)
+
+
+def test_aac_that_changes_its_channels_and_rate_is_encoded_anew(
+    upscaler: Upscaler, tmp_path: Path
+) -> None:
+    first = write_beep(tmp_path / "a.ts", "aac", layout="mono")
+    same = upscaler.upscale_file(first, tmp_path / "same.mp4")
+    assert not [note for note in same.notes if "encoded anew" in note]
+    second = write_beep(tmp_path / "b.ts", "aac", rate=32_000)
+    joined = tmp_path / "in.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    report = upscaler.upscale_file(joined, tmp_path / "out.mp4")
+    assert any("rate or channels change on the way" in note for note in report.notes)
+    loud = beep_of(tmp_path / "out.mp4")
+    assert loud[0] == pytest.approx(BEEP[0], abs=0.045)
+    assert loud[1] == pytest.approx(SECONDS + BEEP[1], abs=0.1)
+    with av.open(str(tmp_path / "out.mp4")) as written:
+        wave = np.concatenate([f.to_ndarray()[0] for f in written.decode(audio=0)])
+        rate = written.streams.audio[0].rate
+    middle = round(rate * (SECONDS + 0.55))
+    tone = wave[middle : middle + rate // 10]
+    crossings = np.count_nonzero(np.diff(np.signbit(tone)))
+    assert crossings == pytest.approx(200, abs=6), "1 kHz for a tenth of a second"
+
+
+def test_lost_packets_do_not_make_sound_early(upscaler: Upscaler, tmp_path: Path) -> None:
+    whole, holed = write_beep(tmp_path / "whole.mkv", "ac3"), tmp_path / "holed.mkv"
+    with av.open(str(whole)) as reader, av.open(str(holed), "w") as writer:
+        streams = [writer.add_stream_from_template(s) for s in reader.streams]
+        count = 0
+        for packet in reader.demux():
+            count += packet.stream.type == "audio"
+            if not packet.size or (packet.stream.type == "audio" and count in (3, 6, 9)):
+                continue  # 32 ms each, before the tone
+            packet.stream = streams[packet.stream.index]
+            writer.mux(packet)
+    begins = []
+    for path in (whole, holed):
+        upscaler.upscale_file(path, tmp_path / f"{path.stem}.webm")
+        begins.append(beep_of(tmp_path / f"{path.stem}.webm")[0])
+    assert begins[1] == pytest.approx(begins[0], abs=0.005)
+
+
+def test_silence_that_a_copy_loses_is_said(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.mkv", "mp2", begin=0.3)
+    options = EncodeOptions(audio="copy")
+    report = upscaler.upscale_file(path, tmp_path / "out.avi", options=options)
+    (note,) = [note for note in report.notes if "of silence in audio stream #1 are lost" in note]
+    assert float(note.split()[0]) == pytest.approx(0.3, abs=0.03)
+    whole = write_beep(tmp_path / "whole.mkv", "mp2")
+    report = upscaler.upscale_file(whole, tmp_path / "whole.avi", options=options)
+    assert not [note for note in report.notes if "audio" in note]
+
+
+def test_what_lies_before_zero_does_not_move_avi(upscaler: Upscaler, tmp_path: Path) -> None:
+    path = write_beep(tmp_path / "in.mp4", "aac")  # the first packet is the encoder's delay
+    report = upscaler.upscale_file(path, tmp_path / "out.avi")
+    assert not [note for note in report.notes if "encoded anew" in note or "shifted" in note]
+    assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.012)
 
 
 def test_a_gap_becomes_silence(upscaler: Upscaler, tmp_path: Path) -> None:

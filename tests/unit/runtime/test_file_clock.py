@@ -132,6 +132,19 @@ def test_many_jumps() -> None:
     assert any("jumps 4 times" in note for note in clock.notes())
 
 
+@pytest.mark.parametrize("middle", [900, 21])
+def test_a_recording_without_sound_in_between(middle: float) -> None:
+    """Sound comes back behind a second jump, which is read ahead together with the first."""
+    silent = part(middle, 2, sound=0, at=1000)
+    clock, moved = run([*part(5000, 2), *silent, *part(20, 2, at=2000)])
+    assert clock.jumps == 2
+    pictures = shown(moved, 0)
+    assert len(pictures) == 150
+    assert np.diff(pictures).max() < 0.07
+    sounds = shown(moved, 1)
+    assert sounds[83] == pytest.approx(pictures[100], abs=0.03)
+
+
 def test_sparse_subtitles_follow() -> None:
     """A cue long after the one before is no jump, and one behind a jump is moved with the rest."""
     first, second = part(50, 40), part(10, 2, at=9000)

@@ -13,6 +13,7 @@ from adcvsr.errors import ConfigError, InputNotFoundError
 from adcvsr.runtime.batch import Job, left_out, plan, split_existing
 from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame
+from adcvsr.runtime.video.torn_end import ends_within_packet
 from video_facts import VideoMaker
 
 COUNT = 75
@@ -75,6 +76,42 @@ def test_a_cut_file_says_what_is_missing(
     # What is asked for and is there is no less for what is missing behind it.
     assert read(path, duration=Fraction(1, 5)).missing is None
     assert read(path, duration=Fraction(5)).missing is not None
+
+
+@pytest.mark.parametrize("container", ["ts", "m2ts", "mpg", "vob"])
+def test_a_broadcast_that_ends_within_a_packet(
+    make_video: VideoMaker, tmp_path: Path, container: str
+) -> None:
+    clip = make_video("whole.mp4", pts=PTS, size=(320, 240), audio=container != "mpg")
+    if container in ("mpg", "vob"):
+        clip = make_video(
+            "in.mpg",
+            pts=range(COUNT),
+            time_base=Fraction(1, 25),
+            size=(320, 240),
+            encoder="mpeg2video",
+        )
+    path = with_index_first(clip, tmp_path / f"copy.{container}")
+    whole = path.read_bytes()
+    assert read(path).missing is None, "it announces nothing, and is whole"
+    for size in (len(whole) * 2 // 3 + 1, len(whole) - 100):
+        path.write_bytes(whole[:size])
+        source = read(path)
+        assert source.missing is not None
+        assert source.missing.within_packet
+        assert source.missing.to_json()["announced_seconds"] is None
+        assert any("came and a part of a packet" in note for note in source.notes)
+
+
+def test_a_broadcast_that_ends_between_packets_is_whole(
+    make_video: VideoMaker, tmp_path: Path
+) -> None:
+    path = with_index_first(make_video("whole.mp4", pts=PTS), tmp_path / "copy.ts")
+    os.truncate(path, path.stat().st_size // 188 // 2 * 188)
+    assert read(path).missing is None
+    path.write_bytes(b"no transport stream" * 1000)
+    assert not ends_within_packet(path, "mpegts")
+    assert not ends_within_packet(path, "mpeg")
 
 
 @pytest.mark.parametrize("container", ["mkv", "ts"])

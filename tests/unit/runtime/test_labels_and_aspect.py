@@ -227,6 +227,37 @@ def test_a_pause_of_many_ticks(
     assert (np.diff([p.dts for p in packets]) > 0).all()
 
 
+@pytest.mark.parametrize("target", ["out.mov", "out.mkv", "out.mp4"])
+def test_what_a_phone_and_a_shop_wrote(
+    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path, target: str
+) -> None:
+    tags = {
+        "com.apple.quicktime.make": "Maker",
+        "com.apple.quicktime.location.ISO6709": "+52.5+013.4/",
+        "genre": "Krimi",
+        "copyright": "Ä",
+    }
+    path = tmp_path / "in.mov"
+    options = {"movflags": "use_metadata_tags"}
+    with (
+        av.open(str(make_video())) as reader,
+        av.open(str(path), "w", options=options) as writer,
+    ):
+        writer.metadata.update(tags)
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                writer.mux(packet)
+    report = upscaler.upscale_file(path, tmp_path / target)
+    with av.open(str(tmp_path / target)) as written:
+        found = {key.lower(): value for key, value in written.metadata.items()}
+    (said,) = [n for n in report.notes if "does not hold these tags" in n] or [""]
+    for key, value in tags.items():
+        assert found.get(key.lower()) == value or key in said
+    assert bool(said) == (target == "out.mp4")
+
+
 def test_an_animated_webp_is_not_called_damaged(tmp_path: Path) -> None:
     """FFmpeg before 8.1 writes these and cannot read them."""
     path = tmp_path / "in.webp"

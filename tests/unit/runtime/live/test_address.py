@@ -135,7 +135,24 @@ def test_options_of_a_plain_path(tmp_path: Path) -> None:
     assert len(list(open_source(str(odd), threading.Event()).frames())) == 3
 
 
-@pytest.mark.parametrize("scheme", sorted({*SOURCES, *SINKS, "rtsps", "srt", "hls"} - {"file"}))
+@pytest.mark.parametrize("scheme", ["srt", "rtmp", "rtmps", "http", "https", "hls", "rtp"])
+def test_streams_of_other_kinds_are_refused_with_a_way_out(scheme: str) -> None:
+    with pytest.raises(ConfigError, match="is no source of live, which knows .*rtsp://, rtsps://"):
+        open_source(f"{scheme}://h/s", threading.Event())
+    with pytest.raises(ConfigError, match=r"pass it on, 'ffmpeg -i ADDRESS .*udp://127.0.0.1"):
+        open_source(f"{scheme}://h/s", threading.Event())
+
+
+def test_what_is_no_sink() -> None:
+    with pytest.raises(ConfigError, match=r"'rtsps://' is no sink of live, which knows http://"):
+        open_sink("rtsps://h/s", EncodeOptions())
+    with pytest.raises(ConfigError, match=r"--sink udp://127.0.0.1:5000 and 'ffmpeg -i"):
+        open_sink("rtmp://h/s", EncodeOptions())
+    with pytest.raises(ConfigError, match="no source 'rstp://', did you mean 'rtsp'"):
+        open_source("rstp://h/s", threading.Event())
+
+
+@pytest.mark.parametrize("scheme", sorted({*SOURCES, *SINKS, "srt", "hls"} - {"file"}))
 @pytest.mark.parametrize("form", ["{0}://u:Qsecret1@127.0.0.1:9/s", "{0}:/u:Qsecret1@h?x", "{0}:"])
 def test_no_scheme_shows_a_password(scheme: str, form: str, tmp_path: Path) -> None:
     text = form.format(scheme)

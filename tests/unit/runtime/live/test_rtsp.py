@@ -7,13 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.errors import UnreadableVideoError
+from adcvsr.errors import ConfigError, UnreadableVideoError
 from adcvsr.runtime.live import backoff, live_run
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.source import open_source
 from adcvsr.runtime.upscaler import Upscaler
-from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
+from live_streams import (
+    free_port,
+    require_rtsp_server,
+    rtsp_server,
+    through_tls,
+    write_coded_clip,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,6 +30,18 @@ def _server_is_there() -> None:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coded_clip(tmp_path_factory.mktemp("rtsp") / "clip.mp4", frames=120, fps=15)
+
+
+def test_frames_come_through_tls(clip: Path, tmp_path: Path) -> None:
+    stop = threading.Event()
+    with rtsp_server(clip) as server, through_tls(server.port, tmp_path) as port:
+        source = open_source(f"rtsps://127.0.0.1:{port}/play", stop)
+        for frame in source.frames():
+            assert frame.size == (96, 64)
+            stop.set()
+    assert any("certificate is not checked" in note for note in source.notes)
+    with pytest.raises(ConfigError, match="transport=udp would send pictures outside of TLS"):
+        open_source("rtsps://127.0.0.1/play?transport=udp", stop)
 
 
 def test_frames_come_over_udp(clip: Path) -> None:

@@ -1,0 +1,127 @@
+"""What `adcvsr upscale` runs: one file, or many of which each may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._progress import files_progress, frame_progress
+from ._say import done, failed_files, print_json, run_notes, say_error
+
+if TYPE_CHECKING:
+    from ..errors import AdcVsrError
+    from ..runtime.batch import Job
+    from ..runtime.upscale_report import UpscaleReport
+    from ..runtime.upscaler import Upscaler
+
+
+def upscale_one(
+    upscaler: Upscaler,
+    job: Job,
+    compare: Path | None,
+    choices: dict[str, Any],
+    *,
+    strict: bool,
+    as_json: bool,
+) -> AdcVsrError | None:
+    """Upscale one file.
+
+    Returns:
+        With `strict`, the error where it is damaged or ends early: its output is written.
+    """
+    from ..errors import IncompleteVideoError
+
+    with frame_progress(job.source.name) as progress:
+        report = upscaler.upscale_file(
+            job.source, job.output, compare=compare, progress=progress, **choices
+        )
+    if as_json:
+        print_json(report.to_json(), indent=None)
+    else:
+        _summary(report)
+    if strict and not report.whole:
+        return IncompleteVideoError(
+            f"'{job.source}' is damaged or ends early (--strict); '{job.output}' holds what came"
+        )
+    return None
+
+
+def upscale_all(
+    upscaler: Upscaler,
+    jobs: Sequence[Job],
+    skipped: Sequence[Job],
+    choices: dict[str, Any],
+    *,
+    strict: bool,
+    as_json: bool,
+) -> AdcVsrError | None:
+    """Upscale file after file.
+
+    Returns:
+        The error that names those that failed or, with `strict`, are damaged or end early.
+    """
+    from ..errors import IncompleteVideoError
+
+    finished: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    torn: list[str] = []
+    with files_progress(len(jobs)) as begin:
+        for index, job in enumerate(jobs):
+            report = _try_one(upscaler, job, begin(index, job.source.name), choices)
+            if isinstance(report, str):
+                failed.append({"input": str(job.source), "error": report})
+                say_error(report)
+                continue
+            finished.append(report.to_json())
+            if not report.whole:
+                torn.append(job.source.name)
+            if not as_json:
+                _summary(report)
+    if as_json:
+        report_all(finished, failed, skipped)
+    if failed:
+        return failed_files([each["input"] for each in failed], len(jobs))
+    if strict and torn:
+        return IncompleteVideoError(
+            f"{len(torn)} of {len(jobs)} files are damaged or end early (--strict), their outputs "
+            f"hold what came: {', '.join(torn)}"
+        )
+    return None
+
+
+def _try_one(
+    upscaler: Upscaler, job: Job, progress: Any, choices: dict[str, Any]
+) -> UpscaleReport | str:
+    """Upscale one file of many; where that fails, the reason."""
+    from ..errors import AdcVsrError
+    from ..fault import fault_line
+
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        return upscaler.upscale_file(job.source, job.output, progress=progress, **choices)
+    except AdcVsrError as error:
+        return str(error)
+    except OSError as error:
+        return f"'{job.output}': {error.strerror or error}"
+    except Exception as error:  # a fault met in one file says nothing about the others
+        return fault_line(error)
+
+
+def report_all(
+    finished: list[dict[str, Any]], failed: list[dict[str, str]], skipped: Sequence[Job]
+) -> None:
+    """Print the JSON of a run over many files."""
+    left = [{"input": str(job.source), "output": str(job.output)} for job in skipped]
+    print_json({"files": finished, "failed": failed, "skipped": left}, indent=None)
+
+
+def _summary(report: UpscaleReport) -> None:
+    """Print what was done, notes first."""
+    run_notes(report.notes, report.backend_reasons)
+    (w, h), (big_w, big_h) = report.input_size, report.output_size
+    done(
+        f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
+        f"{report.seconds:.1f} s, {report.fps:.1f} fps "
+        f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
+    )
