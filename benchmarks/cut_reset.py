@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from adcvsr.clips import find_media, read_clip
 from adcvsr.metrics.fidelity import psnr_y
 from adcvsr.metrics.resample import limit_size, resize_bicubic
-from adcvsr.runtime.cut_reset import CutResetProcessor
+from adcvsr.pictures.clips import find_media, read_clip
+from adcvsr.runtime.processing.cut_reset import CutResetProcessor
 from adcvsr.runtime.upscaler import Upscaler
 
 LENGTH, SIZE = 8, (360, 640)

@@ -18,7 +18,7 @@ import tempfile
 import time
 
 from adcvsr.bundle import open_bundle
-from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.order import BuildOptions, EngineOrder, SizeRange, parse_bytes
 
 BARE = """

@@ -22,7 +22,7 @@ from adcvsr.files import replace_file
 from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.engines import order_for
 from adcvsr.runtime.engine.order import BuildOptions, EngineOrder, SizeRange, parse_bytes
-from adcvsr.runtime.sessions.trt_flavour import Flavour, load_flavour
+from adcvsr.runtime.nvidia.flavour import Flavour, load_flavour
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATA, PAGE = DOCS / "engine_table.json", DOCS / "engines.md"

@@ -200,8 +200,8 @@ def changed_bytes(data: bytearray, rng: random.Random) -> bytes:
 
 def open_manifest(place: Path, content: bytes) -> None:
     from adcvsr.bundle import Bundle, describe, open_bundle
-    from adcvsr.bundle_text import inspect_bundle, lines
-    from adcvsr.runtime.golden import golden_limit
+    from adcvsr.cli._bundle_text import inspect_bundle, lines
+    from adcvsr.runtime.proof.golden import golden_limit
 
     for file in open_bundle("nano").path.iterdir():
         (place / file.name).symlink_to(file)
@@ -225,7 +225,7 @@ def open_bench(place: Path, content: bytes) -> None:
 
 
 def open_measured(place: Path, content: bytes) -> None:
-    from adcvsr.measured import correction, read_measurements
+    from adcvsr.plan.measured import correction, read_measurements
 
     (place / "a.json").write_bytes(content)
     found = read_measurements(place, lambda line: None)
@@ -251,7 +251,7 @@ def open_cache_line(place: Path, content: bytes) -> None:
 
 
 def open_engine(place: Path, content: bytes) -> None:
-    from adcvsr.runtime.engine.cache import EngineCache
+    from adcvsr.runtime.engine.engine_cache import EngineCache
 
     folder = place / "engines" / "key"
     folder.mkdir(parents=True)
@@ -261,7 +261,7 @@ def open_engine(place: Path, content: bytes) -> None:
 
 
 def open_current(place: Path, content: bytes) -> None:
-    from adcvsr.runtime.engine.cache import EngineCache, read_current
+    from adcvsr.runtime.engine.engine_cache import EngineCache, read_current
 
     file = place / "current" / "nano--GPU.json"
     file.parent.mkdir()
@@ -271,7 +271,7 @@ def open_current(place: Path, content: bytes) -> None:
 
 
 def open_trials(place: Path, content: bytes) -> None:
-    from adcvsr.export.search_state import FILE, Trials
+    from adcvsr.export.search.search_state import FILE, Trials
 
     (place / FILE).write_bytes(content)
     [trial.noise for trial in Trials(place, {"network": "a"}).all()]
@@ -279,7 +279,7 @@ def open_trials(place: Path, content: bytes) -> None:
 
 def open_calibration(place: Path, content: bytes) -> None:
     from adcvsr.bundle import open_bundle
-    from adcvsr.calibration.calibration_set import open_set
+    from adcvsr.calibration.sets.calibration_set import open_set
 
     (place / "frames.npz").symlink_to(place.parent / "frames.npz")
     (place / "manifest.json").write_bytes(content)
@@ -296,7 +296,7 @@ def open_config(place: Path, content: bytes) -> None:
 
 
 def open_recipe(place: Path, content: bytes) -> None:
-    from adcvsr.export.recipe import read_recipe
+    from adcvsr.export.recipes.recipe import read_recipe
 
     (place / "a.toml").write_bytes(content)
     read_recipe(place / "a.toml")
@@ -315,7 +315,7 @@ def calibration_manifest(folder: Path) -> bytes:
     import numpy as np
 
     from adcvsr.bundle import open_bundle
-    from adcvsr.calibration.calibration_set import network_facts
+    from adcvsr.calibration.sets.calibration_set import network_facts
 
     frames = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     np.savez(folder / "frames.npz", run_000=frames)

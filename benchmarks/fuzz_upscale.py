@@ -27,7 +27,7 @@ from pathlib import Path
 import av
 from judging import Worker
 
-from adcvsr.pyav import open_input
+from adcvsr.pictures.pyav import open_input
 
 LARGEST_BYTES, LARGEST_PIXELS = 1_100_000, 800_000
 """Larger clips and larger frames are left out: they only take longer."""
@@ -145,7 +145,7 @@ def work() -> None:
 
     from adcvsr.arrays import Frame
     from adcvsr.errors import AdcVsrError
-    from adcvsr.runtime.processor import StreamProcessor
+    from adcvsr.runtime.processing.processor import StreamProcessor
     from adcvsr.runtime.sessions.session import check_frame
     from adcvsr.runtime.upscaler import Upscaler
     from adcvsr.runtime.video import sink

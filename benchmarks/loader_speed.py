@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from adcvsr.train.data import ClipPairs, PairBatch, PairLoader
+from adcvsr.train.initial_weights import open_start
 from adcvsr.train.settings import PretrainSettings, read_settings
-from adcvsr.train.start import open_start
 
 
 def main() -> None:

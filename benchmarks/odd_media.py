@@ -173,7 +173,7 @@ def _try(upscaler: Any, source: Path, output: Path) -> str:
 def _repeating() -> Iterator[Any]:
     """An upscaler that makes sixteen pixels of each."""
     from adcvsr.arrays import Frame
-    from adcvsr.runtime.processor import StreamProcessor
+    from adcvsr.runtime.processing.processor import StreamProcessor
     from adcvsr.runtime.sessions.session import check_frame
     from adcvsr.runtime.upscaler import Upscaler
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import onnx
 
 from adcvsr.config import PRESETS
-from adcvsr.export.variant_files import input_shapes, state_specs, write_graphs
-from adcvsr.graph_cost import GraphCost, count_cost
+from adcvsr.export.graphs.variant_files import input_shapes, state_specs, write_graphs
+from adcvsr.graph.cost import GraphCost, count_cost
 from adcvsr.model import AdcVsr
 from adcvsr.model.untrained import untrained_network
 

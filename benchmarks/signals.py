@@ -31,8 +31,8 @@ from pathlib import Path
 import av
 
 from adcvsr.bundle import open_bundle
-from adcvsr.clips import write_clip
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 COMMANDS = {
     "upscale": ("upscale", "in.mp4", "out.mp4", "--overwrite"),

@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adcvsr.clips import write_clip
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from adcvsr.bundle import open_bundle
-from adcvsr.clips import read_clip, write_png
 from adcvsr.metrics import psnr_y
-from adcvsr.runtime import tiles
-from adcvsr.runtime.spacing import Spacing
+from adcvsr.pictures.clips import read_clip, write_png
+from adcvsr.pictures.spacing import Spacing
+from adcvsr.runtime.sessions import tiles
 from adcvsr.runtime.upscaler import Upscaler
 
 

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from adcvsr.bundle import open_bundle
-from adcvsr.clips import write_clip
-from adcvsr.runtime.backends import create_session
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.sink import FileSink
 from adcvsr.runtime.video.source import FileSource, SourceFrame
-from adcvsr.synthetic import draw_clip
 
 WARM_UP_FRAMES = 5
 ENCODED_FRAMES = 400

@@ -9,7 +9,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from .onnx_file import DATA_SUFFIX
+from .graphs.onnx_file import DATA_SUFFIX
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Zip files carry times; a fixed one keeps bytes reproducible."""

@@ -22,23 +22,23 @@ import onnx
 
 from ..arrays import Levels
 from ..bundle import Bundle
-from ..bundle_files import MANIFEST
-from ..bundle_schema import StateSpec
+from ..bundle.files import MANIFEST
+from ..bundle.schema import StateSpec
 from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..files import json_bytes
 from ..leftovers import move_in, part_folder
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
-from ..runtime.colours import ColourRequest, request_for
+from ..runtime.proof.colours import ColourRequest, request_for
 from ..variants import REFERENCE
-from .alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .archive import zip_entry, zip_folder
+from .channel_alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .colour_gate import gate_colours
-from .half_precision import FP16, half_entry, read_half_clips, write_half
+from .fp16.half_precision import FP16, half_entry, read_half_clips, write_half
+from .graphs.variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 from .manifest import GOLDEN_FILE, BundleSettings, manifest_of, variant_entry
 from .parity import GoldenClip, ParityReport, check_parity
-from .variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 from .variants import remember_proven
 
 CARD_FILE = "model_card.md"

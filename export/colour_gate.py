@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..arrays import Levels
-from ..bundle_schema import StateSpec
-from ..colour_probes import PROBES_VERSION
+from ..bundle.schema import StateSpec
 from ..errors import ParityError
-from ..runtime.colours import (
+from ..pictures.colour_probes import PROBES_VERSION
+from ..runtime.proof.colours import (
     ColourLimits,
     ColourRequest,
     ColoursFound,
@@ -24,8 +24,8 @@ from ..runtime.colours import (
     compare_colours,
     run_colours,
 )
-from .replay import replay
-from .variant_files import VariantFiles
+from .graphs.replay import replay
+from .graphs.variant_files import VariantFiles
 
 
 def gate_colours(

@@ -18,22 +18,22 @@ import numpy as np
 
 from ..arrays import Levels
 from ..bundle import Bundle
-from ..calibration.calibration_set import CalibrationSet
+from ..calibration.sets.calibration_set import CalibrationSet
 from ..errors import ParityError
-from ..runtime.backends import create_session
-from ..runtime.colours import (
+from ..pictures.synthetic import draw_clip
+from ..runtime.processing.backends import create_session
+from ..runtime.proof.colours import (
     ColoursFound,
     colour_request,
     compare_colours,
     run_colours,
     session_runner,
 )
-from ..runtime.golden import distance, golden_clip, replay_golden
+from ..runtime.proof.golden import distance, golden_clip, replay_golden
 from ..runtime.sessions.session import ClipSession, Session, StreamSession
-from ..synthetic import draw_clip
 from ..variants import REFERENCE
 from .colour_gate import colours_entry, require_colours
-from .recipe import Gate
+from .recipes.recipe import Gate
 
 DRAWN_FRAMES = 25
 """Frames drawn of the long clip, which walks through them to and fro: motion without a cut."""

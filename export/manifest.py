@@ -9,16 +9,16 @@ from typing import Any
 
 import onnx
 
-from ..bundle_schema import SCHEMA_VERSION, ColourMatch, Manifest, StateSpec, Window
+from ..bundle.schema import SCHEMA_VERSION, ColourMatch, Manifest, StateSpec, Window
 from ..config import SCALE, AdcVsrConfig
 from ..errors import ConfigError
 from ..files import file_entry
 from ..model import AdcVsr
 from ..version import __version__
-from .graph import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
-from .onnx_file import OPSET
+from .graphs.onnx_file import OPSET
+from .graphs.traced import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
+from .graphs.variant_files import VariantFiles
 from .parity import LEVEL_TOLERANCE
-from .variant_files import VariantFiles
 
 LICENCE_OF_OURS = "Apache-2.0"
 GOLDEN_FILE = "golden.npz"

@@ -17,15 +17,15 @@ import numpy.typing as npt
 import torch
 
 from ..arrays import Levels
-from ..bundle_schema import StateSpec
+from ..bundle.schema import StateSpec
 from ..errors import ParityError
 from ..model import AdcVsr
 from ..model.decoder import unpack_frames
 from ..model.temporal import StateFlow
-from ..synthetic import draw_clip
-from .graph import FEATURES_NAME, LEVELS
-from .replay import Run, replay
-from .variant_files import VariantFiles
+from ..pictures.synthetic import draw_clip
+from .graphs.replay import Run, replay
+from .graphs.traced import FEATURES_NAME, LEVELS
+from .graphs.variant_files import VariantFiles
 
 FLOAT_TOLERANCE = 1e-4
 """Largest difference of the float picture in [-1, 1], of every state and of the features."""

@@ -13,20 +13,20 @@ from typing import Any
 import onnx
 
 from ..bundle import Bundle
-from ..calibration.calibration_set import CalibrationSet
-from ..calibration.reader import probe_runs
-from ..colour_probes import PROBES_VERSION
+from ..calibration.sets.calibration_set import CalibrationSet
+from ..calibration.sets.reader import probe_runs
 from ..errors import QuantizationError
-from ..graph_census import Census, take_census
+from ..graph.census import Census, take_census
+from ..pictures.colour_probes import PROBES_VERSION
 from ..runtime.sessions.ort_precision import why_not_judged
 from ..variants import REFERENCE
 from ..version import __version__
 from .gate import compare_variants, limits_json, require_within, to_json
-from .int8_ort import quantize_int8_ort
-from .modelopt_quantize import quantize_modelopt
-from .quantized import Quantized, units_json
-from .recipe import Expectation, Recipe
-from .variant_files import VariantFiles
+from .graphs.variant_files import VariantFiles
+from .int8.int8_ort import quantize_int8_ort
+from .int8.quantized import Quantized, units_json
+from .modelopt.modelopt_quantize import quantize_modelopt
+from .recipes.recipe import Expectation, Recipe
 from .variants import remember_proven, require_new, stage_variant
 
 Report = Callable[[str], None]
@@ -58,7 +58,7 @@ def quantize_bundle(
 
     Args:
         path: The bundle.
-        recipe: See `adcvsr.export.recipe`.
+        recipe: See `adcvsr.export.recipes.recipe`.
         calibration: Made for the bundle's network.
         overwrite: Replace a variant of the same id.
         report: Called with lines to show.

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..bundle_files import MANIFEST
-from ..bundle_schema import SCHEMA_VERSION, Manifest, Variant
+from ..bundle.files import MANIFEST
+from ..bundle.graph_trial import remember
+from ..bundle.onnx_locations import scan_graph
+from ..bundle.schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
 from ..files import file_entry, json_bytes, replace_file
-from ..graph_trial import remember
 from ..leftovers import move_in, part_folder
-from ..onnx_locations import scan_graph
 from .archive import zip_folder
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..clips import VIDEO_SUFFIXES, find_media
 from ..errors import ConfigError, InputNotFoundError
+from ..pictures.clips import VIDEO_SUFFIXES, find_media
 from .video.output_file import ENCODERS
 
 DEFAULT_SUFFIX = ".mp4"

@@ -12,12 +12,12 @@ import av
 import numpy as np
 
 from ..arrays import Levels
-from ..clips import ffmpeg_reason, read_clip, write_clip, write_png
 from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..leftovers import part_folder
 from ..metrics import psnr_y, resize_bicubic
-from ..synthetic import draw_clip
+from ..pictures.clips import ffmpeg_reason, read_clip, write_clip, write_png
+from ..pictures.synthetic import draw_clip
 from .upscale_report import UpscaleReport
 from .upscaler import Upscaler
 from .video.encoders import EncodeOptions

@@ -19,13 +19,13 @@ import av
 
 from ..arrays import Frame
 from ..config import SCALE
-from .limits import queue_length
-from .processor import FrameProcessor
-from .stage_threads import StageThreads
+from ..pictures.limits import queue_length
+from .processing.processor import FrameProcessor
+from .threads.stage_threads import StageThreads
+from .threads.worker import Worker
 from .video.compare import CompareSink
 from .video.sink import FileSink
 from .video.source import FileSource, SourceFrame
-from .worker import Worker
 
 POLL_SECONDS = 0.1
 """How often a waiting stage looks whether to stop."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .pipeline import PipelineResult
-from .processor import FrameProcessor
+from .processing.processor import FrameProcessor
 from .sessions.session import Session
 from .video.sink import FileSink
 from .video.source import FileSource

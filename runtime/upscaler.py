@@ -16,15 +16,15 @@ from types import TracebackType
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
-from ..processors import read_processors
-from .backends import create_processor, create_session
-from .cut_reset import CutResetProcessor
-from .limits import check_memory
-from .one_user import OneUser
+from ..host.processors import read_processors
+from ..pictures.limits import check_memory
+from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
-from .sessions.gpu import looks_like_gpu
+from .processing.backends import create_processor, create_session
+from .processing.cut_reset import CutResetProcessor
 from .sessions.session import Session
-from .stage_threads import StageThreads
+from .threads.one_user import OneUser
+from .threads.stage_threads import StageThreads
 from .trace import Trace
 from .upscale_report import UpscaleReport, make_report
 from .video.compare import CompareSink
@@ -40,7 +40,7 @@ class Upscaler:
 
     Args:
         model: A bundle's name (see `adcvsr models`) or path, or an opened `Bundle`.
-        backend: `auto` or one of `adcvsr.runtime.backends.BACKENDS`.
+        backend: `auto` or one of `adcvsr.runtime.processing.backends.BACKENDS`.
         variant: A variant of the bundle; None for the backend's default.
         tile: Largest side in input pixels of what the network is given at once, for frames larger
             than memory allows; None for whole frames (docs/windows-and-tiles.md).

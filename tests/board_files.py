@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adcvsr.runtime.doctor.host import Host
+from adcvsr.host.machine import Host
 
 ORIN_NANO_MODES = """\
 # < POWER_MODEL ID=9 NAME=COMMENT >

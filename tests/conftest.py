@@ -21,9 +21,9 @@ from filelock import FileLock
 
 from adcvsr.bundle import open_bundle
 from adcvsr.files import CACHE_VARIABLE
-from adcvsr.runtime import variant_choice
-from adcvsr.runtime.backends import create_session
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing import fastest_variant as variant_choice
+from adcvsr.runtime.processing.backends import create_session
 from video_facts import VideoMaker
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -202,7 +202,7 @@ def tiny_bundle(make_once: MakeOnce) -> Path:
 def clip_bundle(make_once: MakeOnce) -> Path:
     """A bundle of a small network that is not causal, with windows of 7 frames sharing 2."""
     pytest.importorskip("torch", reason="making a clip bundle needs torch")
-    from adcvsr.bundle_schema import Window
+    from adcvsr.bundle.schema import Window
     from small_bundles import clip_network, write_clip_bundle
 
     window = Window(frames=7, overlap=2)

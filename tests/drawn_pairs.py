@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.teachers import clip_key
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, MissingPackageError
-from adcvsr.runtime.backends import choose_backend
-from adcvsr.runtime.sessions import gpu
+from adcvsr.runtime.nvidia import gpu
+from adcvsr.runtime.processing.backends import choose_backend
 from adcvsr.runtime.sessions.ort_cuda import CPU, CudaGraphs
 from fake_cuda import FakeDriver
 from fake_trt import make_module

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.colour import SDR_BT709
+from adcvsr.pictures.colour import SDR_BT709
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.pattern import write_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
-from adcvsr.synthetic import draw_clip
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adcvsr.bundle_schema import Window
+from adcvsr.bundle.schema import Window
 from adcvsr.config import AdcVsrConfig
 from adcvsr.export.bundle_writer import export_bundle
 from adcvsr.export.manifest import BundleSettings

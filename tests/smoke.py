@@ -16,9 +16,9 @@ from pathlib import Path
 
 import av
 
-from adcvsr.clips import read_image, write_clip, write_png
-from adcvsr.pyav import open_input, side_data_names
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_image, write_clip, write_png
+from adcvsr.pictures.pyav import open_input, side_data_names
+from adcvsr.pictures.synthetic import draw_clip
 
 EXIF = bytes.fromhex("ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 0001 0000")
 """A JPEG's APP1 segment with one tag, the orientation."""

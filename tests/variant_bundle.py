@@ -14,7 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from adcvsr.bundle import PACKAGED, Bundle, open_bundle
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 NANO = PACKAGED / "nano"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from adcvsr.pyav import open_input
+from adcvsr.pictures.pyav import open_input
 
 VideoMaker = Callable[..., Path]
 

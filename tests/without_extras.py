@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adcvsr.bundle import open_bundle
-from adcvsr.cli import COMMANDS
-from adcvsr.clips import write_clip
+from adcvsr.cli.commands import COMMANDS
 from adcvsr.errors import EXTRA_OF
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 HERE = ("onnxruntime",)
 """Optional packages that the extra `cpu` brings."""
@@ -32,7 +32,7 @@ for name in {sorted(set(EXTRA_OF) - set(HERE))!r}:
 
 RUN = """
 import sys
-from adcvsr.cli import main
+from adcvsr.cli.commands import main
 sys.argv[0] = "adcvsr"
 main()
 """

@@ -29,6 +29,7 @@ from .discriminators import (
 )
 from .distill import LossWeights, Wanted, compare, open_losses, weigh, weights_of
 from .features import FeatureEncoder, Student
+from .initial_weights import open_start
 from .losses import discriminator_loss, generator_loss
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
@@ -36,7 +37,6 @@ from .run_log import choose_sample
 from .run_state import MovingAverage, TrainedPart
 from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
 from .settings import AdversarialSettings
-from .start import open_start
 from .teaching import OpenTeacher, target_of, to_signed
 from .validation import ValidationData
 

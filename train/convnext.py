@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from ..model.checkpoint import check_tensors
-from ..model.foreign import read_tensors
+from ..model.published import read_tensors
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

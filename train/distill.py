@@ -19,13 +19,13 @@ from ..config import AdcVsrConfig
 from ..errors import ConfigError
 from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
+from .initial_weights import open_start
 from .losses import frame_difference, l1
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import DistillSettings
-from .start import open_start
 from .teaching import OpenTeacher, target_of, to_signed
 from .validation import ValidationData
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from ..model.checkpoint import check_tensors
-from ..model.foreign import read_tensors
+from ..model.published import read_tensors
 
 VGG_STAGES = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 """Indices of torchvision's `features.N` convolutions, by stage; L2 pooling between the stages."""

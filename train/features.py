@@ -22,7 +22,7 @@ from ..errors import CheckpointError, missing_package
 from ..model import AdcVsr
 from ..model.checkpoint import check_tensors
 from ..model.decoder import MidBlock, VaeDecoder
-from ..model.foreign import read_decoder_entry
+from ..model.published import read_decoder_entry
 
 
 class Student(nn.Module):

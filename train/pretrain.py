@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from .initial_weights import open_start
 from .losses import PIXEL_LOSSES, frame_difference
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import PretrainSettings
-from .start import open_start
 from .teaching import to_signed
 from .validation import ValidationData
 

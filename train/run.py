@@ -44,6 +44,7 @@ from ..errors import (
 from ..model import AdcVsr, save_checkpoint
 from .data import ClipPairs, PairBatch, PairLoader, Pairs, worker_failure
 from .devices import LOST_PROCESS, lost_process, open_accelerator
+from .initial_weights import digest
 from .run_log import RunLog, draw_strip
 from .run_state import (
     CHECKPOINT_FILE,
@@ -57,7 +58,6 @@ from .run_state import (
 )
 from .schedule import rate_factor, share_done
 from .settings import StageSettings
-from .start import digest
 from .stop_signal import StopSignal
 from .teachers import Teacher
 from .teachers.cached import CachedPairs

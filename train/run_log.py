@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..clips import write_png
 from ..config import SCALE
 from ..files import replace_file
+from ..pictures.clips import write_png
 from .data import PairBatch, PairLoader, Pairs
 
 LOG_FOLDER = "tensorboard"

@@ -12,9 +12,9 @@ import onnx
 from ...arrays import Levels
 from ...bundle import Bundle
 from ...runtime.sessions.session import pad_to_multiple
-from ..parallel import open_graph
-from .alignment import Factors, scaled
-from .graph import cut_at
+from ..sets.parallel import open_graph
+from .channel_factors import Factors, scaled
+from .matched_graphs import cut_at
 
 FRAMES = 4
 """Frames each layer is looked at; their state is carried through all before."""

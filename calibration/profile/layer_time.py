@@ -16,11 +16,11 @@ import onnx
 from ...arrays import Levels
 from ...bundle import Bundle
 from ...leftovers import part_folder
-from ...runtime.backends import create_session
 from ...runtime.bench.ratio import percentile
+from ...runtime.processing.backends import create_session
 from ...runtime.sessions.session import NODE_TIME, RUN, Profile, Session, StreamSession
 from ...runtime.trace import Trace
-from .graph import layers_of, load_graph, owners, plain_name
+from .matched_graphs import layers_of, load_graph, owners, plain_name
 
 ELSEWHERE = "(input, output and what belongs to no layer)"
 

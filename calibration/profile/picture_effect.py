@@ -16,12 +16,12 @@ import onnx
 
 from ...arrays import Floats
 from ...bundle import Bundle
-from ...graph_cost import count_bundle_cost
+from ...graph.cost import count_bundle_cost
 from ...metrics import finite_db
 from ...metrics.fidelity import psnr
-from ..parallel import open_graph
-from .alignment import Factors, Values, in_network_units, scaled, unscaled
-from .graph import Layer, add_outputs
+from ..sets.parallel import open_graph
+from .channel_factors import Factors, Values, in_network_units, scaled, unscaled
+from .matched_graphs import Layer, add_outputs
 
 ERROR = "error::"
 """Prefix of the inputs that are added to tensors."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...arrays import Levels
 from ...config import SCALE
 from ...metrics import limit_size
-from ..strip import CROP_PX, worst_crop
+from ..evaluate.strip import CROP_PX, worst_crop
 from .quality import ClipQuality
 
 MOST_SIDE_PX = 640

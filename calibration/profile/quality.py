@@ -19,10 +19,10 @@ import numpy.typing as npt
 from ...arrays import Levels
 from ...metrics import METRICS, Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
 from ...metrics.quantization import flicker, patch_errors, rms_error
-from ...runtime.backends import create_processor
+from ...runtime.processing.backends import create_processor
 from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
-from ..evaluate import BORDER_PX
+from ..evaluate.evaluate import BORDER_PX
 from .request import Clip
 
 SLICE_STEP_PX = 8

@@ -11,10 +11,10 @@ import av
 
 from ...arrays import Levels
 from ...bundle import Bundle
-from ...clips import ffmpeg_reason, read_clip
 from ...errors import InputNotFoundError, UnreadableVideoError
 from ...metrics import UsableMetrics, limit_size
-from ..truth import TruthOptions, find_truth, is_image, read_pairs
+from ...pictures.clips import ffmpeg_reason, read_clip
+from ..evaluate.truth import TruthOptions, find_truth, is_image, read_pairs
 
 LEAST_FRAMES = 8
 """A clip shorter than this shows nothing over time, and is left out."""

@@ -15,9 +15,10 @@ from typing import Any
 from ...errors import AdcVsrError, BackendUnavailableError
 from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
-from ...runtime.backends import create_session
 from ...runtime.bench.bench import BenchOptions, run_bench
-from ...runtime.colours import (
+from ...runtime.processing.backends import create_session
+from ...runtime.processing.variant_pick import pick_variants, resolve_backend
+from ...runtime.proof.colours import (
     ColoursFound,
     colour_limits,
     colour_request,
@@ -27,11 +28,10 @@ from ...runtime.colours import (
 )
 from ...runtime.sessions.session import Session
 from ...runtime.trace import Trace
-from ...runtime.variant_pick import pick_variants, resolve_backend
+from .judgement import Limits, judge, verdict
 from .over_time import frames_needed, measure_over_time
 from .quality import ClipQuality, measure_clip
 from .request import Clip, ProfileRequest, read_clips
-from .verdict import Limits, judge, verdict
 
 SCHEMA = 1
 """Of the profile's JSON."""
@@ -319,7 +319,7 @@ def _layers(
     except ImportError:
         note("no layers: the package 'onnx' is not installed (pip install 'adcvsr[export]')")
         return None
-    from .damage import measure_damage
+    from .layer_damage import measure_damage
     from .layer_time import measure_layer_times
 
     frames = [clip.frames[i % len(clip.frames)] for i in range(max(LAYER_FRAMES, TIMED_FRAMES))]

@@ -17,13 +17,14 @@ from typing import Any
 
 from ...arrays import Frame
 from ...bundle import Bundle
-from ...bundle_schema import Variant
+from ...bundle.schema import Variant
 from ...errors import AdcVsrError, BackendUnavailableError
-from ...synthetic import draw_clip
-from ..backends import create_processor, create_session
+from ...pictures.synthetic import draw_clip
+from ..processing.backends import create_processor, create_session
+from ..processing.variant_pick import pick_variants, resolve_backend
 from ..sessions.session import Session
 from ..trace import Trace
-from ..variant_pick import pick_variants, resolve_backend
+from .cold_start import measure_start
 from .conditions import LoadWatch, read_conditions, warnings_for
 from .ratio import (
     SETTLE_BELOW_SECONDS,
@@ -35,7 +36,6 @@ from .ratio import (
     run_rounds,
 )
 from .sensors import Sensors
-from .start import measure_start
 
 SCHEMA = 1
 """Of the result's JSON."""

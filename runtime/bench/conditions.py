@@ -15,9 +15,9 @@ import time
 from importlib import metadata
 from typing import Any
 
-from ...processors import read_processors
+from ...host.machine import Host
+from ...host.processors import read_processors
 from ...version import __version__
-from ..doctor.host import Host
 from ..doctor.power import power_findings
 
 PACKAGES = (

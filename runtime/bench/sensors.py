@@ -20,8 +20,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from ...host.machine import Host
 from ..doctor.gpu import THROTTLE_REASONS
-from ..doctor.host import Host
 from .ratio import median
 
 INTERVAL_SECONDS = 0.5

@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...host.machine import Host
 from ...version import __version__
+from .backend_verdict import give_verdict, recognise
 from .children import Children, Outcome
 from .findings import GROUPS, Finding, Report, Verdict
 from .gpu import gpu_findings, merge_gpus
-from .host import Host
 from .ort import ort_findings, package_folder, providers_to_try
 from .packages import package_findings
 from .platform import platform_findings, python_findings
 from .power import power_findings
 from .tensorrt import modules_to_try, tensorrt_findings
-from .verdict import give_verdict, recognise
 from .video import video_findings
 
 WAIT_S = 1.2

@@ -6,7 +6,7 @@ docs/jetson.md says where each comes from.
 
 from __future__ import annotations
 
-from .host import Host
+from ...host.machine import Host
 
 JETSON_DOCS = "docs/jetson.md"
 """Page the fixes for a Jetson point at."""

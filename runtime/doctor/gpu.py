@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ...host.machine import Host
 from ...variants import FP8_MIN_SM, sm_text
 from .children import Outcome
 from .findings import Finding, Mark
 from .fixes import install_driver
-from .host import Host
 
 DRIVER_LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 """Names of the CUDA driver's library."""

@@ -13,11 +13,11 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...host.machine import Host
 from .children import Outcome
 from .findings import Finding
 from .fixes import NUMPY_1, install_onnxruntime, install_onnxruntime_gpu, reinstall_one_onnxruntime
 from .gpu import Emit
-from .host import Host
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

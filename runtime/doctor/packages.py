@@ -6,10 +6,10 @@ import importlib.metadata
 import re
 from dataclasses import dataclass
 
+from ...host.machine import Host
 from .children import Outcome
 from .findings import Finding
 from .gpu import Emit
-from .host import Host
 from .ort import installed_version
 
 EXTRAS = ("cpu", "cuda", "rtx", "tensorrt", "export", "train")

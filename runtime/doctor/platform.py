@@ -6,10 +6,10 @@ import os
 import platform
 import sys
 
-from ...processors import read_processors
+from ...host.machine import Host
+from ...host.processors import read_processors
 from .findings import Finding
 from .fixes import JETSON_DOCS, JETSON_PYTHON
-from .host import Host
 
 NEWEST = {
     "av": {(3, 10): "17.1", (3, 11): "18.1", (3, 12): "19.0"},

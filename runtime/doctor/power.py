@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from ...host.machine import Host
 from .findings import Finding
 from .fixes import JETSON_DOCS
-from .host import Host
 
 HOT_C, NEAR_TRIP_C = 85, 5
 """A zone without a limit of its own counts as hot from here; with one, this close to it."""

@@ -11,8 +11,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
+from ...host.machine import Host
 from ...targets import TARGETS
-from ..sessions import trt_modules
+from ..nvidia import modules as trt_modules
 from .children import Outcome
 from .findings import Finding
 from .fixes import (
@@ -23,7 +24,6 @@ from .fixes import (
     install_tensorrt_rtx,
 )
 from .gpu import Emit
-from .host import Host
 from .ort import package_folder
 
 MODULES = {module: backend for backend, module in trt_modules.MODULES.items()}

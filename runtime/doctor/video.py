@@ -11,12 +11,12 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from ...host.machine import Host
 from ...targets import TARGETS
 from .children import Outcome
 from .findings import Finding
 from .fixes import JETSON_DOCS, NUMPY_1
 from .gpu import DRIVER_LIBRARIES, Emit
-from .host import Host
 
 ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 """NVENC encoders of FFmpeg; the first, which every NVENC has, is tried."""
@@ -51,8 +51,8 @@ def _round_trip() -> None:
     """Encode and decode a small clip on the CPU, on the ways that every command takes."""
     import numpy as np
 
-    from ...clips import read_clip, write_clip
-    from ...pyav import side_data_names
+    from ...pictures.clips import read_clip, write_clip
+    from ...pictures.pyav import side_data_names
 
     clip = io.BytesIO()
     write_clip(clip, [np.full((64, 64, 3), 40 * number, np.uint8) for number in range(4)])

@@ -13,10 +13,10 @@ from typing import Any
 from ...damaged import set_damaged_aside
 from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
 from ...files import replace_file
-from ..sessions.trt_flavour import Flavour, error_log
-from ..worker import Worker
+from ..nvidia.flavour import Flavour, error_log
+from ..threads.worker import Worker
 from .advice import build_complaint, parser_complaint
-from .cache import Report
+from .engine_cache import Report
 from .order import BuildOptions, EngineOrder, Shape
 from .progress import BuildProgress, OnProgress
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from ...errors import EngineError
 from ...files import replace_file
-from ..sessions.gpu import Gpu
-from .cache import CURRENT_FOLDER, EngineCache, read_current
+from ..nvidia.gpu import Gpu
+from .engine_cache import CURRENT_FOLDER, EngineCache, read_current
 
 
 class CurrentEngines:

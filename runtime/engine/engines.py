@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle import Bundle
-from ...bundle_schema import Variant
+from ...bundle.schema import Variant
 from ...version import __version__
-from ..sessions.gpu import Gpu
-from ..sessions.trt_flavour import Flavour, load_flavour
-from ..sessions.trt_modules import MODULES
+from ..nvidia.flavour import Flavour, load_flavour
+from ..nvidia.gpu import Gpu
+from ..nvidia.modules import MODULES
 from .build import build_plan, require_timings
-from .cache import CacheEntry, EngineCache, Report, now
+from .engine_cache import CacheEntry, EngineCache, Report, now
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
 from .progress import OnProgress
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from ...bundle import Bundle
 from ...errors import ConfigError
+from ...pictures.limits import MAX_PIXELS, MAX_SIDE
 from ...variants import VariantName
-from ..limits import MAX_PIXELS, MAX_SIDE
-from ..sessions.gpu import Gpu
+from ..nvidia.gpu import Gpu
 
 SCHEMA = 1
 """Of the key and of the file beside an engine; another one is another engine."""

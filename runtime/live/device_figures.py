@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from ...host.machine import Host
 from ..doctor.gpu import nvml_state
-from ..doctor.host import Host
 
 RAILS = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
 ZONES = "/sys/class/thermal/thermal_zone*"

@@ -21,12 +21,12 @@ from types import TracebackType
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ...colour import SDR_BT709, Colours
 from ...errors import AdcVsrError, ConfigError
+from ...pictures.colour import SDR_BT709, Colours
+from ..threads.worker import Worker
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions
 from ..video.source import FileSource, SourceFrame
-from ..worker import Worker
 from . import sink as sinks
 from . import source as sources
 from .address import Address

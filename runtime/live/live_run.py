@@ -19,11 +19,10 @@ import numpy as np
 
 from ...bundle import BadBundle, Bundle, find_bundles
 from ...errors import ClipNetworkError, ConfigError, OutputNotWritableError
-from ..service import ServiceNotifier
+from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
-from ..worker import Worker
 from .accounting import Accounting, prometheus_text
 from .device_figures import DeviceFigures
 from .glass import GlassReader
@@ -31,6 +30,7 @@ from .live_report import LiveOptions, LiveReport, resident_bytes
 from .live_stages import LiveStages
 from .model_switch import ModelSwitch
 from .notes import Notes
+from .service import ServiceNotifier
 from .sink import VideoSink, open_sink
 from .source import VideoSource, open_source
 

@@ -15,9 +15,9 @@ from functools import partial
 
 from av.video.reformatter import VideoReformatter
 
+from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
-from ..worker import Worker
 from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions

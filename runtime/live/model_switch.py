@@ -19,9 +19,9 @@ import numpy as np
 
 from ...bundle import BadBundle, Bundle
 from ...errors import AdcVsrError, ConfigError
-from ..backends import choose_backend
+from ..processing.backends import choose_backend
+from ..processing.variant_pick import pick_variants
 from ..upscaler import Upscaler
-from ..variant_pick import pick_variants
 
 LOOK_S = 0.1
 """How often a loaded network that waits for its first frame looks whether the run has ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ..cut_reset import SceneWatch
+from ..processing.cut_reset import SceneWatch
 from .source import LiveFrame
 
 Reason: TypeAlias = Literal["cut", "seek", "stall", "size", "reconnect", "model"]

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ...arrays import Levels
-from ...colour import Colours
+from ...pictures.colour import Colours
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes

@@ -17,10 +17,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...clips import ffmpeg_reason
-from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...errors import ConfigError, OutputNotWritableError
-from ...processors import thread_limit
+from ...host.processors import thread_limit
+from ...pictures.clips import ffmpeg_reason
+from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
 from .address import Address

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import av
 
-from ...clips import media_url
 from ...errors import OutputNotWritableError
 from ...leftovers import keep
-from ...pyav import open_input
+from ...pictures.clips import media_url
+from ...pictures.pyav import open_input
 from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
 from ..video.output_file import ENCODERS, check_output, move_in, recording_part

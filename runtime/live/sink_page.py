@@ -19,8 +19,8 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...colour import Colours, frame_from_rgb
 from ...errors import ConfigError
+from ...pictures.colour import Colours, frame_from_rgb
 from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address

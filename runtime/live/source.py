@@ -24,10 +24,10 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...colour import SDR_BT709, Colours, rgb_from_frame
 from ...config import nearest
 from ...errors import ConfigError
-from ...scene_cuts import Small, small_luma
+from ...pictures.colour import SDR_BT709, Colours, rgb_from_frame
+from ...pictures.scene_cuts import Small, small_luma
 from .address import Address
 from .notes import Notes
 

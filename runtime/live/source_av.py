@@ -12,10 +12,10 @@ from typing import Any
 import av
 from av.codec.context import Flags
 
-from ...clips import ffmpeg_reason
-from ...colour import CHROMA_LEFT, colours_of, hdr_kind
 from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
-from ...processors import thread_limit
+from ...host.processors import thread_limit
+from ...pictures.clips import ffmpeg_reason
+from ...pictures.colour import CHROMA_LEFT, colours_of, hdr_kind
 from ...redaction import clean_error
 from .address import Address
 from .backoff import wait_before_try

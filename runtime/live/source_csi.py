@@ -19,8 +19,8 @@ from typing import IO, ClassVar
 import av
 import numpy as np
 
-from ...colour import HD_LINES, MATRIX_BT601, MATRIX_BT709, Colours
 from ...errors import ConfigError, MissingProgramError, UnreadableVideoError
+from ...pictures.colour import HD_LINES, MATRIX_BT601, MATRIX_BT709, Colours
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
 

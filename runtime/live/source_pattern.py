@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from ...arrays import Levels
 from ...errors import ConfigError
-from ...synthetic import draw_clip
-from ..spacing import crossfade
+from ...pictures.spacing import crossfade
+from ...pictures.synthetic import draw_clip
 from .address import Address
 from .pattern import MIN_HEIGHT_PX, MIN_WIDTH_PX, wall_ms, write_time
 from .source import Clock, LiveFrame, VideoSource

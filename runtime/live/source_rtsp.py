@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import av
 
-from ...pyav import open_input
+from ...pictures.pyav import open_input
 from .address import Address
 from .rtsp_target import rtsp_target
 from .source import Clock

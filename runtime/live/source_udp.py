@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import av
 
-from ...pyav import open_input
+from ...pictures.pyav import open_input
 from .address import Address
 from .source import Clock
 from .source_av import AvSource

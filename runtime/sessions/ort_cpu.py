@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from ...arrays import AnyFloats, Frame
 from ...bundle import Bundle
-from ...bundle_schema import TensorSpec, Variant
+from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, missing_package
-from ...processors import usable_processors
+from ...host.processors import usable_processors
 from .ort_precision import products_saturate
 from .session import ClipSession, Profile, StreamSession
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from ...arrays import Frame
 from ...bundle import Bundle
-from ...bundle_schema import TensorSpec, Variant
+from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, MissingPackageError
-from ...processors import thread_limit
+from ...host.processors import thread_limit
 from .ort_cpu import import_onnxruntime
 from .session import ClipSession, StreamSession
 

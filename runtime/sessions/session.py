@@ -22,12 +22,12 @@ import numpy as np
 
 from ...arrays import Frame
 from ...bundle import Bundle
-from ...bundle_schema import Variant
+from ...bundle.schema import Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError
+from ...graph.receptive import spatial_radius
 from ...reading import PROFILE, read_json
-from ...receptive import spatial_radius
-from ..tiles import Canvas, TileLayout, Tiling
+from .tiles import Canvas, TileLayout, Tiling
 
 AnySession = TypeVar("AnySession", bound="Session")
 
@@ -106,7 +106,7 @@ class Session(ABC):
         self.layout: TileLayout | None = None
         """Tiles of the latest frame's size; None before the first."""
         self.reasons: tuple[str, ...] = ()
-        """Why `auto` took no better backend; see `adcvsr.runtime.backends`."""
+        """Why `auto` took no better backend; see `adcvsr.runtime.processing.backends`."""
         self._shape: tuple[int, ...] | None = None  # what buffers are allocated for
         self._active = False
 

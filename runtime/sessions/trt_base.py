@@ -6,12 +6,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from ...bundle import Bundle
-from ...bundle_schema import Variant
-from ..engine.cache import EngineCache
-from . import gpu
-from .device import Device
+from ...bundle.schema import Variant
+from ..engine.engine_cache import EngineCache
+from ..nvidia import gpu
+from ..nvidia.device import Device
+from ..nvidia.flavour import load_flavour
 from .session import Session
-from .trt_flavour import load_flavour
 from .trt_parts import EngineSource
 from .trt_profile import write_profile
 from .trt_runner import EngineRunner

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays import Frame
-from ...bundle_schema import TensorSpec
+from ...bundle.schema import TensorSpec
 from ...config import SCALE
-from .device import PinnedBuffer
+from ..nvidia.device import PinnedBuffer
 from .session import ClipSession
 from .trt_base import TensorRtBase
 from .trt_parts import (

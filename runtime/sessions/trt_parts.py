@@ -7,15 +7,15 @@ from typing import Any
 
 from ...arrays import Frame
 from ...bundle import Bundle
-from ...bundle_schema import Variant
+from ...bundle.schema import Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, EngineError
 from ...variants import why_not
-from ..engine.cache import CacheEntry, EngineCache
+from ..engine.engine_cache import CacheEntry, EngineCache
 from ..engine.engines import ensure_engine, find_engine, order_for
 from ..engine.order import EngineOrder, SizeRange
-from .device import Device, PinnedBuffer
-from .trt_flavour import Flavour
+from ..nvidia.device import Device, PinnedBuffer
+from ..nvidia.flavour import Flavour
 from .trt_profile import Event
 from .trt_runner import EngineRunner
 

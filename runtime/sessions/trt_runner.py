@@ -15,9 +15,9 @@ from typing import Any
 from ...errors import BackendUnavailableError, EngineError
 from ..engine.advice import build_complaint
 from ..engine.order import Shape
-from .device import ALIGNMENT, Device
-from .trt_flavour import Flavour, error_log
-from .trt_kernels import KernelCache
+from ..nvidia.device import ALIGNMENT, Device
+from ..nvidia.flavour import Flavour, error_log
+from ..nvidia.kernels import KernelCache
 from .trt_profile import Event, LayerProfiler
 
 LOGGER = logging.getLogger("adcvsr")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...arrays import Frame
 from ...config import SCALE
-from .device import PinnedBuffer
+from ..nvidia.device import PinnedBuffer
 from .session import StreamSession
 from .trt_base import TensorRtBase
 from .trt_parts import (

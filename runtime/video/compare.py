@@ -10,8 +10,8 @@ from types import TracebackType
 import numpy as np
 
 from ...arrays import Frame
-from ...lettering import write_text
 from ...metrics import resize_bicubic
+from ...pictures.lettering import write_text
 from .encoders import EncodeOptions
 from .sink import FileSink
 from .source import FileSource

@@ -8,7 +8,7 @@ from typing import Literal
 import av
 from av.filter import Graph
 
-from ...pyav import filter_graph
+from ...pictures.pyav import filter_graph
 
 FILTER = "mode=send_frame:deint=interlaced"
 

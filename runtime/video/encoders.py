@@ -7,9 +7,9 @@ from typing import Any
 
 import av
 
-from ...colour import CHROMA_LEFT
 from ...errors import ConfigError
-from ...processors import thread_limit
+from ...host.processors import thread_limit
+from ...pictures.colour import CHROMA_LEFT
 from .sound import AudioMode
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import av
 
-from ...colour import Colours, colours_of, hdr_kind
 from ...errors import UnsupportedVideoError
+from ...pictures.colour import Colours, colours_of, hdr_kind
 
 FALLBACK_RATE = Fraction(25)
 """Frame rate where neither the container nor the codec tells one."""

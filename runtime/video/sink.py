@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ...clips import ffmpeg_reason, media_url
-from ...colour import CHROMA_LEFT, frame_from_rgb
 from ...config import SCALE
 from ...errors import ConfigError, OutputNotWritableError
-from ...processors import thread_limit
-from ...pyav import open_input
+from ...host.processors import thread_limit
+from ...pictures.clips import ffmpeg_reason, media_url
+from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
+from ...pictures.pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,

@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeAlias
 import av
 from av.filter import Graph
 
-from ...clips import ffmpeg_reason
-from ...pyav import open_input
+from ...pictures.clips import ffmpeg_reason
+from ...pictures.pyav import open_input
 
 Packet: TypeAlias = "av.Packet[Any]"
 

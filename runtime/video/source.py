@@ -23,10 +23,10 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
-from ...colour import CHROMA_LEFT, rgb_from_frame
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
-from ...processors import thread_limit
-from ..limits import check_frame_size
+from ...host.processors import thread_limit
+from ...pictures.colour import CHROMA_LEFT, rgb_from_frame
+from ...pictures.limits import check_frame_size
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
 from .file_clock import FileClock, starts_at

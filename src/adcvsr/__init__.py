@@ -16,7 +16,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .bundle import Bundle, list_bundles, open_bundle
-    from .bundle_schema import Variant
+    from .bundle.schema import Variant
     from .config import PRESETS, AdcVsrConfig
     from .errors import (
         AdcVsrError,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     ".bundle": ("Bundle", "list_bundles", "open_bundle"),
-    ".bundle_schema": ("Variant",),
+    ".bundle.schema": ("Variant",),
     ".config": ("PRESETS", "AdcVsrConfig"),
     ".errors": (
         "AdcVsrError",

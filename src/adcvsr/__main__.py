@@ -1,5 +1,5 @@
 """`python -m adcvsr` is `adcvsr`."""
 
-from .start import main
+from .cli.start import main
 
 main()

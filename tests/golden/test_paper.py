@@ -12,8 +12,8 @@ from torch import Tensor
 
 from adcvsr.config import PRESETS
 from adcvsr.export import parity
-from adcvsr.export.variant_files import state_specs, write_graphs
-from adcvsr.model.foreign import import_adcsr, read_tensors
+from adcvsr.export.graphs.variant_files import state_specs, write_graphs
+from adcvsr.model.published import import_adcsr, read_tensors
 from adcvsr.model.untrained import untrained_network
 from published_files import write_adcsr
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.bundle import MANIFEST, Bundle, list_bundles, open_bundle
+from adcvsr.bundle.bundle import MANIFEST, Bundle, list_bundles, open_bundle
 from adcvsr.errors import BundleError, BundleNotFoundError, ConfigError
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from adcvsr.clips import read_clip, write_clip
-from adcvsr.colour import SDR_BT709, Colours, frame_from_rgb, rgb_from_frame
+from adcvsr.pictures.clips import read_clip, write_clip
+from adcvsr.pictures.colour import SDR_BT709, Colours, frame_from_rgb, rgb_from_frame
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from adcvsr.colour import Colours, colours_of, frame_from_rgb, rgb_from_frame
 from adcvsr.errors import UnsupportedVideoError
+from adcvsr.pictures.colour import Colours, colours_of, frame_from_rgb, rgb_from_frame
 
 WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 SIDE = 16

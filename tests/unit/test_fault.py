@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-import adcvsr.cli
+import adcvsr.cli.commands
 from adcvsr.fault import without_any_secret
 
 
@@ -18,13 +18,13 @@ def test_an_unexpected_error_is_one_line_and_a_file(
         raise KeyError("rtsp://user:pass@camera/x?token=abc")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(adcvsr.cli, "cli", click.Command("adcvsr", callback=broken))
-    monkeypatch.setattr(adcvsr.cli, "guard_threads", lambda say: None)
-    monkeypatch.setattr(adcvsr.cli.start, "prepare", lambda: None)
+    monkeypatch.setattr(adcvsr.cli.commands, "cli", click.Command("adcvsr", callback=broken))
+    monkeypatch.setattr(adcvsr.cli.commands, "guard_threads", lambda say: None)
+    monkeypatch.setattr(adcvsr.cli.commands.start, "prepare", lambda: None)
     monkeypatch.setattr(sys, "argv", ["adcvsr"])
     monkeypatch.delenv("ADCVSR_DEBUG", raising=False)
     with pytest.raises(SystemExit) as ended:
-        adcvsr.cli.main()
+        adcvsr.cli.commands.main()
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("error: this should not have happened (KeyError")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adcvsr.bundle import PACKAGED, open_bundle
-from adcvsr.calibration.calibration_set import open_set
-from adcvsr.clips import write_clip
+from adcvsr.bundle.given import refuse_address, what_is
+from adcvsr.calibration.sets.calibration_set import open_set
 from adcvsr.errors import (
     BundleError,
     BundleNotFoundError,
@@ -18,9 +18,9 @@ from adcvsr.errors import (
     InputNotFoundError,
     UnreadableVideoError,
 )
-from adcvsr.given import refuse_address, what_is
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.video.source import FileSource
-from adcvsr.synthetic import draw_clip
 
 NANO = PACKAGED / "nano"
 

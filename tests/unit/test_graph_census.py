@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from adcvsr.graph_census import take_census
+from adcvsr.graph.census import take_census
 
 FLOAT, HALF, UINT8, INT8 = (
     onnx.TensorProto.FLOAT,

@@ -9,7 +9,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import GraphError
-from adcvsr.graph_cost import count_bundle_cost, count_cost
+from adcvsr.graph.cost import count_bundle_cost, count_cost
 
 onnx = pytest.importorskip("onnx", reason="counting graphs needs onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -104,7 +104,7 @@ def test_equal_to_torch_on_a_network_with_attention() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from adcvsr.config import AdcVsrConfig
-    from adcvsr.export.graph import INPUT_NAME, StreamGraph, stream_graph
+    from adcvsr.export.graphs.traced import INPUT_NAME, StreamGraph, stream_graph
     from adcvsr.model import AdcVsr
 
     config = AdcVsrConfig(

@@ -11,10 +11,10 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import GraphError, MissingPackageError
-from adcvsr.graph_cost import count_bundle_cost, count_cost
-from adcvsr.graph_file import read_graph
-from adcvsr.graph_rules import infer_read_types
-from adcvsr.graph_shapes import ELEMENTS, TensorType, infer_types
+from adcvsr.graph.cost import count_bundle_cost, count_cost
+from adcvsr.graph.file import read_graph
+from adcvsr.graph.rules import infer_read_types
+from adcvsr.graph.shapes import ELEMENTS, TensorType, infer_types
 
 onnx = pytest.importorskip("onnx", reason="the reference is onnx's own inference")
 helper = onnx.helper

@@ -17,8 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from adcvsr import graph_trial
-from adcvsr.bundle import Bundle, open_bundle
+from adcvsr.bundle import Bundle, graph_trial, open_bundle
 from adcvsr.errors import BundleError
 
 GRAPH = "fp32-onnx.onnx"

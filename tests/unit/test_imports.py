@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import adcvsr
-from adcvsr.cli import COMMANDS
+from adcvsr.cli.commands import COMMANDS
 
 HEAVY = ("torch", "onnx", "onnxruntime", "av", "numpy", "rich", "cv2", "tensorrt", "tensorrt_rtx")
 
@@ -44,7 +44,7 @@ def test_help_needs_no_heavy_package(command: tuple[str, ...]) -> None:
         import sys
         for name in {HEAVY}:
             sys.modules[name] = None
-        from adcvsr.cli import cli
+        from adcvsr.cli.commands import cli
         try:
             cli([*{command}, "--help"])
         except SystemExit as done:
@@ -72,10 +72,10 @@ def test_evaluating_needs_neither_torch_nor_opencv(tmp_path: Path) -> None:
         import sys
         sys.modules["torch"] = sys.modules["onnx"] = sys.modules["cv2"] = None
         from pathlib import Path
-        from adcvsr.clips import write_png
-        from adcvsr.synthetic import draw_clip
+        from adcvsr.pictures.clips import write_png
+        from adcvsr.pictures.synthetic import draw_clip
         write_png(Path({str(tmp_path / "a.png")!r}), draw_clip(1, 64, 64)[0])
-        from adcvsr.cli import cli
+        from adcvsr.cli.commands import cli
         cli(["evaluate", {str(tmp_path)!r}, "--metrics", "all"], standalone_mode=False)
     """)
     assert "HaarPSI" in out
@@ -85,7 +85,7 @@ def test_evaluating_needs_neither_torch_nor_opencv(tmp_path: Path) -> None:
 def test_help_line_of_every_command() -> None:
     """The lines held in COMMANDS exist as commands with a help text of their own."""
     out = run_python("""
-        from adcvsr.cli import COMMANDS, load_command
+        from adcvsr.cli.commands import COMMANDS, load_command
         for name in COMMANDS:
             assert load_command(name).help, name
         print("ok")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adcvsr.lettering import text_mask, write_text
+from adcvsr.pictures.lettering import text_mask, write_text
 
 
 def drawn(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from adcvsr.onnx_locations import ENTRY, FIELDS, MODEL, scan_graph
+from adcvsr.bundle.onnx_locations import ENTRY, FIELDS, MODEL, scan_graph
 
 
 def outside(location: str) -> TensorProto:

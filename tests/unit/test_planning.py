@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError
-from adcvsr.graph_cost import GraphCost, NodeCost
-from adcvsr.measured import Measurement, correction, read_measurements
-from adcvsr.planning import Source, plan_bundle
-from adcvsr.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
-from adcvsr.roofline import GPU_SHARES, moved_bytes, predict
+from adcvsr.graph.cost import GraphCost, NodeCost
+from adcvsr.plan.measured import Measurement, correction, read_measurements
+from adcvsr.plan.planning import Source, plan_bundle
+from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
+from adcvsr.plan.roofline import GPU_SHARES, moved_bytes, predict
 from adcvsr.targets import TARGETS, target
 
 pytest.importorskip("onnx", reason="counting graphs needs onnx")

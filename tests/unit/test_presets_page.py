@@ -9,7 +9,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.config import PRESETS
-from adcvsr.graph_cost import count_bundle_cost
+from adcvsr.graph.cost import count_bundle_cost
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "presets.md"
 SIZES = ((320, 180), (640, 360), (960, 540))
@@ -44,8 +44,8 @@ def test_the_others_are_counted(preset: str) -> None:
 
     import onnx
 
-    from adcvsr.export.variant_files import input_shapes, state_specs, write_graphs
-    from adcvsr.graph_cost import count_cost
+    from adcvsr.export.graphs.variant_files import input_shapes, state_specs, write_graphs
+    from adcvsr.graph.cost import count_cost
     from adcvsr.model.untrained import untrained_network
 
     network = untrained_network(PRESETS[preset])

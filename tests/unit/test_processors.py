@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr import processors
-from adcvsr.processors import Processors, read_processors, usable_processors
+from adcvsr.host import processors
+from adcvsr.host.processors import Processors, read_processors, usable_processors
 
 
 def machine(root: Path, files: dict[str, str]) -> Path:
@@ -91,7 +91,7 @@ def test_affinity_is_respected() -> None:
         pytest.skip("this system has no affinity")
     code = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
-        "from adcvsr.processors import usable_processors; print(usable_processors())"
+        "from adcvsr.host.processors import usable_processors; print(usable_processors())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"

@@ -12,8 +12,8 @@ import pytest
 from av.sidedata import sidedata
 
 import adcvsr
-from adcvsr import pyav
-from adcvsr.clips import read_image
+from adcvsr.pictures import pyav
+from adcvsr.pictures.clips import read_image
 from adcvsr.runtime.upscaler import Upscaler
 from video_facts import video_facts
 

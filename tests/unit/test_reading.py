@@ -91,8 +91,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 def test_nothing_else_reads_json_or_toml() -> None:
     """Processes of ours that talk to each other, and examples in docstrings, are no files."""
-    allowed = {"src/adcvsr/reading.py", "src/adcvsr/graph_trial.py"}
-    allowed |= {"export/modelopt_worker.py", "export/autocast_process.py"}
+    allowed = {"src/adcvsr/reading.py", "src/adcvsr/bundle/graph_trial.py"}
+    allowed |= {"export/modelopt/modelopt_worker.py", "export/fp16/autocast_process.py"}
     found = {
         str(path.relative_to(REPOSITORY))
         for folder in ("src", "runtime", "export", "train", "calibration")

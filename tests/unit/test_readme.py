@@ -10,7 +10,7 @@ import click
 import numpy as np
 import pytest
 
-from adcvsr.cli import COMMANDS, load_command
+from adcvsr.cli.commands import COMMANDS, load_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adcvsr.config import PRESETS, AdcVsrConfig
-from adcvsr.receptive import spatial_radius, temporal_reach
+from adcvsr.graph.receptive import spatial_radius, temporal_reach
 
 torch = pytest.importorskip("torch", reason="finding the real reach needs torch")
 

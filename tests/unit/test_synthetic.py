@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adcvsr import synthetic
+from adcvsr.pictures import synthetic
 
 
 @pytest.mark.parametrize("size", [(1, 1), (24, 32), (96, 33), (54, 180), (20, 240)])

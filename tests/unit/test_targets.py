@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import ConfigError
-from adcvsr.target_text import COLUMNS, rows
-from adcvsr.targets import SOURCES, TARGETS, Fact, Target, target
+from adcvsr.targets.catalogue import SOURCES, TARGETS, Fact, Target, target
+from adcvsr.targets.text import COLUMNS, rows
 from adcvsr.variants import PRECISIONS, why_not
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -53,7 +53,7 @@ def test_every_source_is_used_and_has_a_title() -> None:
 @pytest.mark.parametrize("name", STATED_BOARDS)
 def test_rates_behind_derived_peaks_reproduce_stated_ones(name: str) -> None:
     """Small boards' peaks are computed; the same rates must give the large boards' stated ones."""
-    from adcvsr.targets import _geforce_tops
+    from adcvsr.targets.catalogue import _geforce_tops
 
     board = target(name)
     assert board.sm is not None

@@ -8,11 +8,13 @@ import pytest
 
 from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.errors import BackendUnavailableError, MissingPackageError
-from adcvsr.planning import choose_variants
-from adcvsr.runtime.backends import choose_backend
-from adcvsr.runtime.engine import choice
-from adcvsr.runtime.sessions import gpu, ort_cuda, trt_flavour
-from adcvsr.runtime.variant_pick import pick_variants
+from adcvsr.plan.planning import choose_variants
+from adcvsr.runtime.engine import build_list as choice
+from adcvsr.runtime.nvidia import flavour as trt_flavour
+from adcvsr.runtime.nvidia import gpu
+from adcvsr.runtime.processing.backends import choose_backend
+from adcvsr.runtime.processing.variant_pick import pick_variants
+from adcvsr.runtime.sessions import ort_cuda
 from adcvsr.targets import TARGETS
 from adcvsr.variants import (
     BACKENDS,

@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from ...arrays import Levels
-from ...clips import write_png
 from ...config import SCALE
 from ...errors import OutputNotWritableError
 from ...files import replace_file
+from ...pictures.clips import write_png
 from . import ClipPairs
 
 GAP_PX = 8

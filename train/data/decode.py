@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...clips import media_url
-from ...colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
-from ...pyav import open_input
-from ...scene_cuts import Small, score_cut, small_luma
+from ...pictures.clips import media_url
+from ...pictures.colour import CHROMA_LEFT, TRANSFER_HLG, TRANSFER_PQ, rgb_from_frame
+from ...pictures.pyav import open_input
+from ...pictures.scene_cuts import Small, score_cut, small_luma
 
 
 @dataclass
@@ -69,7 +69,7 @@ def read_stretches(
         path: The video.
         stretches: What to read; their frames are filled in.
         max_side_px: Larger frames are reduced to it.
-        cut_threshold: See `adcvsr.scene_cuts.score_cut`.
+        cut_threshold: See `adcvsr.pictures.scene_cuts.score_cut`.
 
     Raises:
         av.FFmpegError: The file cannot be read.

@@ -70,7 +70,7 @@ class DataOptions:
     """Weight of the unsharp mask (sigma 8, threshold 10) on the truth; RealBasicVSR: 0.5."""
 
     cut_threshold: float = 0.25
-    """Score from which two frames belong to different scenes (`adcvsr.scene_cuts`); 0.25 lies
+    """Score from which two frames belong to different scenes (`scene_cuts`); 0.25 lies
     between the largest of steady scenes (0.19) and the smallest of cuts (0.30) in the clips it was
     set on."""
 

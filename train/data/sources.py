@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ...arrays import Levels
-from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, find_media, read_image
 from ...errors import TrainingDataError
+from ...pictures.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, find_media, read_image
 from ..degradation.sensor import unsharp_mask
 from .decode import Stretch, read_stretches, resize_levels
 from .options import CROP_MULTIPLE, DataOptions

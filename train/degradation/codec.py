@@ -15,8 +15,8 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from ...arrays import Levels
-from ...colour import CHROMA_LEFT, MATRIX_BT601, Colours, frame_from_rgb, rgb_from_frame
 from ...errors import ConfigError
+from ...pictures.colour import CHROMA_LEFT, MATRIX_BT601, Colours, frame_from_rgb, rgb_from_frame
 from .draw import Range, check_range, check_share, check_weights, draw_kind
 from .resize import resize_planes
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ...clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, media_url, read_image
-from ...colour import CHROMA_LEFT, MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
 from ...errors import TeacherCacheError
-from ...pyav import open_input
+from ...pictures.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, media_url, read_image
+from ...pictures.colour import CHROMA_LEFT, MATRIX_BT601, MATRIX_UNSPECIFIED, is_rgb, rgb_from_frame
+from ...pictures.pyav import open_input
 from .sample import Clip
 
 

@@ -18,7 +18,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from ...pyav import open_input
+from ...pictures.pyav import open_input
 
 Clip = npt.NDArray[np.uint8]
 """(T, 3, H, W) RGB."""

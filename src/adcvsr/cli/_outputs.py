@@ -99,7 +99,7 @@ def _is_read(path: Path, source: Path, name: str) -> bool:
         if source.is_file():
             return path.samefile(source)
         if source.is_dir():
-            from ..clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES  # FFmpeg: not for --help
+            from ..pictures.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES  # FFmpeg: not for --help
 
             media = name != "output" and path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
             return media and source.resolve() in path.resolve().parents

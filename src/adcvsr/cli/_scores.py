@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..calibration.report import Report
-    from ..calibration.scores import ClipScores, Evaluation
+    from ..calibration.evaluate.report import Report
+    from ..calibration.evaluate.scores import ClipScores, Evaluation
     from ..metrics import Metric
 
 

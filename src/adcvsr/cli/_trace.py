@@ -34,7 +34,7 @@ def open_trace(path: Path | None, *, overwrite: bool) -> Iterator[Trace | None]:
     if path is None:
         yield None
         return
-    from ..calibration.report import check_new
+    from ..calibration.evaluate.report import check_new
     from ..runtime.trace import Trace
 
     check_new((path,), overwrite=overwrite)

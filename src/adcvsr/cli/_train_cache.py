@@ -107,7 +107,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
     import torch
 
     from ..train.teachers import TeacherSettings, open_teacher
-    from ..train.teachers.cache import fill_cache
+    from ..train.teachers.fill_cache import fill_cache
     from ..train.teachers.store import open_cache
 
     settings = TeacherSettings(
@@ -149,7 +149,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
-    from ..train.teachers.foreign import export_inputs
+    from ..train.teachers.external import export_inputs
     from ..train.teachers.store import open_cache
 
     pairs, recipe, samples = _open_pairs(options)
@@ -170,7 +170,7 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
 
 def _import(teacher: str, output: Path, options: dict[str, Any]) -> None:
-    from ..train.teachers.foreign import import_results
+    from ..train.teachers.external import import_results
     from ..train.teachers.store import CacheFolder, check_teacher
 
     store = CacheFolder(output)
@@ -196,7 +196,7 @@ def _tell(options: dict[str, Any], facts: dict[str, Any], *lines: str) -> None:
 
 
 def _open_pairs(options: dict[str, Any]) -> tuple[Any, dict[str, Any], int]:
-    from ..train.teachers.pairs import open_pairs
+    from ..train.teacher_clips import open_pairs
 
     pairs, recipe = open_pairs(options["config"], options["clips"], options["images"], say)
     return pairs, recipe, options["samples"] or len(pairs)

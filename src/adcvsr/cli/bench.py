@@ -99,7 +99,7 @@ def command(
     what else they do. Warnings say where the figures are worthless. docs/bench.md explains each.
     """
     from ..bundle import open_bundle
-    from ..calibration.report import check_new, write_json
+    from ..calibration.evaluate.report import check_new, write_json
     from ..runtime.bench.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 

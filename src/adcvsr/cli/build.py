@@ -138,7 +138,7 @@ def _build(
     dla: int | None,
     dla_fallback: bool,
 ) -> list[BuiltEngine]:
-    from ..runtime.sessions.trt_modules import preload
+    from ..runtime.nvidia.modules import preload
 
     if backend != "auto" or targets:
         preload("tensorrt-rtx" if backend == "auto" else backend)
@@ -146,7 +146,7 @@ def _build(
     import filelock  # noqa: F401 - by the cache
 
     from ..bundle import open_bundle
-    from ..runtime.engine.choice import CURRENT, order_engines
+    from ..runtime.engine.build_list import CURRENT, order_engines
     from ..runtime.engine.engines import ensure_engine
     from ..runtime.engine.order import BuildOptions, parse_bytes
 

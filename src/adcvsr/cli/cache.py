@@ -22,7 +22,7 @@ def command() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List engines, the last used first."""
-    from ..runtime.engine.cache import EngineCache
+    from ..runtime.engine.engine_cache import EngineCache
 
     cache = EngineCache()
     entries = cache.entries()
@@ -46,7 +46,7 @@ def list_command(as_json: bool) -> None:
 @json_option
 def clear_command(key: str | None, as_json: bool) -> None:
     """Remove all engines, or those whose key starts with KEY."""
-    from ..runtime.engine.cache import EngineCache
+    from ..runtime.engine.engine_cache import EngineCache
 
     cache = EngineCache()
     count, size = cache.clear(key)

@@ -69,7 +69,7 @@ def command(
     SET/contact_sheet.png shows them.
     """
     from ..bundle import open_bundle
-    from ..calibration.build_set import SetOptions, build_set
+    from ..calibration.sets.build_set import SetOptions, build_set
 
     options = SetOptions(
         runs=runs,

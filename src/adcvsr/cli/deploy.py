@@ -14,7 +14,7 @@ from ._say import done, note, print_json
 from .build import Size, choose_sizes
 
 if TYPE_CHECKING:
-    from ..runtime.engine.deploy import DeployReport
+    from ..runtime.deploy.deploy import DeployReport
 
 
 @click.command()
@@ -103,7 +103,7 @@ def command(
     if rollback:
         _roll_back(opened.name, as_json)
         return
-    from ..runtime.engine.deploy import deploy_bundle
+    from ..runtime.deploy.deploy import deploy_bundle
     from ..runtime.engine.order import BuildOptions, parse_bytes
 
     with build_progress(f"deploying {opened.name}") as progress:
@@ -130,9 +130,9 @@ def command(
 
 
 def _roll_back(bundle: str, as_json: bool) -> None:
-    from ..runtime.engine.cache import EngineCache
     from ..runtime.engine.current import CurrentEngines
-    from ..runtime.sessions.gpu import current_gpu
+    from ..runtime.engine.engine_cache import EngineCache
+    from ..runtime.nvidia.gpu import current_gpu
 
     entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
     if as_json:

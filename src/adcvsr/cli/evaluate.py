@@ -13,7 +13,7 @@ from ._progress import frame_progress
 from ._say import failed_files, print_json, say, say_error
 
 if TYPE_CHECKING:
-    from ..calibration.truth import Degrade
+    from ..calibration.evaluate.truth import Degrade
 
 DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 """Those of training, by name; held here so that --help imports none of them."""
@@ -104,8 +104,8 @@ def command(
     Each is reduced x1/4, brought back, and compared with the original. docs/metrics.md says what
     each measure is and what it cannot tell. A file that cannot be measured does not end the run.
     """
-    from ..calibration.report import Request, check_new, run_request, write_json
-    from ..calibration.truth import TruthOptions, find_truth
+    from ..calibration.evaluate.report import Request, check_new, run_request, write_json
+    from ..calibration.evaluate.truth import TruthOptions, find_truth
     from ..metrics import usable_metrics
     from ._scores import clip_line, print_report
 
@@ -149,7 +149,7 @@ def _degradation(name: str) -> Degrade:
     Raises:
         MissingPackageError: torch is not installed and the degradation needs it.
     """
-    from ..calibration.truth import reduce_bicubic, whole_clip
+    from ..calibration.evaluate.truth import reduce_bicubic, whole_clip
     from ._torch import require_degradations
 
     if name == DEGRADATIONS[0]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..config import AdcVsrConfig
     from ..export.manifest import BundleSettings
 
-# Held beside adcvsr.bundle_schema by a test; importing it here costs start time.
+# Held beside adcvsr.bundle.schema by a test; importing it here costs start time.
 COLOUR_MATCHES = ("none", "frame", "ema")
 
 
@@ -141,7 +141,7 @@ def _settings(
     calibration: tuple[Path, ...],
     overwrite: bool,
 ) -> BundleSettings:
-    from ..bundle_schema import ColourMatch, Window
+    from ..bundle.schema import ColourMatch, Window
     from ..export.manifest import DEFAULT_WINDOW, BundleSettings
 
     match = ColourMatch(colour_match)

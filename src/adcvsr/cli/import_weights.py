@@ -56,7 +56,7 @@ def adcsr(
 
     On every frame the result gives what AdcSR gives; its temporal blocks start as identity.
     """
-    from ..model.foreign import import_adcsr
+    from ..model.published import import_adcsr
 
     _check_output(output, overwrite)
     _write(output, *import_adcsr(net_params, half_decoder, config=_config(causal)), as_json=as_json)
@@ -85,7 +85,7 @@ def stable_diffusion(
 
     The first 75 % of the UNet's channels are kept. The result must be trained before it upscales.
     """
-    from ..model.foreign import import_stable_diffusion
+    from ..model.published import import_stable_diffusion
 
     _check_output(output, overwrite)
     _write(

@@ -23,8 +23,8 @@ def command(bundle: str, size: tuple[int, int] | None, as_json: bool) -> None:
     Every file is read and held against its hash; a damaged one is named, exit 1.
     """
     from ..bundle import open_bundle
-    from ..bundle_text import inspect_bundle, lines
     from ..errors import BundleError
+    from ._bundle_text import inspect_bundle, lines
 
     opened = open_bundle(bundle)
     facts = inspect_bundle(opened, size=None if size is None else (size[1], size[0]))

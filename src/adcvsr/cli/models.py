@@ -41,7 +41,7 @@ def command(as_json: bool) -> None:
 
 def _default(name: str) -> Any:
     """The model a command takes where none is named."""
-    from . import load_command
+    from .commands import load_command
 
     return next(p.default for p in load_command(name).params if p.name == "model")
 

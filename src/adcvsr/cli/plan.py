@@ -13,7 +13,7 @@ from ._options import json_option, variant_option
 from ._say import note, print_json
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..plan.planning import Plan
 
 NOT_FEASIBLE = 3
 """Exit code of an answer that is no."""
@@ -60,8 +60,8 @@ def command(
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
     from ..files import cache_folder
-    from ..measured import FOLDER, read_measurements
-    from ..planning import Source, plan_bundle
+    from ..plan.measured import FOLDER, read_measurements
+    from ..plan.planning import Source, plan_bundle
     from ..targets import target
 
     notes: list[str] = []
@@ -162,7 +162,7 @@ def _verdict(plan: Plan) -> str:
 
 
 def _print_all(as_json: bool) -> None:
-    from ..preset_costs import all_rows, table
+    from ..plan.preset_costs import all_rows, table
 
     rows, notes = all_rows()
     for text in notes:

@@ -101,10 +101,10 @@ def command(
     frames; drift over a thousand frames. docs/profile.md explains every part.
     """
     from ..bundle import open_bundle
+    from ..calibration.evaluate.report import check_new, write_json
     from ..calibration.profile.page import write_page
     from ..calibration.profile.request import ProfileRequest
     from ..calibration.profile.run import run_profile
-    from ..calibration.report import check_new, write_json
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter(f"expected a file ending in .html, got '{output}'")

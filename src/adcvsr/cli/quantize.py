@@ -57,10 +57,10 @@ def command(
 
     require_int8()
     from ..bundle import describe, open_bundle
-    from ..calibration.calibration_set import open_set
+    from ..calibration.sets.calibration_set import open_set
     from ..errors import CalibrationError, ConfigError
     from ..export.quantize import quantize_bundle
-    from ..export.recipe import read_recipe, recipe_for
+    from ..export.recipes.recipe import read_recipe, recipe_for
 
     if calibration_path is None:
         raise CalibrationError(

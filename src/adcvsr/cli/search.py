@@ -72,11 +72,11 @@ def command(
     DIR/VARIANT.toml is a recipe that keeps them float: adcvsr quantize --recipe takes it.
     """
     from ..bundle import open_bundle
-    from ..calibration.calibration_set import open_set
-    from ..export.budget import read_budget
-    from ..export.recipe import read_recipe, recipe_for
-    from ..export.search import search
-    from ..export.search_report import lines, to_json, write_result
+    from ..calibration.sets.calibration_set import open_set
+    from ..export.recipes.recipe import read_recipe, recipe_for
+    from ..export.search.budget import read_budget
+    from ..export.search.search import search
+    from ..export.search.search_report import lines, to_json, write_result
 
     budget = read_budget(budget_text)
     opened = open_bundle(bundle)

@@ -10,7 +10,7 @@ from ._options import json_option
 from ._say import print_json
 
 if TYPE_CHECKING:
-    from ..targets import Target
+    from ..targets.catalogue import Target
 
 
 @click.command()
@@ -21,8 +21,8 @@ def command(name: str | None, as_json: bool) -> None:
 
     TOPS are peaks without sparsity, accumulated in FP32.
     """
-    from ..target_text import describe, table, target_dict
     from ..targets import TARGETS, target
+    from ..targets.text import describe, table, target_dict
 
     chosen: list[Target] = [target(name)] if name else list(TARGETS.values())
     if as_json:

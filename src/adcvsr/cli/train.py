@@ -92,8 +92,8 @@ def adversarial(
 
 def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[str, Any]) -> None:
     """Read the recipe, run the stage; with several processes the first one speaks."""
+    from ..train.initial_weights import find_start
     from ..train.settings import read_settings
-    from ..train.start import find_start
     from ..train.validation import ValidationData
 
     as_json = options.pop("as_json")

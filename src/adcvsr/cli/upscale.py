@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bundle_schema import COLOUR_MATCHES
+from ..bundle.schema import COLOUR_MATCHES
 from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
 from ._say import note
 from ._trace import open_trace, trace_option
@@ -200,7 +200,7 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
 
 def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
-    from ..given import refuse_address
+    from ..bundle.given import refuse_address
     from ..runtime.batch import default_output
 
     for path in paths:

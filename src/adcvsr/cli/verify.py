@@ -27,7 +27,7 @@ def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool)
     could not be judged.
     """
     from ..bundle import open_bundle
-    from ..runtime.verify import verify_bundle
+    from ..runtime.proof.verify import verify_bundle
 
     found = verify_bundle(open_bundle(bundle), backend=backend, variants=variants)
     if as_json:

@@ -20,8 +20,8 @@ from types import TracebackType
 import numpy as np
 
 from ..errors import MissingProgramError
+from ..host.processors import usable_processors
 from ..leftovers import part_folder
-from ..processors import usable_processors
 from ..reading import PROFILE, read_json
 from .planes import Plane, same_shape
 

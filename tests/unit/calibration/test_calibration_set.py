@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration import calibration_set
-from adcvsr.calibration.build_set import SetOptions, build_set
-from adcvsr.calibration.calibration_set import FRAMES, MANIFEST, open_set
-from adcvsr.calibration.reader import calibration_feeds, probe_runs
-from adcvsr.calibration.selection import choose_runs
-from adcvsr.calibration.survey import ClipSurvey, FrameTraits, estimate_noise, survey_clip
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip, write_png
+from adcvsr.calibration.sets import calibration_set
+from adcvsr.calibration.sets.build_set import SetOptions, build_set
+from adcvsr.calibration.sets.calibration_set import FRAMES, MANIFEST, open_set
+from adcvsr.calibration.sets.reader import calibration_feeds, probe_runs
+from adcvsr.calibration.sets.selection import choose_runs
+from adcvsr.calibration.sets.survey import ClipSurvey, FrameTraits, estimate_noise, survey_clip
+from adcvsr.cli.commands import cli
 from adcvsr.errors import CalibrationError, ConfigError, InputNotFoundError, OutputExistsError
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from changed_manifest import with_manifest
 
 SMALL = SetOptions(runs=4, length=4, width=48, height=32)

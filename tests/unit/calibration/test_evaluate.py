@@ -12,16 +12,16 @@ import numpy.typing as npt
 import pytest
 
 from adcvsr.bundle import Bundle
-from adcvsr.calibration.evaluate import BORDER_PX, TRUTH, evaluate
-from adcvsr.calibration.methods import Method, baselines, frame_by_frame, open_methods
-from adcvsr.calibration.report import Report, Request
-from adcvsr.calibration.scores import ClipScores, Evaluation
-from adcvsr.calibration.truth import TruthOptions, read_pairs
+from adcvsr.calibration.evaluate.evaluate import BORDER_PX, TRUTH, evaluate
+from adcvsr.calibration.evaluate.methods import Method, baselines, frame_by_frame, open_methods
+from adcvsr.calibration.evaluate.report import Report, Request
+from adcvsr.calibration.evaluate.scores import ClipScores, Evaluation
+from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
 from adcvsr.cli._scores import print_report
-from adcvsr.clips import write_png
 from adcvsr.metrics import METRICS, psnr_y, resize_bicubic, usable_metrics
+from adcvsr.pictures.clips import write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
 
 Levels = npt.NDArray[np.uint8]
@@ -142,7 +142,7 @@ def test_a_bundle_without_state_is_not_measured_twice(monkeypatch: pytest.Monkey
         bundle.state = ()
 
     monkeypatch.setattr(Bundle, "_parse", without_state)
-    monkeypatch.setattr("adcvsr.calibration.methods.create_session", _NoSession)
+    monkeypatch.setattr("adcvsr.calibration.evaluate.methods.create_session", _NoSession)
     with open_methods(["nano"], reset_every_frame=True, note=said.append) as methods:
         assert [method.name for method in methods] == ["nano"]
     assert said == ["nano carries no state: nothing to reset"]

@@ -16,12 +16,12 @@ from onnx import numpy_helper
 
 from adcvsr.arrays import Floats, Levels
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration.profile import damage as damage_module
+from adcvsr.calibration.profile import layer_damage as damage_module
 from adcvsr.calibration.profile import picture_effect
-from adcvsr.calibration.profile.alignment import scaled, unscaled
-from adcvsr.calibration.profile.damage import GraphDamage, measure_damage
-from adcvsr.calibration.profile.graph import truncates_picture
-from adcvsr.synthetic import draw_clip
+from adcvsr.calibration.profile.channel_factors import scaled, unscaled
+from adcvsr.calibration.profile.layer_damage import GraphDamage, measure_damage
+from adcvsr.calibration.profile.matched_graphs import truncates_picture
+from adcvsr.pictures.synthetic import draw_clip
 from variant_bundle import NANO, add_variant, break_layer, load
 
 TAP = "unet.down_blocks.0.temporal_resnets.0.conv1.taps.0/Conv"
@@ -51,7 +51,7 @@ def mixed() -> GraphDamage:
 
 def pictures(variant: str) -> Levels:
     """What the network shows of the frames that layers are looked at."""
-    from adcvsr.runtime.backends import create_session
+    from adcvsr.runtime.processing.backends import create_session
 
     with create_session(open_bundle(NANO), backend="ort-cpu", variant=variant) as session:
         shown = [session.infer(frame) for frame in FRAMES]

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.calibration.profile import over_time
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip
-from adcvsr.synthetic import draw_clip
+from adcvsr.cli.commands import cli
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from variant_bundle import add_variant, break_layer, copy_of_nano, load, quantize
 
 BROKEN = "unet.down_blocks.0.resnets.2.conv1/Conv"

@@ -13,17 +13,17 @@ pytest.importorskip("onnx", reason="layers are found in onnx graphs")
 
 from adcvsr.arrays import Floats
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration.profile.alignment import Factors, find_factors, scaled
-from adcvsr.calibration.profile.damage import signal_to_noise_db
-from adcvsr.calibration.profile.graph import layers_of, plain_name, quantized_activations
+from adcvsr.calibration.profile.channel_factors import Factors, find_factors, scaled
+from adcvsr.calibration.profile.judgement import Judgement, Limits, judge, verdict
+from adcvsr.calibration.profile.layer_damage import signal_to_noise_db
 from adcvsr.calibration.profile.layer_time import (
     ELSEWHERE,
     Placement,
     layer_times,
     measure_layer_times,
 )
-from adcvsr.calibration.profile.verdict import Judgement, Limits, judge, verdict
-from adcvsr.synthetic import draw_clip
+from adcvsr.calibration.profile.matched_graphs import layers_of, plain_name, quantized_activations
+from adcvsr.pictures.synthetic import draw_clip
 from fake_trt import LAYER_MS
 from gpu_backends import fake_gpu
 from variant_bundle import NANO, load

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adcvsr.calibration.strip import CROP_PX, MOST_ROWS, ZOOM, Strip, worst_crop
-from adcvsr.clips import read_image
+from adcvsr.calibration.evaluate.strip import CROP_PX, MOST_ROWS, ZOOM, Strip, worst_crop
 from adcvsr.errors import OutputNotWritableError
 from adcvsr.metrics import resize_bicubic
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_image
+from adcvsr.pictures.synthetic import draw_clip
 
 Levels = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adcvsr.calibration.truth import (
+from adcvsr.calibration.evaluate.truth import (
     Degrade,
     TruthOptions,
     count_frames,
@@ -18,10 +18,10 @@ from adcvsr.calibration.truth import (
     read_pairs,
     whole_clip,
 )
-from adcvsr.clips import read_clip, read_image, write_clip, write_png
 from adcvsr.errors import InputNotFoundError, UnreadableVideoError
 from adcvsr.metrics import resize_bicubic
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_clip, read_image, write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from video_facts import VideoMaker
 
 Levels = npt.NDArray[np.uint8]

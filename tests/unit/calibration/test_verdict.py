@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from adcvsr.calibration.profile.judgement import HELD, Limits, judge, verdict
 from adcvsr.calibration.profile.page_plots import _plot
-from adcvsr.calibration.profile.verdict import HELD, Limits, judge, verdict
 
 
 def row(**changes: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.runtime.bench.compare import read_result
 from variant_bundle import add_variant, copy_of_nano, load
 

@@ -16,18 +16,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.bundle import open_bundle
-from adcvsr.cli import cli
 from adcvsr.cli.build import HARDWARE_LEVELS
+from adcvsr.cli.commands import cli
 from adcvsr.errors import EngineError
 from adcvsr.runtime.engine.advice import ADVICE, advice, shorten
 from adcvsr.runtime.engine.build import build_plan
-from adcvsr.runtime.engine.cache import EngineCache
-from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.build_list import order_engines
+from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.engine.progress import BuildProgress
-from adcvsr.runtime.sessions.trt_flavour import HARDWARE_LEVELS as LEVELS
-from adcvsr.runtime.sessions.trt_flavour import load_flavour
-from adcvsr.runtime.sessions.trt_modules import MODULES
+from adcvsr.runtime.nvidia.flavour import HARDWARE_LEVELS as LEVELS
+from adcvsr.runtime.nvidia.flavour import load_flavour
+from adcvsr.runtime.nvidia.modules import MODULES
 from adcvsr.variants import ENGINE_BACKENDS
 from changed_manifest import with_manifest
 from video_facts import VideoMaker

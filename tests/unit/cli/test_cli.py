@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adcvsr.cli import cli
-from adcvsr.clips import read_clip, read_image, write_clip, write_png
-from adcvsr.synthetic import draw_clip
+from adcvsr.cli.commands import cli
+from adcvsr.pictures.clips import read_clip, read_image, write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 

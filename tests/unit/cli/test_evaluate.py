@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adcvsr.calibration.report import Report, Request
-from adcvsr.calibration.scores import ClipScores, Evaluation
+from adcvsr.calibration.evaluate.report import Report, Request
+from adcvsr.calibration.evaluate.scores import ClipScores, Evaluation
 from adcvsr.cli._scores import print_report
 from adcvsr.cli.evaluate import DEGRADATIONS, _degradation
-from adcvsr.clips import read_image, write_clip, write_png
 from adcvsr.metrics import METRICS, usable_metrics
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_image, write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation import PRESETS
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from adcvsr import bundle_schema
+from adcvsr.bundle import schema as bundle_schema
 from adcvsr.cli import export
 
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.bundle import PACKAGED, open_bundle
-from adcvsr.bundle_text import inspect_bundle, lines
+from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.cli.inspect import command
 from adcvsr.errors import BundleError
-from adcvsr.graph_cost import count_bundle_cost
+from adcvsr.graph.cost import count_bundle_cost
 
 
 def inspect(*arguments: object) -> Result:

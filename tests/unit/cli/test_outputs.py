@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from adcvsr.cli import COMMANDS, load_command
 from adcvsr.cli._outputs import OUTPUTS
+from adcvsr.cli.commands import COMMANDS, load_command
 from video_facts import VideoMaker, video_facts
 
 READ_OR_NOT_WRITTEN = {

@@ -187,7 +187,7 @@ def test_no_further_thread_is_one_line(make_video: VideoMaker, tmp_path: Path) -
         '        raise RuntimeError("can\'t start new thread")\n'
         "    begin(thread)\n"
         "threading.Thread.start = start\n"
-        "from adcvsr.start import main\n"
+        "from adcvsr.cli.start import main\n"
         "main()\n"
     )
     done = subprocess.run(

@@ -11,8 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import COMMANDS, _say, _words, cli, load_command
+from adcvsr.cli import _say, _words
 from adcvsr.cli._help import EXAMPLES, TASKS
+from adcvsr.cli.commands import COMMANDS, cli, load_command
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 VOCABULARY = (REPOSITORY / "docs/words.md").read_text()

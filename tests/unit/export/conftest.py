@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="exporting needs torch")
 
 from adcvsr.config import AdcVsrConfig
 from adcvsr.export import bundle_writer
-from adcvsr.export.variant_files import VariantFiles, write_graphs
+from adcvsr.export.graphs.variant_files import VariantFiles, write_graphs
 from adcvsr.model import AdcVsr, load_checkpoint
 from adcvsr.model.untrained import untrained_network
 

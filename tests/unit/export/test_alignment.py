@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from adcvsr.export.alignment import alignment_entry, check_alignment
+from adcvsr.export.channel_alignment import alignment_entry, check_alignment
 
 
 def two_convolutions() -> onnx.ModelProto:

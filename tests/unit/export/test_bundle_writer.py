@@ -17,9 +17,8 @@ import onnx
 import pytest
 import torch
 
-from adcvsr import graph_trial
-from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.bundle_schema import ColourMatch, Window
+from adcvsr.bundle import Bundle, graph_trial, open_bundle
+from adcvsr.bundle.schema import ColourMatch, Window
 from adcvsr.config import PRESETS
 from adcvsr.errors import (
     BundleError,
@@ -29,7 +28,8 @@ from adcvsr.errors import (
     OutputNotWritableError,
     ParityError,
 )
-from adcvsr.export import bundle_writer, onnx_file, parity
+from adcvsr.export import bundle_writer, parity
+from adcvsr.export.graphs import onnx_file
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.model.untrained import untrained_network

@@ -14,21 +14,26 @@ from click.testing import CliRunner, Result
 from onnx import numpy_helper
 
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.calibration.build_set import SetOptions, build_set
-from adcvsr.calibration.calibration_set import CalibrationSet
-from adcvsr.calibration.reader import calibration_feeds, calibration_runs, graph_feeds, probe_runs
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip
-from adcvsr.colour_probes import NAMED, flat_colours
+from adcvsr.calibration.sets.build_set import SetOptions, build_set
+from adcvsr.calibration.sets.calibration_set import CalibrationSet
+from adcvsr.calibration.sets.reader import (
+    calibration_feeds,
+    calibration_runs,
+    graph_feeds,
+    probe_runs,
+)
+from adcvsr.cli.commands import cli
 from adcvsr.errors import ParityError
 from adcvsr.export import quantize
 from adcvsr.export.colour_gate import gate_colours
-from adcvsr.export.modelopt_quantize import _few
-from adcvsr.export.quantized import Quantized
-from adcvsr.export.recipe import FOLDER, Gate
-from adcvsr.export.variant_files import VariantFiles
-from adcvsr.runtime.colours import ColourLimits, ColourRequest
-from adcvsr.synthetic import draw_clip
+from adcvsr.export.graphs.variant_files import VariantFiles
+from adcvsr.export.int8.quantized import Quantized
+from adcvsr.export.modelopt.modelopt_quantize import _few
+from adcvsr.export.recipes.recipe import FOLDER, Gate
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.colour_probes import NAMED, flat_colours
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.proof.colours import ColourLimits, ColourRequest
 from variant_bundle import NANO, copy_of_nano
 
 

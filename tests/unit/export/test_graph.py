@@ -14,14 +14,14 @@ from onnx import numpy_helper
 
 from adcvsr.config import PRESETS
 from adcvsr.errors import ConfigError
-from adcvsr.export import onnx_file
-from adcvsr.export.graph import StreamGraph, stream_graph
-from adcvsr.export.onnx_file import data_files, save_graph
-from adcvsr.export.replay import replay
-from adcvsr.export.variant_files import VariantFiles, state_specs, write_graphs
+from adcvsr.export.graphs import onnx_file
+from adcvsr.export.graphs.onnx_file import data_files, save_graph
+from adcvsr.export.graphs.replay import replay
+from adcvsr.export.graphs.traced import StreamGraph, stream_graph
+from adcvsr.export.graphs.variant_files import VariantFiles, state_specs, write_graphs
 from adcvsr.model import AdcVsr
 from adcvsr.model.untrained import untrained_network
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 
 def shape(value: onnx.ValueInfoProto) -> list[object]:

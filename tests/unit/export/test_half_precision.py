@@ -11,19 +11,19 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from adcvsr.bundle_schema import StateSpec
-from adcvsr.clips import write_clip
+from adcvsr.bundle.schema import StateSpec
 from adcvsr.config import PRESETS
 from adcvsr.errors import ConfigError, InputNotFoundError, ParityError, UnreadableVideoError
-from adcvsr.export import autocast, half_precision
-from adcvsr.export.autocast import cast_graph
-from adcvsr.export.calibration_clips import read_crops
-from adcvsr.export.half_precision import write_half
+from adcvsr.export.fp16 import autocast, half_precision
+from adcvsr.export.fp16.autocast import cast_graph
+from adcvsr.export.fp16.half_precision import write_half
+from adcvsr.export.fp16.real_crops import read_crops
+from adcvsr.export.graphs.ranges import measure_ranges
+from adcvsr.export.graphs.variant_files import VariantFiles, state_specs
 from adcvsr.export.manifest import BundleSettings
-from adcvsr.export.ranges import measure_ranges
-from adcvsr.export.variant_files import VariantFiles, state_specs
 from adcvsr.model import AdcVsr
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 

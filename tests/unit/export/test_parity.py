@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from adcvsr.errors import ParityError
 from adcvsr.export import parity
-from adcvsr.export.variant_files import VariantFiles, state_specs, write_graphs
+from adcvsr.export.graphs.variant_files import VariantFiles, state_specs, write_graphs
 from adcvsr.model import AdcVsr
 from adcvsr.model.untrained import untrained_network
 from tiny_configs import CAUSAL_WIDE

@@ -15,11 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.calibration.build_set import SetOptions, build_set
-from adcvsr.calibration.calibration_set import CalibrationSet, open_set
-from adcvsr.calibration.reader import calibration_feeds
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip
+from adcvsr.calibration.sets.build_set import SetOptions, build_set
+from adcvsr.calibration.sets.calibration_set import CalibrationSet, open_set
+from adcvsr.calibration.sets.reader import calibration_feeds
+from adcvsr.cli.commands import cli
 from adcvsr.errors import (
     BundleError,
     CalibrationError,
@@ -28,34 +27,35 @@ from adcvsr.errors import (
     ParityError,
     QuantizationError,
 )
-from adcvsr.export import recipe as recipes
-from adcvsr.export import stream_basis
-from adcvsr.export.channel_groups import change_units, channel_groups
-from adcvsr.export.equalise import equalise
-from adcvsr.export.graph_edit import GraphEdit
-from adcvsr.export.int8_ort import (
+from adcvsr.export.graphs.graph_edit import GraphEdit
+from adcvsr.export.int8 import stream_basis
+from adcvsr.export.int8.channel_groups import change_units, channel_groups
+from adcvsr.export.int8.equalise import equalise
+from adcvsr.export.int8.int8_ort import (
     place_int8_ort,
     prepare_int8_ort,
     quantize_int8_ort,
     quantized_tensors,
 )
-from adcvsr.export.integer_ends import fold_ends, last_convolution
-from adcvsr.export.observe import (
+from adcvsr.export.int8.integer_ends import fold_ends, last_convolution
+from adcvsr.export.int8.observe import (
     channel_ranges,
     least_error_ranges,
     observe,
     spread,
     tie_ranges,
 )
+from adcvsr.export.int8.stream_basis import COMMON, fit_basis, fit_streams, output_sensitivity
+from adcvsr.export.int8.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.export.quantize import quantize_bundle
-from adcvsr.export.recipe import read_recipe, recipe_for, recipe_names
-from adcvsr.export.stream_basis import COMMON, fit_basis, fit_streams, output_sensitivity
+from adcvsr.export.recipes import recipe as recipes
+from adcvsr.export.recipes.recipe import read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
-from adcvsr.export.weight_rounding import input_moments, round_weight, weight_scales
-from adcvsr.runtime.backends import create_session
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof.verify import verify_bundle
 from adcvsr.runtime.sessions.ort_precision import why_not_judged
-from adcvsr.runtime.verify import verify_bundle
-from adcvsr.synthetic import draw_clip
 
 GATE = "psnr_db = 42.0"
 GOLDEN_GATE = "golden_psnr_db = 38.0"

@@ -14,18 +14,20 @@ import pytest
 pytest.importorskip("torch", reason="exporting needs torch")
 
 from adcvsr.bundle import Bundle
-from adcvsr.calibration.build_set import SetOptions, build_set
-from adcvsr.calibration.calibration_set import CalibrationSet
-from adcvsr.calibration.reader import graph_feeds, probe_runs
+from adcvsr.calibration.sets.build_set import SetOptions, build_set
+from adcvsr.calibration.sets.calibration_set import CalibrationSet
+from adcvsr.calibration.sets.reader import graph_feeds, probe_runs
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import QuantizationError
-from adcvsr.export import bundle_writer, onnx_file, thin_graph
+from adcvsr.export import bundle_writer
 from adcvsr.export.gate import compare_variants
+from adcvsr.export.graphs import onnx_file
+from adcvsr.export.graphs.replay import open_session
+from adcvsr.export.graphs.variant_files import VariantFiles
+from adcvsr.export.modelopt import thin_graph
+from adcvsr.export.modelopt.thin_graph import make_thin, put_back
 from adcvsr.export.quantize import quantize_bundle
-from adcvsr.export.recipe import Recipe, recipe_for
-from adcvsr.export.replay import open_session
-from adcvsr.export.thin_graph import make_thin, put_back
-from adcvsr.export.variant_files import VariantFiles
+from adcvsr.export.recipes.recipe import Recipe, recipe_for
 
 from .conftest import CLIP
 

@@ -13,23 +13,23 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import Bundle
-from adcvsr.calibration.build_set import SetOptions, build_set
-from adcvsr.calibration.calibration_set import CalibrationSet
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip
+from adcvsr.calibration.sets.build_set import SetOptions, build_set
+from adcvsr.calibration.sets.calibration_set import CalibrationSet
+from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError, OutputExistsError, QuantizationError
-from adcvsr.export import damage
-from adcvsr.export import recipe as recipes
-from adcvsr.export.budget import read_budget
-from adcvsr.export.damage import DamageMeter
 from adcvsr.export.quantize import graph_sizes
-from adcvsr.export.recipe import Expectation, Recipe, read_recipe, recipe_for, with_kept
-from adcvsr.export.search import SearchResult, Unit, _Search, search
-from adcvsr.export.search_report import pareto
-from adcvsr.export.search_state import FILE, Trial, Trials, only_search
+from adcvsr.export.recipes import recipe as recipes
+from adcvsr.export.recipes.recipe import Expectation, Recipe, read_recipe, recipe_for, with_kept
+from adcvsr.export.search import damage_meter as damage
+from adcvsr.export.search.budget import read_budget
+from adcvsr.export.search.damage_meter import DamageMeter
+from adcvsr.export.search.search import SearchResult, Unit, _Search, search
+from adcvsr.export.search.search_report import pareto
+from adcvsr.export.search.search_state import FILE, Trial, Trials, only_search
 from adcvsr.export.variants import stage_variant
-from adcvsr.graph_census import take_census
-from adcvsr.synthetic import draw_clip
+from adcvsr.graph.census import take_census
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from variant_bundle import copy_of_nano
 
 FRAGILE = "unet.down_blocks.0.resnets.1.conv2/Conv"

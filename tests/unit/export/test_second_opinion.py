@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from adcvsr.bundle import PACKAGED, open_bundle
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from adcvsr.metrics import psnr, resize_bicubic, resize_lanczos
 from adcvsr.metrics.resample import resize_matrix
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 15), (40, 60), (80, 33), (41, 61), (160, 240)])

@@ -27,7 +27,7 @@ from adcvsr.metrics import (
     warping_error,
 )
 from adcvsr.metrics.stream import Moment
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 Levels = npt.NDArray[np.uint8]
 BORDER = 4

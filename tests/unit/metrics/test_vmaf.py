@@ -14,7 +14,7 @@ import pytest
 
 from adcvsr.errors import MissingProgramError
 from adcvsr.metrics import VmafProcess, find_vmaf_ffmpeg, luma, resize_bicubic
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 
 Plane = npt.NDArray[np.float32]
 

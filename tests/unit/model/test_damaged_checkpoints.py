@@ -12,7 +12,7 @@ import torch
 from adcvsr.config import PRESETS
 from adcvsr.errors import CheckpointError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
-from adcvsr.model.foreign import read_tensors
+from adcvsr.model.published import read_tensors
 from tiny_configs import CAUSAL_ADD
 
 

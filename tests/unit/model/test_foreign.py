@@ -15,7 +15,7 @@ from torch import Tensor
 from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import CheckpointError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
-from adcvsr.model.foreign import import_adcsr, import_stable_diffusion, read_tensors
+from adcvsr.model.published import import_adcsr, import_stable_diffusion, read_tensors
 from published_files import write_adcsr, write_lightning
 
 SMALL = dataclasses.replace(

@@ -10,11 +10,11 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BenchError, BundleError
+from adcvsr.host.machine import Host
 from adcvsr.runtime.bench.compare import compare, read_result
 from adcvsr.runtime.bench.conditions import LoadWatch, read_conditions, warnings_for
 from adcvsr.runtime.bench.sensors import Sensors, parse_tegrastats, read_nvml, read_sys
-from adcvsr.runtime.doctor.host import Host
-from adcvsr.runtime.variant_pick import pick_variants
+from adcvsr.runtime.processing.variant_pick import pick_variants
 
 TEGRASTATS = (
     "11-23-2026 13:00:00 RAM 3456/7620MB (lfb 2x4MB) SWAP 0/3810MB (cached 0MB) CPU "

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import OutputNotWritableError
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions

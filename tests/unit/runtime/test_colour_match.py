@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adcvsr.bundle_schema import ColourMatch
-from adcvsr.clips import read_clip
+from adcvsr.bundle.schema import ColourMatch
 from adcvsr.errors import ConfigError
-from adcvsr.runtime.colour_match import ColourMatcher, statistics
+from adcvsr.pictures.clips import read_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.colour_match import ColourMatcher, statistics
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.colour_probes import (
+from adcvsr.pictures.colour_probes import (
     FRAMES,
     NAMED,
     SHARP,
@@ -19,8 +19,8 @@ from adcvsr.colour_probes import (
     lattice,
     probe_clips,
 )
-from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.colours import (
+from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof.colours import (
     ColourLimits,
     ColourRequest,
     ColoursFound,

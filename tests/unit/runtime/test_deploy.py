@@ -14,21 +14,21 @@ from click.testing import CliRunner
 
 import fake_trt
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError, EngineError
-from adcvsr.measured import read_measurements
-from adcvsr.runtime.backends import create_session
-from adcvsr.runtime.engine import census
-from adcvsr.runtime.engine.cache import EngineCache
-from adcvsr.runtime.engine.census import Census, count_layers
-from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.plan.measured import read_measurements
+from adcvsr.runtime.deploy import census
+from adcvsr.runtime.deploy.census import Census, count_layers
+from adcvsr.runtime.deploy.deploy import deploy_bundle
+from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.current import CurrentEngines
-from adcvsr.runtime.engine.deploy import deploy_bundle
+from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import BuildOptions, SizeRange
-from adcvsr.runtime.sessions.gpu import current_gpu
-from adcvsr.runtime.sessions.trt_flavour import Flavour
-from adcvsr.synthetic import draw_clip
+from adcvsr.runtime.nvidia.flavour import Flavour
+from adcvsr.runtime.nvidia.gpu import current_gpu
+from adcvsr.runtime.processing.backends import create_session
 from fake_cuda import FakeDriver
 from fake_trt import Builder
 from gpu_backends import fake_gpu

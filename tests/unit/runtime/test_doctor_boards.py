@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from adcvsr.host.machine import Host
+from adcvsr.runtime.doctor.backend_verdict import recognise
 from adcvsr.runtime.doctor.children import Outcome
 from adcvsr.runtime.doctor.doctor import examine
 from adcvsr.runtime.doctor.findings import Finding
 from adcvsr.runtime.doctor.fixes import install_driver, install_onnxruntime_gpu, install_tensorrt
 from adcvsr.runtime.doctor.gpu import gpu_findings
-from adcvsr.runtime.doctor.host import Host
 from adcvsr.runtime.doctor.platform import platform_findings, python_findings
 from adcvsr.runtime.doctor.power import power_findings, read_power_modes
 from adcvsr.runtime.doctor.tensorrt import tensorrt_findings
-from adcvsr.runtime.doctor.verdict import recognise
 from adcvsr.runtime.doctor.video import video_findings
 from board_files import jetson_host, orin_nano, thor, write_files
 

@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from adcvsr.host.machine import Host
 from adcvsr.runtime.doctor import child as doctor_child
 from adcvsr.runtime.doctor import doctor
 from adcvsr.runtime.doctor import gpu as doctor_gpu
@@ -26,10 +27,9 @@ from adcvsr.runtime.doctor import packages as doctor_packages
 from adcvsr.runtime.doctor import power as doctor_power
 from adcvsr.runtime.doctor import tensorrt as doctor_tensorrt
 from adcvsr.runtime.doctor import video as doctor_video
+from adcvsr.runtime.doctor.backend_verdict import give_verdict, recognise
 from adcvsr.runtime.doctor.children import Children, Outcome
-from adcvsr.runtime.doctor.host import Host
 from adcvsr.runtime.doctor.text import report_lines
-from adcvsr.runtime.doctor.verdict import give_verdict, recognise
 from board_files import write_files
 
 HOST = Host(root=Path("/nonexistent"), machine="x86_64", system="Linux", libc=("glibc", "2.36"))

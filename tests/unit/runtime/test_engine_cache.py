@@ -13,10 +13,10 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import ConfigError, EngineError, OutputNotWritableError
-from adcvsr.runtime.engine.cache import CacheEntry, EngineCache
+from adcvsr.runtime.engine.engine_cache import CacheEntry, EngineCache
 from adcvsr.runtime.engine.engines import find_engine
 from adcvsr.runtime.engine.order import BuildOptions, EngineOrder, SizeRange, parse_bytes, runs_on
-from adcvsr.runtime.sessions.gpu import Gpu
+from adcvsr.runtime.nvidia.gpu import Gpu
 
 ORIN = Gpu("Orin", 87, integrated=True, cuda="12.6")
 

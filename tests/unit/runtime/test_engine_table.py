@@ -11,7 +11,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.runtime.engine.order import BuildOptions, SizeRange
-from adcvsr.runtime.sessions.trt_flavour import load_flavour
+from adcvsr.runtime.nvidia.flavour import load_flavour
 
 FILE = Path(__file__).resolve().parents[3] / "benchmarks" / "engine_table.py"
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from adcvsr.errors import UpscalerBusyError
-from adcvsr.runtime.one_user import OneUser
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.threads.one_user import OneUser
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 from variant_bundle import copy_of_nano
 
 CLIP = draw_clip(4, 24, 32)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import cli
-from adcvsr.clips import read_clip
+from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, BatchError, ConfigError, UnsupportedVideoError
 from adcvsr.metrics import resize_bicubic
-from adcvsr.runtime import limits
+from adcvsr.pictures import limits
+from adcvsr.pictures.clips import read_clip
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions, encoder_options
 from adcvsr.runtime.video.hardware_decode import accelerator

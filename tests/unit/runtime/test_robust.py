@@ -18,8 +18,8 @@ import pytest
 from adcvsr.arrays import Frame
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import AdcVsrError
-from adcvsr.pyav import open_input
-from adcvsr.runtime.processor import StreamProcessor
+from adcvsr.pictures.pyav import open_input
+from adcvsr.runtime.processing.processor import StreamProcessor
 from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adcvsr.runtime import service
-from adcvsr.runtime.live import live_run
+from adcvsr.runtime.live import live_run, service
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.service import ServiceNotifier
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
-from adcvsr.runtime.service import ServiceNotifier
 from adcvsr.runtime.upscaler import Upscaler
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"

@@ -9,9 +9,9 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, BundleError
-from adcvsr.runtime.backends import create_session
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions.session import pad_to_multiple
-from adcvsr.synthetic import draw_clip
 from gpu_backends import CONTRACT, prepare_backend
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcvsr.errors import ConfigError
-from adcvsr.runtime.spacing import Spacing, crossfade
-from adcvsr.runtime.tiles import Canvas, Tiling
+from adcvsr.pictures.spacing import Spacing, crossfade
+from adcvsr.runtime.sessions.tiles import Canvas, Tiling
 
 
 @st.composite

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.bundle_schema import Window
-from adcvsr.clips import read_clip
+from adcvsr.bundle.schema import Window
 from adcvsr.errors import ConfigError
-from adcvsr.runtime.backends import create_session
+from adcvsr.pictures.clips import read_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 from video_facts import VideoMaker
 
 Levels = npt.NDArray[np.uint8]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.runtime import trace as trace_module
 from adcvsr.runtime.bench.bench import TRACED_FRAMES
 from adcvsr.runtime.trace import Trace

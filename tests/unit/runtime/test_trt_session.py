@@ -20,18 +20,18 @@ from adcvsr.errors import (
     EngineError,
     MissingPackageError,
 )
-from adcvsr.runtime.backends import choose_backend, create_session
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.engine.build import build_plan
-from adcvsr.runtime.engine.cache import EngineCache
-from adcvsr.runtime.engine.choice import order_engines
+from adcvsr.runtime.engine.build_list import order_engines
+from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
-from adcvsr.runtime.sessions import gpu
-from adcvsr.runtime.sessions.device import Device
-from adcvsr.runtime.sessions.trt_flavour import ErrorLog, load_flavour
+from adcvsr.runtime.nvidia import gpu
+from adcvsr.runtime.nvidia.device import Device
+from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
+from adcvsr.runtime.processing.backends import choose_backend, create_session
 from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
-from adcvsr.synthetic import draw_clip
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend

@@ -15,7 +15,6 @@ import av
 import numpy as np
 import pytest
 
-from adcvsr.clips import read_clip
 from adcvsr.errors import (
     ConfigError,
     InputNotFoundError,
@@ -24,6 +23,7 @@ from adcvsr.errors import (
     UnreadableVideoError,
     UnsupportedVideoError,
 )
+from adcvsr.pictures.clips import read_clip
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from adcvsr.files import CACHE_VARIABLE
-from adcvsr.runtime import backends, variant_choice
+from adcvsr.runtime.processing import backends
+from adcvsr.runtime.processing import fastest_variant as variant_choice
+from adcvsr.runtime.processing.fastest_variant import choose_variant, measure
 from adcvsr.runtime.sessions import ort_precision
-from adcvsr.runtime.variant_choice import choose_variant, measure
 
 IDS = ("fp32-onnx", "int8-ort")
 

@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.bundle import PACKAGED, Bundle, open_bundle
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError
 from adcvsr.export.variants import stage_variant
-from adcvsr.runtime import golden, verify
-from adcvsr.runtime.golden import golden_clip
-from adcvsr.runtime.verify import FAILED, NOT_JUDGED, PASSED, verify_bundle
+from adcvsr.runtime.proof import golden, verify
+from adcvsr.runtime.proof.golden import golden_clip
+from adcvsr.runtime.proof.verify import FAILED, NOT_JUDGED, PASSED, verify_bundle
 from variant_bundle import copy_of_nano
 
 onnx = pytest.importorskip("onnx", reason="changing graphs needs onnx")

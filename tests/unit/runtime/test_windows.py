@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.clips import read_clip, write_clip
 from adcvsr.errors import BundleError, ClipNetworkError
-from adcvsr.runtime.backends import create_session
+from adcvsr.pictures.clips import read_clip, write_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions.session import ClipSession
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.sink import FileSink
-from adcvsr.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
 
@@ -258,7 +258,7 @@ class TestFiles:
         """However many frames wait between reading, network and writing."""
         source = tmp_path / "in.mkv"
         write_clip(source, draw_clip(12, 24, 32), rate=Fraction(25))
-        monkeypatch.setattr("adcvsr.runtime.limits.QUEUE_LENGTH", waiting)
+        monkeypatch.setattr("adcvsr.pictures.limits.QUEUE_LENGTH", waiting)
         written: list[Levels] = []
         write = FileSink.write
 

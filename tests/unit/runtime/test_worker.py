@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from adcvsr.runtime.engine import build
-from adcvsr.runtime.worker import Worker
+from adcvsr.runtime.threads.worker import Worker
 
 LATER_S = 0.1
 

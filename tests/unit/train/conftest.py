@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from adcvsr.clips import write_clip, write_png
 from adcvsr.config import AdcVsrConfig
 from adcvsr.model import AdcVsr, save_checkpoint
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.dists import VGG_WIDTHS, Dists
 from tiny_configs import CLIP_UNET
 from tiny_training import Folders

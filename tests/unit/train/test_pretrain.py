@@ -12,7 +12,6 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from adcvsr.clips import read_image
 from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import (
     CheckpointError,
@@ -22,6 +21,7 @@ from adcvsr.errors import (
     TrainingDivergedError,
 )
 from adcvsr.model import AdcVsr, load_checkpoint
+from adcvsr.pictures.clips import read_image
 from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.degradation.codec import check_encoders
 from adcvsr.train.degradation.presets import PRESETS as DEGRADATIONS

@@ -20,8 +20,8 @@ from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
 from adcvsr.train.degradation import PRESETS
 from adcvsr.train.distill import LossWeights, Wanted, compare, distill
+from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
-from adcvsr.train.start import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
 from adcvsr.train.validation import ValidationData
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch

@@ -27,7 +27,7 @@ from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.distill import LossWeights, distill
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
-from adcvsr.train.teachers.cache import fill_cache
+from adcvsr.train.teachers.fill_cache import fill_cache
 from adcvsr.train.teachers.store import open_cache
 from tiny_configs import CLIP_UNET
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch

@@ -15,8 +15,8 @@ import av
 import numpy as np
 import pytest
 
-from adcvsr.clips import read_clip
 from adcvsr.errors import OutputNotWritableError
+from adcvsr.pictures.clips import read_clip
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.source import LiveFrame, VideoSource

@@ -17,10 +17,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from adcvsr.cli import load_command
+from adcvsr.cli.commands import load_command
 from adcvsr.cli.live import _Status
-from adcvsr.clips import read_clip
-from adcvsr.colour import SDR_BT709
 from adcvsr.errors import (
     ClipNetworkError,
     ConfigError,
@@ -28,7 +26,10 @@ from adcvsr.errors import (
     OutputExistsError,
     OutputNotWritableError,
 )
-from adcvsr.runtime.doctor.host import Host
+from adcvsr.host.machine import Host
+from adcvsr.pictures.clips import read_clip
+from adcvsr.pictures.colour import SDR_BT709
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, Histogram
 from adcvsr.runtime.live.device_figures import DeviceFigures
 from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
@@ -39,7 +40,6 @@ from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
-from adcvsr.synthetic import draw_clip
 from live_streams import free_port, write_coded_clip
 from video_facts import VideoMaker
 

@@ -22,14 +22,14 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
-from adcvsr.cli import cli
+from adcvsr.cli.commands import cli
 from adcvsr.errors import ConfigError
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live import live_run
 from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.model_switch import ModelSwitch, SwitchRefusedError
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 from browser import open_browser
 from live_streams import free_port
 from variant_bundle import add_variant, copy_of_nano, load

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adcvsr.clips import read_image
-from adcvsr.colour import SDR_BT709
 from adcvsr.errors import ConfigError, OutputNotWritableError
+from adcvsr.pictures.clips import read_image
+from adcvsr.pictures.colour import SDR_BT709
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live import page_requests
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
 from adcvsr.runtime.live.page_callers import MAX_REQUEST_BYTES, Callers
 from adcvsr.runtime.live.page_server import MAX_REQUESTS
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
-from adcvsr.synthetic import draw_clip
 from browser import open_browser
 from live_streams import free_port
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcvsr.clips import read_clip, write_clip
-from adcvsr.runtime.cut_reset import CUT_THRESHOLD
+from adcvsr.pictures.clips import read_clip, write_clip
+from adcvsr.pictures.scene_cuts import score_cut
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.pattern import (
     MIN_HEIGHT_PX,
     MIN_WIDTH_PX,
@@ -22,8 +23,7 @@ from adcvsr.runtime.live.pattern import (
     write_time,
 )
 from adcvsr.runtime.live.source import open_source
-from adcvsr.scene_cuts import score_cut
-from adcvsr.synthetic import draw_clip
+from adcvsr.runtime.processing.cut_reset import CUT_THRESHOLD
 
 
 @settings(max_examples=60, deadline=None)

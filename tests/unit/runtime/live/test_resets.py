@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcvsr.clips import write_clip
-from adcvsr.runtime.cut_reset import CutResetProcessor
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.resets import Placed, Reason, ResetPolicy, StreamWatch
 from adcvsr.runtime.live.source import LiveFrame
+from adcvsr.runtime.processing.cut_reset import CutResetProcessor
 from adcvsr.runtime.upscaler import Upscaler
-from adcvsr.synthetic import draw_clip
 
 STEP = 1 / 25
 

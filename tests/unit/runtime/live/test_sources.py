@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from adcvsr.colour import SDR_BT709
 from adcvsr.errors import (
     ConfigError,
     InputNotFoundError,
@@ -24,13 +23,14 @@ from adcvsr.errors import (
     UnreadableVideoError,
     UnsupportedVideoError,
 )
+from adcvsr.pictures.colour import SDR_BT709
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.backoff import wait_before_try
 from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
 from adcvsr.runtime.video.encoders import EncodeOptions
-from adcvsr.synthetic import draw_clip
 from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
 from video_facts import VideoMaker
 

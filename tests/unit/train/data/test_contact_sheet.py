@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from adcvsr.cli import cli
-from adcvsr.clips import read_image, write_clip, write_png
-from adcvsr.synthetic import draw_clip
+from adcvsr.cli.commands import cli
+from adcvsr.pictures.clips import read_image, write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.data import ClipPairs
 from adcvsr.train.data.contact_sheet import draw_sheet
 from adcvsr.train.settings import read_data_settings

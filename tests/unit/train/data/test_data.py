@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from adcvsr.clips import write_clip, write_png
 from adcvsr.errors import ConfigError, TrainingDataError
 from adcvsr.metrics import psnr
-from adcvsr.scene_cuts import score_cut
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip, write_png
+from adcvsr.pictures.scene_cuts import score_cut
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.data import ClipPair, ClipPairs, DataOptions
 from adcvsr.train.data.decode import Stretch, read_stretches
 from adcvsr.train.data.order import find_place
@@ -294,7 +294,7 @@ class TestCuts:
 
     def test_real_scenes_and_cuts_between_them(self, data: Path) -> None:
         """The clips of the training folder hold no cut; joined, each joint is one."""
-        from adcvsr.scene_cuts import small_luma
+        from adcvsr.pictures.scene_cuts import small_luma
 
         paths = sorted((data / "clips" / "train").glob("*.mp4"))
         scenes = [first_frames(path, 12, small_luma) for path in paths]

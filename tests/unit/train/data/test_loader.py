@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from adcvsr.clips import write_clip, write_png
 from adcvsr.errors import TrainingDataError, TrainingWorkerError
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.data import ClipPair, ClipPairs, DataOptions, PairBatch, PairLoader, Pairs
 from adcvsr.train.data.lines import Lines
 from adcvsr.train.degradation.presets import PRESETS

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.clips import write_png
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.data import ClipPairs, DataOptions
 from adcvsr.train.settings import CONFIG_FOLDER, read_data_settings
+from adcvsr.train.teacher_clips import WholeClips
 from adcvsr.train.teachers.cached import CachedPairs
-from adcvsr.train.teachers.pairs import WholeClips
 from adcvsr.train.teachers.store import open_cache
 
 PATCH_PX = 8

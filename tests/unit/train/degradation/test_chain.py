@@ -13,7 +13,7 @@ import torch
 
 from adcvsr.errors import ConfigError
 from adcvsr.metrics import psnr, resize_bicubic
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation import Degradation, Round, degrade, reduce_clip
 from adcvsr.train.degradation.blur import KERNEL_KINDS, Blur, filter_planes, gaussian_kernel
 from adcvsr.train.degradation.codec import ENCODERS, VideoCodec

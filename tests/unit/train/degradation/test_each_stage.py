@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adcvsr.errors import ConfigError
 from adcvsr.metrics import psnr, psnr_y
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation.codec import (
     ENCODERS,
     VideoCodec,

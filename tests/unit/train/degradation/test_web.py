@@ -13,7 +13,7 @@ import torch
 
 from adcvsr.errors import ConfigError
 from adcvsr.metrics import psnr
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation import PRESETS, Degradation, degrade, reduce_clip, tone_truth
 from adcvsr.train.degradation.codec import VideoCodec, planes_from_levels
 from adcvsr.train.degradation.film import Grain, Tone, add_grain, is_grey
@@ -115,7 +115,7 @@ def test_web_is_worse_than_camera_and_aligned() -> None:
 
 ENCODE = """
 import hashlib, numpy as np
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation.codec import ENCODERS, recode
 noise = np.random.default_rng(0).integers(-9, 10, (6, 50, 71, 3))
 clip = (draw_clip(6, 50, 71).astype(int) + noise).clip(0, 255).astype(np.uint8)

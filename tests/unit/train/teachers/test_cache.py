@@ -20,15 +20,15 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from adcvsr import files
-from adcvsr.cli import cli
-from adcvsr.clips import read_clip, write_clip
+from adcvsr.cli.commands import cli
 from adcvsr.config import PRESETS
 from adcvsr.errors import ConfigError, OutputNotWritableError, TeacherCacheError
 from adcvsr.model import AdcVsr, save_checkpoint
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_clip, write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.teachers import GroundTruth, Teacher, TeacherSettings, open_teacher
-from adcvsr.train.teachers.cache import fill_cache
 from adcvsr.train.teachers.cached import CachedOutputs, CachedPairs
+from adcvsr.train.teachers.fill_cache import fill_cache
 from adcvsr.train.teachers.sample import decode_sample, encode_sample
 from adcvsr.train.teachers.store import CacheFolder, open_cache
 from drawn_pairs import DrawnPairs

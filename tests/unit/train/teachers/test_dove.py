@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adcvsr.cli import cli
-from adcvsr.clips import write_clip
+from adcvsr.cli.commands import cli
 from adcvsr.errors import CheckpointError, ConfigError, MissingPackageError
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.teachers import TeacherSettings, open_teacher
 from adcvsr.train.teachers.cached import CachedOutputs, CachedPairs
 from adcvsr.train.teachers.dove import EMBEDDING_FILE, DoveTeacher, pad_clip

@@ -15,12 +15,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from adcvsr.cli import cli
-from adcvsr.clips import read_clip, write_clip, write_png
+from adcvsr.cli.commands import cli
 from adcvsr.errors import TeacherCacheError
-from adcvsr.synthetic import draw_clip
+from adcvsr.pictures.clips import read_clip, write_clip, write_png
+from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.teachers.cached import CachedOutputs, CachedPairs
-from adcvsr.train.teachers.foreign import ForeignKind, export_inputs, import_results, kept_part
+from adcvsr.train.teachers.external import ForeignKind, export_inputs, import_results, kept_part
 from adcvsr.train.teachers.store import CacheFolder, open_cache
 from drawn_pairs import DrawnPairs
 

@@ -1,0 +1,168 @@
+"""An evaluation from request to report: what `adcvsr evaluate` runs and writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import AdcVsrError, OutputExistsError, OutputNotWritableError
+from ...fault import fault_line
+from ...files import linked_file, replace_file
+from ...metrics import UsableMetrics
+from ...version import __version__
+from .evaluate import BORDER_PX, evaluate
+from .methods import Method, baselines, open_methods
+from .scores import ClipScores, Evaluation
+from .strip import Strip
+from .truth import TruthOptions
+
+SCHEMA_VERSION = 1
+"""Of the JSON report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to measure on what."""
+
+    files: Sequence[Path]
+    """Images and videos."""
+
+    models: Sequence[str | Path]
+    """Names or paths of bundles."""
+
+    metrics: UsableMetrics
+
+    truth: TruthOptions = field(default_factory=TruthOptions)
+
+    backend: str = "auto"
+
+    variants: Sequence[str] = ()
+    """Of every bundle; none for the backend's default."""
+
+    reset_every_frame: bool = False
+    """Measure each bundle also without its past."""
+
+    strip: Path | None = None
+    """Where to write the picture strip."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a request."""
+
+    request: Request
+    methods: list[dict[str, Any]]
+    """Name and facts of each."""
+
+    evaluation: Evaluation
+
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """File and error of each that could not be measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as JSON-ready values."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "adcvsr": __version__,
+            "protocol": {**self.request.truth.to_json(), "border_px": BORDER_PX},
+            "left_out": self.request.metrics.left_out,
+            "methods": self.methods,
+            **self.evaluation.to_json(),
+            "failed": self.failed,
+        }
+
+
+def run_request(
+    request: Request,
+    *,
+    note: Callable[[str], None],
+    progress: Callable[[int, int], None] | None = None,
+    done: Callable[[ClipScores], None] | None = None,
+    failed: Callable[[str], None] | None = None,
+) -> Report:
+    """Load the bundles, measure, write the strip.
+
+    Of several files those that cannot be measured are left to the report; one alone raises.
+
+    Args:
+        request: What to do.
+        note: Called with a line for what is left out.
+        progress: Called with frames done and expected.
+        done: Called with the figures of each file as they are known.
+        failed: Called with a line for each file of several that cannot be measured.
+
+    Raises:
+        UnreadableVideoError: The only file of truth cannot be used.
+        BundleNotFoundError, BundleError: A bundle or variant.
+        BackendUnavailableError, MissingPackageError: The backend cannot run here.
+        OutputNotWritableError: The strip cannot be written.
+    """
+    lost: list[dict[str, str]] = []
+
+    def lose(file: Path, error: Exception) -> None:
+        reason = str(error) if isinstance(error, AdcVsrError) else f"'{file}': {fault_line(error)}"
+        lost.append({"file": str(file), "error": reason})
+        if failed is not None:
+            failed(reason)
+
+    for name, reason in request.metrics.left_out.items():
+        note(f"{name} left out: {reason}")
+    with open_methods(
+        request.models,
+        backend=request.backend,
+        variants=request.variants,
+        reset_every_frame=request.reset_every_frame,
+        note=note,
+    ) as bundles:
+        methods = [*baselines(), *bundles]
+        strip = Strip(bundles[0].name, _shown(methods)) if request.strip else None
+        evaluation = evaluate(
+            methods,
+            request.files,
+            request.metrics,
+            options=request.truth,
+            strip=strip,
+            progress=progress,
+            done=done,
+            failed=lose if len(request.files) > 1 else None,
+        )
+    if strip is not None and request.strip is not None and evaluation.clips:
+        strip.write(request.strip)
+        if strip.left_out:
+            note(f"the strip shows the worst of {len(request.files)} files, not all")
+    return Report(request, [{"name": m.name, **m.facts} for m in methods], evaluation, lost)
+
+
+def _shown(methods: Iterable[Method]) -> list[str]:
+    """Methods of the strip: bicubic for both baselines, bundles with their state."""
+    return [m.name for m in methods if m.name != "lanczos" and "reset_every_frame" not in m.facts]
+
+
+def check_new(paths: Iterable[Path | None], *, overwrite: bool) -> None:
+    """Check where files are to be written, before the work.
+
+    Raises:
+        OutputExistsError: One exists and may not be replaced.
+        OutputNotWritableError: Its folder does not exist.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"'{path}' exists; pass --overwrite to replace it")
+        folder = linked_file(path).parent
+        if not folder.is_dir():
+            raise OutputNotWritableError(f"cannot write '{path}': no folder '{folder}'")
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Write a report; it appears under its name only when it is complete.
+
+    Raises:
+        OutputNotWritableError: It cannot be written.
+    """
+    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    replace_file(path, lambda part: part.write_text(text))

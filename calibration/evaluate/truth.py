@@ -1,0 +1,264 @@
+"""Frames with known truth: where they are found, how they are cut, and their low-resolution twins.
+
+A degradation is any callable that turns the frames of one clip into their low-resolution twins, one
+for one and in order; it may lag behind, as a codec does. Training's degradations fit: the caller
+hands them in, so this package imports nothing of training.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from ...arrays import Levels
+from ...bundle.given import refuse_address
+from ...config import SCALE
+from ...errors import InputNotFoundError, UnreadableVideoError
+from ...metrics import limit_size, resize_bicubic
+from ...pictures.clips import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    ffmpeg_reason,
+    find_media,
+    media_url,
+    read_clip,
+    read_image,
+)
+from ...pictures.pyav import open_input
+
+TRUTH_MULTIPLE = 8
+"""The truth is cut to it: x1/4 stays even, as a codec's 4:2:0 needs."""
+
+LEAST_SIDE_PX = 24
+"""The measures' smallest windows and the border must fit."""
+
+Degrade = Callable[[Iterator[Levels], np.random.Generator], Iterator[Levels]]
+"""Frames (H, W, 3) of one clip, H and W multiples of 8, to (H/4, W/4, 3) each; uint8 RGB."""
+
+Pair = tuple[Levels, Levels]
+"""A frame of the truth (4h, 4w, 3) and its low-resolution twin (h, w, 3)."""
+
+
+def whole_clip(degrade: Callable[[Levels, np.random.Generator], Levels]) -> Degrade:
+    """Adapt a degradation of whole clips, (T, H, W, 3) to (T, H/4, W/4, 3), as training has them.
+
+    It holds all frames of a clip: at most `TruthOptions.frames`.
+    """
+
+    def stream(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
+        yield from degrade(np.stack(list(frames)), rng)
+
+    return stream
+
+
+def reduce_bicubic(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
+    """Clean x1/4 by antialiased bicubic, the field's common protocol; draws nothing."""
+    for image in frames:
+        yield resize_bicubic(image, image.shape[0] // SCALE, image.shape[1] // SCALE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthOptions:
+    """How truth is read and reduced."""
+
+    frames: int = 50
+    """Most frames of a clip."""
+
+    max_side_px: int = 960
+    """Videos with a longer side are reduced to it: removes camera and codec blur from the truth."""
+
+    degradation: str = "bicubic"
+    """Name of what makes the low-resolution input, for the report."""
+
+    degrade: Degrade = reduce_bicubic
+    """Makes the low-resolution input."""
+
+    seed: int = 0
+    """With the file's name decides what a degradation draws."""
+
+    low_folder: Path | None = None
+    """Low-resolution inputs of the same names; then nothing is cut, reduced or degraded."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready values, for the report."""
+        if self.low_folder is not None:
+            return {"frames": self.frames, "lr": str(self.low_folder)}
+        return {
+            "frames": self.frames,
+            "max_side_px": self.max_side_px,
+            "degradation": self.degradation,
+            "seed": self.seed,
+        }
+
+
+def find_truth(paths: Sequence[Path], *, sequences: bool = False) -> list[Path]:
+    """Images and videos among the paths, those in folders included.
+
+    Args:
+        paths: Files and folders.
+        sequences: A folder that holds images is itself one clip, its frames in order of their
+            names.
+
+    Raises:
+        InputNotFoundError: A path does not exist, or there is nothing to evaluate on.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = find_media(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            clips = (file.parent if sequences and is_image(file) else file for file in found)
+            files += dict.fromkeys(clips)
+        elif path.is_file():
+            files.append(path)
+        else:
+            refuse_address(path)
+            raise InputNotFoundError(f"no file or folder '{path}'")
+    if not files:
+        folders = ", ".join(f"'{path}'" for path in paths)
+        raise InputNotFoundError(f"no image or video in {folders}")
+    return files
+
+
+def count_frames(file: Path, limit: int) -> int:
+    """Frames to expect of a file, for progress: what its header says, at most `limit`."""
+    if is_image(file):
+        return 1
+    if file.is_dir():
+        return min(len(_images(file)), limit)
+    try:
+        with open_input(media_url(file)) as container:
+            return min(container.streams.video[0].frames or limit, limit)
+    except (av.FFmpegError, IndexError, OSError):
+        return 0  # reading it will say why
+
+
+def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
+    """Frames of a file with their low-resolution twins; holds what the degradation lags behind.
+
+    Raises:
+        UnreadableVideoError: The file or its low-resolution twin cannot be read, is too small,
+            changes its size, or the two do not belong together.
+    """
+    try:
+        if options.low_folder is not None:
+            yield from _given_pairs(file, find_low(file, options.low_folder), options.frames)
+        else:
+            rng = np.random.default_rng((options.seed, zlib.crc32(file.name.encode())))
+            yield from _made_pairs(_truth(file, options), options.degrade, rng)
+    except (av.FFmpegError, ValueError, OSError) as error:
+        reason = ffmpeg_reason(error)
+        raise UnreadableVideoError(f"cannot evaluate on '{file}': {reason}") from error
+
+
+def find_low(file: Path, folder: Path) -> Path:
+    """The low-resolution twin of a file of truth: `NAME` or `NAMEx4`, any image or video ending.
+
+    The twin of an image sequence is a folder.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    if file.is_dir():
+        name, found = file.name, sorted(p for p in folder.rglob("*") if p.is_dir())
+        found = [p for p in found if p.name in {name, f"{name}x{SCALE}"}]
+    else:
+        name, found = file.stem, find_media(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        found = [p for p in found if p.stem in {name, f"{name}x{SCALE}"}]
+    if len(found) != 1:
+        listed = ", ".join(f"'{path}'" for path in found) or "nothing"
+        raise ValueError(f"expected one input named {name} in '{folder}', found {listed}")
+    return found[0]
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file is read as a single picture, by its ending."""
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_image(path))
+
+
+def _frames(file: Path, limit: int) -> Iterator[Levels]:
+    if file.is_dir():
+        return (read_image(path) for path in _images(file)[:limit])
+    return iter([read_image(file)]) if is_image(file) else islice(read_clip(file), limit)
+
+
+def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
+    """Frames of the truth, reduced if they are a large video's, cut to the multiple."""
+    video = file.is_file() and not is_image(file)
+    for image in _steady(_frames(file, options.frames)):
+        if video:
+            image = limit_size(image, options.max_side_px)  # noqa: PLW2901
+        _check_size(image)
+        height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])
+        yield image[:height, :width]
+
+
+def _made_pairs(
+    truth: Iterator[Levels], degrade: Degrade, rng: np.random.Generator
+) -> Iterator[Pair]:
+    waiting: deque[Levels] = deque()
+
+    def watched() -> Iterator[Levels]:
+        for image in truth:
+            waiting.append(image)
+            yield image
+
+    for low in degrade(watched(), rng):
+        image = waiting.popleft()
+        if (low.shape[0] * SCALE, low.shape[1] * SCALE) != image.shape[:2]:
+            raise ValueError(f"the degradation made {_size(low)} pixels of {_size(image)}")
+        yield image, low
+    if waiting:
+        raise ValueError(f"the degradation lost {len(waiting)} frames")
+
+
+def _given_pairs(file: Path, low_file: Path, limit: int) -> Iterator[Pair]:
+    lows = _steady(_frames(low_file, limit))
+    for index, truth in enumerate(_steady(_frames(file, limit))):
+        _check_size(truth)
+        low = next(lows, None)
+        if low is None:
+            raise ValueError(f"'{low_file}' ends before frame {index}")
+        expected = (low.shape[0] * SCALE, low.shape[1] * SCALE)
+        if truth.shape[:2] != expected:
+            raise ValueError(
+                f"{_size(truth)} pixels, but '{low_file}' of {_size(low)} would become "
+                f"{expected[1]}x{expected[0]}"
+            )
+        yield truth, low
+    if next(lows, None) is not None:
+        raise ValueError(f"'{low_file}' has more frames")
+
+
+def _steady(frames: Iterable[Levels]) -> Iterator[Levels]:
+    """Pass frames on as long as their size stays."""
+    first: tuple[int, ...] | None = None
+    for index, image in enumerate(frames):
+        if first is not None and image.shape != first:
+            raise ValueError(
+                f"frame {index} is {_size(image)} pixels, those before it {first[1]}x{first[0]}"
+            )
+        first = image.shape
+        yield image
+    if first is None:
+        raise ValueError("no frames")
+
+
+def _check_size(image: Levels) -> None:
+    if min(image.shape[:2]) < LEAST_SIDE_PX:
+        raise ValueError(f"{_size(image)} pixels, needs at least {LEAST_SIDE_PX} a side")
+
+
+def _size(image: Levels) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -1,0 +1,1 @@
+"""ONNX graphs of a network: traced, edited, written, run again to compare."""

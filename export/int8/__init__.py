@@ -1,0 +1,1 @@
+"""INT8 for ONNX Runtime: ranges, scales, channels and rounding."""

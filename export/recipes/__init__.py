@@ -1,0 +1,1 @@
+"""How a variant is quantized: recipes (`*.toml`) and what reads them."""

@@ -1,0 +1,1 @@
+"""Which nodes must stay float for a budget of quality."""

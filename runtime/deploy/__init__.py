@@ -1,0 +1,1 @@
+"""First boot on a device: build, try out, accept, make current."""

@@ -1,0 +1,167 @@
+"""Frames in, finished frames out, for every kind of network.
+
+A causal network answers each frame at once; a clip network sees a window of frames first. Both give
+one upscaled frame a frame, in order, so that whoever pushes frames keeps times by counting.
+
+    for big in create_processor(session).clip(frames):
+        ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ...arrays import Frame
+from ...bundle.schema import ColourMatch
+from ..sessions.session import StreamSession, check_frame
+from .colour_match import ColourMatcher, Statistics, statistics
+
+
+class FrameProcessor(ABC):
+    """A stream of frames through a session. Not thread-safe."""
+
+    @abstractmethod
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        """Take the next frame.
+
+        Iterate to the end before the next call: pictures are computed on the way, so that no more
+        of them are held than needed.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB; it may be kept, so it must not be changed. Another size
+                than before ends the stream and starts a new one.
+
+        Yields:
+            The upscaled frames that are finished now: (4H, 4W, 3) uint8 RGB, C-contiguous, owned by
+            the caller. In all, one a frame in their order.
+
+        Raises:
+            ValueError: The frame has another shape or dtype.
+        """
+
+    @abstractmethod
+    def finish(self) -> Iterator[Frame]:
+        """End the stream: yield what is left. Iterate to the end; the next frame starts anew."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Drop what is left and forget the past: the next frame starts a new stream."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """How the latest stream was processed, JSON-ready: windows, tiles, colour_match.
+
+        Each is None where it was not used.
+        """
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """The same for people, a line for each thing that is not plain frame by frame."""
+
+    def clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Upscale frames as a stream of their own.
+
+        Args:
+            frames: As for `push`; those of a clip network are read ahead by its window.
+
+        Yields:
+            One upscaled frame a frame, in order.
+        """
+        self.reset()
+        try:
+            for frame in frames:
+                yield from self.push(frame)
+            yield from self.finish()
+        finally:
+            self.reset()
+
+
+class StreamProcessor(FrameProcessor):
+    """A causal network: each frame is finished at once.
+
+    Args:
+        session: Opened.
+    """
+
+    def __init__(self, session: StreamSession) -> None:
+        self.session = session
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        """See `FrameProcessor`."""
+        yield self.session.infer(frame)
+
+    def finish(self) -> Iterator[Frame]:
+        """See `FrameProcessor`; nothing is left."""
+        self.session.reset()
+        yield from ()
+
+    def reset(self) -> None:
+        """See `FrameProcessor`."""
+        self.session.reset()
+
+    def facts(self) -> dict[str, Any]:
+        """See `FrameProcessor`."""
+        return {"windows": None, "tiles": self.session.tile_facts(), "colour_match": None}
+
+    def notes(self) -> list[str]:
+        """See `FrameProcessor`."""
+        return self.session.tile_notes()
+
+
+class ColourMatchedProcessor(FrameProcessor):
+    """Matches the colours of another processor's finished frames to their inputs.
+
+    An error while a frame is upscaled ends the stream; the next frame starts a new one.
+
+    Args:
+        inner: What upscales.
+        mode: How to match, not `none`.
+    """
+
+    def __init__(self, inner: FrameProcessor, mode: ColourMatch) -> None:
+        self.inner = inner
+        self.mode = mode
+        self._matcher = ColourMatcher(mode)
+        self._wanted: deque[Statistics] = deque()  # of frames not finished yet
+
+    def push(self, frame: Frame) -> Iterator[Frame]:
+        """See `FrameProcessor`."""
+        check_frame(frame)
+        self._wanted.append(statistics(frame))
+        try:
+            yield from self._match(self.inner.push(frame))
+        except BaseException:
+            self.reset()  # inputs and pictures would no longer belong together
+            raise
+
+    def finish(self) -> Iterator[Frame]:
+        """See `FrameProcessor`."""
+        yield from self._match(self.inner.finish())
+        self._matcher.reset()
+
+    def reset(self) -> None:
+        """See `FrameProcessor`."""
+        self.inner.reset()
+        self._wanted.clear()
+        self._matcher.reset()
+
+    def facts(self) -> dict[str, Any]:
+        """See `FrameProcessor`."""
+        return {**self.inner.facts(), "colour_match": asdict(self.mode)}
+
+    def notes(self) -> list[str]:
+        """See `FrameProcessor`."""
+        how = {
+            "frame": "each frame by itself",
+            "ema": f"averaged with a half-life of {self.mode.half_life_frames:g} frames",
+        }
+        return [*self.inner.notes(), f"colours are matched to the input, {how[self.mode.mode]}"]
+
+    def _match(self, pictures: Iterator[Frame]) -> Iterator[Frame]:
+        for picture in pictures:
+            self._matcher.match(self._wanted.popleft(), picture)
+            yield picture

@@ -1,0 +1,1 @@
+"""Threads that end in order, their CPU time, and who may use a network."""

@@ -1,0 +1,1 @@
+"""ONNX graphs read without onnx: shapes, costs, and what their nodes compute in."""

@@ -1,0 +1,1 @@
+"""Pictures: colours, files of single ones, drawn ones, scene cuts, and what PyAV differs in."""

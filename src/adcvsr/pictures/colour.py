@@ -1,0 +1,229 @@
+"""Exact conversion between decoded frames and RGB, with the source's matrix and range.
+
+Used by every part that reads or writes video. swscale's defaults are off by up to 2.7 levels on
+flat colours; with accurate rounding and full chroma the error is rounding alone (half a level).
+
+    colours = colours_of(frame)
+    rgb = rgb_from_frame(frame, VideoReformatter())  # (H, W, 3) uint8
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UnsupportedVideoError
+from .pyav import side_data_names
+
+if TYPE_CHECKING:
+    from av.video.reformatter import VideoReformatter
+
+# ITU-T H.273 code points, as FFmpeg's AVColorSpace, AVColorTransferCharacteristic and
+# AVColorRange use them.
+MATRIX_RGB, MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601 = 0, 1, 2, 6
+TRANSFER_PQ, TRANSFER_HLG = 16, 18
+UNSPECIFIED = 2
+RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
+
+HD_LINES = 720
+"""Untagged video of at least this many lines is BT.709, below it BT.601 (broadcast practice)."""
+
+_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+"""swscale's coefficient set for each H.273 matrix it can convert."""
+
+_EXACT = 0x4 | 0x40000 | 0x2000
+"""swscale flags: bicubic chroma, accurate rounding, full horizontal chroma."""
+
+
+CHROMA_LEFT = {"chroma_sample_location": "left"}
+"""Option of every encoder that is given frames of `frame_from_rgb`, and of every decoder.
+
+An encoder tags its stream with it where it can. A decoder takes it where the stream says nothing
+(VP8, VP9, FFV1); those of H.264, HEVC, AV1, MPEG and JPEG know better and say so.
+"""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How a frame's numbers mean colours: H.273 code points, resolved where the file is silent."""
+
+    matrix: int
+    """YCbCr matrix; never unspecified."""
+
+    full_range: bool
+    """Whether 0 is black and 255 white (else 16 and 235)."""
+
+    primaries: int = UNSPECIFIED
+    """Colour primaries, as the file tags them."""
+
+    transfer: int = UNSPECIFIED
+    """Transfer characteristic, as the file tags them."""
+
+
+SDR_BT709 = Colours(matrix=MATRIX_BT709, full_range=False, primaries=1, transfer=1)
+"""What RGB sources are written as."""
+
+
+def is_rgb(frame: av.VideoFrame) -> bool:
+    """Whether a frame holds RGB (or palette) rather than YCbCr or grey."""
+    return bool(frame.format.is_rgb) or frame.format.name == "pal8"
+
+
+def hdr_kind(frame: av.VideoFrame, colours: Colours) -> str | None:
+    """Name the kind of HDR of a decoded frame with these colours; None for SDR."""
+    kinds = {TRANSFER_PQ: "PQ, as in HDR10", TRANSFER_HLG: "HLG"}
+    kind = kinds.get(colours.transfer)
+    if any("DOVI" in name for name in side_data_names(frame)):
+        # Profile 5 is tagged as nothing else and green and violet without its metadata.
+        return f"Dolby Vision, {kind}" if kind else "Dolby Vision"
+    return kind
+
+
+def colours_of(frame: av.VideoFrame) -> Colours:
+    """Read a decoded frame's colour tags and resolve what is missing.
+
+    The frame is trusted, not the container: they can disagree, and the decoder knows better. RGB
+    frames give `SDR_BT709`, the way they will be written.
+
+    Raises:
+        UnsupportedVideoError: The matrix is one swscale cannot convert (YCgCo, ICtCp).
+    """
+    if is_rgb(frame):
+        return SDR_BT709
+    matrix = int(frame.colorspace)
+    if matrix in (MATRIX_UNSPECIFIED, MATRIX_RGB, 3):
+        matrix = MATRIX_BT709 if frame.height >= HD_LINES else MATRIX_BT601
+    if matrix not in _SWS_MATRIX:
+        raise UnsupportedVideoError(
+            f"the video's colour matrix is H.273 code {matrix}, which cannot be converted exactly; "
+            "convert it first, for example: ffmpeg -i IN -vf colorspace=bt709 OUT"
+        )
+    tagged_full = int(frame.color_range) == RANGE_FULL
+    return Colours(
+        matrix=matrix,
+        full_range=tagged_full or frame.format.name.startswith("yuvj"),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+    )
+
+
+def rgb_from_frame(
+    frame: av.VideoFrame,
+    reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Convert a decoded frame to RGB, chroma taken from where the frame says that it lies.
+
+    Args:
+        frame: Any decoded frame, of a decoder opened with `CHROMA_LEFT`.
+        reformatter: Reused between frames; holds swscale's tables.
+        size: Width and height to scale to; None keeps the frame's.
+
+    Returns:
+        (H, W, 3) uint8, full range, owned by the caller.
+
+    Raises:
+        UnsupportedVideoError: See `colours_of`.
+    """
+    width, height = size or (frame.width, frame.height)
+    colours = colours_of(frame)
+    matrix = _SWS_MATRIX[colours.matrix]
+    source_full = colours.full_range or is_rgb(frame)
+    converted = reformatter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=RANGE_FULL if source_full else RANGE_LIMITED,
+        dst_color_range=RANGE_FULL,
+        interpolation=_EXACT,
+        threads=1,
+    )
+    return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
+
+
+def frame_from_rgb(
+    rgb: npt.NDArray[np.uint8],
+    colours: Colours,
+    pixel_format: str,
+    reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int] | None = None,
+) -> av.VideoFrame:
+    """Convert RGB to a frame an encoder takes.
+
+    Subsampled chroma lies left, midway between its two lines, as H.264, HEVC and MPEG have it where
+    nothing is said; in the formats of JPEG (`yuvj…`) in the middle of its pixels.
+
+    Args:
+        rgb: (H, W, 3) uint8, C-contiguous; not copied, so it must not change before this returns.
+        colours: Matrix, range and tags of the result.
+        pixel_format: FFmpeg pixel format, such as `yuv420p`.
+        reformatter: Reused between frames.
+        size: Width and height to scale to; None keeps the picture's.
+
+    Returns:
+        A frame with all four colour tags set; its PTS is not.
+    """
+    source = av.VideoFrame.from_numpy_buffer(rgb, format="rgb24")
+    if not pixel_format.startswith("yuvj"):
+        source = _tag_left(source)
+    matrix = _SWS_MATRIX[colours.matrix]
+    width, height = size or (source.width, source.height)
+    frame = reformatter.reformat(
+        source,
+        width=width,
+        height=height,
+        format=pixel_format,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=RANGE_FULL,
+        dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
+        interpolation=_EXACT,
+        threads=1,
+    )
+    frame.colorspace = colours.matrix
+    frame.color_range = RANGE_FULL if colours.full_range else RANGE_LIMITED
+    frame.color_primaries = colours.primaries
+    frame.color_trc = colours.transfer
+    return frame
+
+
+_taggers = threading.local()  # filter graphs belong to one thread each
+
+
+def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
+    """The same pixels, tagged as left: swscale puts the chroma of the result where its input says.
+
+    PyAV has no way to set a frame's chroma location but FFmpeg's filter `setparams`.
+    """
+    size = (source.width, source.height)
+    graph = getattr(_taggers, "graph", None)
+    if graph is None or _taggers.size != size:
+        graph = av.filter.Graph()
+        # A graph with threads cannot be freed in a forked process, which has none of them: it would
+        # wait for them forever (the training's workers are forked).
+        graph.threads = 1
+        buffer = graph.add_buffer(
+            width=source.width,
+            height=source.height,
+            format=source.format,
+            time_base=Fraction(1, 25),
+        )
+        graph.link_nodes(
+            buffer, graph.add("setparams", "chroma_location=left"), graph.add("buffersink")
+        ).configure()
+        _taggers.graph, _taggers.size = graph, size
+    graph.push(source)
+    tagged = cast("av.VideoFrame", graph.pull())
+    tagged.time_base = Fraction(0)  # the graph's own would rescale the caller's PTS
+    return tagged

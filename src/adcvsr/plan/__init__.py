@@ -1,0 +1,1 @@
+"""Predicting speed: roofline, cost of video, measurements that correct both."""

@@ -1,0 +1,148 @@
+"""How long a frame takes on a target, predicted from its graph: a roofline, node by node.
+
+Every product (convolution, matrix product) takes as long as its arithmetic or its memory traffic,
+whichever is longer; everything else is fused into them where an engine can. A target reaches a
+share of its peaks; the shares are assumptions until a measurement corrects them (`measured`).
+
+    predict(cost.nodes, target("orin-nano"), "tensorrt").seconds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import BackendUnavailableError
+from ..graph.cost import NodeCost
+from ..targets.catalogue import Target
+from ..variants import why_not
+
+ELEMENT_PRECISION = {
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    "int8": "int8",
+    "uint8": "int8",
+    "float8e4m3fn": "fp8",
+    "float4e2m1": "fp4",
+}
+"""Arithmetic an engine uses for a product whose input is stored so; of floats, the variant's."""
+
+ELEMENTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Clip", "Relu", "PRelu", "LeakyRelu", "Sigmoid", "Tanh", "Erf"}
+    | {"Gelu", "Cast", "Where", "Min", "Max", "Pow", "Sqrt", "Neg", "Reciprocal", "HardSwish"}
+)
+"""Fused into the product before them; only a second operand costs a read."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of a target's peaks a network is expected to reach, and the cost of a kernel."""
+
+    compute: float
+    """Of the dense TOPS."""
+
+    bandwidth: float
+    """Of the memory bandwidth."""
+
+    kernel_seconds: float
+    """To start one kernel inside a CUDA graph."""
+
+    source: str
+    """How these are known."""
+
+
+GPU_SHARES = Shares(
+    compute=0.35,
+    bandwidth=0.65,
+    kernel_seconds=3e-6,
+    source="assumed, not measured: convolutions of few channels rarely reach half of a tensor "
+    "core's peak",
+)
+CPU_SHARES = Shares(
+    compute=0.55,
+    bandwidth=0.6,
+    kernel_seconds=2e-5,
+    source="measured with nano in ONNX Runtime on the target's two cores (docs/engines.md)",
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one run of a graph costs on a target."""
+
+    seconds: float
+    compute_seconds: float
+    """If memory were free."""
+    memory_seconds: float
+    """If arithmetic were free."""
+    precisions: tuple[str, ...]
+    """Arithmetic of the products, the most used first."""
+    shares: Shares
+
+    @property
+    def bound(self) -> str:
+        """What decides: `compute` or `memory`."""
+        return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
+
+
+def predict(
+    nodes: Iterable[NodeCost], target: Target, backend: str, of_floats: str = "fp32"
+) -> Prediction:
+    """Predict one run.
+
+    Args:
+        nodes: From `graph_cost`.
+        target: Where.
+        backend: What runs it.
+        of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
+
+    Raises:
+        BackendUnavailableError: The target has no such arithmetic, with the reason.
+    """
+    shares = CPU_SHARES if target.kind == "cpu" else GPU_SHARES
+    assert target.bandwidth_gb_s is not None
+    bandwidth = target.bandwidth_gb_s.value * 1e9 * shares.bandwidth
+    total = compute = memory = 0.0
+    products: dict[str, int] = {}
+    for node in nodes:
+        arithmetic = 0.0
+        if node.multiply_adds:
+            precision = ELEMENT_PRECISION.get(node.element, of_floats)
+            products[precision] = products.get(precision, 0) + node.multiply_adds
+            arithmetic = (
+                2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)
+            )
+        # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
+        moved = moved_bytes(node)
+        if backend != "ort-cpu":
+            moved = max(moved - node.score_bytes, 0)
+        traffic = moved / bandwidth
+        compute += arithmetic
+        memory += traffic
+        total += max(arithmetic, traffic) + (shares.kernel_seconds if moved else 0.0)
+    used = sorted(products, key=lambda name: -products[name])
+    return Prediction(total, compute, memory, tuple(used), shares)
+
+
+def moved_bytes(node: NodeCost) -> int:
+    """Bytes a node moves once an engine has fused what it can."""
+    if node.op_type in ELEMENTWISE:
+        second = node.read_bytes - node.written_bytes
+        return 0 if node.op_type == "Cast" or node.score_bytes else max(second, 0)
+    return node.read_bytes + node.written_bytes + node.weight_bytes
+
+
+def _rate(target: Target, backend: str, precision: str) -> float:
+    """Peak operations a second in a precision.
+
+    Raises:
+        BackendUnavailableError: The target or the backend lacks it.
+    """
+    if reason := why_not(target.sm, backend, precision):
+        raise BackendUnavailableError(f"{target.name}, {backend}: {reason}")
+    if precision not in target.dense_tops:
+        known = ", ".join(sorted(target.dense_tops))
+        raise BackendUnavailableError(
+            f"no peak is known for {precision} on {target.name}; there is: {known}"
+        )
+    return target.dense_tops[precision].value * 1e12

@@ -1,0 +1,113 @@
+"""What decoding and encoding cost beside the network, on the processor that does them.
+
+The runtime decodes and encodes with FFmpeg's software codecs on every target: PyAV's wheels reach
+neither a Jetson's engines nor, unasked, NVENC. At four times the width and height the encoder is
+often what limits a stream.
+
+    video_cost(target("orin-nano"), 640, 360).ms  # a frame, all cores together
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import SCALE
+from ..targets.facts import Target
+
+SERVER_ENCODE_MS, SERVER_DECODE_MS = 16.0, 22.0
+"""CPU-ms for a megapixel on the server the project measures on: libx264 `superfast`, three fifths
+of the 26.6 ms that `veryfast` took for 1280x720, and H.264 of 320x180 (README, "Speed")."""
+
+JETSON_ENCODE_MS = 24.0
+"""CPU-ms for a megapixel on a core of a Jetson: NVIDIA is quoted with one to two cores of an Orin
+Nano for 1080p30, which was not verified; one and a half are taken."""
+
+JETSON_DECODE_MS = SERVER_DECODE_MS * JETSON_ENCODE_MS / SERVER_ENCODE_MS
+"""Assumed slower than the server's by as much as encoding is."""
+
+USABLE = 0.8
+"""Share of a device's cores that codecs can take: the rest goes to the runtime and the system, and
+x264 does not keep every core busy. An assumption."""
+
+HELD_RGB, HELD_YUV = 4, 8
+"""Pictures between network and encoder, and inside the encoder."""
+
+NVENC_SIDE = {"h264_nvenc": 4096, "hevc_nvenc": 8192}
+"""Longest side NVIDIA's encoders take, pixels."""
+
+
+@dataclass(frozen=True)
+class VideoCost:
+    """Decoding and encoding of a frame."""
+
+    decode_cpu_ms: float
+    encode_cpu_ms: float
+    """0 where nothing is encoded."""
+
+    cores: int | None
+    """Of the device; None where it is a GPU in a machine nobody knows."""
+
+    memory_bytes: int
+    """Pictures on their way, where the GPU's memory is the system's; else 0."""
+
+    @property
+    def ms(self) -> float | None:
+        """Of a frame, with all cores that can be used; None where they are not known."""
+        if self.cores is None:
+            return None
+        return (self.decode_cpu_ms + self.encode_cpu_ms) / (self.cores * USABLE)
+
+    @property
+    def limit(self) -> str:
+        """The longer of both."""
+        return "encode" if self.encode_cpu_ms > self.decode_cpu_ms else "decode"
+
+
+def video_cost(target: Target, width: int, height: int, *, encode: bool = True) -> VideoCost:
+    """Estimate what a frame costs beside the network.
+
+    Args:
+        target: Where.
+        width: Of the input, pixels.
+        height: Likewise.
+        encode: Whether the result is encoded, and not shown or used by something else.
+    """
+    jetson = target.kind == "jetson"
+    read = width * height / 1e6
+    written = read * SCALE * SCALE
+    held = HELD_RGB * 3 + (HELD_YUV * 1.5 if encode else 0)
+    return VideoCost(
+        decode_cpu_ms=read * (JETSON_DECODE_MS if jetson else SERVER_DECODE_MS),
+        encode_cpu_ms=written * (JETSON_ENCODE_MS if jetson else SERVER_ENCODE_MS) * encode,
+        cores=None if target.cpu_cores is None else target.cpu_cores.value,
+        memory_bytes=int(written * 1e6 * held) if jetson else 0,
+    )
+
+
+def video_notes(target: Target, width: int, height: int, *, encode: bool = True) -> list[str]:
+    """What a plan cannot know, or what the device has and the runtime does not use."""
+    notes = []
+    if target.cpu_cores is None:
+        notes.append(
+            f"the processor beside {target.name} is not known: decoding and encoding are not judged"
+        )
+    else:
+        how = (
+            "measured on" if target.kind == "cpu" else "assumed, from NVIDIA's word on encoding and"
+        )
+        notes.append(f"speeds of codecs: {how} the server of this project (docs/engines.md)")
+    if not encode or target.encodes is None:
+        return notes
+    if not target.encodes.value:
+        notes.append(f"{target.name} has no hardware encoder: {target.encodes.note}")
+    elif target.kind == "jetson":
+        notes.append(
+            f"{target.name}'s hardware encoder is reached through GStreamer alone: the plan is for "
+            "libx264 on the CPU"
+        )
+    else:
+        side = max(width, height) * SCALE
+        fits = [name for name, most in NVENC_SIDE.items() if side <= most]
+        can = f"--encoder {fits[0]} takes it" if fits else "no NVENC takes it"
+        notes.append(f"pictures of {width * SCALE}x{height * SCALE}: {can}")
+    return notes
