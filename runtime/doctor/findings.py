@@ -47,7 +47,7 @@ class BackendVerdict:
     """Whether one backend runs on this machine."""
 
     name: str
-    """One of `adcvsr.targets.catalogue.BACKENDS`."""
+    """One of `adcvsr.variants.BACKENDS`."""
 
     runs: Literal["yes", "no", "unknown"]
     """`yes` was proven by running it or loading it with the GPU; `unknown` was not finished."""
@@ -70,13 +70,13 @@ class Verdict:
     """The answer on top: which target this is, and what runs."""
 
     target: str | None
-    """Name in `adcvsr.targets.catalogue.TARGETS`; None for a GPU the table does not know."""
+    """Name in `adcvsr.targets.TARGETS`; None for a GPU the table does not know."""
 
     target_note: str
     """How it was recognised, or what it was taken for."""
 
     backends: tuple[BackendVerdict, ...]
-    """In the order of `adcvsr.targets.catalogue.BACKENDS`."""
+    """In the order of `adcvsr.variants.BACKENDS`."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
-from ...targets.catalogue import Target, target
+from ...targets import Target, target
 from ...variants import UNASKED, of_precision, sm_text, why_not
 from ..nvidia.flavour import load_flavour
 from ..nvidia.gpu import Gpu, current_gpu

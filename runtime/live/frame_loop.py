@@ -21,6 +21,7 @@ from types import TracebackType
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from ...arrays import Levels
 from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import SDR_BT709, Colours
 from ..threads.worker import Worker
@@ -32,7 +33,7 @@ from . import source as sources
 from .address import Address
 from .frame_queue import Channel, Policy, StoppedError, WaitingFrames
 from .resets import Placed, StreamWatch
-from .source import Levels, VideoSource
+from .source import VideoSource
 
 UNKNOWN_RATE = Fraction(30)
 """Frames a second where a source does not tell."""

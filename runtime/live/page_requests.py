@@ -13,20 +13,15 @@ import socket
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ...errors import AdcVsrError
 from ...reading import parse_json
 from .model_switch import SwitchRefusedError
 from .page_callers import SERVED_S, RequestReader, TooLongError
-
-if TYPE_CHECKING:
-    from .page_server import HttpServer
-
-TIMEOUT_S = 10.0
-"""A viewer or asker that takes nothing for this long is let go."""
+from .page_state import LOOPBACK_NAMES, MAX_REQUESTS, TIMEOUT_S, PageState
 
 SEND_BYTES = 1 << 18
 """Kept by the system for a viewer: about a pair of pictures, so that a slow one sees late frames
@@ -50,8 +45,6 @@ UNKNOWN_HOST = (
     "http://localhost:PORT, or give it a token (docs/live.md)"
 )
 """To who came by another name than loopback's, to a page without a token."""
-
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class RequestHandler(BaseHTTPRequestHandler):
@@ -233,3 +226,29 @@ class RequestHandler(BaseHTTPRequestHandler):
                     number = newest
         finally:
             page.leave_viewer(client)
+
+
+class HttpServer(ThreadingHTTPServer):
+    """Listens for a page, and knows who is connected."""
+
+    daemon_threads = True  # a viewer that takes nothing must not hold up the end
+    request_queue_size = MAX_REQUESTS
+
+    def __init__(self, place: tuple[str, int], page: PageState) -> None:
+        self.page = page
+        if ":" in place[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(place, RequestHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """See `BaseServer`."""
+        self.page.callers.arrived(request, client_address[0])
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """See `BaseServer`."""
+        self.page.callers.left(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: viewers come and go."""

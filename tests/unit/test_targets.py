@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from adcvsr.cli.commands import cli
 from adcvsr.errors import ConfigError
-from adcvsr.targets.catalogue import SOURCES, TARGETS, Fact, Target, target
+from adcvsr.targets import SOURCES, TARGETS, Fact, Target, target
 from adcvsr.targets.text import COLUMNS, rows
 from adcvsr.variants import PRECISIONS, why_not
 

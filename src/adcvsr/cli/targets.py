@@ -10,7 +10,7 @@ from ._options import json_option
 from ._say import print_json
 
 if TYPE_CHECKING:
-    from ..targets.catalogue import Target
+    from ..targets import Target
 
 
 @click.command()

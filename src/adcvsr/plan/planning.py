@@ -15,7 +15,7 @@ from ..bundle import Bundle
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, ConfigError
 from ..graph.cost import GraphCost, count_bundle_cost
-from ..targets.catalogue import Target
+from ..targets import Target
 from ..variants import VariantName, contenders, faster, why_not
 from .measured import Measurement, correction
 from .roofline import Prediction, predict

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import BackendUnavailableError
 from ..graph.cost import NodeCost
-from ..targets.catalogue import Target
+from ..targets import Target
 from ..variants import why_not
 
 ELEMENT_PRECISION = {

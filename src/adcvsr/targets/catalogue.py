@@ -12,9 +12,7 @@ from typing import cast
 
 from ..config import nearest
 from ..errors import ConfigError
-from .facts import SOURCES, Dla, Fact, Kind, Target
-
-__all__ = ["SOURCES", "TARGETS", "Dla", "Fact", "Target", "target"]
+from .facts import Dla, Fact, Kind, Target
 
 
 def target(name: str) -> Target:

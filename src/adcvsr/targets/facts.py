@@ -1,6 +1,6 @@
 """What a target is, and where its figures come from.
 
-`adcvsr.targets.catalogue` holds the table; this module its types and its sources.
+`catalogue` holds the table; this module its types and its sources.
 """
 
 from __future__ import annotations

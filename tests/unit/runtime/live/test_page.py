@@ -26,7 +26,7 @@ from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live import page_requests
 from adcvsr.runtime.live.accounting import Accounting, FrameTimes, prometheus_text
 from adcvsr.runtime.live.page_callers import MAX_REQUEST_BYTES, Callers
-from adcvsr.runtime.live.page_server import MAX_REQUESTS
+from adcvsr.runtime.live.page_state import MAX_REQUESTS
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
 from browser import open_browser
