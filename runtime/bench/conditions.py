@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from ...host.machine import Host
+from ...host.memory import memory_fields
 from ...host.processors import read_processors
 from ...version import __version__
 from ..doctor.power import power_findings
@@ -81,11 +82,11 @@ def read_conditions(host: Host | None = None) -> dict[str, Any]:
         "board": host.model,
         "jetpack": host.jetpack,
         "container": host.container,
-        "processor": _processor(host),
+        "processor": host.processor,
         "processors": os.cpu_count(),
         "processors_usable": processors.usable,
         "processor_quota": processors.quota,
-        "memory_bytes": _memory_bytes(host),
+        "memory_bytes": memory_fields(host).get("MemTotal"),
         "governors": data.get("CPU governor", {}).get("governors"),
         "power_mode": data.get("power mode", {}).get("mode"),
         "gpu_driver": host.read("/proc/driver/nvidia/version"),
@@ -140,17 +141,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _processor(host: Host) -> str | None:
-    text = host.read("/proc/cpuinfo") or ""
-    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or None
-
-
-def _memory_bytes(host: Host) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d+) kB", host.read("/proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
 
 
 def _busy_seconds(host: Host) -> float | None:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from ...host.machine import Host
-from ..doctor.gpu import THROTTLE_REASONS
+from ...host.nvml import THROTTLE_REASONS
 from .ratio import median
 
 INTERVAL_SECONDS = 0.5

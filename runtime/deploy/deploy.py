@@ -17,10 +17,10 @@ from typing import Any
 from ...bundle import Bundle
 from ...errors import AdcVsrError
 from ...files import replace_file
-from ...host.machine import Host
+from ...host.machine import this_host
 from ...plan.measured import FOLDER as MEASURED_FOLDER
+from ...targets import recognise
 from ...variants import VariantName
-from ..doctor.backend_verdict import recognise
 from ..engine.build_list import CURRENT, order_engines
 from ..engine.current import CurrentEngines
 from ..engine.engine_cache import EngineCache, now
@@ -226,5 +226,5 @@ def _write_measurement(
 def target_of(gpu: Gpu) -> str | None:
     """The target this machine is, as `adcvsr doctor` finds it; None where it is only like one."""
     facts = {"name": gpu.name, "sm": gpu.sm, "integrated": gpu.integrated}
-    target, how = recognise(Host(), [facts])
+    target, how = recognise(this_host(), [facts])
     return None if "not in the table" in how else target

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from ...host.machine import Host
 from ...targets import TARGETS
-from ...variants import BACKENDS, PRECISIONS, sm_text, why_not
-from .children import Outcome
+from ...variants import BACKENDS, PRECISIONS, why_not
 from .findings import BackendVerdict, Finding, Verdict
 from .fixes import install_onnxruntime, install_onnxruntime_gpu
-from .gpu import driver_failure
 from .ort import CPU, CUDA
 from .tensorrt import MODULES
-
-CLASS_OF_SM = {75: "rtx-20", 86: "rtx-30", 89: "rtx-40", 120: "rtx-50", 90: "h100", 110: "thor"}
-"""Target whose limits hold for a GPU the table has no board for."""
-
-
-def recognise(
-    host: Host, gpus: Sequence[dict[str, Any]], cuda: Outcome | None = None
-) -> tuple[str | None, str]:
-    """Name the target this machine is, and say how that is known.
-
-    A Jetson is known by its module's part number, a card by its name, any other GPU by its compute
-    capability alone; the backends run on the first GPU, so that one decides.
-    """
-    if host.module:
-        for target in TARGETS.values():
-            if host.module in target.modules:
-                return target.name, f"module {host.module}"
-    if not gpus and host.is_jetson:
-        return None, "a Jetson this table does not know"
-    if not gpus:
-        failure = driver_failure(cuda)
-        return (None, failure) if failure else ("cpu", "no GPU")
-    name, sm = str(gpus[0].get("name", "")), gpus[0].get("sm")
-    board = re.sub(r"^(NVIDIA|GeForce|Tesla|\s)+", "", name)
-    for target in TARGETS.values():
-        if board in target.reports_as and target.sm == sm:
-            return target.name, f"'{name}'"
-    close = CLASS_OF_SM.get(sm) if sm is not None and not gpus[0].get("integrated") else None
-    if close:
-        return close, f"'{name}' is not in the table; taken by its SM {sm_text(sm or 0)}"
-    return None, f"'{name}' is not in the table"
 
 
 def give_verdict(

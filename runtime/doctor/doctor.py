@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...host.machine import Host
+from ...targets import recognise
 from ...version import __version__
-from .backend_verdict import give_verdict, recognise
+from .backend_verdict import give_verdict
 from .children import Children, Outcome
 from .findings import GROUPS, Finding, Report, Verdict
-from .gpu import gpu_findings, merge_gpus
+from .gpu import driver_failure, gpu_findings, merge_gpus
 from .ort import ort_findings, package_folder, providers_to_try
 from .packages import package_findings
 from .platform import platform_findings, python_findings
@@ -60,7 +61,7 @@ def examine(host: Host | None = None, *, wait_s: float = WAIT_S) -> Report:
     def judge() -> list[Finding]:
         nonlocal verdict
         gpus = merge_gpus(outcomes.get("cuda"), outcomes.get("nvml"))
-        recognised = recognise(host, gpus, outcomes.get("cuda"))
+        recognised = recognise(host, gpus, driver_failure(outcomes.get("cuda")))
         _interpret(host, outcomes, gpus, recognised[0], look)
         verdict = give_verdict(host, gpus, findings, recognised)
         return []

@@ -7,6 +7,7 @@ import platform
 import sys
 
 from ...host.machine import Host
+from ...host.memory import group_limit, memory_fields
 from ...host.processors import read_processors
 from .findings import Finding
 from .fixes import JETSON_DOCS, JETSON_PYTHON
@@ -114,15 +115,11 @@ def _processors(host: Host) -> list[Finding]:
 
 
 def _memory(host: Host) -> list[Finding]:
-    values = {}
-    for line in (host.read("/proc/meminfo") or "").splitlines():
-        key, _, rest = line.partition(":")
-        if rest.strip().endswith("kB"):
-            values[key] = int(rest.split()[0]) * 1024
+    values = memory_fields(host)
     if "MemTotal" not in values:
         return []
     total, free = values["MemTotal"], values.get("MemAvailable", 0)
-    limit = _cgroup_limit(host)
+    limit = group_limit(host)
     if limit and limit < total:
         total, free = limit, min(free, limit)
     swap = values.get("SwapTotal", 0)
@@ -137,12 +134,6 @@ def _memory(host: Host) -> list[Finding]:
             fix += ": sudo systemctl set-default multi-user.target"
         return [Finding("platform", "memory", "warning", text, fix, data)]
     return [Finding("platform", "memory", "ok", text, data=data)]
-
-
-def _cgroup_limit(host: Host) -> int | None:
-    """Memory limit of the container, cgroup v2 or v1."""
-    paths = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    return next((n for path in paths if (n := host.number(path)) is not None), None)
 
 
 def python_findings(host: Host) -> list[Finding]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from ...host.machine import Host
-from ..doctor.gpu import nvml_state
+from ...host.nvml import nvml_state
 
 RAILS = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*"
 ZONES = "/sys/class/thermal/thermal_zone*"

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from ...bundle import Bundle
 from ...errors import AdcVsrError, OutputNotWritableError
 from ...files import cache_folder, replace_file
+from ...host.machine import this_host
 from ...reading import read_json
 from ...variants import LEAST_GAIN, faster
 
@@ -82,7 +83,11 @@ def choose_variant(
     """
     if len(candidates) < 2:
         return VariantChoice(candidates[0], "")
-    machine = {"engine": engine, "processor": processor_name(), "threads": threads}
+    machine = {
+        "engine": engine,
+        "processor": this_host().processor or platform.machine(),
+        "threads": threads,
+    }
     path = cache_folder() / "variants" / f"{_key(bundle, candidates, machine)}.json"
     said = "measured now"
     try:
@@ -125,17 +130,6 @@ def measure(variants: Sequence[str], open_variant: OpenVariant) -> dict[str, flo
         for name in opened:
             sessions[name].__exit__(None, None, None)
     return {name: round(statistics.median(each), 3) for name, each in times.items()}
-
-
-def processor_name() -> str:
-    """The processor, as the system names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _choice(present: Sequence[str], speeds: dict[str, float], said: str) -> VariantChoice:

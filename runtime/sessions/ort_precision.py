@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
+from ...host.machine import this_host
 
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "avxvnni"})
 
@@ -18,14 +17,11 @@ def products_saturate() -> bool:
     processor with VNNI, which does not need them), so they are asked for only where needed, and
     where the system does not tell.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
+    host = this_host()
+    if host.machine.lower() not in ("x86_64", "amd64"):
         return False
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return not VNNI_FLAGS & set(flags.split())
+    flags = host.processor_flags
+    return flags is None or not VNNI_FLAGS & flags
 
 
 def why_not_judged(precision: str, high_precision: str, ort_version: str) -> str | None:

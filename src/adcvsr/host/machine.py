@@ -1,4 +1,4 @@
-"""The machine as the doctor reads it: files below a root, Python, and what kind of board it is.
+"""The machine: files below a root, Python, what kind of board it is, and its processor.
 
 Everything that is read from files goes through `Host.read`, so that a folder of files can stand for
 any board.
@@ -11,7 +11,7 @@ import platform
 import re
 import sys
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 JETPACK_OF_L4T = {
@@ -142,6 +142,22 @@ class Host:
         """6 or 7 on a Jetson."""
         return int(self.jetpack[0]) if self.jetpack and self.jetpack[0].isdigit() else None
 
+    @cached_property
+    def processor(self) -> str | None:
+        """Name of the processor, as the system has it; None where it does not tell."""
+        text = self.read("/proc/cpuinfo") or ""
+        found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+        return found[1].strip() if found else platform.processor() or None
+
+    @cached_property
+    def processor_flags(self) -> frozenset[str] | None:
+        """What an x86 processor can do, such as `avx512_vnni`; None where it is not told."""
+        text = self.read("/proc/cpuinfo")
+        if text is None:
+            return None
+        found = re.search(r"^flags\s*:\s*(.+)$", text, re.MULTILINE)
+        return frozenset(found[1].split()) if found else frozenset()
+
     @property
     def container(self) -> str | None:
         """Kind of container this runs in, or None."""
@@ -150,3 +166,9 @@ class Host:
                 return kind
         # systemd-nspawn and podman name themselves in this variable, written small.
         return os.environ.get("container") if self.root == Path("/") else None  # noqa: SIM112
+
+
+@cache
+def this_host() -> Host:
+    """This machine; what does not change on it is read once."""
+    return Host()

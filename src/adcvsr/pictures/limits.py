@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config import SCALE
 from ..errors import UnsupportedVideoError
+from ..host.memory import available_bytes
 
 MAX_PIXELS = 8192 * 4352
 """Pixels of an input frame: 8K with its padding. Beyond it a picture no longer fits a machine."""
@@ -68,55 +69,6 @@ def estimate_bytes(width: int, height: int, *, tile: int | None = None) -> int:
     pictures = picture * (queue_length(picture) + 2)
     encoder = picture // 2 * ENCODER_FRAMES
     return PROCESS_BYTES + frames + pictures + encoder + ACTIVATION_BYTES * at_once
-
-
-CGROUPS = Path("/sys/fs/cgroup")
-
-
-def available_bytes() -> int | None:
-    """Memory this process may still take: of the machine, and within its container's limit.
-
-    None where neither is told.
-    """
-    known = [each for each in (_machine_bytes(), _cgroup_bytes()) if each is not None]
-    return min(known, default=None)
-
-
-def _cgroup_bytes() -> int | None:
-    """What the limits of control groups leave (version 2, or 1 inside a container)."""
-    try:
-        own = Path("/proc/self/cgroup").read_text(encoding="ascii").rpartition("0::")[2].strip()
-    except (OSError, ValueError):
-        own = ""
-    group = CGROUPS / own.lstrip("/")
-    groups = [each for each in (group, *group.parents) if CGROUPS in (each, *each.parents)]
-    left = [_left_in(each, "memory.max", "memory.current") for each in groups]
-    first = CGROUPS / "memory"
-    left.append(_left_in(first, "memory.limit_in_bytes", "memory.usage_in_bytes"))
-    return min((each for each in left if each is not None), default=None)
-
-
-def _left_in(folder: Path, limit: str, used: str) -> int | None:
-    """Limit less use; cached file pages do not count, they make room."""
-    try:
-        most, now = (int((folder / name).read_text()) for name in (limit, used))
-        facts = dict(
-            line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines()
-        )
-        return max(most - now + int(facts.get("inactive_file", 0)), 0)
-    except (OSError, ValueError):  # no such group, or "max": no limit
-        return None
-
-
-def _machine_bytes() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    for line in text.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def check_memory(path: Path, width: int, height: int, *, tile: int | None = None) -> None:

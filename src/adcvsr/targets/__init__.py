@@ -2,5 +2,6 @@
 
 from .catalogue import TARGETS, target
 from .facts import SOURCES, Dla, Fact, Target
+from .recognise import recognise
 
-__all__ = ["SOURCES", "TARGETS", "Dla", "Fact", "Target", "target"]
+__all__ = ["SOURCES", "TARGETS", "Dla", "Fact", "Target", "recognise", "target"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from adcvsr.host.machine import Host
-from adcvsr.runtime.doctor.backend_verdict import recognise
 from adcvsr.runtime.doctor.children import Outcome
 from adcvsr.runtime.doctor.doctor import examine
 from adcvsr.runtime.doctor.findings import Finding
@@ -18,6 +17,7 @@ from adcvsr.runtime.doctor.platform import platform_findings, python_findings
 from adcvsr.runtime.doctor.power import power_findings, read_power_modes
 from adcvsr.runtime.doctor.tensorrt import tensorrt_findings
 from adcvsr.runtime.doctor.video import video_findings
+from adcvsr.targets import recognise
 from board_files import jetson_host, orin_nano, thor, write_files
 
 LONG_S = 60.0

@@ -27,9 +27,11 @@ from adcvsr.runtime.doctor import packages as doctor_packages
 from adcvsr.runtime.doctor import power as doctor_power
 from adcvsr.runtime.doctor import tensorrt as doctor_tensorrt
 from adcvsr.runtime.doctor import video as doctor_video
-from adcvsr.runtime.doctor.backend_verdict import give_verdict, recognise
+from adcvsr.runtime.doctor.backend_verdict import give_verdict
 from adcvsr.runtime.doctor.children import Children, Outcome
+from adcvsr.runtime.doctor.gpu import driver_failure
 from adcvsr.runtime.doctor.text import report_lines
+from adcvsr.targets import recognise
 from board_files import write_files
 
 HOST = Host(root=Path("/nonexistent"), machine="x86_64", system="Linux", libc=("glibc", "2.36"))
@@ -296,7 +298,7 @@ def test_a_driver_without_an_answer_is_not_taken_for_no_gpu(
     ended: str, lines: tuple[dict[str, Any], ...], runs: str, words: str
 ) -> None:
     cuda = Outcome(lines, ended, "finish" in ended, "")
-    target, note = recognised = recognise(HOST, [], cuda)
+    target, note = recognised = recognise(HOST, [], driver_failure(cuda))
     assert target is None
     assert words in note
     findings = doctor_gpu.gpu_findings(HOST, [], cuda, None)
@@ -311,7 +313,7 @@ def test_a_driver_without_an_answer_is_not_taken_for_no_gpu(
 @pytest.mark.parametrize("line", [{"error": "no CUDA driver"}, {"error": "none", "code": 100}])
 def test_a_driver_that_says_none_settles_it(line: dict[str, Any]) -> None:
     cuda = Outcome((line,), "", False, "")
-    assert recognise(HOST, [], cuda) == ("cpu", "no GPU")
+    assert recognise(HOST, [], driver_failure(cuda)) == ("cpu", "no GPU")
     verdict = give_verdict(HOST, [], [], ("cpu", "no GPU"))
     assert {each.why for each in verdict.backends[:3]} == {"needs an NVIDIA GPU"}
 
@@ -378,7 +380,7 @@ def _black(clip: Any) -> list[np.ndarray]:
 def test_a_pyav_that_loads_and_does_not_work_is_said(
     part: str, broken: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"adcvsr.{part}", broken)
+    monkeypatch.setattr(f"adcvsr.pictures.{part}", broken)
     outcome = outcome_of(doctor_video.probe_video)
     pyav = doctor_video.video_findings(HOST, outcome, "cpu", False)[0]
     assert (pyav.mark, pyav.data["clip"]) == ("missing", False)

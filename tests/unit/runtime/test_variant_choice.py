@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adcvsr.files import CACHE_VARIABLE
+from adcvsr.host.machine import Host
 from adcvsr.runtime.processing import backends
 from adcvsr.runtime.processing import fastest_variant as variant_choice
 from adcvsr.runtime.processing.fastest_variant import choose_variant, measure
@@ -121,8 +122,10 @@ def test_a_session_says_why(
     ],
 )
 def test_where_products_saturate(
-    machine: str, flags: str, saturates: bool, monkeypatch: pytest.MonkeyPatch
+    machine: str, flags: str, saturates: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ort_precision.platform, "machine", lambda: machine)
-    monkeypatch.setattr(ort_precision.Path, "read_text", lambda path: f"flags\t\t: {flags}\n")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    host = Host(root=tmp_path, machine=machine)
+    monkeypatch.setattr(ort_precision, "this_host", lambda: host)
     assert ort_precision.products_saturate() is saturates

@@ -1,0 +1,61 @@
+"""How much memory there is: of the machine, and within the control groups this process is in.
+
+available_bytes()  # what this process may still take
+"""
+
+from __future__ import annotations
+
+from .machine import Host, this_host
+
+GROUPS = "/sys/fs/cgroup"
+
+
+def memory_fields(host: Host) -> dict[str, int]:
+    """The sizes in `/proc/meminfo`, in bytes: `MemTotal`, `MemAvailable`, `SwapTotal`, ..."""
+    fields = {}
+    for line in (host.read("/proc/meminfo") or "").splitlines():
+        key, _, rest = line.partition(":")
+        if rest.strip().endswith("kB"):
+            fields[key] = int(rest.split()[0]) * 1024
+    return fields
+
+
+def group_limit(host: Host) -> int | None:
+    """Memory limit of the container, version 2 or 1 of control groups; None without one."""
+    paths = (f"{GROUPS}/memory.max", f"{GROUPS}/memory/memory.limit_in_bytes")
+    return next((n for path in paths if (n := host.number(path)) is not None), None)
+
+
+def available_bytes(host: Host | None = None) -> int | None:
+    """Memory this process may still take: of the machine, and within its control groups.
+
+    Args:
+        host: None for this machine.
+
+    Returns:
+        Bytes; None where neither is told.
+    """
+    host = host or this_host()
+    known = (memory_fields(host).get("MemAvailable"), _left_in_groups(host))
+    return min((each for each in known if each is not None), default=None)
+
+
+def _left_in_groups(host: Host) -> int | None:
+    """What the limits of control groups leave (version 2, or 1 inside a container)."""
+    own = (host.read("/proc/self/cgroup") or "").rpartition("0::")[2].strip()
+    parts = [part for part in own.split("/") if part not in ("", "..")]
+    groups = ["/".join([GROUPS, *parts[:count]]) for count in range(len(parts) + 1)]
+    left = [_left_in(host, group, "memory.max", "memory.current") for group in groups]
+    first = f"{GROUPS}/memory"
+    left.append(_left_in(host, first, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+    return min((each for each in left if each is not None), default=None)
+
+
+def _left_in(host: Host, group: str, limit: str, used: str) -> int | None:
+    """Limit less use; cached file pages do not count, they make room."""
+    most, now = host.number(f"{group}/{limit}"), host.number(f"{group}/{used}")
+    text = host.read(f"{group}/memory.stat")
+    if most is None or now is None or text is None:  # no such group, or "max": no limit
+        return None
+    facts = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+    return max(most - now + int(facts.get("inactive_file", 0)), 0)
