@@ -17,6 +17,7 @@ from ...errors import BackendUnavailableError, BundleError, missing_package
 from ...host.processors import usable_processors
 from .ort_precision import products_saturate
 from .session import ClipSession, Profile, StreamSession
+from .state_ring import StateRing
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
@@ -41,8 +42,7 @@ class OrtCpuSession(StreamSession):
         self.threads = threads or usable_processors()
         self._runtime: Any = None
         self._binding: Any = None
-        self._states: list[list[AnyFloats]] = []
-        self._spare: list[AnyFloats] = []
+        self._ring: StateRing[list[AnyFloats]] = StateRing()
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
@@ -61,17 +61,15 @@ class OrtCpuSession(StreamSession):
     def _close(self) -> None:
         self.profiles = end_profiles([self._runtime], self.profile_prefix)
         self._binding = self._runtime = None
-        self._states, self._spare = [], []
+        self._ring = StateRing()
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         dtype = np.dtype(self.variant.state_dtype)
         shapes = [spec.shape(height, width) for spec in self.bundle.state]
-        # One set more than slots: the new state is written there, then the sets change places.
-        sets = [[np.zeros(s, dtype) for s in shapes] for _ in range(slots + 1)]
-        self._states, self._spare = sets[:-1], sets[-1]
+        self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
 
     def _reset(self) -> None:
-        for state in self._states:
+        for state in self._ring.current():
             for buffer in state:
                 buffer.fill(0)
 
@@ -80,13 +78,13 @@ class OrtCpuSession(StreamSession):
         binding = self._binding
         bind(binding.bind_input, self.bundle.input_name, frame[None])
         bind(binding.bind_output, self.bundle.output_name, out[None])
-        current, following = self._states[slot], self._spare
-        for spec, past, following_past in zip(self.bundle.state, current, following, strict=True):
-            bind(binding.bind_input, spec.name, past)
-            bind(binding.bind_output, spec.next_name, following_past)
+        past, following = (self._ring.sets[place] for place in self._ring.places(slot))
+        for index, spec in enumerate(self.bundle.state):
+            bind(binding.bind_input, spec.name, past[index])
+            bind(binding.bind_output, spec.next_name, following[index])
         with self._in_engine():
             self._runtime.run_with_iobinding(binding)
-        self._states[slot], self._spare = following, current
+        self._ring.advance(slot)
         return out
 
 

@@ -18,6 +18,7 @@ from ...errors import BackendUnavailableError, MissingPackageError
 from ...host.processors import thread_limit
 from .ort_cpu import import_onnxruntime
 from .session import ClipSession, StreamSession
+from .state_ring import StateRing
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OPTIONS = {
@@ -142,9 +143,7 @@ class OrtCudaSession(StreamSession):
 
     def _forget(self) -> None:
         self._graph: CudaGraphs | None = None
-        self._sets: list[list[Any]] = []
-        self._slots: list[int] = []
-        self._spare = 0
+        self._ring: StateRing[list[Any]] = StateRing()
         self._frame: Any = None
         self._picture: Any = None
 
@@ -165,29 +164,27 @@ class OrtCudaSession(StreamSession):
         self._graph = graph
         self._frame = graph.empty((1, height, width, 3), "uint8")
         self._picture = graph.empty((1, height * SCALE, width * SCALE, 3), "uint8")
-        # One set more than slots: the new state is written there, then the sets change places.
-        self._sets = [[graph.empty(s, dtype) for s in shapes.values()] for _ in range(slots + 1)]
-        self._slots, self._spare = list(range(slots)), slots
+        self._ring.fill(slots, lambda: [graph.empty(shape, dtype) for shape in shapes.values()])
 
     def _reset(self) -> None:
-        for slot in self._slots:
-            for value in self._sets[slot]:
+        for state in self._ring.current():
+            for value in state:
                 value.update_inplace(np.zeros(value.shape(), self.variant.state_dtype))
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
         graph, picture, uploaded = self._graph, self._picture, self._frame
         assert graph is not None
         uploaded.update_inplace(frame[None])
-        current, following = self._slots[slot], self._spare
+        current, following = self._ring.places(slot)
         inputs = {self.bundle.input_name: uploaded}
         outputs = {self.bundle.output_name: picture}
         for index, spec in enumerate(self.bundle.state):
-            inputs[spec.name] = self._sets[current][index]
-            outputs[spec.next_name] = self._sets[following][index]
+            inputs[spec.name] = self._ring.sets[current][index]
+            outputs[spec.next_name] = self._ring.sets[following][index]
         # Sets rotate by one place, so a set has one follower and names the direction.
         with self._in_engine():
             graph.run(current, inputs, outputs)
-        self._slots[slot], self._spare = following, current
+        self._ring.advance(slot)
         out: Frame = np.array(picture.numpy()[0])
         return out
 

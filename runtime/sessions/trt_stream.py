@@ -14,6 +14,7 @@ from ...arrays import Frame
 from ...config import SCALE
 from ..nvidia.device import PinnedBuffer
 from .session import StreamSession
+from .state_ring import StateRing
 from .trt_base import TensorRtBase
 from .trt_parts import (
     picture_of,
@@ -47,10 +48,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self.runner: EngineRunner | None = None
         self._frame: tuple[PinnedBuffer, int] | None = None
         self._picture: tuple[PinnedBuffer, int] | None = None
-        self._sets: list[list[int]] = []
+        self._ring: StateRing[list[int]] = StateRing()
         self._sizes: list[int] = []
-        self._slots: list[int] = []
-        self._spare = 0
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         device, engines = self._device, self.engines
@@ -74,9 +73,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._picture = staging(device, height * width * 3 * SCALE * SCALE)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
         self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
-        # One set more than slots: the new state is written there, then the sets change places.
-        self._sets = [[device.allocate(size) for size in self._sizes] for _ in range(slots + 1)]
-        self._slots, self._spare = list(range(slots)), slots
+        self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
 
     def _free(self) -> None:
         """Free what belongs to the former size: engine first, then its buffers."""
@@ -85,7 +82,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         if self.runner is not None:
             self.runner.close()
             self.runner = None
-        for address in (address for each in self._sets for address in each):
+        for address in (address for each in self._ring.sets for address in each):
             device.free(address)
         for pair in (self._frame, self._picture):
             if pair is not None:
@@ -95,8 +92,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
     def _reset(self) -> None:
         assert self._device is not None
         self._device.activate()
-        for slot in self._slots:
-            for address, size in zip(self._sets[slot], self._sizes, strict=True):
+        for state in self._ring.current():
+            for address, size in zip(state, self._sizes, strict=True):
                 self._device.zero(address, size)
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
@@ -108,21 +105,21 @@ class TensorRtSession(TensorRtBase, StreamSession):
         device.activate()
         (frame_host, frame_address), (picture_host, picture_address) = self._frame, self._picture
         frame_host.array[:] = frame.reshape(-1)
-        current, following = self._slots[slot], self._spare
+        current, following = self._ring.places(slot)
         addresses = {
             self.bundle.input_name: frame_address,
             self.bundle.output_name: picture_address,
         }
         for index, spec in enumerate(self.bundle.state):
-            addresses[spec.name] = self._sets[current][index]
-            addresses[spec.next_name] = self._sets[following][index]
+            addresses[spec.name] = self._ring.sets[current][index]
+            addresses[spec.next_name] = self._ring.sets[following][index]
         runner.run(
             addresses,
             before=lambda: stage_in(device, frame_host, frame_address),
             after=lambda: stage_out(device, picture_host, picture_address),
         )
         self._wait(device)
-        self._slots[slot], self._spare = following, current
+        self._ring.advance(slot)
         height, width = frame.shape[:2]
         return picture_of(picture_host, height, width)
 

@@ -11,7 +11,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.config import PRESETS
 from adcvsr.graph.cost import count_bundle_cost
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "presets.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "presets.md"
 SIZES = ((320, 180), (640, 360), (960, 540))
 
 

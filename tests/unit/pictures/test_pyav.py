@@ -17,7 +17,7 @@ from adcvsr.pictures.clips import read_image
 from adcvsr.runtime.upscaler import Upscaler
 from video_facts import video_facts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ELSEWHERE = ("metadata_errors", ".side_data")
 
 

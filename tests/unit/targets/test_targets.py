@@ -16,7 +16,7 @@ from adcvsr.targets import SOURCES, TARGETS, Fact, Target, target
 from adcvsr.targets.text import COLUMNS, rows
 from adcvsr.variants import PRECISIONS, why_not
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 # Multiprocessors and boost clock (GHz) by the whitepapers, for boards whose peaks they state.
 STATED_BOARDS = {
