@@ -20,7 +20,7 @@ def test_an_unexpected_error_is_one_line_and_a_file(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(adcvsr.cli.commands, "cli", click.Command("adcvsr", callback=broken))
     monkeypatch.setattr(adcvsr.cli.commands, "guard_threads", lambda say: None)
-    monkeypatch.setattr(adcvsr.cli.commands.start, "prepare", lambda: None)
+    monkeypatch.setattr(adcvsr.cli.commands.interrupts, "prepare", lambda: None)
     monkeypatch.setattr(sys, "argv", ["adcvsr"])
     monkeypatch.delenv("ADCVSR_DEBUG", raising=False)
     with pytest.raises(SystemExit) as ended:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..variants import BACKENDS, PRECISIONS, sm_text
-from .catalogue import SOURCES, Fact, Target
+from .facts import SOURCES, Fact, Target
 
 COLUMNS = ("target", "device", "SM", "GB", "GB/s", *PRECISIONS, "decodes", "encodes", "DLA")
 
