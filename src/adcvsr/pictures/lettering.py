@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-LETTER_HEIGHT_PX, LETTER_WIDTH_PX = 7, 6
+LETTER_HEIGHT_PX = 7
 """A column of the width is the gap to the next letter."""
 
 # One letter after the other from space to tilde; of each the seven rows from the top, a base-32
