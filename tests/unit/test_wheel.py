@@ -32,7 +32,10 @@ def test_wheel_content(tmp_path: Path) -> None:
 
 
 def _sources() -> list[Path]:
-    found = [REPOSITORY / "src/adcvsr" / name for name in ("py.typed", "preset_costs.json")]
+    found = [REPOSITORY / "src/adcvsr" / name for name in ("py.typed", "plan/preset_costs.json")]
+    found += (REPOSITORY / "export/recipes").glob("*.toml")
+    found += (REPOSITORY / "runtime/live").glob("*.html")
+    found += (REPOSITORY / "calibration/profile").glob("page.*s")
     found += (REPOSITORY / "train/configs").glob("*.toml")
     found += (REPOSITORY / "src/adcvsr/models").glob("*/*")
     for folder in ("src/adcvsr", "runtime", "calibration", "export", "train"):
