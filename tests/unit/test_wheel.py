@@ -27,7 +27,7 @@ def test_wheel_content(tmp_path: Path) -> None:
     assert expected <= set(names)
     stale = {name for name in names if name.endswith(".py")} - expected
     assert not stale, f"left over in build/, remove that folder: {stale}"
-    assert not [name for name in names if "test" in name.split("/")[-1]]
+    assert not [n for n in names if n.split("/")[-1].startswith(("test_", "conftest"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
