@@ -128,7 +128,7 @@ def is_of_signals(error: BaseException | None) -> bool:
 
 def _watch() -> None:
     """Look, in a thread of its own, whether the main thread notices signals."""
-    if os.name != "posix":
+    if not hasattr(os, "register_at_fork"):  # not on Windows, where Ctrl-C alone arrives
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
