@@ -2,7 +2,7 @@
 
 Counted at one input size from the nodes that are really there, so that every variant (FP16, Q/DQ)
 tells its own cost. Needs neither torch nor an inference engine; a bundle's graph is read by ONNX's
-own inference where the package `onnx` is installed, and by `graph_rules` elsewhere.
+own inference where the package `onnx` is installed, and by `graph.rules` elsewhere.
 
     cost = count_cost(onnx.load("fp32-onnx.onnx"), {"frame": (1, 180, 320, 3)})
     cost.multiply_adds, cost.state_bytes
@@ -144,14 +144,14 @@ def count_cost(
     """Count one run of a graph.
 
     Args:
-        model: The graph, from `onnx` or from `graph_file`; weights outside the file need not be
+        model: The graph, from `onnx` or from `graph.file`; weights outside the file need not be
             loaded.
         sizes: Shape of every input.
         state: Names of the inputs that are carried state.
 
     Raises:
         GraphError: A node or tensor that cannot be inferred.
-        MissingPackageError: A graph of `graph_file` has a node without a rule in `graph_rules`.
+        MissingPackageError: A graph of `graph.file` has a node without a rule in `graph.rules`.
     """
     types = (
         infer_read_types(model, sizes)

@@ -91,7 +91,7 @@ def predict(
     """Predict one run.
 
     Args:
-        nodes: From `graph_cost`.
+        nodes: From `graph.cost`.
         target: Where.
         backend: What runs it.
         of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
