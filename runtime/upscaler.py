@@ -40,7 +40,7 @@ class Upscaler:
 
     Args:
         model: A bundle's name (see `adcvsr models`) or path, or an opened `Bundle`.
-        backend: `auto` or one of `adcvsr.runtime.processing.backends.BACKENDS`.
+        backend: `auto` or one of `adcvsr.variants.BACKENDS`.
         variant: A variant of the bundle; None for the backend's default.
         tile: Largest side in input pixels of what the network is given at once, for frames larger
             than memory allows; None for whole frames (docs/windows-and-tiles.md).
