@@ -22,9 +22,9 @@ from ..redaction import without_secrets
 from ..version import __version__
 from ._group import CommandGroup, equip
 from ._help import TASKS
-from ._say import level_options
+from ._say import level_options, say_error
 from ._secrets import guard_secrets
-from ._terminal import clean_streams, one_line
+from ._terminal import clean_streams
 from ._words import rewrite
 
 COMMANDS = {
@@ -147,11 +147,6 @@ def main() -> None:
             raise
         say_error(_unexpected(error))
         sys.exit(FAILED)
-
-
-def say_error(line: str) -> None:
-    """Print one line of what went wrong."""
-    click.echo(f"error: {without_secrets(one_line(line))}", err=True)
 
 
 def _unexpected(error: Exception) -> str:
