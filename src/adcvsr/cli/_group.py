@@ -61,7 +61,7 @@ def equip(command: click.Command, words: str) -> None:
     if isinstance(command, click.Group) or any(each.name == "quiet" for each in command.params):
         return
     command.params += level_options()
-    command.make_parser = _strict(command.make_parser)  # type: ignore[method-assign]
+    command.make_parser = _strict(command.make_parser)  # type: ignore[assignment,method-assign]
     command.epilog = "\n\n".join(filter(None, (examples_text(words), command.epilog)))
 
 

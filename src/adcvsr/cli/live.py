@@ -1,10 +1,11 @@
-"""`adcvsr live --source URI --sink URI`: a live stream, four times larger."""
+"""`adcvsr live --source URI --sink URI...`: a live stream, four times larger."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,16 @@ DEFAULT_MODEL = "nano-camera"
 """What cameras deliver is compressed and noisy."""
 
 
+class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An address as it is given; several in the environment are parted by blanks."""
+
+    name = "URI"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Part addresses where a scheme follows a blank: paths may hold blanks themselves."""
+        return [each for each in re.split(r"\s+(?=[A-Za-z][A-Za-z0-9+.-]+:)", rv.strip()) if each]
+
+
 @click.command()
 @click.option(
     "--source",
@@ -36,11 +47,14 @@ DEFAULT_MODEL = "nano-camera"
 )
 @click.option(
     "--sink",
+    "sinks",
+    type=SinkAddress(),
     metavar="URI",
+    multiple=True,
     required=True,
     envvar=SINK_VARIABLE,
     show_envvar=True,
-    help="Where they go.",
+    help="Where they go; may be repeated: a slow sink misses frames alone.",
 )
 @click.option(
     "--policy",
@@ -108,7 +122,7 @@ DEFAULT_MODEL = "nano-camera"
 @json_option
 def command(
     source: str,
-    sink: str,
+    sinks: tuple[str, ...],
     policy: Any,
     max_latency_ms: float | None,
     duration: float | None,
@@ -172,7 +186,7 @@ def command(
         run = LiveRun(
             upscaler,
             source,
-            sink,
+            sinks,
             options,
             encode=encode,
             offer=offered,
@@ -243,5 +257,13 @@ def _summary(report: LiveReport) -> None:
         )
     for what, counts in (("dropped", report.drops), ("past forgotten", report.resets)):
         if counts:
-            listed = ", ".join(f"{count} for {reason}" for reason, count in counts.items())
-            done(f"{what}: {listed}")
+            done(f"{what}: {_listed(counts)}")
+    for sink in report.sinks if len(report.sinks) > 1 else ():
+        ms = sink["ms"]["latency"]
+        late = f", latency p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms" if ms["p50"] else ""
+        missed = f", dropped: {_listed(sink['drops'])}" if sink["drops"] else ""
+        done(f"{sink['sink']}: {sink['presented']} frames{late}{missed}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} for {reason}" for reason, count in counts.items())
