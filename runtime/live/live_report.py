@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
+from ...pictures.crop import Crop
 from .frame_queue import Policy
 from .resets import STALL_FRAMES
 
@@ -29,6 +30,9 @@ class LiveOptions:
 
     stall_frames: int = STALL_FRAMES
     """Frames missing in the source after which it starts anew."""
+
+    crop: Crop | None = None
+    """The part of each picture that is upscaled at first; None for all of it."""
 
     glass: str | None = field(default=None, repr=False)
     """Address where the output can be received again, to read the time in its pictures."""
@@ -66,7 +70,7 @@ class LiveReport:
     """Frames dropped, by reason: `newer`, `late`, `damaged`, and `sink` for those no sink sent."""
     resets: dict[str, int]
     """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`,
-    `model`."""
+    `model`, `crop`."""
     reconnects: int
     damaged_packets: int
     ms: dict[str, dict[str, float | None]]

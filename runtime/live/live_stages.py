@@ -26,6 +26,7 @@ from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
 from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
 from .source import VideoSource
+from .zoom import Zoom
 
 UNKNOWN_RATE = Fraction(30)
 
@@ -41,6 +42,7 @@ class LiveStages:
         accounting: Counts frames and times.
         ending: Set to end the source; what it gave is finished.
         bell: Set whenever the stream may have something for the network.
+        zoom: Which part of each frame is upscaled.
         swap: Called between frames by the network's thread; whether the network is another now.
         passed: Called by an output's thread after each frame, also one its sink dropped.
         trace: Collects when each frame was in the network, encoded and presented.
@@ -57,6 +59,7 @@ class LiveStages:
         ending: threading.Event,
         *,
         bell: threading.Event,
+        zoom: Zoom,
         swap: Callable[[], bool],
         passed: Callable[[], None],
         trace: Trace | None = None,
@@ -70,10 +73,10 @@ class LiveStages:
         self.first: float | None = None
         """When the first frame was captured."""
         self.input_size: tuple[int, int] | None = None
-        """Width and height of the frame the network took last."""
+        """Width and height of what the network took last."""
         self.is_over = False
         """Whether the network gets nothing from it any more."""
-        self._ending, self._swap = ending, swap
+        self._ending, self._swap, self._zoom = ending, swap, zoom
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
         self._resets = ResetPolicy(cuts=options.cut_reset)
@@ -234,15 +237,20 @@ class LiveStages:
     def _upscale(self, placed: Placed) -> None:
         frame = placed.frame
         times = FrameTimes(frame.captured, taken=self.clock())
-        if frame.size != self.input_size:
-            self.upscaler.check_memory(self.source.address.text, *frame.size)
-        self.input_size = frame.size
+        name = self.source.address.text
+        part = self._zoom.part(name, *frame.size)
+        size = frame.size if part is None else (part.width, part.height)
+        if size != self.input_size:
+            self.upscaler.check_memory(name, *size)
+        self.input_size = size
         if self._swap():
             self.accounting.reset("model")
-        if (reason := self._resets.reason(placed)) is not None:
+        reason = self._resets.reason(placed) or ("crop" if self._zoom.changed else None)
+        if reason is not None:
             self.upscaler.reset()
             self.accounting.reset(reason)
         rgb = frame.rgb(self._reformatter)
+        rgb = rgb if part is None else part.of(rgb)
         picture = self.upscaler(rgb)
         times.inferred = self.clock()
         if self._trace is not None:

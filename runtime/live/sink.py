@@ -28,6 +28,7 @@ from .source import load_class
 
 if TYPE_CHECKING:
     from .model_switch import ModelSwitch
+    from .zoom import Zoom
 
 SINKS = {
     "file": "sink_file:RecordingSink",
@@ -131,8 +132,8 @@ class VideoSink(ABC):
             metrics: The same as Prometheus text.
         """
 
-    def offer(self, switch: ModelSwitch) -> None:  # noqa: B027 optional
-        """Take what people may switch between, for sinks of which `switches_models` says so."""
+    def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:  # noqa: B027 optional
+        """Take what people may change, for sinks of which `switches_models` says so."""
 
     def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.

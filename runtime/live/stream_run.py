@@ -29,6 +29,7 @@ from .model_switch import ModelSwitch
 from .notes import Notes
 from .sink import VideoSink, open_sinks
 from .source import VideoSource, open_source
+from .zoom import Zoom
 
 
 class StreamRun:
@@ -82,6 +83,7 @@ class StreamRun:
         texts = [sink] if isinstance(sink, str) else list(sink)
         self.sinks: list[VideoSink] = open_sinks(texts, encode or EncodeOptions())
         self._own_notes = Notes()
+        self.zoom = Zoom(options.crop, self._own_notes.add)
         self._stats: FileIO | None = None
         self._torn_line = False  # the last one in the file of figures
         self._frames_before, self._record_at = 0, 0.0
@@ -129,6 +131,7 @@ class StreamRun:
             self.accounting,
             self.ending,
             bell=bell,
+            zoom=self.zoom,
             swap=self.switch.swap,
             passed=passed,
             trace=self._trace,
@@ -142,7 +145,7 @@ class StreamRun:
             self._stats = stack.enter_context(self._open_stats())
         self._warm_up()
         for sink in self.sinks:
-            sink.offer(self.switch)
+            sink.offer(self.switch, self.zoom)
         if self.glass is not None:
             stack.enter_context(self.glass)
         self._record_at = self.clock()
@@ -199,6 +202,7 @@ class StreamRun:
             "reconnects": self.source.reconnects,
             "damaged_packets": self.source.damaged_packets,
             **self._running(),
+            "crop": self.zoom.state()["crop"],
             "ms": self.accounting.end_interval(),
             "sinks": [output.figures() for output in self.stages.outputs],
             "cpu_seconds": round(time.process_time() - self._cpu_before, 3),
@@ -302,6 +306,9 @@ class StreamRun:
         """Run the network once where the frames' size is known: the first run allocates."""
         if self.source.size is not None:
             width, height = self.source.size
+            if (crop := self.options.crop) is not None:
+                crop.require_within(self.source.address.text, width, height)
+                width, height = crop.width, crop.height
             self.upscaler.check_memory(self.source.address.text, width, height)
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ._options import backend_option, cut_reset_option, json_option, variant_option
+from ._options import backend_option, crop_option, cut_reset_option, json_option, variant_option
 from ._say import done, note, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
+    from ..pictures.crop import Crop
     from ..runtime.live.live_report import LiveReport
 
 
@@ -75,6 +76,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="S",
     help="End S seconds after the first frame [default: with the source, or Ctrl-C].",
 )
+@crop_option
 @cut_reset_option
 @click.option(
     "--stall-frames",
@@ -126,6 +128,7 @@ def command(
     policy: Any,
     max_latency_ms: float | None,
     duration: float | None,
+    crop: Crop | None,
     cut_reset: bool,
     stall_frames: int,
     glass: str | None,
@@ -160,6 +163,7 @@ def command(
         policy=policy,
         max_latency_ms=max_latency_ms,
         duration_s=duration,
+        crop=crop,
         cut_reset=cut_reset,
         stall_frames=stall_frames,
         glass=glass,
