@@ -173,9 +173,9 @@ def open_sinks(texts: Sequence[str], options: EncodeOptions) -> list[VideoSink]:
     if not texts:
         raise ConfigError("a stream needs a sink; null:// throws its pictures away")
     addresses = [Address.parse(text) for text in texts]
-    places = Counter(_place(each) for each in addresses if each.scheme != "null")
-    for address in addresses:
-        if places[_place(address)] > 1:
+    places = Counter(map(place_of, texts))
+    for text, address in zip(texts, addresses, strict=True):
+        if address.scheme != "null" and places[place_of(text)] > 1:
             raise ConfigError(f"two sinks are '{address.text}'; give each a place of its own")
     classes: list[type[VideoSink]] = [load_class(address, SINKS, "sink") for address in addresses]
     plain = EncodeOptions(overwrite=options.overwrite)
@@ -191,8 +191,13 @@ def open_sinks(texts: Sequence[str], options: EncodeOptions) -> list[VideoSink]:
     return made
 
 
-def _place(address: Address) -> tuple[str, str]:
-    """Where an address leads, so that two spellings of a file are one."""
+def place_of(text: str) -> tuple[str, str]:
+    """Scheme and place of an address, so that two spellings of a file are one.
+
+    Raises:
+        ConfigError: It is no address.
+    """
+    address = Address.parse(text)
     file = address.scheme == "file"
     return address.scheme, os.path.realpath(address.place) if file else address.place
 

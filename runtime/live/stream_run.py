@@ -231,7 +231,13 @@ class StreamRun:
             *(line for sink in self.sinks for line in sink.notes),
             *glass,
             *self._own_notes,
+            *self._end_note(),
         ]
+
+    def _end_note(self) -> list[str]:
+        """Of several streams, which goes on for the others: why this one ended."""
+        error = self.stages.error if self.name else None
+        return [] if error is None else [f"ended: {error}"]
 
     def report(self, device: Mapping[str, float]) -> LiveReport:
         """What was done.

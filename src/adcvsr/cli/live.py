@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ..errors import BatchError
 from ._options import backend_option, crop_option, cut_reset_option, json_option, variant_option
 from ._say import done, note, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
@@ -19,8 +20,11 @@ from ._terminal import raw
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
+    from ..errors import AdcVsrError
     from ..pictures.crop import Crop
-    from ..runtime.live.live_report import LiveReport
+    from ..runtime.live.live_report import LiveOptions, LiveReport
+    from ..runtime.live.stream_config import StreamPlan
+    from ..runtime.upscaler import Upscaler
 
 
 DEFAULT_MODEL = "nano-camera"
@@ -41,7 +45,6 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--source",
     metavar="URI",
-    required=True,
     envvar=SOURCE_VARIABLE,
     show_envvar=True,
     help="Where frames come from; passwords are safer in the variable.",
@@ -52,10 +55,23 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     type=SinkAddress(),
     metavar="URI",
     multiple=True,
-    required=True,
     envvar=SINK_VARIABLE,
     show_envvar=True,
     help="Where they go; may be repeated: a slow sink misses frames alone.",
+)
+@click.option(
+    "--stream",
+    "streams",
+    metavar="NAME=URI,sink=URI",
+    multiple=True,
+    help="In the place of --source and --sink, one of several streams over one network; further "
+    "keys: policy, max-latency-ms, crop, cut-reset, stall-frames.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Several streams, a table [streams.NAME] with source and sinks for each.",
 )
 @click.option(
     "--policy",
@@ -123,8 +139,10 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @json_option
 def command(
-    source: str,
+    source: str | None,
     sinks: tuple[str, ...],
+    streams: tuple[str, ...],
+    config: Path | None,
     policy: Any,
     max_latency_ms: float | None,
     duration: float | None,
@@ -151,14 +169,16 @@ def command(
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
-    the preview page http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
+    the preview page http://127.0.0.1:8080. Several streams share one network: --config FILE, or
+    --stream for each. Ctrl-C ends the run properly (docs/live.md).
     """
     from ..bundle import open_bundle
     from ..runtime.live.live_report import LiveOptions
-    from ..runtime.live.live_run import LiveRun
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
 
+    several = bool(streams or config)
+    _require_ends(source, sinks, several=several, glass=glass)
     options = LiveOptions(
         policy=policy,
         max_latency_ms=max_latency_ms,
@@ -169,6 +189,7 @@ def command(
         glass=glass,
         stats_path=stats_jsonl,
     )
+    plans = _plans(streams, config, options) if several else []
     encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
     show = _Status()
     if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
@@ -187,22 +208,93 @@ def command(
         ) as upscaler,
     ):
         show.passed_over(upscaler.session.reasons)
-        run = LiveRun(
-            upscaler,
-            source,
-            sinks,
-            options,
-            encode=encode,
-            offer=offered,
-            observe=show,
-            trace=trace,
+        choices: dict[str, Any] = {"encode": encode, "offer": offered, "trace": trace}
+        wrong: AdcVsrError | None = None
+        if several:
+            wrong = _run_several(upscaler, plans, show, choices, as_json=as_json)
+        else:
+            assert source is not None
+            _run_one(upscaler, source, sinks, options, show, choices, as_json=as_json)
+    if wrong is not None:  # after the trace is written
+        raise wrong
+
+
+def _require_ends(
+    source: str | None, sinks: tuple[str, ...], *, several: bool, glass: str | None
+) -> None:
+    """Refuse a stream without ends, and one beside several.
+
+    Raises:
+        click.UsageError: Some are missing, or too many.
+    """
+    if several:
+        if source is not None or sinks:
+            raise click.UsageError(
+                "--stream and --config name sources and sinks themselves: leave --source and "
+                f"--sink out, and {SOURCE_VARIABLE} and {SINK_VARIABLE} unset"
+            )
+        if glass is not None:
+            raise click.UsageError("--glass-to-glass measures a single stream: use --source")
+    elif source is None or not sinks:
+        missing, variable = ("--sink", SINK_VARIABLE) if source else ("--source", SOURCE_VARIABLE)
+        raise click.UsageError(
+            f"Missing option '{missing}' (env var: '{variable}'); several streams: --stream or "
+            "--config"
         )
-        report = run.run()
+
+
+def _plans(streams: tuple[str, ...], config: Path | None, options: LiveOptions) -> list[StreamPlan]:
+    from ..runtime.live.stream_config import parse_stream, read_streams
+
+    plans = read_streams(config, options) if config is not None else []
+    return [*plans, *(parse_stream(text, options) for text in streams)]
+
+
+def _run_one(
+    upscaler: Upscaler,
+    source: str,
+    sinks: tuple[str, ...],
+    options: LiveOptions,
+    show: _Status,
+    choices: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from ..runtime.live.live_run import LiveRun
+
+    run = LiveRun(upscaler, source, sinks, options, observe=show, **choices)
+    report = run.run()
     show.end()
     if as_json:
         print_json(report.to_json(), indent=None)
     else:
         _summary(report)
+
+
+def _run_several(
+    upscaler: Upscaler,
+    plans: list[StreamPlan],
+    show: _Status,
+    choices: dict[str, Any],
+    *,
+    as_json: bool,
+) -> AdcVsrError | None:
+    """Run them; returns the error that names those that failed."""
+    from ..runtime.live.live_runs import LiveRuns
+
+    report = LiveRuns(upscaler, plans, observe=show.several, **choices).run()
+    show.end()
+    if as_json:
+        print_json(report.to_json(), indent=None)
+    else:
+        for name, each in report.streams.items():
+            _summary(each, name)
+        if report.cpu_ms_per_frame is not None:
+            done(f"all streams: {report.cpu_ms_per_frame:.1f} CPU-ms a frame")
+    if not report.failed:
+        return None
+    reasons = "; ".join(f"{name}: {error}" for name, error in report.failed.items())
+    return BatchError(f"{len(report.failed)} of {len(plans)} streams failed: {reasons}")
 
 
 class _Status:
@@ -218,16 +310,25 @@ class _Status:
         self._reasons = reasons
 
     def __call__(self, record: dict[str, Any], notes: list[str]) -> None:
+        self.several([record], notes)
+
+    def several(self, records: Sequence[dict[str, Any]], notes: list[str]) -> None:
+        """Show the figures of all streams in one line: frames of all, latency of the latest."""
         new = list((Counter(notes) - self._said).elements())
         if new:
             self.end()
             run_notes(new, self._reasons, once=False)
         self._said = Counter(notes)
         if self._terminal:
-            latency = record["ms"]["latency"]
+            p50, p99 = (
+                max(record["ms"]["latency"][name] or 0 for record in records)
+                for name in ("p50", "p99")
+            )
+            fps = sum(record["fps"] for record in records)
+            dropped = sum(sum(record["drops"].values()) for record in records)
             click.echo(
-                f"\r\x1b[K{record['fps']:.1f} fps, latency p50 {latency['p50'] or 0:.0f} ms, "
-                f"p99 {latency['p99'] or 0:.0f} ms, dropped {sum(record['drops'].values())}",
+                f"\r\x1b[K{fps:.1f} fps, latency p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+                f"dropped {dropped}",
                 file=raw(sys.stderr),
                 nl=False,
             )
@@ -243,12 +344,19 @@ class _Status:
             click.echo("\r\x1b[K", file=raw(sys.stderr), nl=False)
 
 
-def _summary(report: LiveReport) -> None:
-    """Print what was done."""
+def _summary(report: LiveReport, name: str = "") -> None:
+    """Print what was done.
+
+    Args:
+        report: Of a stream.
+        name: The stream's, where there are several.
+    """
     latency = report.ms["latency"]
     done(
-        f"{report.sink}: {report.presented} of {report.captured} frames in {report.seconds:.1f} s, "
-        f"{report.fps:.1f} fps, {report.ended} "
+        f"{name}: "
+        * bool(name)
+        + f"{report.sink}: {report.presented} of {report.captured} frames in "
+        f"{report.seconds:.1f} s, {report.fps:.1f} fps, {report.ended} "
         f"({report.model} {report.variant} on {report.backend})"
     )
     if report.presented:
@@ -257,7 +365,7 @@ def _summary(report: LiveReport) -> None:
             f"latency p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms, "
             f"p99 {latency['p99']:.1f} ms"
             + (f"; glass to glass p50 {glass:.0f} ms" if glass is not None else "")
-            + f"; {report.cpu_ms_per_frame:.1f} CPU-ms a frame"
+            + (f"; {report.cpu_ms_per_frame:.1f} CPU-ms a frame" if not name else "")
         )
     for what, counts in (("dropped", report.drops), ("past forgotten", report.resets)):
         if counts:
