@@ -15,6 +15,9 @@ import subprocess
 import sys
 from typing import Any
 
+NOBODY = "rtsp://127.0.0.1:9/stream?timeout=1"
+"""A camera that is away."""
+
 
 def live(arguments: list[str]) -> dict[str, Any]:
     """Run `adcvsr live` and return its report."""
@@ -34,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--variant", default="int8-ort")
+    parser.add_argument("--dead", action="store_true", help="once more beside a dead camera")
     chosen = parser.parse_args()
     common = ["--model", chosen.model, "--variant", chosen.variant, "--backend", "ort-cpu"]
     common += ["--duration", str(chosen.seconds)]
@@ -55,6 +59,14 @@ def main() -> None:
         )
         bad = bad or bool(report["drops"]) or latency["p99"] > limit
     print(f"load after: {' '.join(f'{each:.1f}' for each in os.getloadavg())}")
+
+    if chosen.dead:
+        dead = f"--stream=dead={NOBODY},sink=null://"
+        beside = live([*streams, dead, *common])
+        print("with a camera beside them that is away, p99 against without it:")
+        for name, report in together["streams"].items():
+            before, after = (r["ms"]["latency"]["p99"] for r in (report, beside["streams"][name]))
+            print(f"{name}: {after:.1f} ms, {after / before:.2f} times")
 
     scale = chosen.cameras**0.5
     width, height = round(chosen.width * scale), round(chosen.height * scale)

@@ -92,8 +92,10 @@ class Output:
         self._trace, self._label = trace, label
         self._changed = threading.Condition()
         self._pictures: deque[tuple[FinishedFrame, FrameTimes, Passage]] = deque()
-        self._newer = 0
-        self._ended, self._over, self._left_behind = False, False, False
+        self._newer, self._after_end = 0, 0
+        self.was_left = False
+        """Whether nobody waits for it any more, though it has not ended."""
+        self._ended, self._over = False, False
         self._busy_since: float | None = None
 
     @property
@@ -113,6 +115,7 @@ class Output:
         with self._changed:
             if self._over:
                 missed.append(passage)
+                self._after_end += 1
             else:
                 if len(self._pictures) >= self._waiting:
                     missed.append(self._pictures.popleft()[2])
@@ -138,14 +141,14 @@ class Output:
             while (item := self._next()) is not None:
                 self._send(*item)
                 self._passed()
-            if not self._left_behind:
+            if not self.was_left:
                 self.sink.finish()
         finally:
             self._stop_taking()
 
     def drops(self) -> dict[str, int]:
-        """Pictures this sink did not send, by reason: `newer`, and those of the sink itself."""
-        counts = Counter({"newer": self._newer}) + Counter(dict(self.sink.drops))
+        """Pictures this sink did not send, by reason: `newer`, or `sink` where it was gone."""
+        counts = Counter(newer=self._newer, sink=self._after_end) + Counter(dict(self.sink.drops))
         return dict(sorted(counts.items()))
 
     def figures(self) -> dict[str, Any]:
@@ -162,7 +165,7 @@ class Output:
 
     def wait(self, seconds: float) -> bool:
         """Wait for its thread to end, or for some seconds; whether nobody needs to wait for it."""
-        return self._left_behind or self.thread is None or self.thread.wait(seconds)
+        return self.was_left or self.thread is None or self.thread.wait(seconds)
 
     def stands_still(self) -> bool:
         """Whether the sink has been busy with one picture for longer than it may be."""
@@ -171,12 +174,12 @@ class Output:
 
     def leave_behind(self) -> None:
         """Wait for it no longer: its thread is in a call that does not return."""
-        self._left_behind = True
+        self.was_left = True
         self._stop_taking()
 
     def close(self) -> None:
         """Close the sink, unless its thread is still in it."""
-        if not self._left_behind:
+        if not self.was_left:
             self.sink.close()
 
     def _next(self) -> tuple[FinishedFrame, FrameTimes, Passage] | None:
@@ -210,6 +213,7 @@ class Output:
         with self._changed:
             self._over = True
             left = [item[2] for item in self._pictures]
+            self._after_end += len(left)
             self._pictures.clear()
         for each in left:
             each.missed()

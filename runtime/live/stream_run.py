@@ -87,6 +87,7 @@ class StreamRun:
         self._stats: FileIO | None = None
         self._torn_line = False  # the last one in the file of figures
         self._frames_before, self._record_at = 0, 0.0
+        self._begun = False
         self.ended = "end of source"
         """Why it ended, or will."""
         try:
@@ -107,9 +108,11 @@ class StreamRun:
         return f"{self.name}: " * bool(self.name) + f"{self.source.address.text} -> {sinks}"
 
     def close(self) -> None:
-        """Close the sinks of a stream that never began."""
+        """Close the sinks, but for those that were left behind."""
+        left = [each.sink for each in self.stages.outputs if each.was_left] if self._begun else []
         for sink in self.sinks:
-            sink.close()
+            if sink not in left:
+                sink.close()
 
     def prepare(self, stack: ExitStack, bell: threading.Event, passed: Callable[[], None]) -> None:
         """Make everything ready for the first frame.
@@ -123,6 +126,7 @@ class StreamRun:
             OutputNotWritableError: The figures have nowhere to go.
             UnsupportedVideoError: The frames are too large for this machine.
         """
+        self._begun = True
         self.stages = LiveStages(
             self.source,
             self.upscaler,
