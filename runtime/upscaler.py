@@ -7,6 +7,7 @@ with Upscaler("nano") as upscaler:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -22,7 +23,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
-from .sessions.session import Session
+from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
 from .trace import Trace
@@ -88,6 +89,7 @@ class Upscaler:
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
+        self._colour_match = colour_match
         self._processor = create_processor(self.session, colour_match=colour_match)
         self._trace = trace
         if trace is not None:
@@ -159,6 +161,28 @@ class Upscaler:
             AdcVsrError: See `Upscaler`.
         """
         return self._load(model, backend=self.session.backend, variant=variant)
+
+    def another_stream(self) -> Upscaler:
+        """An Upscaler for a further stream on the network that is loaded, with a past of its own.
+
+        One thread calls both, or they take turns; close it before this one. Backends that cannot
+        share a loaded network load it again.
+
+        Raises:
+            ClipNetworkError: The network is not causal: it has no past to be kept apart.
+            AdcVsrError: See `Upscaler`.
+        """
+        if not isinstance(self.session, StreamSession):
+            raise ClipNetworkError(
+                f"bundle '{self.bundle.name}' is not causal: streams beside each other need a past"
+            )
+        other = copy.copy(self)
+        other.session = session = self.session.another_stream()
+        other._processor = create_processor(session, colour_match=self._colour_match)
+        other._user, other._threads, other._trace = OneUser(), StageThreads(), None
+        with other._threads.claim():
+            session.__enter__()
+        return other
 
     def exchange(self, other: Upscaler) -> None:
         """Change networks with another one, between frames; both forget the past.

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -51,6 +51,8 @@ class EncodedSink(VideoSink):
         address, options: See `VideoSink`.
         encoder: Where the options name none.
     """
+
+    encodes: ClassVar[bool] = True
 
     def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
         super().__init__(address, options)

@@ -27,6 +27,7 @@ from .address import Address
 from .model_switch import ModelSwitch
 from .page_server import PageServer
 from .sink import Encoded, FinishedFrame, VideoSink
+from .zoom import Zoom
 
 TOKEN_VARIABLE = "ADCVSR_PAGE_TOKEN"
 """Where the token is looked for; in the address it would show in the list of processes."""
@@ -42,7 +43,7 @@ _JPEG_COLOURS = Colours(matrix=5, full_range=True)
 
 
 class PageSink(VideoSink):
-    """Serves the page, its pictures, `/stats` (JSON), `/metrics` (Prometheus) and `/models`.
+    """Serves the page, its pictures, `/stats` (JSON), `/metrics` (Prometheus), `/models`, `/crop`.
 
     Loopback needs no token. Any other address needs one of at least 16 characters, in the
     environment variable ADCVSR_PAGE_TOKEN or as `?token=`.
@@ -112,9 +113,9 @@ class PageSink(VideoSink):
         text = json.dumps({**record, "viewers": self._server.viewers})
         self._server.tell(text.encode(), metrics.encode())
 
-    def offer(self, switch: ModelSwitch) -> None:
+    def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:
         """See `VideoSink`."""
-        self._server.switch = switch
+        self._server.switch, self._server.zoom = switch, zoom
 
     def close(self) -> None:
         """See `VideoSink`."""

@@ -114,6 +114,9 @@ class VideoSource(ABC):
     options: ClassVar[str] = ""
     """Names of the address's options, for people."""
 
+    waits: bool = False
+    """Whether the first connection may fail and is tried again, as that of one of many."""
+
     def __init__(
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
     ) -> None:

@@ -43,9 +43,23 @@ class OrtCpuSession(StreamSession):
         self._runtime: Any = None
         self._binding: Any = None
         self._ring: StateRing[list[AnyFloats]] = StateRing()
+        self._lender: OrtCpuSession | None = None  # whose loaded graph is used
+
+    def _beside(self) -> OrtCpuSession:
+        other = OrtCpuSession(
+            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads
+        )
+        other._lender = self
+        return other
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
+        if self._lender is not None:
+            if self._lender._runtime is None:
+                raise RuntimeError("the session whose network is shared is not open")
+            self._runtime, self.engine_seconds = self._lender._runtime, 0.0
+            self._binding = self._runtime.io_binding()
+            return
         self._runtime = load_graph(
             bundle, variant, variant.file, self.threads, profile=self.profile_prefix
         )
@@ -59,7 +73,8 @@ class OrtCpuSession(StreamSession):
         self._binding = self._runtime.io_binding()
 
     def _close(self) -> None:
-        self.profiles = end_profiles([self._runtime], self.profile_prefix)
+        if self._lender is None:
+            self.profiles = end_profiles([self._runtime], self.profile_prefix)
         self._binding = self._runtime = None
         self._ring = StateRing()
 

@@ -215,6 +215,20 @@ class StreamSession(Session):
         if self._shape is not None:
             self._reset()
 
+    def another_stream(self) -> StreamSession:
+        """A session of the same network for a further stream, with a state of its own; not opened.
+
+        It shares what is loaded where the backend can, and then has to be closed before this one.
+        One thread uses both, or they take turns.
+        """
+        other = self._beside()
+        other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        return other
+
+    def _beside(self) -> StreamSession:
+        """Make it; here one that loads the network again."""
+        return type(self)(self.bundle, self.variant, tile=self.tiling.side)
+
     def _infer_tiles(self, frame: Frame, layout: TileLayout) -> Frame:
         canvas = Canvas(layout)
         for slot, (rows, columns) in enumerate(layout):

@@ -26,6 +26,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT, rgb_from_frame
+from ...pictures.crop import Crop
 from ...pictures.limits import check_frame_size
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
@@ -310,6 +311,7 @@ class FileSource:
         if self._info is None or self._clock is None:
             info = describe(self.path, self.container, self.stream, frame, self.notes.append)
             self._sizes = (info.width, info.height)
+            info = self._cropped(info)
             self._clock = FrameClock(
                 self.container.format.name,
                 info.time_base,
@@ -320,8 +322,22 @@ class FileSource:
             self._info = replace(info, frames=self.options.frames_of(info))
         return self._clock.time_of(frame)
 
+    def _cropped(self, info: VideoInfo) -> VideoInfo:
+        """Place the part that is taken in the picture as it is stored."""
+        self._crop = crop = self.options.crop
+        if crop is None:
+            return info
+        turns = info.rotation // 90
+        size = (info.width, info.height)
+        shown = size[::-1] if turns % 2 else size
+        crop.require_within(str(self.path), *shown)
+        self._crop = stored = crop.turned_back(turns, *shown)
+        return replace(info, width=stored.width, height=stored.height)
+
     def _convert(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         size = (frame.width, frame.height)
+        if self._crop is not None:
+            return self._convert_part(frame, pts, self._crop)
         if size != self._sizes or not self.frames_read:
             self.check_size(*size)
         if size != self._sizes:
@@ -334,6 +350,20 @@ class FileSource:
         self.damaged_frames += frame.is_corrupt
         self.frames_read += 1
         return SourceFrame(rgb, pts)
+
+    def _convert_part(self, frame: av.VideoFrame, pts: int, crop: Crop) -> SourceFrame:
+        if not self.frames_read:
+            self.check_size(crop.width, crop.height)
+        if (size := (frame.width, frame.height)) != self._sizes:
+            self._sizes = size
+            crop.require_within(str(self.path), *size)
+            self._note_once(
+                f"the size changes to {size[0]}x{size[1]} at frame {self.frames_read}: the part "
+                "that is taken stays where it is"
+            )
+        self.damaged_frames += frame.is_corrupt
+        self.frames_read += 1
+        return SourceFrame(crop.of(rgb_from_frame(frame, self._reformatter)), pts)
 
     def _codec_name(self) -> str:
         return str(self.stream.codec_context.name)

@@ -32,7 +32,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": ("adcvsr inspect nano --size 640x360",),
     "live": (
         "adcvsr live --source rtsp://camera/stream --sink http://127.0.0.1:8080",
-        "adcvsr live --source v4l2:///dev/video0 --sink out.mkv --model nano-camera",
+        "adcvsr live --source v4l2:///dev/video0 --sink out.mkv --sink http://127.0.0.1:8080",
+        "adcvsr live --config cameras.toml",
     ),
     "models": ("adcvsr models",),
     "plan": (

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import ConfigError
 from ..variants import BACKENDS
 
+if TYPE_CHECKING:
+    from ..pictures.crop import Crop
+
 BACKEND_NAMES = ("auto", *BACKENDS)
+
+
+def _read_crop(text: str) -> Crop:
+    """Read a part of a picture; an option's `type`."""
+    from ..pictures.crop import Crop
+
+    try:
+        return Crop.parse(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+
 
 model_option = click.option(
     "--model",
@@ -36,6 +51,12 @@ cut_reset_option = click.option(
     default=True,
     show_default=True,
     help="Start the network anew at scene cuts.",
+)
+crop_option = click.option(
+    "--crop",
+    type=_read_crop,
+    metavar="WxH+X+Y",
+    help="Upscale this part of the picture alone: width, height, left and top in pixels.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object to stdout, and nothing else."

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle.schema import COLOUR_MATCHES
-from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._options import (
+    backend_option,
+    crop_option,
+    cut_reset_option,
+    json_option,
+    model_option,
+    variant_option,
+)
 from ._say import note
 from ._trace import open_trace, trace_option
 from ._upscale_runs import report_all, upscale_all, upscale_one
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from ..runtime.batch import Job
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
-READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
+READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
 WRITING = ("encoder", "preset", "crf", "audio", "overwrite")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
@@ -60,6 +67,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--start", type=Seconds(), default="0", help="Where to begin: seconds or [h:]m:s.")
 @click.option("--duration", type=Seconds(), help="How much to upscale [default: to the end].")
+@crop_option
 @click.option("--video-stream", type=click.IntRange(0), metavar="N", help="Stream of INPUT.")
 @click.option(
     "--deinterlace",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adcvsr.runtime.live import live_run, service
+from adcvsr.runtime.live import service, together
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.service import ServiceNotifier
@@ -171,7 +171,7 @@ def test_a_lost_source_is_told_and_keeps_the_watchdog_quiet(
             yield LiveFrame(picture, None, self.clock(), connection=1)
             self.stop.wait(1)
 
-    monkeypatch.setattr(live_run, "TICK_S", 0.1)
+    monkeypatch.setattr(together, "TICK_S", 0.1)
     monkeypatch.setenv("WATCHDOG_USEC", "40000")
     with Upscaler("nano", threads=1) as upscaler:
         run = LiveRun(upscaler, "test://", "null://")
