@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
+from ..config import SCALE
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
+from ..pictures.output_size import OutputSize
+from ..pictures.reduced import Reducer
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
@@ -48,11 +52,12 @@ class Upscaler:
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
         trace: Collects what ran when, layers included where the backend profiles them.
+        scale: 2, 3 or 4 times the input's size: what the network makes, reduced once by areas.
 
     Raises:
         BundleNotFoundError: No such bundle.
         BundleError: A damaged bundle, or an untrained one without `allow_untrained`.
-        ConfigError: A tile too small for the network, or no such colour match.
+        ConfigError: A tile too small for the network, or no such colour match or scale.
         BackendUnavailableError, MissingPackageError: The backend cannot run here.
     """
 
@@ -67,7 +72,10 @@ class Upscaler:
         threads: int = 0,
         allow_untrained: bool = False,
         trace: Trace | None = None,
+        scale: int = SCALE,
     ) -> None:
+        self._size = None if scale == SCALE else OutputSize(scale=scale)
+        self._reducer = Reducer(scale)
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
@@ -84,6 +92,7 @@ class Upscaler:
             threads=threads,
             allow_untrained=allow_untrained,
             trace=trace,
+            scale=scale,
         )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
@@ -102,7 +111,7 @@ class Upscaler:
             frame: (H, W, 3) uint8 RGB, any size; a change of size starts a new stream.
 
         Returns:
-            (4H, 4W, 3) uint8 RGB.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size.
 
         Raises:
             ValueError: The frame has another shape or dtype.
@@ -116,7 +125,7 @@ class Upscaler:
             )
         with self._user.claim("a frame"):
             (picture,) = self._processor.push(frame)
-        return picture
+            return self._reducer(picture)
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.
@@ -128,8 +137,8 @@ class Upscaler:
             frames: (H, W, 3) uint8 RGB each; they must not be changed afterwards.
 
         Yields:
-            (4H, 4W, 3) uint8 RGB, one a frame in order; a network that is not causal first reads
-            ahead by its window.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size, one a frame in order; a network that is
+            not causal first reads ahead by its window.
 
         Raises:
             ValueError: A frame has another shape or dtype.
@@ -137,7 +146,7 @@ class Upscaler:
                 to the last; close the iterator to end it before.
         """
         with self._user.claim("a clip"):
-            yield from self._processor.clip(frames)
+            yield from map(self._reducer, self._processor.clip(frames))
 
     def reset(self) -> None:
         """Forget the past: the next frame starts a new stream (a cut, a seek, another source).
@@ -204,6 +213,7 @@ class Upscaler:
         *,
         options: EncodeOptions | None = None,
         read: ReadOptions | None = None,
+        size: OutputSize | tuple[int, int] | None = None,
         compare: str | Path | None = None,
         cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
@@ -218,7 +228,11 @@ class Upscaler:
             output: Output file; the ending chooses the container.
             options: Encoder choices.
             read: What of the input is read: start, duration, stream, deinterlacing, decoder.
-            compare: A further output, bicubic and the network side by side; None for none.
+            size: Of the output: width and height in pixels, or an `OutputSize`; None for what the
+                options or the `Upscaler`'s scale say. The picture is scaled once, on the way to
+                the encoder.
+            compare: A further output, bicubic and the network side by side at four times the size;
+                None for none.
             cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
@@ -232,12 +246,19 @@ class Upscaler:
             return self._upscale_file(
                 Path(source),
                 Path(output),
-                options or EncodeOptions(),
+                self._encode_options(options or EncodeOptions(), size),
                 read,
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
                 progress=progress,
             )
+
+    def _encode_options(
+        self, options: EncodeOptions, size: OutputSize | tuple[int, int] | None
+    ) -> EncodeOptions:
+        """Encoder choices with the size that is meant."""
+        wanted = OutputSize(size=size) if isinstance(size, tuple) else size
+        return replace(options, size=wanted or options.size or self._size)
 
     def _upscale_file(
         self,
@@ -273,7 +294,8 @@ class Upscaler:
                 if compare is not None:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
-            reader.check_size = partial(check_memory, source, tile=self._tile)
+            written = (sink.width, sink.height)
+            reader.check_size = partial(check_memory, source, tile=self._tile, output=written)
             reader.check_size(reader.info.width, reader.info.height)
             expected = reader.info.frames
 

@@ -1,6 +1,7 @@
 """What sinks that encode have in common: an encoder without delay, and one size for good.
 
-The size of the first frame stays: decoders and files cannot be counted on to follow a change.
+The size that the first frame gets stays: decoders and files cannot be counted on to follow
+another.
 Frames of another size are scaled to fit, with black bars where the shape differs.
 """
 
@@ -60,6 +61,7 @@ class EncodedSink(VideoSink):
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._last_tick = -1
+        self._first: tuple[int, ...] = ()
         self._options = self._live_options()
 
     @abstractmethod
@@ -75,9 +77,11 @@ class EncodedSink(VideoSink):
         self._guard(lambda: self._begin(frame))
         assert self.size is not None
         rgb = frame.picture
-        if rgb.shape[:2] != self.size[::-1]:
+        if rgb.shape != self._first:
             rgb = self._fit(rgb, self.size)
-        picture = frame_from_rgb(rgb, frame.colours, self._pixel_format, self._reformatter)
+        picture = frame_from_rgb(
+            rgb, frame.colours, self._pixel_format, self._reformatter, size=self.size
+        )
         self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
         picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
         packets: list[Any] = []
@@ -152,8 +156,8 @@ class EncodedSink(VideoSink):
                 f"'{self.address.text}' cannot hold video of encoder '{self._encoder}': {error}"
             ) from error
         if self.size is None:
-            height, width = frame.picture.shape[:2]
-            self.size = (width, height)
+            self.size = self._output_size(frame)
+            self._first = frame.picture.shape
         stream.width, stream.height = self.size
         stream.pix_fmt, stream.options = self._pixel_format, self._options
         context = stream.codec_context

@@ -40,7 +40,7 @@ class CompareSink:
         options: EncodeOptions,
         note: Callable[[str], None],
     ) -> None:
-        info = source.info
+        info, options = source.info, replace(options, size=None)
         self._turns = info.rotation // 90  # turned by a tag, the halves would lie upside down
         width, height = info.width, info.height
         aspect = info.sample_aspect

@@ -10,6 +10,7 @@ import av
 from ...errors import ConfigError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT
+from ...pictures.output_size import OutputSize
 from .sound import AudioMode
 
 PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
@@ -47,6 +48,9 @@ class EncodeOptions:
     audio: AudioMode = "auto"
     """`auto` copies sound and encodes anew what the container cannot hold, `copy` leaves that out,
     `none` leaves all of it out."""
+
+    size: OutputSize | None = None
+    """Of the output; None for that of the pictures, four times the input's."""
 
     overwrite: bool = False
     """Whether an existing output may be replaced."""

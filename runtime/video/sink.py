@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ...config import SCALE
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
+from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
@@ -127,7 +127,12 @@ class FileSink:
             raise ConfigError(
                 f"'{suffix}' files cannot hold video of encoder '{encoder}': {error}"
             ) from error
-        width, height = info.width * SCALE, info.height * SCALE
+        sized = (options.size or OutputSize()).of(
+            info.width, info.height, aspect=info.sample_aspect, rotation=info.rotation
+        )
+        width, height = sized.width, sized.height
+        for line in sized.notes:
+            self._note(line)
         if info.rotation and suffix not in ROTATION_TAGGED:
             self.turns = info.rotation // 90
             self._note(
@@ -140,7 +145,7 @@ class FileSink:
         self.width, self.height = stream.width, stream.height
         self._pixel_format = pixel_format(encoder, codec)
         stream.pix_fmt = self._pixel_format
-        aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
+        aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
         context.thread_count = thread_limit()
@@ -179,7 +184,7 @@ class FileSink:
                 f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._times.time_base}"
                 + (f", {given}" if given else "")
-                + f": {ffmpeg_reason(error)}; try another encoder, preset or container"
+                + f": {ffmpeg_reason(error)}; try another encoder, preset, container or size"
             ) from error
 
     def _carry_chapters(self, source: FileSource) -> None:
@@ -206,7 +211,7 @@ class FileSink:
         """Encode one frame.
 
         Args:
-            rgb: (4H, 4W, 3) uint8 of the source's H and W; another size is scaled to it.
+            rgb: (4H, 4W, 3) uint8 of the source's H and W; scaled to the output's size.
             pts: In ticks of the source's time base.
 
         Raises:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ._options import backend_option, cut_reset_option, json_option, variant_option
+from ._options import (
+    backend_option,
+    cut_reset_option,
+    json_option,
+    output_size_options,
+    read_output_size,
+    variant_option,
+)
 from ._say import done, note, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
@@ -99,6 +106,7 @@ DEFAULT_MODEL = "nano-camera"
     help="A further model to switch to on the preview page, repeatable [default: all installed].",
 )
 @click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
+@output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -129,8 +137,9 @@ def command(
     overwrite: bool,
     allow_untrained: bool,
     as_json: bool,
+    **size: Any,
 ) -> None:
-    """Upscale a live stream four times, at a latency that is stated.
+    """Upscale a live stream, four times or to another size, at a latency that is stated.
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
@@ -151,7 +160,13 @@ def command(
         glass=glass,
         stats_path=stats_jsonl,
     )
-    encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
+    encode = EncodeOptions(
+        encoder=encoder,
+        preset=preset,
+        crf=crf,
+        overwrite=overwrite,
+        size=read_output_size(size),
+    )
     show = _Status()
     if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
         show.say(f"the model is {model}, for cameras and streams; for clean input: --model nano")

@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle.schema import COLOUR_MATCHES
-from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._options import (
+    backend_option,
+    cut_reset_option,
+    json_option,
+    model_option,
+    output_size_options,
+    read_output_size,
+    variant_option,
+)
 from ._say import note
 from ._trace import open_trace, trace_option
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
+    from ..pictures.output_size import OutputSize
     from ..runtime.batch import Job
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
@@ -82,6 +91,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Also write a clip with bicubic and the network side by side.",
 )
 @cut_reset_option
+@output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
@@ -116,7 +126,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Upscale the video INPUT four times into OUTPUT.
+    """Upscale the video INPUT four times, or to another size, into OUTPUT.
 
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over (docs/files.md). OUTPUT appears only when it is complete; its ending (mp4, mkv,
@@ -131,8 +141,9 @@ def command(
 
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
-    choices = _choices(options)
-    inputs, output = _split_paths(paths)
+    size = read_output_size(options)
+    choices = _choices(options, size)
+    inputs, output = _split_paths(paths, "x4" if size is None else size.label)
     work = _find_work(inputs, output, skip=skip_existing, overwrite=options["overwrite"])
     if work.many and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
@@ -153,14 +164,14 @@ def command(
         raise wrong
 
 
-def _choices(options: dict[str, Any]) -> dict[str, Any]:
+def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]:
     """How files are read and written, for `Upscaler.upscale_file`."""
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
 
     return {
         "cut_reset": options["cut_reset"],
-        "options": EncodeOptions(**{name: options[name] for name in WRITING}),
+        "options": EncodeOptions(**{name: options[name] for name in WRITING}, size=size),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }
 
@@ -198,7 +209,7 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
+def _split_paths(paths: tuple[str, ...], label: str) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
     from ..bundle.given import refuse_address
     from ..runtime.batch import default_output
@@ -207,6 +218,6 @@ def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
         refuse_address(path)
     if len(paths) > 1:
         return paths[:-1], Path(paths[-1])
-    output = default_output(paths[0])
+    output = default_output(paths[0], label)
     note(f"no OUTPUT was named: it will be '{output}'")
     return paths, output
