@@ -116,7 +116,7 @@ class Pipeline:
         self.progress = progress
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        frame_bytes = source.info.width * source.info.height * 3
+        frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
         self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
         self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
             queue_length(frame_bytes * SCALE**2)

@@ -17,7 +17,7 @@ from types import TracebackType
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
-from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..errors import BundleError, ClipNetworkError, ConfigError, GraphError
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
@@ -35,8 +35,11 @@ from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import FileSink
+from .video.sink import FileSink, planes_for
 from .video.source import FileSource
+
+EIGHT_BITS = 8
+"""Of a level, in frames and pictures of all backends; see `Upscaler._deep_session`."""
 
 
 class Upscaler:
@@ -84,7 +87,7 @@ class Upscaler:
             )
         self._threads = StageThreads()
         self._user = OneUser()
-        self._tile = tile
+        self._tile, self._thread_count, self._asked_variant = tile, threads, variant is not None
         self._load = partial(
             Upscaler,
             tile=tile,
@@ -98,6 +101,7 @@ class Upscaler:
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._matched = colour_match or self.bundle.colour_match.mode
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -181,7 +185,7 @@ class Upscaler:
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
                 each._processor.reset()
-            for name in ("bundle", "session", "_processor", "_threads"):
+            for name in ("bundle", "session", "_processor", "_threads", "_matched"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -287,7 +291,22 @@ class Upscaler:
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self._processor.reset()
-            sink = outputs.enter_context(FileSink(output, reader, options, notes.append))
+            session, why = self.session, ""
+            if planes_for(output, reader.info, options).holds.bits > EIGHT_BITS:
+                session, why = self._deep_session(outputs)
+            if session.deep:
+                reader.deepen()
+                processor = create_processor(session, colour_match="none")
+                if cut_reset:
+                    processor = CutResetProcessor(processor)
+                if session.variant.id != self.session.variant.id:
+                    notes.append(
+                        f"variant {session.variant.id} runs, not {self.session.variant.id}: it "
+                        "alone takes more than 8 bits (--bits 8 is faster)"
+                    )
+            sink = outputs.enter_context(
+                FileSink(output, reader, options, notes.append, why_not_deep=why)
+            )
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
@@ -295,7 +314,9 @@ class Upscaler:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
             written = (sink.width, sink.height)
-            reader.check_size = partial(check_memory, source, tile=self._tile, output=written)
+            reader.check_size = partial(
+                check_memory, source, tile=self._tile, output=written, deep=session.deep
+            )
             reader.check_size(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
@@ -312,7 +333,28 @@ class Upscaler:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
-            return make_report(self.session, reader, sink, result, processor, notes)
+            return make_report(session, reader, sink, result, processor, notes)
+
+    def _deep_session(self, outputs: ExitStack) -> tuple[Session, str]:
+        """What runs frames of more than 8 bits; else the ordinary session, and why."""
+        mine = self.session
+        if mine.backend != "ort-cpu" or self.bundle.kind != "stream":
+            return mine, f"{mine.backend} runs this {self.bundle.kind} network with 8 bits"
+        if self._matched != "none":
+            return mine, f"colours are matched to the input in 8 bits ({self._matched})"
+        if self._asked_variant and mine.variant.precision != "fp32":
+            return mine, f"variant {mine.variant.id} takes 8, fp32 more"
+        from .sessions.ort_cpu import OrtCpuSession
+
+        try:
+            variant = self.bundle.variant(self.bundle.find_variant("fp32", mine.backend))
+            session = OrtCpuSession(
+                self.bundle, variant, tile=self._tile, threads=self._thread_count, deep=True
+            )
+            with self._threads.claim():
+                return outputs.enter_context(session), ""
+        except (BundleError, GraphError) as error:
+            return mine, f"bundle '{self.bundle.name}' takes 8 ({error})"
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.

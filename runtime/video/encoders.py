@@ -52,6 +52,12 @@ class EncodeOptions:
     size: OutputSize | None = None
     """Of the output; None for that of the pictures, four times the input's."""
 
+    bits: int | None = None
+    """Of the output's levels, 8 or 10; None for the source's where the encoder has them."""
+
+    chroma: str = "auto"
+    """`auto` keeps the source's 4:2:2 or 4:4:4 where the encoder has it, `420` reduces it."""
+
     overwrite: bool = False
     """Whether an existing output may be replaced."""
 

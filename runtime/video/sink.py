@@ -34,17 +34,37 @@ from .containers import (
     OutputTimes,
     container_options,
 )
-from .encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
+from .encoders import EncodeOptions, encoder_options, find_encoder
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
 from .output_file import ENCODERS, check_output, move_in, part_name
 from .pauses import PauseGuard
+from .planes import Chosen, choose_format
 from .sound import EncodedSound
 from .source import FileSource
 
 ASPECT_TOLERANCE = 0.01
 """Relative; Matroska counts whole pixels of the shown size."""
+
+
+def planes_for(path: Path, info: VideoInfo, options: EncodeOptions, *, why: str = "") -> Chosen:
+    """What an output's encoder is given.
+
+    Args:
+        path: Of the output.
+        info: What is written.
+        options: Encoder choices.
+        why: Why no more than 8 bits can come, where that is so.
+
+    Raises:
+        ConfigError: There is no such encoder, or it takes nothing that can be given.
+    """
+    encoder = options.encoder or ENCODERS[path.suffix.lower()]
+    codec = find_encoder(encoder)
+    return choose_format(
+        encoder, codec, info.planes, bits=options.bits, colour=options.chroma, why=why
+    )
 
 
 class FileSink:
@@ -57,6 +77,7 @@ class FileSink:
         note: Called with lines worth telling the user.
         info: The video that is written, in input pixels, where it is not the source's.
         carry: Whether the source's other streams and chapters come along.
+        why_not_deep: Why pictures of more than 8 bits cannot come, where that is so.
 
     Raises:
         OutputExistsError, OutputNotWritableError, ConfigError: See `check_output`.
@@ -71,6 +92,7 @@ class FileSink:
         *,
         info: VideoInfo | None = None,
         carry: bool = True,
+        why_not_deep: str = "",
     ) -> None:
         check_output(path, options, source.path)
         self.path = path
@@ -78,6 +100,7 @@ class FileSink:
         self.info = info
         self.turns = 0
         self._finished = False
+        self._why_not_deep = why_not_deep
         self._note = note
         self._shift_ms = 0.0
         self._written = self._refused = 0
@@ -119,7 +142,6 @@ class FileSink:
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
-        codec = find_encoder(encoder)
         rate = info.rate.limit_denominator(65535)
         try:
             stream: Any = self._container.add_stream(encoder, rate=rate)
@@ -143,7 +165,10 @@ class FileSink:
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
         self.width, self.height = stream.width, stream.height
-        self._pixel_format = pixel_format(encoder, codec)
+        chosen = planes_for(self.path, info, options, why=self._why_not_deep)
+        for line in chosen.notes:
+            self._note(line)
+        self._pixel_format, self.planes = chosen.name, chosen.holds
         stream.pix_fmt = self._pixel_format
         aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context

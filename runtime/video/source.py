@@ -125,6 +125,8 @@ class FileSource:
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None
+        self.deep = False
+        self._first: av.VideoFrame | None = None  # until frames are asked for
         self._sizes: tuple[int, int] = (0, 0)
         self._ended = False
         self._skipped = 0
@@ -198,6 +200,14 @@ class FileSource:
             "; the file is damaged, encrypted or incomplete"
         )
 
+    def deepen(self) -> None:
+        """Give frames as uint16 (see `arrays.Frame`); call it before the first one is taken."""
+        self.deep = True
+        for index, item in enumerate(self._waiting):
+            if isinstance(item, SourceFrame) and self._first is not None:
+                rgb = rgb_from_frame(self._first, self._reformatter, deep=True)
+                self._waiting[index] = SourceFrame(rgb, item.pts)
+
     @property
     def info(self) -> VideoInfo:
         """What is known of the video."""
@@ -223,7 +233,7 @@ class FileSource:
 
         A damaged packet is counted and skipped; what follows still comes.
         """
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._first = self._waiting, [], None
         yield from waiting
         yield from self._items
 
@@ -330,7 +340,9 @@ class FileSource:
                 f"the size changes to {size[0]}x{size[1]} at frame {self.frames_read}: the network "
                 "starts anew, its pictures are scaled to the first size's"
             )
-        rgb = rgb_from_frame(frame, self._reformatter)
+        rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
+        if not self.frames_read:
+            self._first = frame
         self.damaged_frames += frame.is_corrupt
         self.frames_read += 1
         return SourceFrame(rgb, pts)

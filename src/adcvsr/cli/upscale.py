@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
 READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
-WRITING = ("encoder", "preset", "crf", "audio", "overwrite")
+WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio", "overwrite")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
 
@@ -95,6 +95,21 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
 @click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@click.option(
+    "--bits",
+    type=click.Choice(["auto", "8", "10"]),
+    default="auto",
+    show_default=True,
+    callback=lambda _context, _option, value: None if value == "auto" else int(value),
+    help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
+)
+@click.option(
+    "--chroma",
+    type=click.Choice(["auto", "420"]),
+    default="auto",
+    show_default=True,
+    help="Keep INPUT's 4:2:2 or 4:4:4 where the encoder has it, or write 4:2:0.",
+)
 @click.option(
     "--audio",
     type=click.Choice(["auto", "copy", "none"]),

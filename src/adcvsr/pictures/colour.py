@@ -122,6 +122,7 @@ def rgb_from_frame(
     reformatter: VideoReformatter,
     *,
     size: tuple[int, int] | None = None,
+    deep: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Convert a decoded frame to RGB, chroma taken from where the frame says that it lies.
 
@@ -129,9 +130,11 @@ def rgb_from_frame(
         frame: Any decoded frame, of a decoder opened with `CHROMA_LEFT`.
         reformatter: Reused between frames; holds swscale's tables.
         size: Width and height to scale to; None keeps the frame's.
+        deep: Whether more than 8 bits are wanted.
 
     Returns:
-        (H, W, 3) uint8, full range, owned by the caller.
+        (H, W, 3) uint8, or uint16 (see `arrays.Frame`) where `deep`; full range, owned by the
+        caller.
 
     Raises:
         UnsupportedVideoError: See `colours_of`.
@@ -144,7 +147,7 @@ def rgb_from_frame(
         frame,
         width=width,
         height=height,
-        format="rgb24",
+        format="rgb48le" if deep else "rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL if source_full else RANGE_LIMITED,
@@ -169,7 +172,8 @@ def frame_from_rgb(
     nothing is said; in the formats of JPEG (`yuvj…`) in the middle of its pixels.
 
     Args:
-        rgb: (H, W, 3) uint8, C-contiguous; not copied, so it must not change before this returns.
+        rgb: (H, W, 3) uint8 or uint16 (see `arrays.Frame`), C-contiguous; not copied, so it must
+            not change before this returns.
         colours: Matrix, range and tags of the result.
         pixel_format: FFmpeg pixel format, such as `yuv420p`.
         reformatter: Reused between frames.
@@ -179,7 +183,8 @@ def frame_from_rgb(
     Returns:
         A frame with all four colour tags set; its PTS is not.
     """
-    source = av.VideoFrame.from_numpy_buffer(rgb, format="rgb24")
+    kind = "rgb24" if rgb.dtype == np.uint8 else "rgb48le"
+    source = av.VideoFrame.from_numpy_buffer(rgb, format=kind)
     if not pixel_format.startswith("yuvj"):
         source = _tag_left(source)
     matrix = _SWS_MATRIX[colours.matrix]
@@ -212,7 +217,7 @@ def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
 
     PyAV has no way to set a frame's chroma location but FFmpeg's filter `setparams`.
     """
-    size = (source.width, source.height)
+    size = (source.width, source.height, source.format.name)
     graph = getattr(_taggers, "graph", None)
     if graph is None or _taggers.size != size:
         graph = av.filter.Graph()

@@ -52,7 +52,12 @@ def queue_length(frame_bytes: int) -> int:
 
 
 def estimate_bytes(
-    width: int, height: int, *, tile: int | None = None, output: tuple[int, int] | None = None
+    width: int,
+    height: int,
+    *,
+    tile: int | None = None,
+    output: tuple[int, int] | None = None,
+    deep: bool = False,
 ) -> int:
     """Memory of the whole process while it upscales with a causal network the size of `nano`.
 
@@ -61,6 +66,7 @@ def estimate_bytes(
         height: Input pixels.
         tile: Largest side the network is given at once; None for whole frames.
         output: Width and height that are encoded; None for four times the input's.
+        deep: Whether frames and pictures have more than 8 bits.
 
     Returns:
         Bytes at the peak, rounded up rather than down: larger networks take more.
@@ -68,10 +74,12 @@ def estimate_bytes(
     pixels = width * height
     picture = 3 * pixels * SCALE**2
     at_once = pixels if tile is None else min(pixels, tile * tile)
-    frames = 3 * pixels * (queue_length(3 * pixels) + 2)
-    pictures = picture * (queue_length(picture) + 2)
+    width_bytes = 2 if deep else 1
+    frame, held = 3 * pixels * width_bytes, picture * width_bytes
+    frames = frame * (queue_length(frame) + 2)
+    pictures = held * (queue_length(held) + 2) + (4 * picture if deep else 0)
     written = 3 * output[0] * output[1] if output else picture
-    encoder = written // 2 * ENCODER_FRAMES
+    encoder = written * width_bytes // 2 * ENCODER_FRAMES
     return PROCESS_BYTES + frames + pictures + encoder + ACTIVATION_BYTES * at_once
 
 
@@ -82,6 +90,7 @@ def check_memory(
     *,
     tile: int | None = None,
     output: tuple[int, int] | None = None,
+    deep: bool = False,
 ) -> None:
     """Refuse what is beyond the limits or would run this machine out of memory.
 
@@ -91,11 +100,11 @@ def check_memory(
         UnsupportedVideoError: With the estimate and what is there.
     """
     check_frame_size(path, width, height)
-    need = estimate_bytes(width, height, tile=tile, output=output)
+    need = estimate_bytes(width, height, tile=tile, output=output, deep=deep)
     there = available_bytes()
     if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
         return
-    tiled = estimate_bytes(width, height, tile=256, output=output)
+    tiled = estimate_bytes(width, height, tile=256, output=output, deep=deep)
     hint = (
         f"--tile 256 takes {tiled / 2**30:.1f} GiB"
         if tile is None and tiled <= there
