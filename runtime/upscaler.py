@@ -295,7 +295,6 @@ class Upscaler:
             if planes_for(output, reader.info, options).holds.bits > EIGHT_BITS:
                 session, why = self._deep_session(outputs)
             if session.deep:
-                reader.deepen()
                 processor = create_processor(session, colour_match="none")
                 if cut_reset:
                     processor = CutResetProcessor(processor)
@@ -307,6 +306,7 @@ class Upscaler:
             sink = outputs.enter_context(
                 FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
+            reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None

@@ -24,7 +24,8 @@ def to_eight_bits(picture: Frame) -> Frame:
     """The same picture in uint8."""
     if picture.dtype == np.uint8:
         return picture
-    return np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)
+    levels: Frame = np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)
+    return levels
 
 
 class CompareSink:

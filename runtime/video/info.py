@@ -11,6 +11,7 @@ import av
 
 from ...errors import UnsupportedVideoError
 from ...pictures.colour import Colours, colours_of, hdr_kind
+from .input_file import has_layer
 from .planes import Planes, planes_of
 
 FALLBACK_RATE = Fraction(25)
@@ -76,7 +77,6 @@ def describe(
     """
     colours = colours_of(frame)
     _refuse_hdr(path, frame, colours)
-    layered = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
     rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
     frames = stream.frames
     if not frames and container.duration:
@@ -93,7 +93,7 @@ def describe(
         frames=max(frames, 0),
         codec=str(stream.codec_context.name),
         pixel_format=frame.format.name,
-        planes=planes_of(frame.format, layered=layered),
+        planes=planes_of(frame.format, layered=has_layer(stream)),
     )
 
 

@@ -158,7 +158,7 @@ def _notes(
         notes.append(f"{COLOUR[source.colour]} is reduced to {COLOUR[holds.colour]}: {reason}")
     if source.alpha and not holds.alpha:
         notes.append(
-            f"the alpha channel is left out: {encoder} holds none; VP9 in webm, ProRes in mov "
+            f"the alpha channel is left out: '{encoder}' holds none; VP9 in webm, ProRes in mov "
             "(--encoder prores_ks) and FFV1 in mkv do"
         )
     rare = [f"{holds.bits} bits (--bits 8 reduces them)"] if holds.bits > 8 else []

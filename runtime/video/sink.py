@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
-from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
+from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
 from .carried import CarriedStream, carry_streams
@@ -105,7 +105,7 @@ class FileSink:
         self._shift_ms = 0.0
         self._written = self._refused = 0
         self._pauses = PauseGuard()
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._alpha_reformatter = VideoReformatter(), VideoReformatter()
         self._overwrite = options.overwrite
         self._part = part_name(path)
         try:
@@ -232,12 +232,18 @@ class FileSink:
             if carried is not None:
                 self._stream.metadata["timecode"] = carried
 
-    def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
+    def write(
+        self,
+        rgb: npt.NDArray[np.uint8],
+        pts: int,
+        alpha: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Encode one frame.
 
         Args:
             rgb: (4H, 4W, 3) uint8 of the source's H and W; scaled to the output's size.
             pts: In ticks of the source's time base.
+            alpha: (H, W) uint8, scaled to the output's size; None for none.
 
         Raises:
             OutputNotWritableError: The disk is full or gone.
@@ -251,6 +257,11 @@ class FileSink:
             self._reformatter,
             size=(self.width, self.height),
         )
+        if self.planes.gray:
+            set_gray(frame)
+        if alpha is not None and self.planes.alpha:
+            turned = np.ascontiguousarray(np.rot90(alpha, self.turns))
+            set_alpha(frame, turned, self._alpha_reformatter)
         frame.pts = self._times.tick(pts)
         frame.time_base = self._times.time_base
         self._pauses.frame(frame, self._stream.time_base.denominator)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
@@ -156,6 +156,57 @@ def rgb_from_frame(
         threads=1,
     )
     return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
+
+
+def alpha_from_frame(
+    frame: av.VideoFrame, reformatter: VideoReformatter
+) -> npt.NDArray[np.uint8] | None:
+    """Alpha of a decoded frame, (H, W) uint8; None where it has none."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return None
+    rgba = reformatter.reformat(frame, format="rgba", threads=1).to_ndarray()
+    return np.ascontiguousarray(rgba[..., 3])
+
+
+def set_alpha(
+    frame: av.VideoFrame, alpha: npt.NDArray[np.uint8], reformatter: VideoReformatter
+) -> None:
+    """Give a frame alpha, scaled to it bicubically, or by areas where it becomes smaller.
+
+    Args:
+        frame: Of a planar format with alpha, such as `yuva420p`; changed in place.
+        alpha: (h, w) uint8 of any size, C-contiguous.
+        reformatter: Reused between frames.
+    """
+    smaller = frame.width * frame.height < alpha.size
+    scaled = reformatter.reformat(
+        av.VideoFrame.from_ndarray(alpha, format="gray"),
+        width=frame.width,
+        height=frame.height,
+        interpolation=REDUCE if smaller else _EXACT,
+        threads=1,
+    ).to_ndarray()
+    most = (1 << frame.format.components[3].bits) - 1
+    levels = scaled if most == 255 else (scaled.astype(np.uint32) * most + 127) // 255
+    _fill(frame.planes[3], levels)
+
+
+def set_gray(frame: av.VideoFrame) -> None:
+    """Take all colour out of a YCbCr frame."""
+    for plane, component in zip(frame.planes[1:3], frame.format.components[1:3], strict=False):
+        neutral = np.full((plane.height, plane.width), 1 << (component.bits - 1))
+        if len(frame.planes) == 2:  # both in one, as in NV12
+            neutral = neutral.repeat(2, 1)
+        if frame.format.name.startswith("p0"):
+            neutral <<= 16 - component.bits
+        _fill(plane, neutral)
+
+
+def _fill(plane: av.video.plane.VideoPlane, levels: npt.NDArray[Any]) -> None:
+    kind = np.uint8 if plane.line_size < 2 * levels.shape[1] else np.uint16
+    rows = np.zeros((plane.height, plane.line_size // np.dtype(kind).itemsize), kind)
+    rows[:, : levels.shape[1]] = levels
+    plane.update(rows.tobytes())
 
 
 def frame_from_rgb(
