@@ -23,12 +23,16 @@ from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
 from ...redaction import clean_error
-from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
+from ..video.encoders import EncodeOptions, encoder_options, find_encoder
+from ..video.planes import Planes, choose_format
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
 
 LIVE_PRESET = "superfast"
 """For libx264 and libx265, in place of `veryfast`: three fifths of its CPU time."""
+
+EIGHT_BITS = Planes(8, "420")
+"""What live pictures hold."""
 
 TICKS = 90_000
 """A second in ticks: the clock of MPEG-TS and RTP."""
@@ -56,7 +60,9 @@ class EncodedSink(VideoSink):
     def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
         super().__init__(address, options)
         self.encoder = self._encoder = options.encoder or encoder
-        self._pixel_format = pixel_format(self._encoder, find_encoder(self._encoder))
+        codec = find_encoder(self._encoder)
+        chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
+        self._pixel_format = chosen.name
         self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None

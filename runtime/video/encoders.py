@@ -13,9 +13,6 @@ from ...pictures.colour import CHROMA_LEFT
 from ...pictures.output_size import OutputSize
 from .sound import AudioMode
 
-PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
-"""Preferred encoder input, best supported by players first."""
-
 CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
 CRF_LIMITS = {"libx264": 51, "libx265": 51}
 """Worst constant rate factor; 63 for the others."""
@@ -60,22 +57,6 @@ class EncodeOptions:
 
     overwrite: bool = False
     """Whether an existing output may be replaced."""
-
-
-def pixel_format(encoder: str, codec: Any) -> str:
-    """The best input format of an encoder.
-
-    Raises:
-        ConfigError: It takes none of the YCbCr formats that keep the source's colours.
-    """
-    supported = [f.name for f in codec.video_formats or []]
-    for name in PIXEL_FORMATS:
-        if name in supported:
-            return name
-    raise ConfigError(
-        f"encoder '{encoder}' takes {', '.join(supported[:4]) or 'no known pixel format'}; "
-        f"expected one that takes {', '.join(PIXEL_FORMATS)}, such as libx264"
-    )
 
 
 def find_encoder(name: str) -> Any:
