@@ -25,6 +25,7 @@ from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder
 from ..video.planes import Planes, choose_format
+from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
 
@@ -68,7 +69,8 @@ class EncodedSink(VideoSink):
         self._stream: Any = None
         self._last_tick = -1
         self._first: tuple[int, ...] = ()
-        self._options = self._live_options()
+        unfitted = replace(options, preset=None) if options.preset == AUTO else options
+        self._options = self._live_options(unfitted)
 
     @abstractmethod
     def _open(self) -> av.container.OutputContainer:
@@ -117,13 +119,15 @@ class EncodedSink(VideoSink):
             with suppress(av.FFmpegError, OSError, ValueError):
                 container.close()
 
-    def _live_options(self) -> dict[str, str]:
+    def _note_once(self, line: str) -> None:
+        self.notes.add(line, once=True)
+
+    def _live_options(self, options: EncodeOptions) -> dict[str, str]:
         """The encoder's options for live video.
 
         Raises:
             ConfigError: One was asked for that the encoder lacks.
         """
-        options = self.encode_options
         if self._encoder in ("libx264", "libx265") and options.preset is None:
             options = replace(options, preset=LIVE_PRESET)
         return encoder_options(self._encoder, options) | LOW_DELAY.get(self._encoder, {})
@@ -164,6 +168,11 @@ class EncodedSink(VideoSink):
         if self.size is None:
             self.size = self._output_size(frame)
             self._first = frame.picture.shape
+        if self.encode_options.preset == AUTO:
+            fitted = fit_preset(
+                self._encoder, self.encode_options, self.size, rate, self._note_once
+            )
+            self._options = self._live_options(fitted)
         stream.width, stream.height = self.size
         stream.pix_fmt, stream.options = self._pixel_format, self._options
         context = stream.codec_context

@@ -37,7 +37,8 @@ class EncodeOptions:
     """FFmpeg encoder; None takes the container's default."""
 
     preset: str | None = None
-    """The encoder's preset; None is `veryfast` where there is one."""
+    """The encoder's preset; None is `veryfast` where there is one, `auto` the slowest that keeps
+    real time here, see `preset_fit`."""
 
     crf: int | None = None
     """Constant rate factor, lower is better; None is 20 where there is one."""

@@ -41,6 +41,7 @@ from .matroska import tag_pixel_aspect
 from .output_file import ENCODERS, check_output, move_in, part_name
 from .pauses import PauseGuard
 from .planes import Chosen, choose_format
+from .preset_fit import fit_preset
 from .sound import EncodedSound
 from .source import FileSource
 
@@ -182,7 +183,8 @@ class FileSink:
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        stream.options = encoder_options(encoder, options)
+        fitted = fit_preset(encoder, options, (width, height), rate, self._note)
+        stream.options = encoder_options(encoder, fitted)
         self.encoder = encoder
         self._stream = stream
 

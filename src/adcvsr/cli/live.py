@@ -108,7 +108,11 @@ DEFAULT_MODEL = "nano-camera"
 @click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
 @output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Encoder preset; auto is the slowest that keeps real time [default: superfast].",
+)
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")

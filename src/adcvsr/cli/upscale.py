@@ -93,7 +93,11 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @cut_reset_option
 @output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Encoder preset; auto is the slowest that keeps real time [default: veryfast].",
+)
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option(
     "--bits",
