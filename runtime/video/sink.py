@@ -169,8 +169,8 @@ class FileSink:
         chosen = planes_for(self.path, info, options, why=self._why_not_deep)
         for line in chosen.notes:
             self._note(line)
-        self._pixel_format, self.planes = chosen.name, chosen.holds
-        stream.pix_fmt = self._pixel_format
+        self.pixel_format, self.planes = chosen.name, chosen.holds
+        stream.pix_fmt = self.pixel_format
         aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
@@ -208,7 +208,7 @@ class FileSink:
                 f"{k} {v}" for k, v in self._stream.options.items() if k not in CHROMA_LEFT
             )
             raise ConfigError(
-                f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
+                f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self.pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._times.time_base}"
                 + (f", {given}" if given else "")
                 + f": {ffmpeg_reason(error)}; try another encoder, preset, container or size"
@@ -255,7 +255,7 @@ class FileSink:
         frame = frame_from_rgb(
             rgb,
             self.info.colours,
-            self._pixel_format,
+            self.pixel_format,
             self._reformatter,
             size=(self.width, self.height),
         )

@@ -83,8 +83,8 @@ def test_a_gradient_of_ten_bits_has_no_bands(
     """Bands are where a level is held for long, and steps are those of a level of eight bits."""
     output = tmp_path / name
     options = EncodeOptions(encoder=encoder, crf=None if encoder in ("ffv1", "prores_ks") else 8)
-    upscaler.upscale_file(gradient, output, options=options)
-    assert video_facts(output).pixels == pixels
+    report = upscaler.upscale_file(gradient, output, options=options)
+    assert video_facts(output).pixels == report.pixel_format == pixels
     row = luma(output)[2 * HEIGHT, 40:-40]
     truth = (LOW + (np.arange(40, 4 * WIDTH - 40) / 4 - 0.375) * (HIGH - LOW) / (WIDTH - 1)) / 4
     assert np.abs(row - truth).max() < 0.4

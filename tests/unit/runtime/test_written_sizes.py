@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from adcvsr.arrays import Frame
 from adcvsr.bundle import open_bundle
+from adcvsr.cli.commands import cli
 from adcvsr.errors import ConfigError
 from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.output_size import OutputSize
@@ -123,3 +126,36 @@ def test_a_live_recording_of_that_size(upscaler: Upscaler, tmp_path: Path) -> No
     encode = EncodeOptions(size=OutputSize(size=(300, 300)))
     with pytest.raises(ConfigError, match="has another shape"):
         LiveRun(upscaler, source, "null://", options, encode=encode).run()
+
+
+@pytest.mark.parametrize(
+    ("given", "label", "size"),
+    [
+        (["--scale", "2"], "x2", (64, 48)),
+        (["--height", "72"], "72p", (96, 72)),
+        (["--output-size", "80x80", "--fit"], "80x80", (80, 60)),
+    ],
+)
+def test_the_command(make_video: VideoMaker, given: list[str], label: str, size: Any) -> None:
+    """Without OUTPUT the name says the size; JSON has it."""
+    source = make_video()
+    command = ["upscale", str(source), *given, "--json", "--variant", "fp32"]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["output"] == str(source.with_name(f"in_{label}.mp4"))
+    assert report["output_size"] == list(size)
+    assert video_facts(source.with_name(f"in_{label}.mp4")).size == size
+
+
+def test_a_plan_knows_the_size() -> None:
+    command = ["plan", "nano", "--target", "orin-nano", "--source", "640x360@30", "--json"]
+    four, two = (
+        json.loads(CliRunner().invoke(cli, [*command, *size]).stdout)
+        for size in ([], ["--scale", "2"])
+    )
+    assert (four["output_size"], two["output_size"]) == ([2560, 1440], [1280, 720])
+    assert two["codecs"]["encode_cpu_ms"] == pytest.approx(four["codecs"]["encode_cpu_ms"] / 4)
+    assert two["memory_bytes"] < four["memory_bytes"]
+    refused = CliRunner().invoke(cli, [*command, "--output-size", "1000x1000"])
+    assert refused.exit_code == 1
