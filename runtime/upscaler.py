@@ -285,24 +285,18 @@ class Upscaler:
         with result.stages["decode"].threads.claim():
             reader = FileSource(source, read)
         notes: list[str] = []
-        processor = self._processor
-        if cut_reset and self.bundle.kind == "stream":
-            processor = CutResetProcessor(processor)
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self._processor.reset()
             session, why = self.session, ""
-            if planes_for(output, reader.info, options).holds.bits > EIGHT_BITS:
-                session, why = self._deep_session(outputs)
+            if _is_deep(output, reader, options):
+                with result.stages["infer"].threads.claim():
+                    session, why = self._deep_session(outputs, notes.append)
+            processor = self._processor
             if session.deep:
                 processor = create_processor(session, colour_match="none")
-                if cut_reset:
-                    processor = CutResetProcessor(processor)
-                if session.variant.id != self.session.variant.id:
-                    notes.append(
-                        f"variant {session.variant.id} runs, not {self.session.variant.id}: it "
-                        "alone takes more than 8 bits (--bits 8 is faster)"
-                    )
+            if cut_reset and self.bundle.kind == "stream":
+                processor = CutResetProcessor(processor)
             sink = outputs.enter_context(
                 FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
@@ -335,8 +329,13 @@ class Upscaler:
             notes = [*reader.notes, *notes]
             return make_report(session, reader, sink, result, processor, notes)
 
-    def _deep_session(self, outputs: ExitStack) -> tuple[Session, str]:
-        """What runs frames of more than 8 bits; else the ordinary session, and why."""
+    def _deep_session(self, outputs: ExitStack, note: Callable[[str], None]) -> tuple[Session, str]:
+        """What runs frames of more than 8 bits; else the ordinary session, and why.
+
+        Args:
+            outputs: Closes it.
+            note: Called with a line where another variant runs.
+        """
         mine = self.session
         if mine.backend != "ort-cpu" or self.bundle.kind != "stream":
             return mine, f"{mine.backend} runs this {self.bundle.kind} network with 8 bits"
@@ -351,10 +350,19 @@ class Upscaler:
             session = OrtCpuSession(
                 self.bundle, variant, tile=self._tile, threads=self._thread_count, deep=True
             )
-            with self._threads.claim():
-                return outputs.enter_context(session), ""
+            session.reasons = mine.reasons
+            if self._trace is not None:
+                self._trace.watch(session)
+                outputs.callback(self._trace.merge, session)  # once it is closed
+            outputs.enter_context(session)
         except (BundleError, GraphError) as error:
             return mine, f"bundle '{self.bundle.name}' takes 8 ({error})"
+        if variant.id != mine.variant.id:
+            note(
+                f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
+                "bits (--bits 8 is faster)"
+            )
+        return session, ""
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.
@@ -376,3 +384,9 @@ class Upscaler:
         if looks_like_gpu():
             notes += [f"not on {reason}" for reason in self.session.reasons]
         return notes
+
+
+def _is_deep(output: Path, reader: FileSource, options: EncodeOptions) -> bool:
+    """Whether more than 8 bits come in or are asked for, and the encoder takes them."""
+    meant = reader.info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
+    return meant and planes_for(output, reader.info, options).holds.bits > EIGHT_BITS

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from adcvsr.errors import ConfigError
+from adcvsr.runtime.trace import Trace
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.planes import Planes, choose_format, planes_of
@@ -131,6 +132,24 @@ def test_ten_bits_of_a_source_of_eight(
     assert video_facts(tmp_path / "out.mkv").pixels == "yuv420p10le"
     assert len(np.unique(luma(tmp_path / "out.mkv") % 1)) > 1
     assert not any("reduced" in note for note in report.notes)
+
+
+def test_eight_bits_into_an_encoder_of_ten_cost_nothing_more(
+    make_video: VideoMaker, tmp_path: Path
+) -> None:
+    with Upscaler("nano", variant="int8", threads=1) as upscaler:
+        options = EncodeOptions(encoder="prores_ks")
+        report = upscaler.upscale_file(make_video(), tmp_path / "out.mov", options=options)
+    assert (report.variant, report.pixel_format) == ("int8-ort", "yuv422p10le")
+    assert not report.notes
+
+
+def test_layers_of_ten_bits_are_traced(gradient: Path, tmp_path: Path) -> None:
+    trace = Trace(tmp_path / "trace.json")
+    with Upscaler("nano", threads=1, trace=trace) as upscaler:
+        report = upscaler.upscale_file(gradient, tmp_path / "out.mp4")
+    assert report.stages["infer"]["cpu_seconds"]
+    assert any("layers" in track for track in trace._tracks)
 
 
 def test_a_comparison_beside_ten_bits(upscaler: Upscaler, gradient: Path, tmp_path: Path) -> None:
