@@ -143,6 +143,7 @@ class FileSink:
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
+        chosen = planes_for(self.path, info, options, why=self._why_not_deep)
         rate = info.rate.limit_denominator(65535)
         try:
             stream: Any = self._container.add_stream(encoder, rate=rate)
@@ -166,7 +167,6 @@ class FileSink:
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
         self.width, self.height = stream.width, stream.height
-        chosen = planes_for(self.path, info, options, why=self._why_not_deep)
         for line in chosen.notes:
             self._note(line)
         self.pixel_format, self.planes = chosen.name, chosen.holds
