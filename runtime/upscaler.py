@@ -10,15 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
-from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..config import SCALE
+from ..errors import BundleError, ClipNetworkError, ConfigError, GraphError
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
+from ..pictures.output_size import OutputSize
+from ..pictures.reduced import Reducer
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
@@ -32,8 +36,11 @@ from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import FileSink
+from .video.sink import FileSink, planes_for
 from .video.source import FileSource
+
+EIGHT_BITS = 8
+"""Of a level, in frames and pictures of all backends; see `Upscaler._deep_session`."""
 
 
 class Upscaler:
@@ -49,11 +56,12 @@ class Upscaler:
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
         trace: Collects what ran when, layers included where the backend profiles them.
+        scale: 2, 3 or 4 times the input's size: what the network makes, reduced once by areas.
 
     Raises:
         BundleNotFoundError: No such bundle.
         BundleError: A damaged bundle, or an untrained one without `allow_untrained`.
-        ConfigError: A tile too small for the network, or no such colour match.
+        ConfigError: A tile too small for the network, or no such colour match or scale.
         BackendUnavailableError, MissingPackageError: The backend cannot run here.
     """
 
@@ -68,7 +76,10 @@ class Upscaler:
         threads: int = 0,
         allow_untrained: bool = False,
         trace: Trace | None = None,
+        scale: int = SCALE,
     ) -> None:
+        self._size = None if scale == SCALE else OutputSize(scale=scale)
+        self._reducer = Reducer(scale)
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
@@ -77,7 +88,7 @@ class Upscaler:
             )
         self._threads = StageThreads()
         self._user = OneUser()
-        self._tile = tile
+        self._tile, self._thread_count, self._asked_variant = tile, threads, variant is not None
         self._load = partial(
             Upscaler,
             tile=tile,
@@ -85,12 +96,14 @@ class Upscaler:
             threads=threads,
             allow_untrained=allow_untrained,
             trace=trace,
+            scale=scale,
         )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
         self._colour_match = colour_match
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._matched = colour_match or self.bundle.colour_match.mode
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -104,7 +117,7 @@ class Upscaler:
             frame: (H, W, 3) uint8 RGB, any size; a change of size starts a new stream.
 
         Returns:
-            (4H, 4W, 3) uint8 RGB.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size.
 
         Raises:
             ValueError: The frame has another shape or dtype.
@@ -118,7 +131,7 @@ class Upscaler:
             )
         with self._user.claim("a frame"):
             (picture,) = self._processor.push(frame)
-        return picture
+            return self._reducer(picture)
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.
@@ -130,8 +143,8 @@ class Upscaler:
             frames: (H, W, 3) uint8 RGB each; they must not be changed afterwards.
 
         Yields:
-            (4H, 4W, 3) uint8 RGB, one a frame in order; a network that is not causal first reads
-            ahead by its window.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size, one a frame in order; a network that is
+            not causal first reads ahead by its window.
 
         Raises:
             ValueError: A frame has another shape or dtype.
@@ -139,7 +152,7 @@ class Upscaler:
                 to the last; close the iterator to end it before.
         """
         with self._user.claim("a clip"):
-            yield from self._processor.clip(frames)
+            yield from map(self._reducer, self._processor.clip(frames))
 
     def reset(self) -> None:
         """Forget the past: the next frame starts a new stream (a cut, a seek, another source).
@@ -196,7 +209,7 @@ class Upscaler:
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
                 each._processor.reset()
-            for name in ("bundle", "session", "_processor", "_threads"):
+            for name in ("bundle", "session", "_processor", "_threads", "_matched"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -228,6 +241,7 @@ class Upscaler:
         *,
         options: EncodeOptions | None = None,
         read: ReadOptions | None = None,
+        size: OutputSize | tuple[int, int] | None = None,
         compare: str | Path | None = None,
         cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
@@ -242,7 +256,11 @@ class Upscaler:
             output: Output file; the ending chooses the container.
             options: Encoder choices.
             read: What of the input is read: start, duration, stream, deinterlacing, decoder.
-            compare: A further output, bicubic and the network side by side; None for none.
+            size: Of the output: width and height in pixels, or an `OutputSize`; None for what the
+                options or the `Upscaler`'s scale say. The picture is scaled once, on the way to
+                the encoder.
+            compare: A further output, bicubic and the network side by side at four times the size;
+                None for none.
             cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
@@ -256,12 +274,19 @@ class Upscaler:
             return self._upscale_file(
                 Path(source),
                 Path(output),
-                options or EncodeOptions(),
+                self._encode_options(options or EncodeOptions(), size),
                 read,
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
                 progress=progress,
             )
+
+    def _encode_options(
+        self, options: EncodeOptions, size: OutputSize | tuple[int, int] | None
+    ) -> EncodeOptions:
+        """Encoder choices with the size that is meant."""
+        wanted = OutputSize(size=size) if isinstance(size, tuple) else size
+        return replace(options, size=wanted or options.size or self._size)
 
     def _upscale_file(
         self,
@@ -284,20 +309,32 @@ class Upscaler:
         with result.stages["decode"].threads.claim():
             reader = FileSource(source, read)
         notes: list[str] = []
-        processor = self._processor
-        if cut_reset and self.bundle.kind == "stream":
-            processor = CutResetProcessor(processor)
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self._processor.reset()
-            sink = outputs.enter_context(FileSink(output, reader, options, notes.append))
+            session, why = self.session, ""
+            if _is_deep(output, reader, options):
+                with result.stages["infer"].threads.claim():
+                    session, why = self._deep_session(outputs, notes.append)
+            processor = self._processor
+            if session.deep:
+                processor = create_processor(session, colour_match="none")
+            if cut_reset and self.bundle.kind == "stream":
+                processor = CutResetProcessor(processor)
+            sink = outputs.enter_context(
+                FileSink(output, reader, options, notes.append, why_not_deep=why)
+            )
+            reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
                 if compare is not None:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
-            reader.check_size = partial(check_memory, source, tile=self._tile)
+            written = (sink.width, sink.height)
+            reader.check_size = partial(
+                check_memory, source, tile=self._tile, output=written, deep=session.deep
+            )
             reader.check_size(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
@@ -314,7 +351,42 @@ class Upscaler:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
-            return make_report(self.session, reader, sink, result, processor, notes)
+            return make_report(session, reader, sink, result, processor, notes)
+
+    def _deep_session(self, outputs: ExitStack, note: Callable[[str], None]) -> tuple[Session, str]:
+        """What runs frames of more than 8 bits; else the ordinary session, and why.
+
+        Args:
+            outputs: Closes it.
+            note: Called with a line where another variant runs.
+        """
+        mine = self.session
+        if mine.backend != "ort-cpu" or self.bundle.kind != "stream":
+            return mine, f"{mine.backend} runs this {self.bundle.kind} network with 8 bits"
+        if self._matched != "none":
+            return mine, f"colours are matched to the input in 8 bits ({self._matched})"
+        if self._asked_variant and mine.variant.precision != "fp32":
+            return mine, f"variant {mine.variant.id} takes 8, fp32 more"
+        from .sessions.ort_cpu import OrtCpuSession
+
+        try:
+            variant = self.bundle.variant(self.bundle.find_variant("fp32", mine.backend))
+            session = OrtCpuSession(
+                self.bundle, variant, tile=self._tile, threads=self._thread_count, deep=True
+            )
+            session.reasons = mine.reasons
+            if self._trace is not None:
+                self._trace.watch(session)
+                outputs.callback(self._trace.merge, session)  # once it is closed
+            outputs.enter_context(session)
+        except (BundleError, GraphError) as error:
+            return mine, f"bundle '{self.bundle.name}' takes 8 ({error})"
+        if variant.id != mine.variant.id:
+            note(
+                f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
+                "bits (--bits 8 is faster)"
+            )
+        return session, ""
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.
@@ -336,3 +408,9 @@ class Upscaler:
         if looks_like_gpu():
             notes += [f"not on {reason}" for reason in self.session.reasons]
         return notes
+
+
+def _is_deep(output: Path, reader: FileSource, options: EncodeOptions) -> bool:
+    """Whether more than 8 bits come in or are asked for, and the encoder takes them."""
+    meant = reader.info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
+    return meant and planes_for(output, reader.info, options).holds.bits > EIGHT_BITS

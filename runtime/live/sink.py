@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -123,6 +123,27 @@ class VideoSink(ABC):
         Raises:
             OutputNotWritableError: The output is gone.
         """
+
+    def _output_size(self, frame: FinishedFrame) -> tuple[int, int]:
+        """Width and height asked for with frames like this one, with a note where it is odd.
+
+        Raises:
+            ConfigError: The size does not fit them.
+        """
+        height, width = frame.picture.shape[:2]
+        if self.encode_options.size is None:
+            return width, height
+        wanted, low = self.encode_options.size, frame.source.shape
+        try:
+            sized = wanted.of(low[1], low[0])
+        except ConfigError:
+            if self.size is None:
+                raise
+            # The source changed its shape on the way, after the first frame had the one asked for.
+            sized = replace(wanted, fit=True).of(low[1], low[0])
+        for line in sized.notes:
+            self.notes.add(line, once=True)
+        return sized.width, sized.height
 
     def publish(self, record: Mapping[str, Any], metrics: str) -> None:  # noqa: B027 optional
         """Take the latest figures, for sinks that show them; called about once a second.

@@ -87,16 +87,18 @@ class PageSink(VideoSink):
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
-        height, width = frame.picture.shape[:2]
-        self.size = (width, height)
+        self.size = self._output_size(frame)
         if not self._server.viewers:
             return b""
-        source, picture = self._small.encode(frame.source), self._big.encode(frame.picture)
+        source, picture = (
+            self._small.encode(frame.source),
+            self._big.encode(frame.picture, self.size),
+        )
         head = json.dumps(
             {
                 "time": round(frame.time, 3),
                 "age_ms": round(1000 * (time.monotonic() - frame.captured), 1),
-                "size": [width, height],
+                "size": list(self.size),
             }
         ).encode()
         lengths = (len(part).to_bytes(4, "big") for part in (head, source, picture))
@@ -130,13 +132,14 @@ class JpegEncoder:
         self._context: Any = None
         self._reformatter = VideoReformatter()
 
-    def encode(self, rgb: Levels) -> bytes:
+    def encode(self, rgb: Levels, size: tuple[int, int] | None = None) -> bytes:
         """Encode a picture.
 
         Args:
             rgb: (H, W, 3) uint8, C-contiguous, of any size.
+            size: Width and height to scale to; None keeps the picture's.
         """
-        height, width = rgb.shape[:2]
+        width, height = size or rgb.shape[1::-1]
         if self._context is None or (self._context.width, self._context.height) != (width, height):
             self._context = context = av.CodecContext.create("mjpeg", "w")
             context.width, context.height, context.pix_fmt = width, height, "yuvj420p"
@@ -144,6 +147,6 @@ class JpegEncoder:
             context.color_range = 2
             context.options = {"qmin": QUALITY, "qmax": QUALITY}
             context.thread_count = 1
-        frame = frame_from_rgb(rgb, _JPEG_COLOURS, "yuvj420p", self._reformatter)
+        frame = frame_from_rgb(rgb, _JPEG_COLOURS, "yuvj420p", self._reformatter, size=size)
         frame.pts = None
         return b"".join(bytes(packet) for packet in self._context.encode(frame))

@@ -88,6 +88,9 @@ class Session(ABC):
     """Seconds spent inside the engine so far, TensorRT's by the GPU's clock; None where the backend
     does not tell. The rest of a frame's time is copying, padding and cropping."""
 
+    deep: bool = False
+    """Whether frames and pictures are uint16, see `arrays.Frame`."""
+
     engine_bytes: int | None = None
     """Size of the engine built for this device; None where there is none beside the graph."""
 
@@ -163,7 +166,7 @@ class Session(ABC):
         """
         if not self._active:
             raise RuntimeError("the session is not open, or closed already")
-        check_frame(frame)
+        check_frame(frame, np.uint16 if self.deep else np.uint8)
 
     def _lay_out(self, shape: tuple[int, ...]) -> TileLayout:
         """Place the tiles of frames of another shape (..., H, W) than before."""
@@ -230,7 +233,7 @@ class StreamSession(Session):
         return type(self)(self.bundle, self.variant, tile=self.tiling.side)
 
     def _infer_tiles(self, frame: Frame, layout: TileLayout) -> Frame:
-        canvas = Canvas(layout)
+        canvas = Canvas(layout, frame.dtype)
         for slot, (rows, columns) in enumerate(layout):
             tile = frame[rows.start : rows.stop, columns.start : columns.stop]
             canvas.put(rows, columns, self._infer(np.ascontiguousarray(tile), slot))
@@ -342,17 +345,23 @@ class ClipSession(Session):
         """
 
 
-def check_frame(frame: Frame) -> None:
+def check_frame(frame: Frame, kind: type[Any] | None = None) -> None:
     """Refuse what is not a picture.
 
+    Args:
+        frame: What should be one.
+        kind: Its type; None for either.
+
     Raises:
-        ValueError: Not an (H, W, 3) uint8 array.
+        ValueError: Not an (H, W, 3) uint8 array, or uint16 where that is meant.
     """
+    kinds = (np.uint8, np.uint16) if kind is None else (kind,)
     if not isinstance(frame, np.ndarray):
         raise ValueError(f"frame of type {type(frame).__name__}; expected a numpy array")
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in kinds or not frame.size:
         raise ValueError(
-            f"frame of shape {frame.shape} and dtype {frame.dtype}; expected (H, W, 3) uint8 RGB"
+            f"frame of shape {frame.shape} and dtype {frame.dtype}; expected (H, W, 3) "
+            f"{kinds[0].__name__} RGB"
         )
 
 

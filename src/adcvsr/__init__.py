@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SettingsError,
         TrainingError,
     )
+    from .pictures.output_size import OutputSize
     from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
     from .runtime.live.live_report import LiveOptions, LiveReport
     from .runtime.live.live_run import LiveRun
@@ -50,6 +51,7 @@ _MODULES = {
         "SettingsError",
         "TrainingError",
     ),
+    ".pictures.output_size": ("OutputSize",),
     ".runtime.live.frame_loop": ("FrameSink", "FrameSource", "open_sink", "open_source"),
     ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
     ".runtime.live.live_run": ("LiveRun",),
@@ -77,6 +79,7 @@ __all__ = [
     "LiveReport",
     "LiveRun",
     "OutputError",
+    "OutputSize",
     "ReadOptions",
     "Session",
     "SettingsError",

@@ -85,6 +85,46 @@ def variants_option(text: str) -> Callable[[Any], Any]:
     )
 
 
+def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--scale`, `--height`, `--output-size` and `--fit`; `read_output_size` reads them."""
+    for each in (
+        click.option(
+            "--fit", is_flag=True, help="Take the largest size of the picture's shape within WxH."
+        ),
+        click.option(
+            "--output-size",
+            type=read_size,
+            metavar="WxH",
+            help="Width and height of the output in pixels, upright.",
+        ),
+        click.option(
+            "--height", type=int, metavar="PX", help="Height of the output; the width follows."
+        ),
+        click.option(
+            "--scale",
+            type=click.Choice(["2", "3", "4"]),
+            help="Times the input's size; what the network makes is reduced once [default: 4].",
+        ),
+    ):
+        command = each(command)
+    return command
+
+
+def read_output_size(options: dict[str, Any]) -> Any:
+    """Take the options of `output_size_options` out and make an `OutputSize`; None without any.
+
+    Raises:
+        ConfigError: They make no sense together.
+    """
+    scale, height, size, fit = (options.pop(n) for n in ("scale", "height", "output_size", "fit"))
+    if scale is None and height is None and size is None and not fit:
+        return None
+    from ..pictures.output_size import OutputSize
+
+    scale = None if scale is None else int(scale)
+    return OutputSize(scale=scale, height=height, size=size, fit=fit)
+
+
 def read_size(text: str) -> tuple[int, int]:
     """Read an input size in pixels, `320x180`, as (width, height); an option's `type`."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.strip().lower())

@@ -13,7 +13,15 @@ import click
 from click.core import ParameterSource
 
 from ..errors import BatchError
-from ._options import backend_option, crop_option, cut_reset_option, json_option, variant_option
+from ._options import (
+    backend_option,
+    crop_option,
+    cut_reset_option,
+    json_option,
+    output_size_options,
+    read_output_size,
+    variant_option,
+)
 from ._say import done, note, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
@@ -131,8 +139,13 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="A further model to switch to on the preview page, repeatable [default: all installed].",
 )
 @click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
+@output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Encoder preset; auto is the slowest that keeps real time [default: superfast].",
+)
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")
@@ -164,8 +177,9 @@ def command(
     overwrite: bool,
     allow_untrained: bool,
     as_json: bool,
+    **size: Any,
 ) -> None:
-    """Upscale a live stream four times, at a latency that is stated.
+    """Upscale a live stream, four times or to another size, at a latency that is stated.
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
@@ -190,7 +204,13 @@ def command(
         stats_path=stats_jsonl,
     )
     plans = _plans(streams, config, options) if several else []
-    encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
+    encode = EncodeOptions(
+        encoder=encoder,
+        preset=preset,
+        crf=crf,
+        overwrite=overwrite,
+        size=read_output_size(size),
+    )
     show = _Status()
     if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
         show.say(f"the model is {model}, for cameras and streams; for clean input: --model nano")

@@ -16,6 +16,8 @@ from ._options import (
     cut_reset_option,
     json_option,
     model_option,
+    output_size_options,
+    read_output_size,
     variant_option,
 )
 from ._say import note
@@ -23,11 +25,12 @@ from ._trace import open_trace, trace_option
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
+    from ..pictures.output_size import OutputSize
     from ..runtime.batch import Job
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
 READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
-WRITING = ("encoder", "preset", "crf", "audio", "overwrite")
+WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio", "overwrite")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
 
@@ -90,9 +93,29 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Also write a clip with bicubic and the network side by side.",
 )
 @cut_reset_option
+@output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Encoder preset; auto is the slowest that keeps real time [default: veryfast].",
+)
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@click.option(
+    "--bits",
+    type=click.Choice(["auto", "8", "10"]),
+    default="auto",
+    show_default=True,
+    callback=lambda _context, _option, value: None if value == "auto" else int(value),
+    help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
+)
+@click.option(
+    "--chroma",
+    type=click.Choice(["auto", "420"]),
+    default="auto",
+    show_default=True,
+    help="Keep INPUT's 4:2:2 or 4:4:4 where the encoder has it, or write 4:2:0.",
+)
 @click.option(
     "--audio",
     type=click.Choice(["auto", "copy", "none"]),
@@ -124,7 +147,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Upscale the video INPUT four times into OUTPUT.
+    """Upscale the video INPUT four times, or to another size, into OUTPUT.
 
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over (docs/files.md). OUTPUT appears only when it is complete; its ending (mp4, mkv,
@@ -139,8 +162,9 @@ def command(
 
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
-    choices = _choices(options)
-    inputs, output = _split_paths(paths)
+    size = read_output_size(options)
+    choices = _choices(options, size)
+    inputs, output = _split_paths(paths, "x4" if size is None else size.label)
     work = _find_work(inputs, output, skip=skip_existing, overwrite=options["overwrite"])
     if work.many and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
@@ -161,14 +185,14 @@ def command(
         raise wrong
 
 
-def _choices(options: dict[str, Any]) -> dict[str, Any]:
+def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]:
     """How files are read and written, for `Upscaler.upscale_file`."""
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
 
     return {
         "cut_reset": options["cut_reset"],
-        "options": EncodeOptions(**{name: options[name] for name in WRITING}),
+        "options": EncodeOptions(**{name: options[name] for name in WRITING}, size=size),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }
 
@@ -206,7 +230,7 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
+def _split_paths(paths: tuple[str, ...], label: str) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
     from ..given import refuse_address
     from ..runtime.batch import default_output
@@ -215,6 +239,6 @@ def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
         refuse_address(path)
     if len(paths) > 1:
         return paths[:-1], Path(paths[-1])
-    output = default_output(paths[0])
+    output = default_output(paths[0], label)
     note(f"no OUTPUT was named: it will be '{output}'")
     return paths, output

@@ -112,6 +112,7 @@ def check(upscalers: Any, source: Path, folder: Path) -> None:
     assert after.size == (4 * width, 4 * height) == report.output_size
     assert after.rotation % 360 == expected.rotation
     assert after.aspect == expected.aspect
+    assert after.pixels == expected.pixels
     assert expected.says in "\n".join(report.notes)
     check_times(source, after.times, expected)
     check_colours(source, output, expected)
