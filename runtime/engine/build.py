@@ -19,6 +19,7 @@ from .advice import build_complaint, parser_complaint
 from .engine_cache import Report
 from .order import BuildOptions, EngineOrder, Shape
 from .progress import BuildProgress, OnProgress
+from .settled import settle_network
 
 _POLL_SECONDS = 0.1
 """How long a signal may wait until the main thread sees it."""
@@ -92,6 +93,7 @@ def _compile(
     if not parsed:
         raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
     _require_inputs(network, order)
+    settle_network(flavour, network, order)
     config = builder.create_builder_config()
     flavour.name_targets(config, order.sms if order.gpu is None else ())
     _configure(flavour, config, order.options, tf32=order.tf32)
