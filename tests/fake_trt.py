@@ -32,6 +32,11 @@ class BuilderFlag(IntEnum):
     VERSION_COMPATIBLE = 13
 
 
+class TensorFormat(IntEnum):
+    LINEAR = 0
+    HWC8 = 2
+
+
 class TensorIOMode(IntEnum):
     NONE = 0
     INPUT = 1
@@ -140,6 +145,7 @@ class Tensor:
 
     def __init__(self, name: str, dtype: str = "", shape: Any = ()) -> None:
         self.name, self.dtype, self.shape = name, dtype, tuple(shape)
+        self.allowed_formats = 1  # linear
 
 
 class Layer:
@@ -162,6 +168,14 @@ class Network:
     def __init__(self) -> None:
         self.model: Any = None
         self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    def get_output(self, index: int) -> Tensor:
+        return self.outputs[index]
 
     @property
     def num_inputs(self) -> int:
@@ -200,6 +214,7 @@ class OnnxParser:
             Tensor(t.name, DTYPES[t.type], [s if isinstance(s, int) else -1 for s in t.shape])
             for t in session.get_inputs()
         ]
+        self.network.outputs = [Tensor(t.name, DTYPES[t.type]) for t in session.get_outputs()]
         return True
 
 
@@ -245,6 +260,11 @@ class Builder:
             "onnx": base64.b64encode(network.graph()).decode(),
             "profile": profile.shapes,
             "tf32": BuilderFlag.TF32 in config.flags,
+            "hwc8": [
+                tensor.name
+                for tensor in (*network.inputs, *network.outputs)
+                if tensor.allowed_formats == 1 << TensorFormat.HWC8
+            ],
             "dla": config.DLA_core if config.default_device_type == "DLA" else None,
         }
         return json.dumps(plan).encode()
@@ -429,10 +449,16 @@ class Context:
             for name, tensor in engine.inputs.items():
                 dtype = np.dtype(DTYPES[tensor.type])
                 size = int(np.prod(shapes[name])) * dtype.itemsize
-                feeds[name] = driver.view(addresses[name], size).view(dtype).reshape(shapes[name])
+                stored = driver.view(addresses[name], size).view(dtype)
+                if name in engine.plan["hwc8"]:
+                    n, c, h, w = shapes[name]
+                    feeds[name] = stored.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+                else:
+                    feeds[name] = stored.reshape(shapes[name])
             results = engine.session.run(list(engine.outputs), feeds)
             for name, value in zip(engine.outputs, results, strict=True):
-                data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+                stored = value.transpose(0, 2, 3, 1) if name in engine.plan["hwc8"] else value
+                data = np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
                 driver.view(addresses[name], data.nbytes)[:] = data
 
         stream.queue(work)
@@ -476,6 +502,7 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         Runtime=Runtime,
         BuilderFlag=BuilderFlag,
         TensorIOMode=TensorIOMode,
+        TensorFormat=TensorFormat,
         DataType=types.SimpleNamespace(UINT8="uint8", HALF="float16"),
         LayerType=types.SimpleNamespace(SHAPE="Shape", CAST="Cast"),
         NetworkDefinitionCreationFlag=_Bits,

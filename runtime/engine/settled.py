@@ -1,14 +1,15 @@
 """What is settled in a parsed network before it is compiled.
 
-Sizes that cannot change are no longer left open, and no Shape reads a uint8 tensor, which graphs
-exported before 29 November 2026 do.
+Sizes that cannot change are no longer left open, state lies as kernels want it, and no Shape reads
+a uint8 tensor, which graphs exported before 29 November 2026 do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...errors import EngineError
 from ..nvidia.flavour import Flavour
 from .order import EngineOrder
 
@@ -20,12 +21,28 @@ def settle_network(flavour: Flavour, network: Any, order: EngineOrder) -> None:
         flavour: The compiler.
         network: Parsed, with the inputs that the manifest promises.
         order: What for; where it takes one size only, inputs get their shapes.
+
+    Raises:
+        EngineError: The graph's state is not what the manifest says.
     """
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     read_shapes_behind_casts(flavour.trt, network, inputs)
     if order.sizes.is_fixed:
         for name, shape in order.shapes(*order.sizes.best).items():
             next(tensor for tensor in inputs if tensor.name == name).shape = shape
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    _hold_in_hwc8(flavour.trt, {tensor.name: tensor for tensor in (*inputs, *outputs)}, order)
+
+
+def _hold_in_hwc8(trt: Any, tensors: Mapping[str, Any], order: EngineOrder) -> None:
+    for name in order.hwc8:
+        tensor = tensors.get(name)
+        if tensor is None or tensor.dtype != trt.DataType.HALF:
+            raise EngineError(
+                f"{order.describe()}: the graph has no FP16 tensor '{name}', which the manifest "
+                "says; export the bundle again"
+            )
+        tensor.allowed_formats = 1 << int(trt.TensorFormat.HWC8)
 
 
 def read_shapes_behind_casts(trt: Any, network: Any, inputs: list[Any]) -> None:
