@@ -38,6 +38,7 @@ def build_plan(
     timing_cache: Path | None = None,
     progress: OnProgress | None = None,
     report: Report = lambda line: None,
+    on_layers: Callable[[str], None] | None = None,
 ) -> Any:
     """Compile one graph.
 
@@ -49,6 +50,8 @@ def build_plan(
         progress: Called after each step of the compiler, in its thread.
         report: Called with what of the graph a DLA leaves to the GPU, in the same thread; and on
             Ctrl-C where the compiler takes its time.
+        on_layers: Called with the compiler's own list of layers, see `read_log`; TensorRT-RTX
+            alone prints one.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -59,9 +62,15 @@ def build_plan(
         KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
     """
     state = BuildProgress(progress)
-    return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state, report), state.cancel, report
+    listed: list[str] = []
+    plan = _interruptible(
+        lambda: _compile(flavour, order, graph, timing_cache, state, report, listed.append),
+        state.cancel,
+        report,
     )
+    if on_layers is not None and listed[0]:
+        on_layers(listed[0])
+    return plan
 
 
 def require_timings(backend: str) -> None:
@@ -84,8 +93,10 @@ def _compile(
     timing_cache: Path | None,
     progress: BuildProgress,
     report: Report,
+    on_layers: Callable[[str], None],
 ) -> Any:
     trt, log = flavour.trt, error_log(flavour.trt)
+    log.take_layers()  # of an earlier build
     builder = flavour.builder()
     network = flavour.create_network(builder)
     parser = trt.OnnxParser(network, log.logger)
@@ -108,6 +119,7 @@ def _compile(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
+    on_layers(log.take_layers())
     if timing_cache is not None:
         _save_timings(timings, timing_cache, report)
     return plan
