@@ -14,9 +14,12 @@ from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.graph.file import read_graph
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.engine.build_list import order_engines
+from adcvsr.runtime.engine.engine_cache import EngineCache
+from adcvsr.runtime.engine.engines import find_engine
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.engine.settled import settle_network
 from adcvsr.runtime.nvidia.flavour import error_log, load_flavour
+from adcvsr.runtime.nvidia.gpu import current_gpu
 from adcvsr.runtime.processing.backends import create_session
 from gpu_backends import fake_gpu
 
@@ -99,3 +102,27 @@ def test_what_the_real_compiler_gets(sizes: SizeRange, tmp_path: Path) -> None:
     assert trt.DataType.UINT8 not in read()
     shape = tuple(network.get_input(0).shape)
     assert shape == ((1, 16, 24, 3) if sizes.is_fixed else (1, -1, -1, 3))
+
+
+def test_state_lies_as_kernels_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The session never looks into it; engines built before are not taken for such."""
+    pytest.importorskip("onnx", reason="the fake reads its layers from the graph")
+    fake_gpu(monkeypatch, tmp_path / "cache")
+    bundle, frames = open_bundle("nano"), draw_clip(3, 12, 16)
+    pictures = []
+    for backend in ("tensorrt", "ort-cpu"):
+        with create_session(bundle, backend=backend, variant="fp16-trt") as session:
+            pictures.append([session.infer(frame) for frame in frames])  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(*pictures)
+    (entry,) = EngineCache().entries()
+    state = "state_down_blocks_0_resnets_0_conv1"
+    assert entry.identity["hwc8"] == [state, f"{state}_next"]
+    assert json.loads(entry.plan.read_bytes())["hwc8"] == entry.identity["hwc8"]
+    (order,) = order_engines(bundle, precision="fp16", sizes=SizeRange.fixed(12, 16))
+    assert find_engine(order, current_gpu(), 12, 16, EngineCache()) == entry
+    older = {key: value for key, value in entry.identity.items() if key != "hwc8"}
+    facts = {**entry.facts, "identity": older}
+    (entry.folder / "engine.json").write_text(json.dumps(facts))
+    assert find_engine(order, current_gpu(), 12, 16, EngineCache()) is None
+    (order,) = order_engines(bundle, precision="fp32", sizes=SizeRange.fixed(12, 16))
+    assert "hwc8" not in order.identity()
