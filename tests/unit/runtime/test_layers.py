@@ -11,9 +11,12 @@ from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
 from adcvsr.cli.commands import cli
+from adcvsr.graph.cost import count_bundle_cost
 from adcvsr.graph.file import read_graph
+from adcvsr.plan.roofline import predict
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.layers import products_of, read_inspector, read_log, summarise
+from adcvsr.targets import target
 from gpu_backends import fake_gpu
 
 LISTS = Path(__file__).parents[2] / "layer_lists"
@@ -162,3 +165,23 @@ def test_tensorrt_s_inspector_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path
     (listed,) = json.loads(path.read_text())["engines"]
     assert listed["summary"]["convolutions_in"] == {"fp32": 12}
     assert (listed["what"], listed["compiler"]) == (engine["what"], "10.3.0")
+
+
+def test_fp8_is_planned_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """TensorRT-RTX lets each FP8 convolution write FP32, which a second kernel rescales."""
+    pytest.importorskip("tensorrt_rtx", reason="not installed: pip install 'adcvsr[rtx]'")
+    monkeypatch.setenv("ADCVSR_CACHE", str(tmp_path / "cache"))
+    size = ["--backend", "tensorrt-rtx", "--target", "rtx-40", "--size", "320x180"]
+    compiled, planned, milliseconds = {}, {}, {}
+    for precision in ("fp16", "fp8"):
+        (engine,) = build("small", *size, "--precision", precision)["engines"]
+        compiled[precision] = engine["layers"]["bytes"]
+        cost = count_bundle_cost(open_bundle("small"), f"{precision}-trt", height=180, width=320)
+        prediction = predict(cost.nodes, target("rtx-40"), "tensorrt-rtx")
+        planned[precision] = prediction.memory_seconds
+        milliseconds[precision] = prediction.seconds
+    assert engine["layers"]["convolutions_in"] == {"fp16": 2, "fp8": 32}
+    more = compiled["fp8"] / compiled["fp16"]
+    assert more > 1.5
+    assert planned["fp8"] / planned["fp16"] == pytest.approx(more, rel=0.1)
+    assert milliseconds["fp8"] > 0.95 * milliseconds["fp16"]
