@@ -112,12 +112,12 @@ def predict(
         if node.multiply_adds:
             precision = ELEMENT_PRECISION.get(node.element, of_floats)
             products[precision] = products.get(precision, 0) + node.multiply_adds
-            operations = 2 * node.multiply_adds
+            operations = 2.0 * node.multiply_adds
             if target.kind != "cpu" and precision in QUANTIZED:
                 operations *= _filled(node.in_channels) * _filled(node.out_channels)
             arithmetic = operations / (_rate(target, backend, precision) * shares.compute)
         # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
-        moved = moved_bytes(node)
+        moved = float(moved_bytes(node))
         if backend != "ort-cpu":
             moved = max(moved - node.score_bytes, 0) + _more_in_8_bits(node, backend)
         traffic = moved / bandwidth
