@@ -19,6 +19,7 @@ from .advice import build_complaint, parser_complaint
 from .engine_cache import Report
 from .order import BuildOptions, EngineOrder, Shape
 from .progress import BuildProgress, OnProgress
+from .settled import settle_network
 
 _POLL_SECONDS = 0.1
 """How long a signal may wait until the main thread sees it."""
@@ -37,6 +38,7 @@ def build_plan(
     timing_cache: Path | None = None,
     progress: OnProgress | None = None,
     report: Report = lambda line: None,
+    on_layers: Callable[[str], None] | None = None,
 ) -> Any:
     """Compile one graph.
 
@@ -48,6 +50,8 @@ def build_plan(
         progress: Called after each step of the compiler, in its thread.
         report: Called with what of the graph a DLA leaves to the GPU, in the same thread; and on
             Ctrl-C where the compiler takes its time.
+        on_layers: Called with the compiler's own list of layers, see `read_log`; TensorRT-RTX
+            alone prints one.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -58,9 +62,15 @@ def build_plan(
         KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
     """
     state = BuildProgress(progress)
-    return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state, report), state.cancel, report
+    listed: list[str] = []
+    plan = _interruptible(
+        lambda: _compile(flavour, order, graph, timing_cache, state, report, listed.append),
+        state.cancel,
+        report,
     )
+    if on_layers is not None and listed[0]:
+        on_layers(listed[0])
+    return plan
 
 
 def require_timings(backend: str) -> None:
@@ -83,8 +93,10 @@ def _compile(
     timing_cache: Path | None,
     progress: BuildProgress,
     report: Report,
+    on_layers: Callable[[str], None],
 ) -> Any:
     trt, log = flavour.trt, error_log(flavour.trt)
+    log.take_layers()  # of an earlier build
     builder = flavour.builder()
     network = flavour.create_network(builder)
     parser = trt.OnnxParser(network, log.logger)
@@ -92,6 +104,7 @@ def _compile(
     if not parsed:
         raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
     _require_inputs(network, order)
+    settle_network(flavour, network, order)
     config = builder.create_builder_config()
     flavour.name_targets(config, order.sms if order.gpu is None else ())
     _configure(flavour, config, order.options, tf32=order.tf32)
@@ -106,6 +119,7 @@ def _compile(
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
+    on_layers(log.take_layers())
     if timing_cache is not None:
         _save_timings(timings, timing_cache, report)
     return plan

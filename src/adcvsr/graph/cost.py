@@ -68,6 +68,15 @@ class NodeCost:
     """ONNX's name of the type its first input is stored in: `float16`, or `int8` behind a
     DequantizeLinear. It decides the arithmetic."""
 
+    in_channels: int = 0
+    """Of a convolution: channels each output sums over; 0 for everything else."""
+
+    out_channels: int = 0
+    """Of a convolution: channels it writes."""
+
+    written_elements: int = 0
+    """Elements written, whatever they are stored in."""
+
 
 @dataclass(frozen=True)
 class GraphCost:
@@ -183,6 +192,9 @@ def count_cost(
                 types[name].bytes for name in (*node.input, *node.output) if name in scores
             ),
             element=stored_element(node),
+            in_channels=types[node.input[1]].shape[1] if node.op_type == "Conv" else 0,
+            out_channels=types[node.input[1]].shape[0] if node.op_type == "Conv" else 0,
+            written_elements=sum(types[name].elements for name in node.output if name),
         )
         for node in graph.node
         if node.op_type not in QUANTIZING | BOOKKEEPING
@@ -284,6 +296,7 @@ def _add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
             written_bytes=node.written_bytes * frames,
             weight_bytes=node.weight_bytes * frames,
             score_bytes=node.score_bytes * frames,
+            written_elements=node.written_elements * frames,
         )
         for node in decoder.nodes
     ]

@@ -25,12 +25,12 @@ from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
+from adcvsr.runtime.engine.layers import nodes_of
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
-from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
@@ -435,7 +435,7 @@ def test_rtx_engines_that_cannot_be_captured_run_on(
     ],
 )
 def test_nodes_behind_a_layer(name: str, metadata: str, nodes: list[str]) -> None:
-    assert nodes_of(name, metadata) == nodes
+    assert list(nodes_of(name, metadata)) == nodes
 
 
 @pytest.mark.parametrize("integrated", [False, True])
