@@ -19,10 +19,11 @@ from ...version import __version__
 from ..nvidia.flavour import Flavour, load_flavour
 from ..nvidia.gpu import Gpu
 from ..nvidia.modules import MODULES
-from .build import build_plan, require_timings
+from .build import build_plan
 from .engine_cache import CacheEntry, EngineCache, Report, now
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
 from .progress import OnProgress
+from .timings import KernelTimings
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def ensure_engine(
     Args:
         order: From `order_engines`.
         cache: None for the user's.
-        timing_cache: See `build_plan`.
+        timing_cache: Kernel timings to read and to extend (TensorRT); None for the ones that the
+            cache keeps of this device and TensorRT.
         progress: See `build_plan`.
         report: Called with why an entry is built again, and who is waited for.
 
@@ -97,9 +99,8 @@ def ensure_engine(
         EngineError, BackendUnavailableError, BundleError, OutputNotWritableError: See `build_plan`
             and `EngineCache`.
     """
-    if timing_cache is not None:
-        require_timings(order.backend)
     cache, start = cache or EngineCache(), time.monotonic()
+    timings = KernelTimings.of(order, cache.folder, named=timing_cache)
     if entry := cache.look_up(order, lambda line: None):
         return BuiltEngine(entry, True, time.monotonic() - start)
     with cache.lock(order.key, report):
@@ -111,7 +112,7 @@ def ensure_engine(
         variant = order.bundle.variant(order.variant_id)
         with order.bundle.graph(variant, order.graph_file) as graph:
             plan = build_plan(
-                flavour, order, graph, timing_cache=timing_cache, progress=progress, report=report
+                flavour, order, graph, timings=timings, progress=progress, report=report
             )
         facts = {
             "what": order.describe(),

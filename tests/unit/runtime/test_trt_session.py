@@ -21,11 +21,13 @@ from adcvsr.errors import (
     MissingPackageError,
 )
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.deploy.deploy import deploy_bundle
 from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
 from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.engine.timings import clear_timings
 from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
@@ -306,7 +308,7 @@ def test_kernel_timings(
 
     for width in (16, 24):
         build(width, timings)
-    assert timings.read_bytes() == b"timings+1+1"
+    assert timings.read_bytes() == b"timings+16x16+16x24"
     timings.write_bytes(b"of another device")
     with pytest.raises(EngineError, match="is of another device or TensorRT"):
         build(32, timings)
@@ -314,12 +316,63 @@ def test_kernel_timings(
     assert not said
     timings.write_bytes(b"damaged")
     build(36, timings)
-    assert timings.read_bytes() == b"timings+1"
+    assert timings.read_bytes() == b"timings+16x36"
     assert (tmp_path / "timings.damaged").read_bytes() == b"damaged"
     assert "is damaged and is made anew" in caplog.messages[-1]
     assert not build(40, tmp_path / "missing" / "timings").hit
     assert "kernel timings are not kept: cannot write" in said[0]
     assert len(EngineCache().entries()) == 4
+
+
+def kept_timings() -> dict[str, bytes]:
+    folder = EngineCache().folder / "timings"
+    return {path.name: path.read_bytes() for path in folder.glob("*.bin")}
+
+
+def test_kernel_timings_lie_beside_the_engines(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unasked, of a session, a build and a deployment alike; a file a device and version. What
+    another build kept meanwhile is not lost, and what does not fit is begun anew with a line."""
+    bundle, said = open_bundle("nano"), []
+
+    def build(width: int) -> None:
+        (order,) = order_engines(bundle, backend="tensorrt", sizes=SizeRange.fixed(16, width))
+        assert not ensure_engine(order, report=said.append).hit
+
+    with create_session(bundle, backend="tensorrt") as session:
+        session.infer(np.zeros((16, 24, 3), np.uint8))
+    build(32)
+    ((name, kept),) = kept_timings().items()
+    assert name == "nvidia-geforce-rtx-4060-sm89-tensorrt-10.3.0-cuda-13.0.bin"
+    assert kept == b"timings+16x24+16x32"
+    path = EngineCache().folder / "timings" / name
+
+    compile_it = Builder.build_serialized_network
+
+    def beside(self: Builder, network: object, config: object) -> object:
+        path.write_bytes(b"timings+of+another+build")
+        return compile_it(self, network, config)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Builder, "build_serialized_network", beside)
+        build(40)
+    assert path.read_bytes() == b"timings+16x24+16x32+16x40+another+build+of"
+    path.write_bytes(b"of another device")
+    build(48)
+    assert path.read_bytes() == b"timings+16x48"
+    assert len(said) == 1
+    assert "another device or driver: begun anew" in said[0]
+    path.write_bytes(b"damaged")
+    build(56)
+    assert path.read_bytes() == b"timings+16x56"
+    assert "is damaged and is made anew" in caplog.messages[-1]
+    driver.name = "Another GPU"
+    deploy_bundle(bundle, backend="tensorrt", sizes=SizeRange.fixed(24, 32), frames=10)
+    assert kept_timings().keys() > {name}
+    assert b"+24x32" in b"".join(kept_timings().values())
+    assert clear_timings(EngineCache().folder) > 0
+    assert not kept_timings()
 
 
 def test_auto_takes_the_gpu_and_says_why_not(
