@@ -92,7 +92,8 @@ def ensure_engine(
         cache: None for the user's.
         timing_cache: Kernel timings to read and to extend (TensorRT); None for the ones that the
             cache keeps of this device and TensorRT.
-        progress: See `build_plan`.
+        progress: See `build_plan`; also called about once a second, with 0, while another process
+            builds this engine.
         report: Called with why an entry is built again, and who is waited for.
 
     Raises:
@@ -103,7 +104,12 @@ def ensure_engine(
     timings = KernelTimings.of(order, cache.folder, named=timing_cache)
     if entry := cache.look_up(order, lambda line: None):
         return BuiltEngine(entry, True, time.monotonic() - start)
-    with cache.lock(order.key, report):
+
+    def waiting() -> None:
+        if progress is not None:
+            progress(0.0, "waiting for another process")
+
+    with cache.lock(order.key, report, waiting):
         # Whoever held the lock may have built it.
         if entry := cache.look_up(order, report):
             return BuiltEngine(entry, True, time.monotonic() - start)

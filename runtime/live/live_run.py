@@ -114,7 +114,7 @@ class LiveRun:
             self.options,
             self.accounting,
             self._ending,
-            swap=self.switch.swap,
+            swap=self._swap,
             passed=self._tell_service,
             trace=self._trace,
         )
@@ -123,6 +123,8 @@ class LiveRun:
             stack.enter_context(self.sink)
             stack.callback(self.switch.close)
             stack.enter_context(self.source)
+            self._watch_network()
+            stack.callback(self._watch_network, watch=False)
             self.device = DeviceFigures()
             stack.callback(self.device.close)
             stats = stack.enter_context(self._open_stats()) if self.options.stats_path else None
@@ -254,6 +256,28 @@ class LiveRun:
             self._told_ready = True
             self._service.ready(self._route)
         self._service.alive()
+
+    def _swap(self) -> bool:
+        """Change to a network that was loaded, which is then the one that is watched."""
+        changed = self.switch.swap()
+        if changed:
+            self._watch_network()
+        return changed
+
+    def _watch_network(self, *, watch: bool = True) -> None:
+        self.upscaler.session.on_prepare = self._tell_preparing if watch else None
+
+    def _tell_preparing(self, line: str) -> None:
+        """A size that is made ready, perhaps by a compiler, is no reason to be killed.
+
+        Unless the run ends: a compiler must not hold up a machine that shuts down.
+        """
+        if not line:
+            self._service.worked()
+            if self._told_ready:
+                self._service.status(self._route)
+        elif not self._ending.is_set():
+            self._service.working(f"{self._route}: {line}")
 
     def _tell_of_tries(self) -> None:
         """A source that is away is no reason to be killed while it is tried again."""
