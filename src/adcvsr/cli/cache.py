@@ -45,7 +45,10 @@ def list_command(as_json: bool) -> None:
 @click.argument("key", required=False)
 @json_option
 def clear_command(key: str | None, as_json: bool) -> None:
-    """Remove all engines and kernel timings, or the engines whose key starts with KEY."""
+    """Remove engines and kernel timings, or engines by KEY.
+
+    KEY is the begin of a key; timings stay then.
+    """
     from ..runtime.engine.engine_cache import EngineCache
     from ..runtime.engine.timings import clear_timings
 
