@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
@@ -22,7 +24,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
-from .sessions.session import Session
+from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
 from .trace import Trace
@@ -275,6 +277,7 @@ class Upscaler:
                     outputs.enter_context(beside)
             reader.check_size = partial(check_memory, source, tile=self._tile)
             reader.check_size(reader.info.width, reader.info.height)
+            self._warm_up(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
             def step(done: int) -> None:
@@ -291,6 +294,15 @@ class Upscaler:
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
             return make_report(self.session, reader, sink, result, processor, notes)
+
+    def _warm_up(self, width: int, height: int) -> None:
+        """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
+
+        TensorRT's capture keeps to its thread; ONNX Runtime's does not.
+        """
+        if self.session.backend == "ort-cuda" and isinstance(self.session, StreamSession):
+            self.session.infer(np.zeros((height, width, 3), np.uint8))
+            self._processor.reset()
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.

@@ -32,11 +32,12 @@ from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
+from adcvsr.runtime.sessions.ort_cuda import OrtCudaSession
 from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
-from gpu_backends import CONTRACT, fake_gpu, prepare_backend
+from gpu_backends import CONTRACT, CpuGraphs, fake_gpu, prepare_backend
 
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
 
@@ -439,6 +440,54 @@ def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(gpu, "looks_like_gpu", lambda: True)
     with pytest.raises(MissingPackageError, match="is the build for CPUs: pip uninstall"):
         create_session(open_bundle("nano"), backend="ort-cuda")
+
+
+@pytest.mark.parametrize("tile", [None, 32])
+def test_ort_cuda_records_before_the_first_frame_and_in_one_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tile: int | None
+) -> None:
+    """A capture is global there: every direction is recorded when a size is made ready, before a
+    decoder allocates; and a session's runs come from one thread, whoever asks for them. The
+    picture that was fetched is the caller's, without a further copy."""
+    backend = prepare_backend("ort-cuda's bindings on the CPU", monkeypatch, tmp_path)
+    runs: list[tuple[str, int]] = []
+    fetched: list[np.ndarray] = []
+
+    class Recording(CpuGraphs):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.captures = True
+
+        def run(self, direction: int, inputs: Any, outputs: Any) -> None:
+            runs.append((threading.current_thread().name, direction))
+            super().run(direction, inputs, outputs)
+
+        def fetch(self, value: Any) -> Any:
+            fetched.append(super().fetch(value))
+            return fetched[-1]
+
+    monkeypatch.setattr(OrtCudaSession, "graphs", Recording)
+    clip = draw_clip(3, 16, 40)
+    with create_session(open_bundle("nano"), backend="ort-cpu", threads=1, tile=tile) as session:
+        wanted = [session.infer(frame) for frame in clip]
+    with create_session(open_bundle("nano"), backend=backend, tile=tile) as session:
+        found = [session.infer(clip[0])]
+        assert session.layout is not None
+        slots = session.layout.count
+        assert {direction for _, direction in runs[: 2 * slots]} == set(range(slots + 1))
+        if tile is None:
+            assert np.shares_memory(found[0], fetched[0])
+
+        def elsewhere() -> None:
+            found.extend(session.infer(frame) for frame in clip[1:])
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert len({name for name, _ in runs}) == 1
+    assert "adcvsr-ort-cuda" in runs[0][0]
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert not [each for each in threading.enumerate() if "ort-cuda" in each.name]
 
 
 def test_rtx_compiles_its_kernels_once(
