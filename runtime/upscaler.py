@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
@@ -336,6 +338,7 @@ class Upscaler:
                 check_memory, source, tile=self._tile, output=written, deep=session.deep
             )
             reader.check_size(reader.info.width, reader.info.height)
+            self._warm_up(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
             def step(done: int) -> None:
@@ -387,6 +390,15 @@ class Upscaler:
                 "bits (--bits 8 is faster)"
             )
         return session, ""
+
+    def _warm_up(self, width: int, height: int) -> None:
+        """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
+
+        TensorRT's capture keeps to its thread; ONNX Runtime's does not.
+        """
+        if self.session.backend == "ort-cuda" and isinstance(self.session, StreamSession):
+            self.session.infer(np.zeros((height, width, 3), np.uint8))
+            self._processor.reset()
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.

@@ -136,6 +136,17 @@ class TimingCache:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
 
+    def combine(self, input_cache: TimingCache, ignore_mismatch: bool) -> bool:
+        """Take over what another one knows; only where both are of this device."""
+        if not (ignore_mismatch or input_cache.blob.startswith(b"timings")):
+            return False
+        self.add(*input_cache.blob.split(b"+")[1:])
+        return True
+
+    def add(self, *kernels: bytes) -> None:
+        known = {*self.blob.split(b"+")[1:], *kernels}
+        self.blob = b"+".join([b"timings", *sorted(known)])
+
     def serialize(self) -> bytes:
         return self.blob
 
@@ -255,7 +266,8 @@ class Builder:
         monitor.phase_finish("Building")
         Builder.built += 1
         if config.timings is not None:
-            config.timings.blob = (config.timings.blob or b"timings") + b"+1"
+            shape = next(iter(config.profiles[0].shapes.values()))[1]
+            config.timings.add("x".join(map(str, shape[1:3])).encode())
         plan = {
             "onnx": base64.b64encode(network.graph()).decode(),
             "profile": profile.shapes,

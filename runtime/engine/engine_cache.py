@@ -39,6 +39,7 @@ CURRENT_FOLDER = "current"
 PLAN, FACTS, LAYERS = "engine.plan", "engine.json", "layers.json"
 _PART, _OLD = ".part-", ".old-"
 _BLOCK_BYTES = 16 << 20
+_WAIT_SECONDS = 1.0
 
 Report = Callable[[str], None]
 
@@ -178,10 +179,17 @@ class EngineCache:
         return entry
 
     @contextmanager
-    def lock(self, key: str, report: Report) -> Iterator[None]:
+    def lock(
+        self, key: str, report: Report, waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
         """Hold an engine's lock, waiting for another process that builds it.
 
         The system frees the lock when its holder dies, however that happens.
+
+        Args:
+            key: The engine's.
+            report: Called with a line where another process has it.
+            waiting: Called about once a second meanwhile.
 
         Raises:
             OutputNotWritableError: The cache cannot be written.
@@ -197,7 +205,7 @@ class EngineCache:
                 lock.acquire(timeout=0)
             except Timeout:
                 report("another process builds this engine; waiting for it")
-                lock.acquire()
+                _acquire(lock, waiting)
         except OSError as error:
             raise OutputNotWritableError(
                 f"the engine cache '{self.folder}' cannot be written: {error}; set "
@@ -362,6 +370,19 @@ def read_current(path: Path) -> dict[str, Any]:
 def now() -> str:
     """UTC time as ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _acquire(lock: Any, waiting: Callable[[], None]) -> None:
+    """Wait for a lock as long as it takes, and say about once a second that this is so."""
+    from filelock import Timeout
+
+    while True:
+        waiting()
+        try:
+            lock.acquire(timeout=_WAIT_SECONDS)
+        except Timeout:
+            continue
+        return
 
 
 def _default_limit() -> int:

@@ -21,11 +21,12 @@ from ...version import __version__
 from ..nvidia.flavour import Flavour, error_log, load_flavour
 from ..nvidia.gpu import Gpu
 from ..nvidia.modules import MODULES
-from .build import build_plan, require_timings
+from .build import build_plan
 from .engine_cache import CacheEntry, EngineCache, Report, now
 from .layers import Layer, products_of, read_inspector, read_log, summarise, to_json
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
 from .progress import OnProgress
+from .timings import KernelTimings
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,26 @@ def ensure_engine(
     Args:
         order: From `order_engines`.
         cache: None for the user's.
-        timing_cache: See `build_plan`.
-        progress: See `build_plan`.
+        timing_cache: Kernel timings to read and to extend (TensorRT); None for the ones that the
+            cache keeps of this device and TensorRT.
+        progress: See `build_plan`; also called about once a second, with 0, while another process
+            builds this engine.
         report: Called with why an entry is built again, and who is waited for.
 
     Raises:
         EngineError, BackendUnavailableError, BundleError, OutputNotWritableError: See `build_plan`
             and `EngineCache`.
     """
-    if timing_cache is not None:
-        require_timings(order.backend)
     cache, start = cache or EngineCache(), time.monotonic()
+    timings = KernelTimings.of(order, cache.folder, named=timing_cache)
     if entry := cache.look_up(order, lambda line: None):
         return BuiltEngine(entry, True, time.monotonic() - start)
-    with cache.lock(order.key, report):
+
+    def waiting() -> None:
+        if progress is not None:
+            progress(0.0, "waiting for another process")
+
+    with cache.lock(order.key, report, waiting):
         # Whoever held the lock may have built it.
         if entry := cache.look_up(order, report):
             return BuiltEngine(entry, True, time.monotonic() - start)
@@ -118,7 +125,7 @@ def ensure_engine(
                 flavour,
                 order,
                 graph,
-                timing_cache=timing_cache,
+                timings=timings,
                 progress=progress,
                 report=report,
                 on_layers=printed.append,

@@ -114,19 +114,26 @@ class StreamRun:
             if sink not in left:
                 sink.close()
 
-    def prepare(self, stack: ExitStack, bell: threading.Event, passed: Callable[[], None]) -> None:
+    def prepare(
+        self,
+        stack: ExitStack,
+        bell: threading.Event,
+        passed: Callable[[], None],
+        preparing: Callable[[str], None],
+    ) -> None:
         """Make everything ready for the first frame.
 
         Args:
             stack: Takes what has to be closed at the end.
             bell: See `LiveStages`.
             passed: Likewise.
+            preparing: See `Session.on_prepare`, of whichever network runs.
 
         Raises:
             OutputNotWritableError: The figures have nowhere to go.
             UnsupportedVideoError: The frames are too large for this machine.
         """
-        self._begun = True
+        self._begun, self._preparing = True, preparing
         self.stages = LiveStages(
             self.source,
             self.upscaler,
@@ -136,7 +143,7 @@ class StreamRun:
             self.ending,
             bell=bell,
             zoom=self.zoom,
-            swap=self.switch.swap,
+            swap=self._swap,
             passed=passed,
             trace=self._trace,
             name=self.name,
@@ -145,6 +152,8 @@ class StreamRun:
             stack.callback(output.close)
         stack.callback(self.switch.close)
         stack.enter_context(self.source)
+        self._watch_network()
+        stack.callback(self._watch_network, watch=False)
         if self.options.stats_path:
             self._stats = stack.enter_context(self._open_stats())
         self._warm_up()
@@ -322,6 +331,16 @@ class StreamRun:
             self.upscaler.check_memory(self.source.address.text, width, height)
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
+
+    def _swap(self) -> bool:
+        """Change to a network that was loaded, which is then the one that is watched."""
+        changed = self.switch.swap()
+        if changed:
+            self._watch_network()
+        return changed
+
+    def _watch_network(self, *, watch: bool = True) -> None:
+        self.upscaler.session.on_prepare = self._preparing if watch else None
 
     def _append(self, stats: FileIO, line: str) -> None:
         """Write a line of figures; a disk that is full costs the line, not the stream."""

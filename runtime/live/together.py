@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeAlias
 
 from ..threads.worker import Worker
@@ -59,7 +60,8 @@ class Together:
             figures = DeviceFigures()
             stack.callback(figures.close)
             for run in self.runs:
-                run.prepare(stack, self.bell, self._tell_service)
+                tell = partial(self._tell_preparing, run)
+                run.prepare(stack, self.bell, self._tell_service, tell)
             threads = self._start()
             self._look_after(threads, figures)
             for run in self.runs:
@@ -123,6 +125,18 @@ class Together:
             self._told_ready = True
             self._service.ready(self._routes())
         self._service.alive()
+
+    def _tell_preparing(self, run: StreamRun, line: str) -> None:
+        """A size that is made ready, perhaps by a compiler, is no reason to be killed.
+
+        Unless the stream ends: a compiler must not hold up a machine that shuts down.
+        """
+        if not line:
+            self._service.worked()
+            if self._told_ready:
+                self._service.status(self._routes())
+        elif not run.ending.is_set():
+            self._service.working(f"{run.route}: {line}")
 
     def _tell_of_tries(self) -> None:
         """A source that is away is no reason to be killed while it is tried again."""

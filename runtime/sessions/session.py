@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,11 @@ class Session(ABC):
     profiles: Sequence[Profile] = ()
     """After closing: what was written."""
 
+    on_prepare: Callable[[str], None] | None = None
+    """Called with a line where a size is made ready, which can take minutes, and with each step of
+    a compiler, in its thread; with an empty line when the first frame is through. A service then
+    has patience."""
+
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         self.bundle = bundle
         self.variant = variant
@@ -140,6 +145,23 @@ class Session(ABC):
         began = time.perf_counter()
         yield
         self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
+
+    def _tell(self, line: str) -> None:
+        if self.on_prepare is not None:
+            self.on_prepare(line)
+
+    def _tell_build(self, share: float, phase: str) -> None:
+        """Pass a compiler's step on; the signature is that of `OnProgress`."""
+        self._tell(f"building an engine, {share:.0%} ({phase})")
+
+    @contextmanager
+    def _preparing(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Say that frames of a shape (..., H, W) are made ready inside."""
+        self._tell(f"making {shape[-1]}x{shape[-2]} ready on {self.backend}")
+        try:
+            yield
+        finally:
+            self._tell("")
 
     def tile_facts(self) -> dict[str, Any] | None:
         """How the latest frames were tiled, JSON-ready; None where no tiles were asked for."""
@@ -200,11 +222,16 @@ class StreamSession(Session):
             ValueError: The frame has another shape or dtype.
         """
         self._require(frame)
-        if frame.shape[:2] != self._shape:
+        if frame.shape[:2] == self._shape:
+            return self._run(frame)
+        with self._preparing(frame.shape[:2]):
             layout = self._lay_out(frame.shape[:2])
             self._resize(layout.height, layout.width, layout.count)
             self._shape = frame.shape[:2]
             self._reset()
+            return self._run(frame)  # engines compile kernels within the first run, too
+
+    def _run(self, frame: Frame) -> Frame:
         assert self.layout is not None
         padded = pad_to_multiple(frame, self.bundle.size_multiple)
         if self.layout.count == 1:
@@ -290,9 +317,10 @@ class ClipSession(Session):
                 raise ValueError(f"frames of {window[0].shape} and {frame.shape} in one window")
         shape = (len(window), *window[0].shape[:2])
         if shape != self._shape:
-            layout = self._lay_out(shape)
-            self._resize(layout.height, layout.width, len(window))
-            self._shape = shape
+            with self._preparing(shape):
+                layout = self._lay_out(shape)
+                self._resize(layout.height, layout.width, len(window))
+                self._shape = shape
         multiple = self.bundle.size_multiple
         clip = np.stack([pad_to_multiple(frame, multiple) for frame in window])  # (T, H, W, 3)
         for picture in self._pictures(clip, range(first, last)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TASKS: dict[str, tuple[str, ...]] = {
     "Upscale": ("upscale", "live", "demo"),
-    "Look at what is here": ("models", "inspect", "doctor", "targets"),
+    "Look at what is here": ("models", "inspect", "doctor", "report", "targets"),
     "Measure": ("evaluate", "bench", "profile", "plan", "verify"),
     "Train and export": ("train", "import", "export"),
     "Fit to a device": ("calibrate", "quantize", "search", "build", "deploy", "cache"),
@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "profile": ("adcvsr profile nano --clips my/videos -o report.html",),
     "quantize": ("adcvsr quantize ./my-bundle --precision int8 --calibration my-set",),
+    "report": ("adcvsr report", "adcvsr report --dry-run"),
     "search": ('adcvsr search ./my-bundle --budget "psnr>=42" --calibration my-set -o found',),
     "targets": ("adcvsr targets orin-nano",),
     "train pretrain": (

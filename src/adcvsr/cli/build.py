@@ -75,7 +75,7 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     "--timing-cache",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Kernel timings to reuse and extend (TensorRT); shortens later builds.",
+    help="Kernel timings to reuse and extend (TensorRT) [default: the cache's own of this device].",
 )
 @click.option(
     "--level", type=click.IntRange(0, 5), help="Optimisation level; 5 tries every kernel."

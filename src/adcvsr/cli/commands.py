@@ -44,6 +44,7 @@ COMMANDS = {
     "plan": "Predict whether a bundle runs live on a target.",
     "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
+    "report": "Measure this machine and put it into one file to send.",
     "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student, or look at what it trains on.",
