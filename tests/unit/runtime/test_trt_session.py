@@ -34,7 +34,6 @@ from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
 from adcvsr.runtime.sessions.ort_cuda import OrtCudaSession
-from adcvsr.runtime.sessions.trt_profile import nodes_of
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
