@@ -188,7 +188,13 @@ def _until_path(text: str) -> tuple[str, str]:
 def _secrets(text: str) -> Iterator[str]:
     """What `shown` hides, and what holds it."""
     found = _ADDRESS.fullmatch(text)
-    if found is None or found[1].lower() in LOCAL_SCHEMES:
+    if found is None:
+        return
+    if found[1].lower() in LOCAL_SCHEMES:
+        # No device or file begins so: a camera's address after the wrong scheme.
+        user, at, _ = found[3].partition("@")
+        if at and ":" in user and "/" not in user:
+            yield from _user_secrets(user)
         return
     parts = take_apart(text)
     if parts is None or parts.doubtful:

@@ -89,7 +89,7 @@ def test_quick(upscalers: Any, data: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(ROBUST) - set(QUICK), key=pixels))
+@pytest.mark.parametrize("name", sorted(sorted(set(ROBUST) - set(QUICK)), key=pixels))
 def test_all(upscalers: Any, data: Path, tmp_path: Path, name: str) -> None:
     check(upscalers, data / "clips/robust" / name, tmp_path)
 
