@@ -17,6 +17,7 @@ OUTPUTS = frozenset(
     {
         "compare",
         "file",
+        "layers_path",
         "output",
         "sinks",
         "stats_jsonl",

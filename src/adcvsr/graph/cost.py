@@ -268,13 +268,19 @@ def _attention_scores(graph: Graph, types: Mapping[str, TensorType]) -> set[str]
 
 
 def _peak_bytes(graph: Graph, types: Mapping[str, TensorType], weights: Collection[str]) -> int:
-    """Largest sum of live tensors over the graph's order; renamed tensors share their memory."""
+    """Largest sum of live tensors over the graph's order; renamed tensors share their memory.
+
+    A `Shape` needs no values: it keeps no tensor alive.
+    """
     root: dict[str, str] = {}
     for node in graph.node:
-        if node.op_type in BOOKKEEPING and node.input:
+        if node.op_type in BOOKKEEPING - {"Shape"} and node.input:
             root[node.output[0]] = root.get(node.input[0], node.input[0])
     last_read = {
-        root.get(name, name): index for index, node in enumerate(graph.node) for name in node.input
+        root.get(name, name): index
+        for index, node in enumerate(graph.node)
+        if node.op_type != "Shape"
+        for name in node.input
     }
     kept = {root.get(value.name, value.name) for value in [*graph.output, *graph.input]}
     live = {value.name for value in graph.input}
