@@ -35,10 +35,7 @@ from . import source as sources
 from .address import Address
 from .frame_queue import Channel, Policy, StoppedError, WaitingFrames
 from .resets import Placed, StreamWatch
-from .source import VideoSource
-
-UNKNOWN_RATE = Fraction(30)
-"""Frames a second where a source does not tell."""
+from .source import UNKNOWN_RATE, VideoSource
 
 
 class FrameSource:

@@ -25,10 +25,8 @@ from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
 from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
-from .source import VideoSource
+from .source import UNKNOWN_RATE, VideoSource
 from .zoom import Zoom
-
-UNKNOWN_RATE = Fraction(30)
 
 
 class LiveStages:

@@ -59,6 +59,10 @@ PASS_ON = {
 """What to do about `ELSEWHERE`."""
 
 
+UNKNOWN_RATE = Fraction(30)
+"""Frames a second where a source does not tell."""
+
+
 @dataclass(frozen=True)
 class LiveFrame:
     """One frame as it was captured; turned into RGB only when the network takes it."""
