@@ -88,9 +88,10 @@ def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_in_an_import_with_files_under_way_it_ends_after_the_import(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.7)\n")
+    slow = "import sys, time\ntime.sleep(0.7)\nsys.stdout.write('imported\\n')\n"
+    (tmp_path / "slow.py").write_text(slow)
     before = f"interrupts.GRACE_S = 9.0\n{PART}"
-    work = "importlib.import_module('slow'); print('imported'); time.sleep(9)"
+    work = "importlib.import_module('slow'); time.sleep(9)"
     with run_program(tmp_path, work, before) as process:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=10)
