@@ -111,7 +111,7 @@ def _candidates(bundle: Bundle, backend: str, variant: str | None) -> tuple[Vari
     """The variant asked for, or what the backend takes unasked."""
     if variant is not None:
         return (bundle.variant(bundle.find_variant(variant, backend)),)
-    if backend in ENGINE_BACKENDS and (deployed := _deployed_variant(bundle, backend)):
+    if backend != "ort-cpu" and (deployed := _deployed_variant(bundle, backend)):
         return (deployed,)
     names = contenders(bundle.variants, backend, None, kind=bundle.kind)
     if not names:
@@ -128,7 +128,8 @@ def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
     from ..engine.engine_cache import EngineCache
 
     try:
-        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current
+        own = "" if backend in ENGINE_BACKENDS else backend
+        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu(), own).current
     except (BackendUnavailableError, MissingPackageError):
         return None  # no GPU: said by what asks for it next
     if current is None or current["backend"] != backend:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--backend",
-    type=click.Choice(("auto", *ENGINE_BACKENDS)),
+    type=click.Choice(("auto", *ENGINE_BACKENDS, "ort-cuda")),
     default="auto",
     show_default=True,
-    help="Which compiler.",
+    help="Which compiler; ort-cuda builds nothing, its two layouts are tried.",
 )
 @click.option(
     "--precision",
@@ -96,12 +96,15 @@ def command(
 
     They have to compute in the precision asked for, give the bundle's golden pictures, and stay
     within the budget at the 99th percentile. Otherwise what was current stays, and exit is 1.
+
+    --backend ort-cuda tries both layouts of convolutions, which have to give the same, and the
+    faster one becomes current for that backend.
     """
     from ..bundle import open_bundle
 
     opened = open_bundle(bundle)
     if rollback:
-        _roll_back(opened.name, as_json)
+        _roll_back(opened.name, backend, as_json)
         return
     from ..runtime.deploy.deploy import deploy_bundle
     from ..runtime.engine.order import BuildOptions, parse_bytes
@@ -129,12 +132,13 @@ def command(
         sys.exit(1)
 
 
-def _roll_back(bundle: str, as_json: bool) -> None:
+def _roll_back(bundle: str, backend: str, as_json: bool) -> None:
     from ..runtime.engine.current import CurrentEngines
     from ..runtime.engine.engine_cache import EngineCache
     from ..runtime.nvidia.gpu import current_gpu
 
-    entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
+    own = backend if backend == "ort-cuda" else ""
+    entry = CurrentEngines(EngineCache(), bundle, current_gpu(), own).roll_back()
     if as_json:
         print_json({"current": entry}, indent=None)
     else:
