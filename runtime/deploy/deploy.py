@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...bundle import Bundle
-from ...errors import AdcVsrError
+from ...errors import AdcVsrError, ConfigError
 from ...files import replace_file
 from ...host.machine import this_host
 from ...plan.measured import FOLDER as MEASURED_FOLDER
@@ -79,6 +79,7 @@ def deploy_bundle(
     budget_ms: float | None = None,
     frames: int = MEASURED_FRAMES,
     options: BuildOptions | None = None,
+    staging: str = "auto",
     progress: OnProgress | None = None,
     report: Report = lambda line: None,
 ) -> DeployReport:
@@ -94,13 +95,17 @@ def deploy_bundle(
         budget_ms: Most milliseconds at the 99th percentile; wins over `fps`.
         frames: To measure.
         options: See `order_engines`.
+        staging: How frames and pictures reach a GPU that shares the host's memory: `mapped`,
+            `copied`, or `auto` for what is faster.
         progress: See `build_plan`.
         report: Called with lines on the way.
 
     Raises:
         BackendUnavailableError, MissingPackageError: There is no GPU or compiler to deploy to.
+        ConfigError: Mapped memory is asked for on a card, or staging of a backend that has none.
     """
     gpu, cache = current_gpu(), EngineCache()
+    ways = _staging_ways(staging, gpu, bundle, backend)
     budget = budget_ms if budget_ms is not None else (1000 / fps if fps else None)
     if backend == BACKEND:
         size = (sizes or SizeRange.fixed(*DEFAULT_SIZE)).best
@@ -120,7 +125,7 @@ def deploy_bundle(
                 options=options,
                 report=report,
             )
-            _try(candidate, orders, budget, frames, progress, report)
+            _try(candidate, orders, budget, frames, ways, progress, report)
         except AdcVsrError as error:
             candidate.reasons.append(str(error))
             continue
@@ -146,11 +151,30 @@ def deploy_bundle(
     )
 
 
+def _staging_ways(staging: str, gpu: Gpu, bundle: Bundle, backend: str) -> tuple[bool | None, ...]:
+    """Ways to the GPU to be timed, see `accept`.
+
+    Raises:
+        ConfigError: There is no such way here.
+    """
+    shared = gpu.integrated and bundle.kind == "stream" and backend != BACKEND
+    if staging == "auto":
+        return (True, False) if shared else (None,)
+    if not shared:
+        raise ConfigError(
+            f"--staging {staging}: {gpu.name} and '{bundle.name}' with {backend} have one way; it "
+            "is for networks that run frame by frame in engines on boards whose CPU and GPU share "
+            "memory"
+        )
+    return (staging == "mapped",)
+
+
 def _try(
     candidate: Candidate,
     orders: list[EngineOrder],
     budget: float | None,
     frames: int,
+    ways: Sequence[bool | None],
     progress: OnProgress | None,
     report: Report,
 ) -> None:
@@ -175,6 +199,7 @@ def _try(
         precision=precision,
         budget_ms=budget,
         frames=frames,
+        ways=ways,
     )
     candidate.acceptance = found
     candidate.reasons += found.reasons
@@ -260,6 +285,7 @@ def _entry(
         "p50_ms": round(candidate.acceptance.p50_ms, 3),
         "p99_ms": round(candidate.acceptance.p99_ms, 3),
         "budget_ms": budget,
+        **({} if candidate.acceptance.mapped is None else {"mapped": candidate.acceptance.mapped}),
         "golden": candidate.acceptance.golden,
         "colours": candidate.acceptance.colours,
         "census": candidate.acceptance.census,

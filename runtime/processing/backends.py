@@ -222,12 +222,15 @@ def _gpu_session_class(backend: str, bundle: Bundle) -> Any:
     return TensorRtRtxSession if rtx else TensorRtSession
 
 
-def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:
+def create_processor(
+    session: Session, *, colour_match: str | None = None, overlap: bool = False
+) -> FrameProcessor:
     """Make what takes a session's frames in and gives finished ones out.
 
     Args:
         session: Of either kind; opened before the first frame.
         colour_match: `none`, `frame` or `ema`; None as the bundle says.
+        overlap: See `StreamProcessor`; for files, which want frames a second and no latency.
 
     Raises:
         ConfigError: There is no such colour match.
@@ -242,5 +245,5 @@ def create_processor(session: Session, *, colour_match: str | None = None) -> Fr
     if isinstance(session, ClipSession):
         processor = ClipProcessor(session)
     else:
-        processor = StreamProcessor(cast("StreamSession", session))
+        processor = StreamProcessor(cast("StreamSession", session), overlap=overlap)
     return processor if match.mode == "none" else ColourMatchedProcessor(processor, match)

@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
 )
 @click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
+@click.option(
+    "--staging",
+    type=click.Choice(("auto", "mapped", "copied")),
+    default="auto",
+    show_default=True,
+    help="On a Jetson: frames read in place or copied; auto times both and keeps the faster.",
+)
 @click.option("--rollback", is_flag=True, help="Make current what was so before; builds nothing.")
 @json_option
 def command(
@@ -89,6 +96,7 @@ def command(
     workspace: str,
     dla: int | None,
     dla_fallback: bool,
+    staging: str,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -121,6 +129,7 @@ def command(
             options=BuildOptions(
                 workspace_bytes=parse_bytes(workspace), dla=dla, dla_fallback=dla_fallback
             ),
+            staging=staging,
             progress=progress,
             report=note,
         )
@@ -159,6 +168,8 @@ def _print(report: DeployReport) -> None:
                 f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
                 f"{found.frames} runs"
             )
+            if found.staging:
+                done(f"  staging  {found.staging}")
     current = report.current
     if current is None:
         done(f"{report.bundle} on {report.gpu}: nothing is current")
