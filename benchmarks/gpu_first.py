@@ -483,13 +483,13 @@ def session_over_torch() -> Facts:
         must(graphs == 2, f"{graphs} graphs were captured, expected one a direction")
         engine_ms = 1000 * (session.engine_seconds or 0.0) / (2 * FRAMES)
         must(0 < engine_ms < 1000, f"the engine took {engine_ms} ms a frame")
+        for number, (picture, right) in enumerate(zip(found, wanted, strict=True)):
+            must(np.array_equal(picture, right), f"frame {number} is not what the engine computes")
         session.reset()
         late = [session.infer_behind(frame) for frame in frames]
         behind = [*late[1:], session.last()]
     same = all(np.array_equal(a, b) for a, b in zip(behind, wanted, strict=True))
     must(same, "copies beside the engine give other pictures")
-    for number, (picture, right) in enumerate(zip(found, wanted, strict=True)):
-        must(np.array_equal(picture, right), f"frame {number} is not what the engine computes")
     same = all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
     must(same, "after a reset the same frames give other pictures")
     return {"graphs": graphs, "engine_ms": round(engine_ms, 4)}
