@@ -216,3 +216,12 @@ def clip_bundle(make_once: MakeOnce) -> Path:
     return (
         make_once("clip", lambda f: write_clip_bundle(f / "clip", clip_network(), window)) / "clip"
     )
+
+
+@pytest.fixture
+def few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named flat colours alone, where a test is not about colours: the rest takes seconds."""
+    from adcvsr.runtime.proof import colours
+
+    named = np.array(list(colours.NAMED.values()), np.uint8)
+    monkeypatch.setattr(colours, "flat_colours", lambda: named)
