@@ -30,19 +30,29 @@ def upscale_one(
     Returns:
         With `strict`, the error where it is damaged or ends early: its output is written.
     """
-    from ..errors import IncompleteVideoError
-
     with frame_progress(job.source.name) as progress:
         report = upscaler.upscale_file(
             job.source, job.output, compare=compare, progress=progress, **choices
         )
+    return say_report(report, strict=strict, as_json=as_json)
+
+
+def say_report(report: UpscaleReport, *, strict: bool, as_json: bool) -> AdcVsrError | None:
+    """Print what was done to one file.
+
+    Returns:
+        With `strict`, the error where it is damaged or ends early: its output is written.
+    """
+    from ..errors import IncompleteVideoError
+
     if as_json:
         print_json(report.to_json(), indent=None)
     else:
         _summary(report)
     if strict and not report.whole:
         return IncompleteVideoError(
-            f"'{job.source}' is damaged or ends early (--strict); '{job.output}' holds what came"
+            f"'{report.input}' is damaged or ends early (--strict); '{report.output}' holds what "
+            "came"
         )
     return None
 

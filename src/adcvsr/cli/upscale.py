@@ -3,107 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bundle.schema import COLOUR_MATCHES
-from ._options import backend_option, cut_reset_option, json_option, model_option, variant_option
+from ._job_runs import upscale_job
+from ._options import json_option
 from ._say import note
 from ._trace import open_trace, trace_option
+from ._upscale_options import NETWORK, READING, WRITING, job_settings, upscale_options
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
     from ..runtime.batch import Job
 
-NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
-READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
-WRITING = ("encoder", "preset", "crf", "audio", "overwrite")
-"""Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
-
-
-class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Seconds as a number, or [hours:]minutes:seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
-        """Read it exactly, as a fraction."""
-        try:
-            total = Fraction(0)
-            for part in str(value).split(":"):
-                total = total * 60 + Fraction(part)
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"'{value}' is no time; expected seconds or [h:]m:s", param, ctx)
-        return total
-
 
 @click.command()
 @click.argument("paths", metavar="INPUT... [OUTPUT]", nargs=-1, required=True)
-@model_option
-@backend_option
-@variant_option
-@click.option(
-    "--tile",
-    type=click.IntRange(1),
-    metavar="PX",
-    help="Give the network at most PX x PX input pixels at once, to save memory: exact for "
-    "networks without norms and attention, blended for others.",
-)
-@click.option(
-    "--colour-match",
-    type=click.Choice(COLOUR_MATCHES),
-    help="Match mean and contrast to the input: not, each frame by itself, or averaged over the "
-    "stream so that brightness does not pump [default: as the bundle says].",
-)
-@click.option("--start", type=Seconds(), default="0", help="Where to begin: seconds or [h:]m:s.")
-@click.option("--duration", type=Seconds(), help="How much to upscale [default: to the end].")
-@click.option("--video-stream", type=click.IntRange(0), metavar="N", help="Stream of INPUT.")
-@click.option(
-    "--deinterlace",
-    type=click.Choice(["auto", "off"]),
-    default="auto",
-    show_default=True,
-    help="Deinterlace interlaced frames (bwdif), or leave them combed.",
-)
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where INPUT is decoded.",
-)
+@upscale_options
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OUT",
     help="Also write a clip with bicubic and the network side by side.",
 )
-@cut_reset_option
-@click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast].")
-@click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
-@click.option(
-    "--audio",
-    type=click.Choice(["auto", "copy", "none"]),
-    default="auto",
-    show_default=True,
-    help="Copy sound, and encode anew what OUTPUT's container cannot hold (auto), leave that out "
-    "(copy), or leave out all (none).",
-)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option(
     "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Work in segments, and go on with those an interrupted run left; a killed run loses the "
+    "segment it was at.",
+)
+@click.option(
+    "--job",
+    "job_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the segments in DIR, with a certificate [default with --resume: OUTPUT.job, until "
+    "OUTPUT is there].",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that make segments, the processors shared out among them.",
+)
+@click.option(
+    "--segment-seconds",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Length of a segment.",
 )
 @click.option(
     "--strict",
     is_flag=True,
     help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written all the same.",
 )
-@click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @trace_option
 @json_option
 def command(
@@ -111,6 +72,10 @@ def command(
     model: str,
     compare: Path | None,
     skip_existing: bool,
+    resume: bool,
+    job_folder: Path | None,
+    workers: int,
+    segment_seconds: float,
     strict: bool,
     trace_path: Path | None,
     as_json: bool,
@@ -126,6 +91,9 @@ def command(
 
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
+
+    With --resume, --job or --workers the file is made in segments, whose pictures are those of one
+    run to the last bit (docs/jobs.md).
     """
     from ..runtime.upscaler import Upscaler
 
@@ -140,9 +108,31 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
+    if resume or job_folder is not None or workers > 1:
+        _refuse_in_job(work, compare, trace_path)
+        settings = job_settings(
+            work.todo[0].source,
+            work.todo[0].output,
+            model,
+            options,
+            segment_seconds=segment_seconds,
+        )
+        wrong = upscale_job(
+            settings,
+            job_folder,
+            resume=resume,
+            workers=workers,
+            threads=options["threads"],
+            overwrite=options["overwrite"],
+            strict=strict,
+            as_json=as_json,
+        )
+        if wrong is not None:
+            raise wrong
+        return
     with (
         open_trace(trace_path, overwrite=options["overwrite"]) as trace,
-        Upscaler(model, trace=trace, **{name: options[name] for name in NETWORK}) as upscaler,
+        Upscaler(model, trace=trace, **_network(options)) as upscaler,
     ):
         how: Any = {"strict": strict, "as_json": as_json}
         if work.many:
@@ -153,6 +143,26 @@ def command(
         raise wrong
 
 
+def _network(options: dict[str, Any]) -> dict[str, Any]:
+    """What upscales and how, for `Upscaler`."""
+    return {name: options[name] for name in (*NETWORK, "threads")}
+
+
+def _refuse_in_job(work: _Work, compare: Path | None, trace_path: Path | None) -> None:
+    """Refuse what a job does not do."""
+    if work.many:
+        raise click.UsageError(
+            "--resume, --job and --workers are for a single input and a file as OUTPUT; for "
+            "several, --skip-existing goes on with what is missing"
+        )
+    for name, value in (("--compare", compare), ("--trace", trace_path)):
+        if value is not None:
+            raise click.UsageError(
+                f"{name} is not for segments: leave out --resume, --job and "
+                "--workers, or leave it out"
+            )
+
+
 def _choices(options: dict[str, Any]) -> dict[str, Any]:
     """How files are read and written, for `Upscaler.upscale_file`."""
     from ..runtime.video.encoders import EncodeOptions
@@ -160,7 +170,7 @@ def _choices(options: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "cut_reset": options["cut_reset"],
-        "options": EncodeOptions(**{name: options[name] for name in WRITING}),
+        "options": EncodeOptions(**{name: options[name] for name in (*WRITING, "overwrite")}),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }
 

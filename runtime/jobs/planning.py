@@ -1,0 +1,109 @@
+"""Making a plan: what is in the input, what upscales and encodes it, and where segments begin."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ...errors import ConfigError, JobError
+from ...host.processors import usable_processors
+from ..processing.backends import create_session
+from ..video.encoders import encoder_options, find_encoder
+from ..video.output_file import ENCODERS, check_output
+from .cutting import cut
+from .identity import describe_network, open_network, source_file, versions_for
+from .plan import JobPlan
+from .scan import Mode, scan
+from .settings import JobSettings
+
+CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")
+"""Which a job joins into."""
+
+REPEATABLE = ("libx264", "libx265")
+"""Encoders whose bits depend on nothing but pictures, options and threads."""
+
+MOST_ENCODER_THREADS = 16
+
+LEAST_SECONDS, MOST_SECONDS = 0.5, 3600.0
+MOST_SEGMENTS = 99_999
+"""Their files have five digits."""
+
+
+def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "auto") -> JobPlan:
+    """Plan a job; nothing is written.
+
+    Args:
+        settings: What was asked for.
+        overwrite: Whether an existing output may be replaced.
+        mode: How the frames are found, see `scan`.
+
+    Raises:
+        SettingsError, InputError, OutputError, BundleError: As for `Upscaler.upscale_file`.
+        JobError: The network or the input cannot be cut into segments that are exact.
+    """
+    output, source = Path(settings.output), Path(settings.source)
+    encoder = _check(settings)
+    check_output(output, settings.encode_options(None, overwrite=overwrite), source)
+    bundle = open_network(settings)
+    session = create_session(
+        bundle, backend=settings.backend, variant=settings.variant, tile=settings.tile
+    )
+    network = describe_network(bundle, session.variant, session.backend)
+    with ThreadPoolExecutor(1) as threads:
+        hashing = threads.submit(source_file, source)
+        found = scan(source, settings.read_options(), mode)
+        described = hashing.result()
+    if not found.times:
+        raise JobError(f"'{source}' has no frame to upscale")
+    # The detector of cuts compares with the frame before, whatever the network sees.
+    segments = cut(found, settings.segment_seconds, max(network.past_frames, 1))
+    if len(segments) > MOST_SEGMENTS:
+        raise ConfigError(
+            f"{len(segments)} segments, at most {MOST_SEGMENTS}: choose a longer --segment-seconds"
+        )
+    return JobPlan(
+        settings=settings,
+        source=described,
+        network=network,
+        encoder=encoder,
+        encoder_threads=min(math.ceil(usable_processors() * 3 / 2), MOST_ENCODER_THREADS),
+        versions=versions_for(session.backend),
+        video=found.info,
+        scan=found.how,
+        damaged_packets=found.damaged_packets,
+        damaged_frames=found.damaged_frames,
+        notes=(
+            *([f"variant {network.variant}: {why}"] if (why := session.variant_reason) else []),
+            *found.notes,
+        ),
+        segments=tuple(segments),
+    )
+
+
+def _check(settings: JobSettings) -> str:
+    """Refuse what a job cannot do, before anything is read; the encoder's name.
+
+    Raises:
+        ConfigError: A container, an encoder or a length that a job does not take.
+    """
+    suffix = Path(settings.output).suffix.lower()
+    if suffix not in CONTAINERS:
+        raise ConfigError(
+            f"a job writes {', '.join(CONTAINERS)}, not '{suffix}': choose one of them, or upscale "
+            "without a job"
+        )
+    encoder = settings.encoder or ENCODERS[suffix]
+    if encoder not in REPEATABLE:
+        raise ConfigError(
+            f"encoder '{encoder}' was not shown to give the same bits wherever it runs; a job "
+            f"takes {' or '.join(REPEATABLE)}"
+        )
+    find_encoder(encoder)
+    encoder_options(encoder, settings.encode_options(1))
+    if not LEAST_SECONDS <= settings.segment_seconds <= MOST_SECONDS:
+        raise ConfigError(
+            f"segments of {settings.segment_seconds:g} s; expected {LEAST_SECONDS:g} to "
+            f"{MOST_SECONDS:g}"
+        )
+    return encoder

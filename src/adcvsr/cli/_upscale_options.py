@@ -1,0 +1,122 @@
+"""Options of `upscale` that `job plan` has too: what upscales, what is read, what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..bundle.schema import COLOUR_MATCHES
+from ._options import backend_option, cut_reset_option, model_option, variant_option
+
+if TYPE_CHECKING:
+    from ..runtime.jobs.settings import JobSettings
+
+NETWORK = ("backend", "variant", "tile", "colour_match", "allow_untrained")
+READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
+WRITING = ("encoder", "preset", "crf", "audio")
+"""Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Seconds as a number, or [hours:]minutes:seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
+        """Read it exactly, as a fraction."""
+        try:
+            total = Fraction(0)
+            for part in str(value).split(":"):
+                total = total * 60 + Fraction(part)
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"'{value}' is no time; expected seconds or [h:]m:s", param, ctx)
+        return total
+
+
+NETWORK_OPTIONS = (
+    model_option,
+    backend_option,
+    variant_option,
+    click.option(
+        "--tile",
+        type=click.IntRange(1),
+        metavar="PX",
+        help="Give the network at most PX x PX input pixels at once, to save memory: exact for "
+        "networks without norms and attention, blended for others.",
+    ),
+    click.option(
+        "--colour-match",
+        type=click.Choice(COLOUR_MATCHES),
+        help="Match mean and contrast to the input: not, each frame by itself, or averaged over "
+        "the stream so that brightness does not pump [default: as the bundle says].",
+    ),
+    cut_reset_option,
+    click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained."),
+)
+
+READING_OPTIONS = (
+    click.option(
+        "--start", type=Seconds(), default="0", help="Where to begin: seconds or [h:]m:s."
+    ),
+    click.option("--duration", type=Seconds(), help="How much to upscale [default: to the end]."),
+    click.option("--video-stream", type=click.IntRange(0), metavar="N", help="Stream of INPUT."),
+    click.option(
+        "--deinterlace",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        help="Deinterlace interlaced frames (bwdif), or leave them combed.",
+    ),
+    click.option(
+        "--decoder",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where INPUT is decoded.",
+    ),
+)
+
+WRITING_OPTIONS = (
+    click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending]."),
+    click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast]."),
+    click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20]."),
+    click.option(
+        "--audio",
+        type=click.Choice(["auto", "copy", "none"]),
+        default="auto",
+        show_default=True,
+        help="Copy sound, and encode anew what OUTPUT's container cannot hold (auto), leave that "
+        "out (copy), or leave out all (none).",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists."),
+)
+
+
+def upscale_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command all of them."""
+    for option in reversed((*NETWORK_OPTIONS, *READING_OPTIONS, *WRITING_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def job_settings(
+    source: Path, output: Path, model: str, options: dict[str, Any], **more: Any
+) -> JobSettings:
+    """What a job is asked for, by these options and `more` of its own."""
+    from ..runtime.jobs.settings import JobSettings
+
+    path = Path(model)
+    named = {name: options[name] for name in (*NETWORK, *READING, *WRITING, "cut_reset")}
+    named["start"] = str(named["start"])
+    named["duration"] = None if named["duration"] is None else str(named["duration"])
+    return JobSettings(
+        source=str(source.absolute()),
+        output=str(output.absolute()),
+        model=str(path.absolute()) if len(path.parts) > 1 else model,
+        **named,
+        **more,
+    )
