@@ -62,7 +62,10 @@ def draw(path: Path, seconds: float, size: str, clip: Path | None) -> None:
     else:
         with av.open(str(clip)) as container:
             decoded = container.decode(video=0)
-            frames = [each.to_ndarray(format="rgb24") for each, _ in zip(decoded, range(300))]
+            frames = [
+                each.to_ndarray(format="rgb24")
+                for each, _ in zip(decoded, range(300), strict=False)
+            ]
     frames += frames[::-1]
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=RATE)
