@@ -27,6 +27,7 @@ FOREIGN = {
     *("--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--start-method"),
     *("--multi_gpu", "--num_processes", "--cpu", "--no-index", "--groups", "--home-dir"),
     *("--system", "--res_h", "--res_w", "--process_size", "--shm-size", "--ipc", "--logdir"),
+    *("--array", "--wrap"),
 }
 """Options of other programs the pages name."""
 

@@ -17,7 +17,7 @@ from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame
 
 WARM_UP = 3
-LARGEST = 700_000
+LARGEST = 800_000
 """Pixels of a frame, so that the test takes seconds."""
 
 Frames = list[tuple[int, int]]
