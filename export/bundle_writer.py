@@ -22,11 +22,11 @@ import onnx
 
 from ..arrays import Levels
 from ..bundle import Bundle
-from ..bundle.files import MANIFEST
 from ..bundle.schema import StateSpec
 from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..files import json_bytes
+from ..given import MANIFEST
 from ..graph.past import past_of
 from ..leftovers import move_in, part_folder
 from ..model import AdcVsr, load_checkpoint

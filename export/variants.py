@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
-from ..bundle.files import MANIFEST
 from ..bundle.graph_trial import remember
 from ..bundle.onnx_locations import scan_graph
 from ..bundle.schema import SCHEMA_VERSION, Manifest, Variant
 from ..errors import OutputExistsError, OutputNotWritableError
 from ..files import file_entry, json_bytes, replace_file
+from ..given import MANIFEST
 from ..leftovers import move_in, part_folder
 from .archive import zip_folder
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..bundle.given import CHECKPOINT, mistaken
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, ConfigError
 from ..files import add_to_hash
+from ..given import CHECKPOINT, mistaken
 from ..model import AdcVsr, load_checkpoint
 from .settings import StageSettings
 

@@ -19,9 +19,9 @@ import av
 import numpy as np
 
 from ...arrays import Levels
-from ...bundle.given import refuse_address
 from ...config import SCALE
 from ...errors import InputNotFoundError, UnreadableVideoError
+from ...given import refuse_address
 from ...metrics import limit_size, resize_bicubic
 from ...pictures.clips import (
     IMAGE_SUFFIXES,

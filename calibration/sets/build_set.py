@@ -16,9 +16,9 @@ import numpy as np
 
 from ...arrays import Levels
 from ...bundle import Bundle
-from ...bundle.given import refuse_address
 from ...errors import AdcVsrError, CalibrationError, ConfigError, InputNotFoundError
 from ...files import file_sha256
+from ...given import refuse_address
 from ...pictures.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_media
 from ...pictures.synthetic import draw_clip
 from ...runtime.video.source import FileSource

@@ -23,9 +23,9 @@ import numpy as np
 
 from ...arrays import Levels
 from ...bundle import Bundle
-from ...bundle.given import SET, mistaken
 from ...errors import CalibrationError
 from ...files import json_bytes
+from ...given import SET, mistaken
 from ...reading import Item, read_json, read_limited
 from .selection import LEAST_CONTRAST
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import av
 
-from ...bundle.given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
 from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
+from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
 from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator

@@ -27,12 +27,15 @@ def test_wheel_content(tmp_path: Path) -> None:
     assert expected <= set(names)
     stale = {name for name in names if name.endswith(".py")} - expected
     assert not stale, f"left over in build/, remove that folder: {stale}"
-    assert not [name for name in names if "test" in name.split("/")[-1]]
+    assert not [n for n in names if n.split("/")[-1].startswith(("test_", "conftest"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
 def _sources() -> list[Path]:
-    found = [REPOSITORY / "src/adcvsr" / name for name in ("py.typed", "preset_costs.json")]
+    found = [REPOSITORY / "src/adcvsr" / name for name in ("py.typed", "plan/preset_costs.json")]
+    found += (REPOSITORY / "export/recipes").glob("*.toml")
+    found += (REPOSITORY / "runtime/live").glob("*.html")
+    found += (REPOSITORY / "calibration/profile").glob("page.*s")
     found += (REPOSITORY / "train/configs").glob("*.toml")
     found += (REPOSITORY / "src/adcvsr/models").glob("*/*")
     for folder in ("src/adcvsr", "runtime", "calibration", "export", "train"):

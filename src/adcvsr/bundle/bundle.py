@@ -21,10 +21,10 @@ from typing import Any
 
 from ..config import SCALE, AdcVsrConfig, nearest
 from ..errors import AdcVsrError, BundleError, BundleNotFoundError, ConfigError
+from ..given import BUNDLE, MANIFEST, mistaken
 from ..reading import Item, parse_json
 from ..variants import PRECISIONS, STORED_AS, VariantName, of_precision
-from .files import BLOCK_BYTES, MANIFEST, check_member_name, read_blocks
-from .given import BUNDLE, mistaken
+from .files import BLOCK_BYTES, check_member_name, read_blocks
 from .graph_guard import check_graph
 from .schema import (
     MOST_FRAMES,

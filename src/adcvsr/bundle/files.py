@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from ..errors import BundleError
+from ..given import MANIFEST
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
-
-MANIFEST = "manifest.json"
 
 BLOCK_BYTES = 16 << 20
 """Files are read in blocks of this, so that memory stays bounded."""

@@ -210,7 +210,7 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
 
 def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
-    from ..bundle.given import refuse_address
+    from ..given import refuse_address
     from ..runtime.batch import default_output
 
     for path in paths:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..bundle.given import CHECKPOINT, mistaken
 from ..config import AdcVsrConfig
 from ..errors import CheckpointError, ConfigError, missing_package
 from ..files import replace_file
+from ..given import CHECKPOINT, mistaken
 from ..reading import parse_json
 from .network import AdcVsr
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-LETTER_HEIGHT_PX, LETTER_WIDTH_PX = 7, 6
-"""A column of the width is the gap to the next letter."""
+LETTER_HEIGHT_PX = 7
+"""Of a letter, which is 6 wide; a column of that is the gap to the next one."""
 
 # One letter after the other from space to tilde; of each the seven rows from the top, a base-32
 # digit a row, whose five bits are the pixels.

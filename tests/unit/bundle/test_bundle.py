@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from adcvsr.bundle.bundle import MANIFEST, Bundle, list_bundles, open_bundle
+from adcvsr.bundle import Bundle, list_bundles, open_bundle
 from adcvsr.errors import BundleError, BundleNotFoundError, ConfigError
+from adcvsr.given import MANIFEST
 
 
 @pytest.fixture

@@ -44,8 +44,10 @@ def run_program(folder: Path, work: str, before: str = "") -> Iterator[subproces
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         time.sleep(0.2)
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 SWALLOWING = """

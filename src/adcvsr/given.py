@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import InputNotFoundError
-from ..redaction import shown
-from .files import MANIFEST
+from .errors import InputNotFoundError
+from .redaction import shown
+
+MANIFEST = "manifest.json"
+"""The file that makes a folder a bundle."""
 
 BUNDLE, CHECKPOINT, VIDEO, SET = "bundle", "checkpoint", "video", "calibration set"
 

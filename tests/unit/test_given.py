@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from adcvsr.bundle import PACKAGED, open_bundle
-from adcvsr.bundle.given import refuse_address, what_is
 from adcvsr.calibration.sets.calibration_set import open_set
 from adcvsr.errors import (
     BundleError,
@@ -18,6 +17,7 @@ from adcvsr.errors import (
     InputNotFoundError,
     UnreadableVideoError,
 )
+from adcvsr.given import refuse_address, what_is
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.video.source import FileSource
