@@ -35,11 +35,12 @@ def is_batch(inputs: Sequence[str], output: Path) -> bool:
     return len(inputs) > 1 or folders or _is_pattern(inputs[0])
 
 
-def default_output(text: str) -> Path:
+def default_output(text: str, label: str = "x4") -> Path:
     """Name the result of an input where nobody did: `in.mov` beside it as `in_x4.mov`.
 
     Args:
         text: A file, whose ending is kept where it can be written; or a folder.
+        label: Of its size, see `OutputSize.label`.
 
     Raises:
         ConfigError: It is a pattern, which names no place.
@@ -49,9 +50,9 @@ def default_output(text: str) -> Path:
         raise ConfigError(f"'{text}' means several files: name a folder for the results after it")
     if path.is_dir():
         path = path.resolve()  # `.` has no name
-        return path.with_name(f"{path.name}_x4")
+        return path.with_name(f"{path.name}_{label}")
     suffix = path.suffix.lower()
-    return path.with_name(f"{path.stem}_x4{suffix if suffix in ENCODERS else DEFAULT_SUFFIX}")
+    return path.with_name(f"{path.stem}_{label}{suffix if suffix in ENCODERS else DEFAULT_SUFFIX}")
 
 
 def left_out(inputs: Sequence[str], output: Path) -> Iterator[str]:

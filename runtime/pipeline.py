@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import av
 
-from ..arrays import Frame
+from ..arrays import Frame, Levels
 from ..config import SCALE
 from ..pictures.limits import queue_length
 from .processing.processor import FrameProcessor
@@ -46,6 +46,9 @@ class FinishedFrame:
 
     low: Frame | None
     """What it was made of, (H, W, 3), where it is compared."""
+
+    alpha: Levels | None
+    """Of the source, (H, W), where it is kept."""
 
 
 @dataclass
@@ -116,7 +119,7 @@ class Pipeline:
         self.progress = progress
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        frame_bytes = source.info.width * source.info.height * 3
+        frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
         self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
         self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
             queue_length(frame_bytes * SCALE**2)
@@ -187,7 +190,7 @@ class Pipeline:
             frame = waiting.popleft()
             assert isinstance(frame, SourceFrame)
             low = frame.rgb if self.compare is not None else None
-            self._put(self._upscaled, FinishedFrame(picture, frame.pts, low))
+            self._put(self._upscaled, FinishedFrame(picture, frame.pts, low, frame.alpha))
             self._pass_packets(waiting)
 
     def _pass_packets(self, waiting: deque[Item]) -> None:
@@ -200,7 +203,7 @@ class Pipeline:
         while (item := self._get(self._upscaled)) is not None:
             began = time.monotonic()
             if isinstance(item, FinishedFrame):
-                self.sink.write(item.picture, item.pts)
+                self.sink.write(item.picture, item.pts, item.alpha)
                 if self.compare is not None and item.low is not None:
                     self.compare.write(item.low, item.picture, item.pts)
                 self.result.frames += 1

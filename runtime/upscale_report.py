@@ -22,6 +22,8 @@ class UpscaleReport:
     """Width and height in pixels."""
     output_size: tuple[int, int]
     """Width and height in pixels."""
+    pixel_format: str
+    """FFmpeg's, of the output: bits, colour and alpha."""
     frames: int
     """Frames written."""
     seconds: float
@@ -98,6 +100,7 @@ def make_report(
         output=str(sink.path),
         input_size=(width, height),
         output_size=(sink.width, sink.height),
+        pixel_format=sink.pixel_format,
         frames=result.frames,
         seconds=round(result.seconds, 3),
         fps=round(result.frames / max(result.seconds, 1e-9), 2),

@@ -7,22 +7,30 @@ with Upscaler("nano") as upscaler:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
+from ..config import SCALE
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
+from ..pictures.output_size import OutputSize
+from ..pictures.reduced import Reducer
+from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
-from .sessions.session import Session
+from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
 from .trace import Trace
@@ -40,7 +48,7 @@ class Upscaler:
 
     Args:
         model: A bundle's name (see `adcvsr models`) or path, or an opened `Bundle`.
-        backend: `auto` or one of `adcvsr.runtime.processing.backends.BACKENDS`.
+        backend: `auto` or one of `adcvsr.variants.BACKENDS`.
         variant: A variant of the bundle; None for the backend's default.
         tile: Largest side in input pixels of what the network is given at once, for frames larger
             than memory allows; None for whole frames (docs/windows-and-tiles.md).
@@ -48,11 +56,12 @@ class Upscaler:
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
         trace: Collects what ran when, layers included where the backend profiles them.
+        scale: 2, 3 or 4 times the input's size: what the network makes, reduced once by areas.
 
     Raises:
         BundleNotFoundError: No such bundle.
         BundleError: A damaged bundle, or an untrained one without `allow_untrained`.
-        ConfigError: A tile too small for the network, or no such colour match.
+        ConfigError: A tile too small for the network, or no such colour match or scale.
         BackendUnavailableError, MissingPackageError: The backend cannot run here.
     """
 
@@ -67,7 +76,10 @@ class Upscaler:
         threads: int = 0,
         allow_untrained: bool = False,
         trace: Trace | None = None,
+        scale: int = SCALE,
     ) -> None:
+        self._size = None if scale == SCALE else OutputSize(scale=scale)
+        self._reducer = Reducer(scale)
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
@@ -76,7 +88,7 @@ class Upscaler:
             )
         self._threads = StageThreads()
         self._user = OneUser()
-        self._tile = tile
+        self._tile, self._thread_count, self._asked_variant = tile, threads, variant is not None
         self._load = partial(
             Upscaler,
             tile=tile,
@@ -84,11 +96,14 @@ class Upscaler:
             threads=threads,
             allow_untrained=allow_untrained,
             trace=trace,
+            scale=scale,
         )
         self.session: Session = create_session(
             self.bundle, backend=backend, variant=variant, tile=tile, threads=threads
         )
+        self._colour_match = colour_match
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._matched = colour_match or self.bundle.colour_match.mode
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -102,7 +117,7 @@ class Upscaler:
             frame: (H, W, 3) uint8 RGB, any size; a change of size starts a new stream.
 
         Returns:
-            (4H, 4W, 3) uint8 RGB.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size.
 
         Raises:
             ValueError: The frame has another shape or dtype.
@@ -116,7 +131,7 @@ class Upscaler:
             )
         with self._user.claim("a frame"):
             (picture,) = self._processor.push(frame)
-        return picture
+            return self._reducer(picture)
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.
@@ -128,8 +143,8 @@ class Upscaler:
             frames: (H, W, 3) uint8 RGB each; they must not be changed afterwards.
 
         Yields:
-            (4H, 4W, 3) uint8 RGB, one a frame in order; a network that is not causal first reads
-            ahead by its window.
+            (4H, 4W, 3) uint8 RGB, or of the scale's size, one a frame in order; a network that is
+            not causal first reads ahead by its window.
 
         Raises:
             ValueError: A frame has another shape or dtype.
@@ -137,7 +152,7 @@ class Upscaler:
                 to the last; close the iterator to end it before.
         """
         with self._user.claim("a clip"):
-            yield from self._processor.clip(frames)
+            yield from map(self._reducer, self._processor.clip(frames))
 
     def reset(self) -> None:
         """Forget the past: the next frame starts a new stream (a cut, a seek, another source).
@@ -160,6 +175,28 @@ class Upscaler:
         """
         return self._load(model, backend=self.session.backend, variant=variant)
 
+    def another_stream(self) -> Upscaler:
+        """An Upscaler for a further stream on the network that is loaded, with a past of its own.
+
+        One thread calls both, or they take turns; close it before this one. Backends that cannot
+        share a loaded network load it again.
+
+        Raises:
+            ClipNetworkError: The network is not causal: it has no past to be kept apart.
+            AdcVsrError: See `Upscaler`.
+        """
+        if not isinstance(self.session, StreamSession):
+            raise ClipNetworkError(
+                f"bundle '{self.bundle.name}' is not causal: streams beside each other need a past"
+            )
+        other = copy.copy(self)
+        other.session = session = self.session.another_stream()
+        other._processor = create_processor(session, colour_match=self._colour_match)
+        other._user, other._threads, other._trace = OneUser(), StageThreads(), None
+        with other._threads.claim():
+            session.__enter__()
+        return other
+
     def exchange(self, other: Upscaler) -> None:
         """Change networks with another one, between frames; both forget the past.
 
@@ -172,7 +209,7 @@ class Upscaler:
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
                 each._processor.reset()
-            for name in ("bundle", "session", "_processor", "_threads"):
+            for name in ("bundle", "session", "_processor", "_threads", "_matched"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -204,6 +241,7 @@ class Upscaler:
         *,
         options: EncodeOptions | None = None,
         read: ReadOptions | None = None,
+        size: OutputSize | tuple[int, int] | None = None,
         compare: str | Path | None = None,
         cut_reset: bool = True,
         progress: Callable[[int, int], None] | None = None,
@@ -218,7 +256,11 @@ class Upscaler:
             output: Output file; the ending chooses the container.
             options: Encoder choices.
             read: What of the input is read: start, duration, stream, deinterlacing, decoder.
-            compare: A further output, bicubic and the network side by side; None for none.
+            size: Of the output: width and height in pixels, or an `OutputSize`; None for what the
+                options or the `Upscaler`'s scale say. The picture is scaled once, on the way to
+                the encoder.
+            compare: A further output, bicubic and the network side by side at four times the size;
+                None for none.
             cut_reset: Whether a causal network starts anew at scene cuts.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
@@ -232,12 +274,19 @@ class Upscaler:
             return self._upscale_file(
                 Path(source),
                 Path(output),
-                options or EncodeOptions(),
+                self._encode_options(options or EncodeOptions(), size),
                 read,
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
                 progress=progress,
             )
+
+    def _encode_options(
+        self, options: EncodeOptions, size: OutputSize | tuple[int, int] | None
+    ) -> EncodeOptions:
+        """Encoder choices with the size that is meant."""
+        wanted = OutputSize(size=size) if isinstance(size, tuple) else size
+        return replace(options, size=wanted or options.size or self._size)
 
     def _upscale_file(
         self,
@@ -260,21 +309,43 @@ class Upscaler:
         with result.stages["decode"].threads.claim():
             reader = FileSource(source, read)
         notes: list[str] = []
-        processor = self._processor
-        if cut_reset and self.bundle.kind == "stream":
-            processor = CutResetProcessor(processor)
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
             self._processor.reset()
-            sink = outputs.enter_context(FileSink(output, reader, options, notes.append))
+            session, why = self.session, ""
+            if is_deep(output, reader.info, options):
+                with result.stages["infer"].threads.claim():
+                    session, why = open_deep(
+                        session,
+                        outputs,
+                        matched=self._matched,
+                        asked=self._asked_variant,
+                        tile=self._tile,
+                        threads=self._thread_count,
+                        note=notes.append,
+                        trace=self._trace,
+                    )
+            processor = self._processor
+            if session.deep:
+                processor = create_processor(session, colour_match="none")
+            if cut_reset and self.bundle.kind == "stream":
+                processor = CutResetProcessor(processor)
+            sink = outputs.enter_context(
+                FileSink(output, reader, options, notes.append, why_not_deep=why)
+            )
+            reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
                 if compare is not None:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
-            reader.check_size = partial(check_memory, source, tile=self._tile)
+            written = (sink.width, sink.height)
+            reader.check_size = partial(
+                check_memory, source, tile=self._tile, output=written, deep=session.deep
+            )
             reader.check_size(reader.info.width, reader.info.height)
+            self._warm_up(reader.info.width, reader.info.height)
             expected = reader.info.frames
 
             def step(done: int) -> None:
@@ -290,7 +361,16 @@ class Upscaler:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
-            return make_report(self.session, reader, sink, result, processor, notes)
+            return make_report(session, reader, sink, result, processor, notes)
+
+    def _warm_up(self, width: int, height: int) -> None:
+        """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
+
+        TensorRT's capture keeps to its thread; ONNX Runtime's does not.
+        """
+        if self.session.backend == "ort-cuda" and isinstance(self.session, StreamSession):
+            self.session.infer(np.zeros((height, width, 3), np.uint8))
+            self._processor.reset()
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.

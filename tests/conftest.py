@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from adcvsr import redaction
 from adcvsr.bundle import open_bundle
 from adcvsr.files import CACHE_VARIABLE
 from adcvsr.pictures.synthetic import draw_clip
@@ -100,6 +101,12 @@ def measured_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(variant_choice, "measure", _as_fast)
             create_session(open_bundle("nano"), backend="ort-cpu")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test before took for secret is not hidden in the words of this one."""
+    monkeypatch.setattr(redaction, "_pieces", set())
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,11 @@ class BuilderFlag(IntEnum):
     VERSION_COMPATIBLE = 13
 
 
+class TensorFormat(IntEnum):
+    LINEAR = 0
+    HWC8 = 2
+
+
 class TensorIOMode(IntEnum):
     NONE = 0
     INPUT = 1
@@ -131,14 +136,57 @@ class TimingCache:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
 
+    def combine(self, input_cache: TimingCache, ignore_mismatch: bool) -> bool:
+        """Take over what another one knows; only where both are of this device."""
+        if not (ignore_mismatch or input_cache.blob.startswith(b"timings")):
+            return False
+        self.add(*input_cache.blob.split(b"+")[1:])
+        return True
+
+    def add(self, *kernels: bytes) -> None:
+        known = {*self.blob.split(b"+")[1:], *kernels}
+        self.blob = b"+".join([b"timings", *sorted(known)])
+
     def serialize(self) -> bytes:
         return self.blob
 
 
+class Tensor:
+    """An input, or what a node gives."""
+
+    def __init__(self, name: str, dtype: str = "", shape: Any = ()) -> None:
+        self.name, self.dtype, self.shape = name, dtype, tuple(shape)
+        self.allowed_formats = 1  # linear
+
+
+class Layer:
+    """A node of the graph; `set_input` writes into it."""
+
+    def __init__(self, node: Any) -> None:
+        self.node, self.name, self.type = node, node.name, node.op_type
+
+    def get_input(self, index: int) -> Tensor | None:
+        return Tensor(self.node.input[index]) if index < len(self.node.input) else None
+
+    def get_output(self, index: int) -> Tensor:
+        return Tensor(self.node.output[index])
+
+    def set_input(self, index: int, tensor: Tensor) -> None:
+        self.node.input[index] = tensor.name
+
+
 class Network:
     def __init__(self) -> None:
-        self.onnx = b""
-        self.inputs: list[Any] = []
+        self.model: Any = None
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    def get_output(self, index: int) -> Tensor:
+        return self.outputs[index]
 
     @property
     def num_inputs(self) -> int:
@@ -149,11 +197,18 @@ class Network:
 
     @property
     def num_layers(self) -> int:
-        return len(nodes_of(self.onnx))
+        return len(self.model.graph.node)
 
-    def get_layer(self, index: int) -> Any:
-        node = nodes_of(self.onnx)[index]
-        return types.SimpleNamespace(name=node.name, type=node.op_type)
+    def get_layer(self, index: int) -> Layer:
+        return Layer(self.model.graph.node[index])
+
+    def graph(self) -> bytes:
+        """The ONNX graph as it is now; TensorRT sorts layers by itself."""
+        from adcvsr.export.graphs.graph_edit import sort_nodes
+
+        sort_nodes(self.model.graph)
+        data: bytes = self.model.SerializeToString()
+        return data
 
 
 class OnnxParser:
@@ -165,10 +220,12 @@ class OnnxParser:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        self.network.onnx = data
+        self.network.model = load_model(data)
         self.network.inputs = [
-            types.SimpleNamespace(name=t.name, shape=t.shape) for t in session.get_inputs()
+            Tensor(t.name, DTYPES[t.type], [s if isinstance(s, int) else -1 for s in t.shape])
+            for t in session.get_inputs()
         ]
+        self.network.outputs = [Tensor(t.name, DTYPES[t.type]) for t in session.get_outputs()]
         return True
 
 
@@ -194,6 +251,13 @@ class Builder:
         assert config.profiling_verbosity == "DETAILED"
         (profile,) = config.profiles
         assert profile.shapes.keys() == {t.name for t in network.inputs}
+        for tensor in network.inputs:
+            low, _, high = profile.shapes[tensor.name]
+            assert (-1 in tensor.shape) == (low != high), "open sizes where there is one"
+            readers = {n.op_type for n in network.model.graph.node if tensor.name in n.input}
+            if tensor.dtype == "uint8" and readers != {"Cast"}:
+                Registered.error(f"{tensor.name}: UINT8 is not supported by {sorted(readers)}")
+                return None
         monitor = config.progress_monitor
         monitor.phase_start("Building", None, 4)
         for step in range(4):
@@ -202,11 +266,17 @@ class Builder:
         monitor.phase_finish("Building")
         Builder.built += 1
         if config.timings is not None:
-            config.timings.blob = (config.timings.blob or b"timings") + b"+1"
+            shape = next(iter(config.profiles[0].shapes.values()))[1]
+            config.timings.add("x".join(map(str, shape[1:3])).encode())
         plan = {
-            "onnx": base64.b64encode(network.onnx).decode(),
+            "onnx": base64.b64encode(network.graph()).decode(),
             "profile": profile.shapes,
             "tf32": BuilderFlag.TF32 in config.flags,
+            "hwc8": [
+                tensor.name
+                for tensor in (*network.inputs, *network.outputs)
+                if tensor.allowed_formats == 1 << TensorFormat.HWC8
+            ],
             "dla": config.DLA_core if config.default_device_type == "DLA" else None,
         }
         return json.dumps(plan).encode()
@@ -256,9 +326,13 @@ class Engine:
 DLA_LAYERS = ("Conv", "Relu", "Add", "Concat")
 
 
-def nodes_of(graph: bytes) -> list[Any]:
+def load_model(graph: bytes) -> Any:
     onnx = pytest.importorskip("onnx", reason="the fake reads its layers from the graph")
-    return list(onnx.load_model_from_string(graph).graph.node)
+    return onnx.load_model_from_string(graph)
+
+
+def nodes_of(graph: bytes) -> list[Any]:
+    return list(load_model(graph).graph.node)
 
 
 def fused_layers(graph: bytes) -> list[dict[str, Any]]:
@@ -387,10 +461,16 @@ class Context:
             for name, tensor in engine.inputs.items():
                 dtype = np.dtype(DTYPES[tensor.type])
                 size = int(np.prod(shapes[name])) * dtype.itemsize
-                feeds[name] = driver.view(addresses[name], size).view(dtype).reshape(shapes[name])
+                stored = driver.view(addresses[name], size).view(dtype)
+                if name in engine.plan["hwc8"]:
+                    n, c, h, w = shapes[name]
+                    feeds[name] = stored.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+                else:
+                    feeds[name] = stored.reshape(shapes[name])
             results = engine.session.run(list(engine.outputs), feeds)
             for name, value in zip(engine.outputs, results, strict=True):
-                data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+                stored = value.transpose(0, 2, 3, 1) if name in engine.plan["hwc8"] else value
+                data = np.ascontiguousarray(stored).reshape(-1).view(np.uint8)
                 driver.view(addresses[name], data.nbytes)[:] = data
 
         stream.queue(work)
@@ -434,6 +514,9 @@ def make_module(driver: FakeDriver, version: str = "10.3.0") -> types.ModuleType
         Runtime=Runtime,
         BuilderFlag=BuilderFlag,
         TensorIOMode=TensorIOMode,
+        TensorFormat=TensorFormat,
+        DataType=types.SimpleNamespace(UINT8="uint8", HALF="float16"),
+        LayerType=types.SimpleNamespace(SHAPE="Shape", CAST="Cast"),
         NetworkDefinitionCreationFlag=_Bits,
         DeviceType=types.SimpleNamespace(DLA="DLA"),
         MemoryPoolType=types.SimpleNamespace(WORKSPACE="WORKSPACE"),

@@ -23,6 +23,8 @@ class Good:
     """A part of one of the notes."""
     stream: int = 0
     """Index among the file's video streams."""
+    pixels: str = "yuv420p"
+    """Format of the output: bits and colour that are kept."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ ROBUST: dict[str, Good | Refused] = {
     "flv_1080x720.flv": Good(30, (1080, 720)),
     "frag_1080x720.mp4": Good(30, (1080, 720)),
     "full_range_bt709_1280x720.mp4": Good(30, (1280, 720)),
-    "h264_10bit_200x200.mp4": Good(30, (200, 200), says="is reduced to 8 bits"),
-    "h264_444_1280x720.mp4": Good(280, (1280, 720)),
+    "h264_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
+    "h264_444_1280x720.mp4": Good(280, (1280, 720), says="kept: 4:4:4", pixels="yuv444p"),
     "h264_gbrp_2x2.mp4": Good(3, (2, 2)),
     "h264_hdr10_full_2x2.mp4": HDR,
-    "hevc_10bit_200x200.mp4": Good(30, (200, 200), says="is reduced to 8 bits"),
+    "hevc_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
     "hlg10_colorchart_1080p.mp4": HDR,
     "hlg10_rot90_color_info.mp4": HDR,
     "interlaced_dv_pal_720x576.mov": Good(
@@ -88,14 +90,14 @@ ROBUST: dict[str, Good | Refused] = {
     "lost_p.264": Good(99, (176, 144), times="made"),
     "mdat_too_long.mp4": Good(30, (1080, 720)),
     "metadata_not_utf8_phone.3gp": Good(71, (352, 288), aspect=Fraction(12, 11)),
-    "mjpeg_422_full.mov": Good(25, (320, 240)),
+    "mjpeg_422_full.mov": Good(25, (320, 240), says="kept: 4:2:2", pixels="yuv422p"),
     "mkv_ssa_subs_1080x720.mkv": Good(30, (1080, 720), says="left out"),
     "no_duration_vp9.webm": Good(74, (1280, 720), says="alpha"),
     "odd_161x121_vp9.webm": Good(30, (161, 121)),
     "odd_914x686_sar_hevc.ts": Good(16, (914, 686), aspect=Fraction(2740, 2739)),
-    "one_pixel_1x1.mp4": Good(5, (1, 1)),
+    "one_pixel_1x1.mp4": Good(5, (1, 1), pixels="yuv444p"),
     "png_rgba.mov": Good(25, (320, 240), says="alpha"),
-    "prores422hq_10bit.mov": Good(25, (320, 240), says="is reduced to 8 bits"),
+    "prores422hq_10bit.mov": Good(25, (320, 240), says="kept: 10 bits", pixels="yuv422p10le"),
     "ps_mpeg2_640x426.ps": Good(3, (640, 426), says="broadcast clock"),
     "qtrle_argb.mov": Good(25, (320, 240), says="alpha"),
     "resolution_change_midstream.264": Good(
@@ -119,7 +121,7 @@ ROBUST: dict[str, Good | Refused] = {
     "vfr_screen_3026x1386.mp4": Good(63, (3026, 1386)),
     "vfr_slowmotion_1280x720.mp4": Good(7, (1280, 720)),
     "vp8_bbb_1280x720.webm": Good(24, (1280, 720)),
-    "vp9_10bit_426x240.webm": Good(72, (426, 240), says="is reduced to 8 bits"),
+    "vp9_10bit_426x240.webm": Good(72, (426, 240), says="kept: 10 bits", pixels="yuv420p10le"),
     "wrong_ext_webm_named.mp4": Good(22, (960, 540)),
 }
 

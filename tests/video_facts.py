@@ -18,6 +18,7 @@ class VideoFacts:
     times: list[Fraction] = field(default_factory=list)
     rotation: int = 0
     aspect: Fraction = Fraction(1)
+    pixels: str = ""
     colour: tuple[int, int, int, int] = (2, 0, 2, 2)
     streams: list[tuple[str, str]] = field(default_factory=list)
     packets: dict[str, int] = field(default_factory=dict)
@@ -37,6 +38,7 @@ def video_facts(path: Path) -> VideoFacts:
         ]
         for index, frame in enumerate(container.decode(video)):
             if not index:
+                facts.pixels = frame.format.name.replace("yuvj", "yuv")
                 facts.size, facts.rotation = (frame.width, frame.height), frame.rotation
                 facts.colour = (
                     int(frame.colorspace),

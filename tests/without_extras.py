@@ -93,6 +93,7 @@ def calls(folder: Path) -> list[Call]:
         ),
         Call(("plan", "--all")),
         Call(("profile", "nano", "--clips", clip, "-o", f"{out}.html"), says="no layers"),
+        Call(("report", "--dry-run"), says="doctor"),
         Call(("quantize", bundle, "--precision", "int8", "--calibration", at["set"]), "export"),
         Call(
             (

@@ -69,7 +69,7 @@ def open_methods(
 
     Args:
         models: Names or paths of bundles.
-        backend: `auto` or one of `adcvsr.runtime.processing.backends.BACKENDS`.
+        backend: `auto` or one of `adcvsr.variants.BACKENDS`.
         variants: Variants of every bundle; none takes the backend's default.
         reset_every_frame: Add each bundle a second time, its state reset on every frame.
         note: Called with a line where a bundle has no state to reset.

@@ -77,6 +77,7 @@ def trace(
         )
     assert program is not None
     _simplify(program.model)
+    read_shapes_behind_casts(program.model)
     _clean(program.model)
     return program.model
 
@@ -122,6 +123,32 @@ def _simplify(model: onnx_ir.Model) -> None:
         common.OutputFixPass(),
         common.NameFixPass(),
     )(model)
+
+
+def read_shapes_behind_casts(model: onnx_ir.Model) -> int:
+    """Let no Shape read a uint8 input that meets a Cast: it reads what the Cast gives instead.
+
+    TensorRT takes uint8 into a Cast alone.
+
+    Returns:
+        How many nodes read otherwise now.
+    """
+    changed = 0
+    for value in model.graph.inputs:
+        if value.dtype != onnx_ir.DataType.UINT8:
+            continue
+        readers = [use.node for use in value.uses()]
+        cast = next((node for node in readers if node.op_type == "Cast"), None)
+        shapes = [node for node in model.graph if node in readers and node.op_type == "Shape"]
+        if cast is None or not shapes:
+            continue
+        # First, so that the shapes that followed the input in the file can follow the Cast.
+        model.graph.remove(cast)
+        model.graph.insert_before(model.graph[0], cast)
+        for node in shapes:
+            node.replace_input_with(0, cast.outputs[0])
+        changed += len(shapes)
+    return changed
 
 
 def _clean(model: onnx_ir.Model) -> None:

@@ -207,7 +207,8 @@ def _bytes_from_packed(packed: Tensor, factor: int) -> Tensor:
     _, _, h, w = packed.shape
     rows = packed.clamp(0.0, 255.5).permute(0, 2, 3, 1)  # (1, h, w, s*s*3)
     if factor > 1:
-        # Block order (row, column, colour): s*3 consecutive values are s neighbouring pixels.
-        rows = rows.reshape(h, w, factor, factor * 3).permute(0, 2, 1, 3)
+        # Block order (row, column, colour): s*3 consecutive values are s neighbouring pixels. The
+        # batch axis stays: without it TensorRT-RTX takes two kernels (docs/decisions.md).
+        rows = rows.reshape(1, h, w, factor, factor * 3).permute(0, 1, 3, 2, 4)
         rows = rows.reshape(1, h * factor, w * factor, 3)
     return rows.to(torch.uint8)

@@ -89,7 +89,7 @@ def drop_float_ends(
     if ends.picture_in is not None:
         node = _picture_consumer(edit, input_name)
         while node.op_type != "QuantizeLinear":
-            (following,) = edit.consumers(node.output[0])
+            (following,) = _value_readers(edit, node.output[0])
             if node.op_type not in LAYOUT:
                 edit.bypass(node)
             node = following
@@ -138,7 +138,7 @@ def _affine_input(edit: GraphEdit, input_name: str) -> tuple[str, float, float]:
         elif node.op_type != "Cast" and node.op_type not in LAYOUT:
             raise QuantizationError(_unknown_end(node, "input"))
         tensor = node.output[0]
-        following = edit.consumers(tensor)
+        following = _value_readers(edit, tensor)
         if all(reader.op_type == "Conv" for reader in following):
             return tensor, scale, offset
         if len(following) != 1:
@@ -148,7 +148,12 @@ def _affine_input(edit: GraphEdit, input_name: str) -> tuple[str, float, float]:
 
 def _picture_consumer(edit: GraphEdit, input_name: str) -> onnx.NodeProto:
     """The node that reads the frame's values rather than its shape."""
-    return next(node for node in edit.consumers(input_name) if node.op_type != "Shape")
+    return _value_readers(edit, input_name)[0]
+
+
+def _value_readers(edit: GraphEdit, tensor: str) -> list[onnx.NodeProto]:
+    """The nodes that read a tensor's values rather than its shape."""
+    return [node for node in edit.consumers(tensor) if node.op_type != "Shape"]
 
 
 def _producer(edit: GraphEdit, tensor: str) -> onnx.NodeProto:

@@ -38,9 +38,21 @@ def read_result(path: Path) -> dict[str, Any]:
         BenchError: The file cannot be read, is something else, or from a newer version.
     """
     advice = f"expected a result of 'adcvsr bench -o {path.name}'"
-    result = read_json(path, error=BenchError, advice=advice, pipe=True)
+    return check_result(read_json(path, error=BenchError, advice=advice, pipe=True), str(path))
+
+
+def check_result(result: Item, source: str) -> dict[str, Any]:
+    """Hold what was read against the schema.
+
+    Args:
+        result: The whole of it.
+        source: Where it is from, for messages.
+
+    Raises:
+        BenchError: It is something else, or from a newer version.
+    """
     if (schema := result["schema"].integer(1)) > SCHEMA:
-        raise BenchError(f"'{path}' has schema {schema}, this adcvsr reads {SCHEMA}; upgrade it")
+        raise BenchError(f"'{source}' has schema {schema}, this adcvsr reads {SCHEMA}; upgrade it")
     for key in ("bundle", "conditions"):
         result[key].mapping()
     for row in result["variants"].items():

@@ -31,7 +31,7 @@ from ..proof.colours import (
 )
 from ..proof.golden import golden_clip
 from ..sessions.session import ClipSession, StreamSession
-from .census import Census, census_of
+from .census import census_of, graph_precisions
 
 WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300
 
@@ -93,10 +93,12 @@ def accept(
         session.engines.only = keys
         clip = draw_clip(8, height, width)
         times = _measure(session, clip, orders[0].frames, frames)
-        for runner in session.runners:
-            census = census_of(runner.engine, session.engines.flavour.trt)
+        for order, runner in zip(orders, session.runners, strict=True):
+            wanted = graph_precisions(order)
+            census = census_of(runner.engine, session.engines.flavour.trt, wanted)
             found.census.append(census.text())
-            _judge_census(found, census, precision)
+            if (why := census.why_not(precision)) is not None:
+                found.reasons.append(why)
             if orders[0].options.dla is not None and not census.dla:
                 found.reasons.append(f"nothing runs on the DLA: {census.text()}")
     found.frames = len(times)
@@ -132,11 +134,6 @@ def _judge_colours(
     why = colours.why_beyond(colour_limits(order.bundle, variant, colours.against))
     if why is not None:
         found.reasons.append(f"colours: {why}")
-
-
-def _judge_census(found: Acceptance, census: Census, precision: str) -> None:
-    if census.known and census.products and not census.uses(precision):
-        found.reasons.append(f"no product is computed in {precision}: {census.text()}")
 
 
 def _measure(session: Any, clip: Frame, window: int, frames: int) -> list[float]:

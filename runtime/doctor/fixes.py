@@ -84,6 +84,37 @@ def _show_jetpacks_tensorrt(host: Host) -> str:
     return f"sudo apt-get install --reinstall python3-libnvinfer ({JETSON_DOCS})"
 
 
+DLA_COMPILER = "libnvdla_compiler.so"
+"""A library of Jetson Linux that TensorRT of JetPack 6 needs to load, DLA or not."""
+
+
+def bring_dla_compiler(host: Host) -> str:
+    """Make a TensorRT load that wants the DLA's compiler; JetPack 7.2 has it in no package."""
+    if host.jetpack_major != 6:
+        other = "start from an image" if host.container else "take JetPack's own TensorRT, or one"
+        return (
+            f"this TensorRT is of JetPack 6, and {host.jetpack or 'this release'} has no "
+            f"{DLA_COMPILER}: {other} made for it ({JETSON_DOCS})"
+        )
+    where = " on the board itself, then start the container again" if host.container else ""
+    return f"sudo apt-get install nvidia-l4t-dla-compiler{where}"
+
+
+CUDA_12_WHEELS = {
+    "tensorrt": "pip install 'adcvsr[cpu]' tensorrt-cu12 'cuda-bindings==12.*' nvidia-ml-py",
+    "rtx": "pip install 'adcvsr[cpu]' tensorrt-rtx-cu12 'cuda-bindings==12.*' nvidia-ml-py",
+    "cuda": "pip install adcvsr 'onnxruntime-gpu[cuda,cudnn]<1.27' 'cuda-bindings==12.*' "
+    "nvidia-ml-py",
+}
+"""In the place of the extras, whose wheels are of CUDA 13."""
+
+
+def install_for_cuda_12() -> str:
+    """Make a driver of CUDA 12 serve what is installed."""
+    instead = "; ".join(f"[{extra}]: {line}" for extra, line in CUDA_12_WHEELS.items())
+    return f"a driver from 580 on, or in the place of the extras: {instead}"
+
+
 def install_tensorrt_rtx(host: Host) -> str:
     """Install TensorRT-RTX, which exists for x86-64 alone."""
     if host.machine in {"x86_64", "AMD64"}:

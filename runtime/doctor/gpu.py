@@ -16,7 +16,7 @@ from ...host.nvml import nvml_state, plain_text
 from ...variants import FP8_MIN_SM, sm_text
 from .children import Outcome
 from .findings import Finding, Mark
-from .fixes import install_driver
+from .fixes import install_driver, install_for_cuda_12
 
 DRIVER_LIBRARIES = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
 """Names of the CUDA driver's library."""
@@ -139,6 +139,8 @@ def gpu_findings(
     elif not (cuda and cuda.get("gpus")):
         found.append(_no_cuda(host, cuda))
     found += _driver(host, gpus, cuda, nvml)
+    if gpus and not host.is_jetson and (serves := cuda and cuda.get("driver_cuda")):
+        found += _cuda_12(str(serves))
     found += _toolkit(host)
     return found
 
@@ -196,6 +198,15 @@ def _driver(
         mark: Mark = "unknown" if nvml.late else "warning"
         found.append(Finding("gpu", "NVML", mark, nvml.reason))
     return found
+
+
+def _cuda_12(serves: str) -> list[Finding]:
+    """A driver that is older than the CUDA the package index's wheels are built for."""
+    major = serves.partition(".")[0]
+    if major != "12":
+        return []
+    value = f"the driver serves CUDA {serves}; the wheels of adcvsr's GPU extras are of CUDA 13"
+    return [Finding("gpu", "CUDA 12", "warning", value, install_for_cuda_12())]
 
 
 def _version_from_proc(host: Host) -> str | None:

@@ -17,8 +17,10 @@ from ..nvidia import modules as trt_modules
 from .children import Outcome
 from .findings import Finding
 from .fixes import (
+    DLA_COMPILER,
     JETSON_DOCS,
     NUMPY_1,
+    bring_dla_compiler,
     install_bindings,
     install_tensorrt,
     install_tensorrt_rtx,
@@ -128,6 +130,8 @@ def _present(host: Host, module: str, outcome: Outcome, has_gpu: bool) -> Findin
     reason = _logged(outcome.stderr) or outcome.reason
     if version is None:
         fix = NUMPY_1 if outcome.wants_numpy_1 else install_tensorrt(host)
+        if host.is_jetson and DLA_COMPILER in reason:
+            fix = bring_dla_compiler(host)
         return Finding("inference", name, "missing", f"does not load: {reason}", fix, data)
     if not has_gpu:
         return Finding("inference", name, "info", f"{version}; no GPU to run on", data=data)

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...damaged import set_damaged_aside
-from ...errors import BackendUnavailableError, EngineError, OutputNotWritableError
-from ...files import replace_file
+from ...errors import EngineError
 from ..nvidia.flavour import Flavour, error_log
 from ..threads.worker import Worker
 from .advice import build_complaint, parser_complaint
 from .engine_cache import Report
 from .order import BuildOptions, EngineOrder, Shape
 from .progress import BuildProgress, OnProgress
+from .settled import settle_network
+from .timings import KernelTimings
 
 _POLL_SECONDS = 0.1
 """How long a signal may wait until the main thread sees it."""
@@ -34,9 +34,10 @@ def build_plan(
     order: EngineOrder,
     graph: bytes | Path,
     *,
-    timing_cache: Path | None = None,
+    timings: KernelTimings | None = None,
     progress: OnProgress | None = None,
     report: Report = lambda line: None,
+    on_layers: Callable[[str], None] | None = None,
 ) -> Any:
     """Compile one graph.
 
@@ -44,10 +45,12 @@ def build_plan(
         flavour: The compiler.
         order: What for.
         graph: The ONNX file's bytes, or its path where weights lie beside it.
-        timing_cache: Kernel timings to read and to extend; see `require_timings`.
+        timings: Of kernels, to read and to extend; None for none.
         progress: Called after each step of the compiler, in its thread.
         report: Called with what of the graph a DLA leaves to the GPU, in the same thread; and on
             Ctrl-C where the compiler takes its time.
+        on_layers: Called with the compiler's own list of layers, see `read_log`; TensorRT-RTX
+            alone prints one.
 
     Returns:
         The plan as the compiler's own buffer (`memoryview` of it is free).
@@ -58,33 +61,28 @@ def build_plan(
         KeyboardInterrupt: Ctrl-C; the compiler has stopped by then.
     """
     state = BuildProgress(progress)
-    return _interruptible(
-        lambda: _compile(flavour, order, graph, timing_cache, state, report), state.cancel, report
+    listed: list[str] = []
+    plan = _interruptible(
+        lambda: _compile(flavour, order, graph, timings, state, report, listed.append),
+        state.cancel,
+        report,
     )
-
-
-def require_timings(backend: str) -> None:
-    """Check that a compiler times kernels while it builds.
-
-    Raises:
-        BackendUnavailableError: It does not.
-    """
-    if backend == "tensorrt-rtx":
-        raise BackendUnavailableError(
-            "TensorRT-RTX times kernels on the user's GPU, not while it builds: leave out "
-            "--timing-cache"
-        )
+    if on_layers is not None and listed[0]:
+        on_layers(listed[0])
+    return plan
 
 
 def _compile(
     flavour: Flavour,
     order: EngineOrder,
     graph: bytes | Path,
-    timing_cache: Path | None,
+    timings: KernelTimings | None,
     progress: BuildProgress,
     report: Report,
+    on_layers: Callable[[str], None],
 ) -> Any:
     trt, log = flavour.trt, error_log(flavour.trt)
+    log.take_layers()  # of an earlier build
     builder = flavour.builder()
     network = flavour.create_network(builder)
     parser = trt.OnnxParser(network, log.logger)
@@ -92,6 +90,7 @@ def _compile(
     if not parsed:
         raise EngineError(f"{order.describe()}: {parser_complaint(parser)}")
     _require_inputs(network, order)
+    settle_network(flavour, network, order)
     config = builder.create_builder_config()
     flavour.name_targets(config, order.sms if order.gpu is None else ())
     _configure(flavour, config, order.options, tf32=order.tf32)
@@ -102,12 +101,14 @@ def _compile(
         raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
     monitor = progress.monitor(trt)  # must outlive the build
     config.progress_monitor = monitor
-    timings = _load_timings(config, timing_cache)
+    if timings is not None:
+        timings.load(config, report)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"{order.describe()}: {build_complaint(log.take())}")
-    if timing_cache is not None:
-        _save_timings(timings, timing_cache, report)
+    on_layers(log.take_layers())
+    if timings is not None:
+        timings.save(report)
     return plan
 
 
@@ -164,34 +165,6 @@ def _profile(builder: Any, shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> 
     for name, (low, best, high) in shapes.items():
         profile.set_shape(name, low, best, high)
     return profile
-
-
-def _load_timings(config: Any, path: Path | None) -> Any:
-    """Kernel timings of earlier builds; damaged ones are set aside, and the build begins new ones.
-
-    Raises:
-        EngineError: They are of another device or TensorRT.
-    """
-    if path is None:
-        return None
-    timings = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    if timings is None and path.is_file():
-        set_damaged_aside(path, "TensorRT cannot read it")
-        timings = config.create_timing_cache(b"")
-    if timings is None or not config.set_timing_cache(timings, ignore_mismatch=False):
-        raise EngineError(
-            f"the timing cache '{path}' is of another device or TensorRT; name another file"
-        )
-    return timings
-
-
-def _save_timings(timings: Any, path: Path, report: Report) -> None:
-    """Keep kernel timings; an engine that took minutes is not lost because they cannot be."""
-    data = memoryview(timings.serialize())
-    try:
-        replace_file(path, lambda part: part.write_bytes(data))
-    except OutputNotWritableError as error:
-        report(f"kernel timings are not kept: {error}")
 
 
 def _interruptible(work: Callable[[], Any], cancel: Callable[[], None], report: Report) -> Any:

@@ -2,6 +2,7 @@
 
     <cache>/engines/<key>/engine.plan   what the runtime loads
                          /engine.json   what it was built from, its SHA-256
+                         /layers.json   the compiler's list of layers, where it printed one
     <cache>/locks/<key>.lock            held while it is built
 
 An engine is compared with its SHA-256 before it is handed on: loading a plan runs code.
@@ -16,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from ...damaged import read_or_set_aside
 from ...errors import EngineError, OutputNotWritableError
 from ...files import CACHE_VARIABLE, cache_folder, file_sha256
 from ...leftovers import move_in
-from ...reading import read_json
+from ...reading import PROFILE, Item, read_json
 from .order import SCHEMA, EngineOrder, parse_bytes
 
 LIMIT_VARIABLE = "ADCVSR_CACHE_LIMIT"
@@ -35,9 +36,10 @@ LIMIT_VARIABLE = "ADCVSR_CACHE_LIMIT"
 DEFAULT_LIMIT_BYTES = 20 << 30
 CURRENT_FOLDER = "current"
 """One file a bundle and target, written by `adcvsr deploy`; their engines are never evicted."""
-PLAN, FACTS = "engine.plan", "engine.json"
+PLAN, FACTS, LAYERS = "engine.plan", "engine.json", "layers.json"
 _PART, _OLD = ".part-", ".old-"
 _BLOCK_BYTES = 16 << 20
+_WAIT_SECONDS = 1.0
 
 Report = Callable[[str], None]
 
@@ -64,6 +66,15 @@ class CacheEntry:
     def plan(self) -> Path:
         """The engine itself."""
         return self.folder / PLAN
+
+    def layers(self) -> Item | None:
+        """The compiler's list of layers, see `layers.to_json`; None where it printed none.
+
+        Raises:
+            EngineError: The list is damaged.
+        """
+        path = self.folder / LAYERS
+        return read_json(path, error=EngineError, limits=PROFILE) if path.is_file() else None
 
     @property
     def size_bytes(self) -> int:
@@ -168,10 +179,17 @@ class EngineCache:
         return entry
 
     @contextmanager
-    def lock(self, key: str, report: Report) -> Iterator[None]:
+    def lock(
+        self, key: str, report: Report, waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
         """Hold an engine's lock, waiting for another process that builds it.
 
         The system frees the lock when its holder dies, however that happens.
+
+        Args:
+            key: The engine's.
+            report: Called with a line where another process has it.
+            waiting: Called about once a second meanwhile.
 
         Raises:
             OutputNotWritableError: The cache cannot be written.
@@ -187,7 +205,7 @@ class EngineCache:
                 lock.acquire(timeout=0)
             except Timeout:
                 report("another process builds this engine; waiting for it")
-                lock.acquire()
+                _acquire(lock, waiting)
         except OSError as error:
             raise OutputNotWritableError(
                 f"the engine cache '{self.folder}' cannot be written: {error}; set "
@@ -200,7 +218,12 @@ class EngineCache:
             lock.release()
 
     def store(
-        self, order: EngineOrder, plan: memoryview, facts: dict[str, Any], report: Report
+        self,
+        order: EngineOrder,
+        plan: memoryview,
+        facts: dict[str, Any],
+        report: Report,
+        layers: Sequence[Any] = (),
     ) -> CacheEntry:
         """Put an engine in, replacing what lay there; call under its lock.
 
@@ -209,6 +232,7 @@ class EngineCache:
             plan: The serialized engine.
             facts: What else to say of it.
             report: Called with a line for each engine that had to make room.
+            layers: JSON-ready; kept beside the plan where there are any.
 
         Raises:
             OutputNotWritableError: The disk is full; the cache is as before.
@@ -226,6 +250,8 @@ class EngineCache:
                 "plan_bytes": plan.nbytes,
                 "plan_mtime_ns": (part / PLAN).stat().st_mtime_ns,
             }
+            if layers:
+                (part / LAYERS).write_text(json.dumps(layers) + "\n", encoding="utf-8")
             (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
             old = final.with_name(f"{final.name}{_OLD}{os.getpid()}")
             move_in(part, final, aside=old)
@@ -344,6 +370,19 @@ def read_current(path: Path) -> dict[str, Any]:
 def now() -> str:
     """UTC time as ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _acquire(lock: Any, waiting: Callable[[], None]) -> None:
+    """Wait for a lock as long as it takes, and say about once a second that this is so."""
+    from filelock import Timeout
+
+    while True:
+        waiting()
+        try:
+            lock.acquire(timeout=_WAIT_SECONDS)
+        except Timeout:
+            continue
+        return
 
 
 def _default_limit() -> int:

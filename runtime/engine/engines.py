@@ -15,14 +15,18 @@ from typing import Any
 
 from ...bundle import Bundle
 from ...bundle.schema import Variant
+from ...errors import EngineError
+from ...graph.file import read_graph
 from ...version import __version__
-from ..nvidia.flavour import Flavour, load_flavour
+from ..nvidia.flavour import Flavour, error_log, load_flavour
 from ..nvidia.gpu import Gpu
 from ..nvidia.modules import MODULES
-from .build import build_plan, require_timings
+from .build import build_plan
 from .engine_cache import CacheEntry, EngineCache, Report, now
+from .layers import Layer, products_of, read_inspector, read_log, summarise, to_json
 from .order import BuildOptions, EngineOrder, SizeRange, runs_on
 from .progress import OnProgress
+from .timings import KernelTimings
 
 
 @dataclass(frozen=True)
@@ -89,29 +93,42 @@ def ensure_engine(
     Args:
         order: From `order_engines`.
         cache: None for the user's.
-        timing_cache: See `build_plan`.
-        progress: See `build_plan`.
+        timing_cache: Kernel timings to read and to extend (TensorRT); None for the ones that the
+            cache keeps of this device and TensorRT.
+        progress: See `build_plan`; also called about once a second, with 0, while another process
+            builds this engine.
         report: Called with why an entry is built again, and who is waited for.
 
     Raises:
         EngineError, BackendUnavailableError, BundleError, OutputNotWritableError: See `build_plan`
             and `EngineCache`.
     """
-    if timing_cache is not None:
-        require_timings(order.backend)
     cache, start = cache or EngineCache(), time.monotonic()
+    timings = KernelTimings.of(order, cache.folder, named=timing_cache)
     if entry := cache.look_up(order, lambda line: None):
         return BuiltEngine(entry, True, time.monotonic() - start)
-    with cache.lock(order.key, report):
+
+    def waiting() -> None:
+        if progress is not None:
+            progress(0.0, "waiting for another process")
+
+    with cache.lock(order.key, report, waiting):
         # Whoever held the lock may have built it.
         if entry := cache.look_up(order, report):
             return BuiltEngine(entry, True, time.monotonic() - start)
         flavour = load_flavour(order.backend)
         built = time.monotonic()
         variant = order.bundle.variant(order.variant_id)
+        printed: list[str] = []
         with order.bundle.graph(variant, order.graph_file) as graph:
             plan = build_plan(
-                flavour, order, graph, timing_cache=timing_cache, progress=progress, report=report
+                flavour,
+                order,
+                graph,
+                timings=timings,
+                progress=progress,
+                report=report,
+                on_layers=printed.append,
             )
         facts = {
             "what": order.describe(),
@@ -123,8 +140,63 @@ def ensure_engine(
             "build_seconds": round(time.monotonic() - built, 2),
             "adcvsr": __version__,
         }
-        entry = cache.store(order, memoryview(plan), facts, report)
+        layers = read_log(printed[0]) if printed else []
+        if layers:
+            facts["layers"] = summarise(layers, graph_products(order)).to_json()
+        entry = cache.store(order, memoryview(plan), facts, report, to_json(layers))
     return BuiltEngine(entry, False, time.monotonic() - start)
+
+
+def graph_products(order: EngineOrder) -> dict[str, bool]:
+    """Convolutions and matrix products of the graph that is built, see `products_of`.
+
+    Raises:
+        BundleError, GraphError: The graph is damaged.
+    """
+    return products_of(read_graph(order.bundle.read(order.graph_file)))
+
+
+def list_layers(order: EngineOrder, entry: CacheEntry) -> dict[str, Any]:
+    """What an engine's layers are: as the compiler printed them, or as its inspector says here.
+
+    Args:
+        order: What the engine was built from.
+        entry: It, in the cache.
+
+    Returns:
+        JSON-ready: `key`, `what`, `compiler`, `summary` (see `LayerSummary`) and `layers`.
+
+    Raises:
+        EngineError: The engine does not say; the message has what to do.
+    """
+    facts = entry.facts
+    found = {"key": entry.key, "what": facts["what"], "compiler": order.builder}
+    listed = entry.layers()
+    if listed is not None and "layers" in facts:
+        return {**found, "summary": facts["layers"], "layers": [e.value for e in listed.items()]}
+    if entry.identity["device"]["aot"]:
+        raise EngineError(
+            f"engine {entry.key} has no list of layers: it was built before lists were kept, or "
+            f"this compiler prints none; build it again: adcvsr cache clear {entry.key}"
+        )
+    layers = _inspect(order, entry)
+    summary = summarise(layers, graph_products(order)).to_json()
+    return {**found, "summary": summary, "layers": to_json(layers)}
+
+
+def _inspect(order: EngineOrder, entry: CacheEntry) -> list[Layer]:
+    """Load an engine on the GPU at hand and ask its inspector."""
+    flavour, options = load_flavour(order.backend), order.options
+    runtime = flavour.runtime(version_compatible=options.version_compatible, dla=options.dla)
+    engine = runtime.deserialize_cuda_engine(entry.read_plan())
+    if engine is None:
+        raise EngineError(
+            f"engine {entry.key} does not load here, so its layers are not known: "
+            f"{'; '.join(error_log(flavour.trt).take()) or 'no reason is given'}"
+        )
+    inspector = engine.create_engine_inspector()
+    form = flavour.trt.LayerInformationFormat.JSON
+    return read_inspector(inspector.get_engine_information(form))
 
 
 def find_engine(

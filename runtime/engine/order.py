@@ -176,6 +176,19 @@ class EngineOrder:
             return "decoder"
         return self.bundle.kind
 
+    @property
+    def hwc8(self) -> list[str]:
+        """State tensors, in and out, that the engine holds with a pixel's channels together.
+
+        Kernels of FP16 convolutions work so; a state in planes costs a kernel each way to turn it.
+        Sessions never look into a state: it has the same bytes, and zeros are zeros.
+        """
+        floats = self.bundle.variant(self.variant_id).state_dtype
+        if self.part != "stream" or floats != "float16" or self.options.dla is not None:
+            return []
+        kept = [spec for spec in self.bundle.state if spec.channels % 8 == 0]
+        return [name for spec in kept for name in (spec.name, spec.next_name)]
+
     def shapes(self, height: int, width: int) -> dict[str, Shape]:
         """Shape of every input of the graph for one (padded) input size."""
         bundle = self.bundle
@@ -195,13 +208,14 @@ class EngineOrder:
         """What is built, without for which sizes: engines that agree here can stand in."""
         variant = self.bundle.variant(self.variant_id)
         files = self.bundle.manifest["files"]
-        return {
+        source = {
             "backend": self.backend,
             "builder": self.builder,
             "onnx": files[self.graph_file]["sha256"],
             "data": [files[name]["sha256"] for name in variant.data_files],
             "frames": self.frames if self.part == "clip" else 1,
         }
+        return {**source, "hwc8": self.hwc8} if self.hwc8 else source
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the engine's bytes, JSON-ready."""

@@ -7,12 +7,12 @@ from pathlib import Path
 import av
 
 from ...bundle import Bundle, open_bundle
-from ...bundle.schema import Variant
 from ...errors import BundleError, ClipNetworkError, ConfigError, InputNotFoundError, JobError
 from ...files import file_sha256
 from ...graph.past import past_of
 from ...variants import ENGINE_BACKENDS
 from ...version import __version__
+from ..sessions.session import Session
 from .plan import JobPlan, Network, SourceFile, changed
 from .settings import JobSettings
 
@@ -87,13 +87,19 @@ def versions_for(backend: str) -> dict[str, str]:
     return found
 
 
-def describe_network(bundle: Bundle, variant: Variant, backend: str) -> Network:
+def describe_network(bundle: Bundle, session: Session, why_not_deep: str) -> Network:
     """Pin a network.
+
+    Args:
+        bundle: Opened.
+        session: What runs it.
+        why_not_deep: See `Network`.
 
     Raises:
         JobError: Its past has no end, so that no segment could begin exactly.
         BundleError: A graph is damaged, or the manifest says another past than it has.
     """
+    variant = session.variant
     state = {spec.name: spec.next_name for spec in bundle.state}
     past = past_of(bundle.read(variant.file), state, bundle.output_name, bundle.config)
     if past is None:
@@ -109,7 +115,9 @@ def describe_network(bundle: Bundle, variant: Variant, backend: str) -> Network:
         )
     files = sorted({*variant.graph_files, *variant.data_files})
     hashes = {name: bundle.manifest["files"][name]["sha256"] for name in files}
-    return Network(bundle.name, variant.id, backend, hashes, past)
+    return Network(
+        bundle.name, variant.id, session.backend, hashes, past, session.deep, why_not_deep
+    )
 
 
 def open_network(settings: JobSettings) -> Bundle:

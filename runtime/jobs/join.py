@@ -80,7 +80,7 @@ class JoinSink(FileSink):
         stream.time_base = info.time_base
         stream.codec_context.framerate = info.rate.limit_denominator(65535)
         self.width, self.height = self._template.width, self._template.height
-        self._pixel_format = self._template.pix_fmt
+        self.pixel_format = self._template.pix_fmt
         self._times = OutputTimes(self.path.suffix.lower(), info, info.rate)
         if info.rotation:
             stream.set_display_rotation(info.rotation)
@@ -283,6 +283,7 @@ def _report(
         output=plan.settings.output,
         input_size=(plan.video.width, plan.video.height),
         output_size=(sink.width, sink.height),
+        pixel_format=sink.pixel_format,
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),

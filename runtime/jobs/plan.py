@@ -16,7 +16,9 @@ from ...errors import JobError
 from ...files import json_bytes
 from ...pictures.colour import Colours
 from ...reading import Item, Limits, parse_json
+from ..video.encoders import EncodeOptions
 from ..video.info import VideoInfo
+from ..video.planes import COLOUR, Planes
 from .settings import JobSettings, read_settings
 
 SCHEMA = 1
@@ -47,6 +49,10 @@ class Network:
     """Of each of the variant's files."""
     past_frames: int
     """Frames that a picture depends on before its own."""
+    deep: bool
+    """Whether frames and pictures have more than 8 bits, see `runtime.deep`."""
+    why_not_deep: str
+    """Why not, where more would come in or are asked for."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ class JobPlan:
     source: SourceFile
     network: Network
     encoder: str
+    preset: str | None
+    """Of the encoder: the one that `auto` came to be where the job was planned."""
     encoder_threads: int
     """The encoder's bits depend on them, so they are the same wherever it runs."""
     versions: dict[str, str]
@@ -105,6 +113,11 @@ class JobPlan:
     def sha256(self) -> str:
         """Of the plan as it is stored."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def encode_options(self) -> EncodeOptions:
+        """How each segment is encoded."""
+        asked = self.settings.encode_options(self.encoder_threads, overwrite=True)
+        return dataclasses.replace(asked, encoder=self.encoder, preset=self.preset)
 
     def times(self) -> list[int]:
         """Presentation time of every frame of the output, in ticks of `video.time_base`."""
@@ -147,6 +160,7 @@ def read_plan(data: bytes, name: str) -> JobPlan:
         ),
         network=_network(found["network"]),
         encoder=found["encoder"].text(),
+        preset=None if (preset := found.get("preset")) is None else preset.text(),
         encoder_threads=found["encoder_threads"].integer(1, 256),
         versions=texts(found["versions"]),
         video=_video(found["video"]),
@@ -179,11 +193,13 @@ def _network(found: Item) -> Network:
         found["backend"].text(),
         texts(found["sha256"]),
         found["past_frames"].integer(0),
+        found["deep"].flag(),
+        found["why_not_deep"].text(),
     )
 
 
 def _video(found: Item) -> VideoInfo:
-    colours = found["colours"]
+    colours, planes = found["colours"], found["planes"]
     return VideoInfo(
         width=found["width"].integer(1),
         height=found["height"].integer(1),
@@ -200,6 +216,12 @@ def _video(found: Item) -> VideoInfo:
         frames=found["frames"].integer(0),
         codec=found["codec"].text(),
         pixel_format=found["pixel_format"].text(),
+        planes=Planes(
+            planes["bits"].integer(1, 64),
+            planes["colour"].text(one_of=tuple(COLOUR)),
+            planes["alpha"].flag(),
+            planes["gray"].flag(),
+        ),
     )
 
 

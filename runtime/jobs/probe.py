@@ -6,17 +6,18 @@ worker of a job stores what it made; each later one makes the same and compares.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arrays import Frame
 from ...errors import JobError, OutputNotWritableError
 from ...leftovers import part_beside, publish
 from ..processing.processor import FrameProcessor
+from ..sessions.ort_cpu import DEEP
 from ..video.source import SourceFrame
 from .folder import PROBE, Job, sync_file
 from .segment_io import SegmentSource
@@ -34,15 +35,17 @@ class Probe:
 
     checksum: int
     """CRC-32 over all pixels of all pictures."""
-    middles: npt.NDArray[np.uint8]
+    middles: Frame
     """(frames, H, W, 3): the middle of each."""
 
     def differs_by(self, other: Probe) -> int:
         """Largest difference in levels; at least 1 where any pixel differs; 0 for equal ones."""
-        if self.middles.shape != other.middles.shape:
+        mine, its = self.middles, other.middles
+        if (mine.shape, mine.dtype) != (its.shape, its.dtype):
             return 255
-        gap = np.abs(self.middles.astype(np.int16) - other.middles.astype(np.int16))
-        return max(int(gap.max(initial=0)), int(self.checksum != other.checksum))
+        gap = np.abs(self.middles.astype(np.int32) - other.middles.astype(np.int32))
+        levels: int = math.ceil(gap.max(initial=0) / (1 if self.middles.dtype == np.uint8 else DEEP))
+        return max(levels, int(self.checksum != other.checksum))
 
 
 def compare_probe(job: Job, path: Path, processor: FrameProcessor) -> int:
@@ -79,6 +82,7 @@ def _make(job: Job, path: Path, processor: FrameProcessor) -> Probe:
     first = job.plan.segments[0]
     pictures: list[Frame] = []
     with SegmentSource(path, job.plan, first, job.plan.settings.read_options()) as source:
+        source.keep(deep=job.plan.network.deep)
         processor.reset()
         try:
             for item in source:
@@ -120,7 +124,7 @@ def _store(path: Path, probe: Probe) -> None:
 def _load(path: Path) -> Probe:
     try:
         with np.load(path, allow_pickle=False) as found:
-            return Probe(int(found["checksum"]), np.asarray(found["middles"], np.uint8))
+            return Probe(int(found["checksum"]), found["middles"])
     except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
         raise JobError(
             f"'{path}' is damaged: {error}; remove it and work again: the next worker makes it anew"

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Frame, Levels
 from ...errors import JobError
 from ...files import file_sha256
 from ..video.encoders import EncodeOptions
@@ -136,13 +135,21 @@ class SegmentSink(FileSink):
         self.sha256 = ""
         self.bytes = 0
         self._order: list[int] = []
-        super().__init__(path, source, options, note, info=source.plan.video, carry=False)
+        super().__init__(
+            path,
+            source,
+            options,
+            note,
+            info=source.plan.video,
+            carry=False,
+            why_not_deep=source.plan.network.why_not_deep,
+        )
 
-    def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
+    def write(self, rgb: Frame, pts: int, alpha: Levels | None = None) -> None:
         """See `FileSink`; a picture of the warm-up is passed over."""
         if pts >= self.segment.pts:
             self.pictures = zlib.crc32(rgb.data, self.pictures)
-            super().write(rgb, pts - self.segment.pts)
+            super().write(rgb, pts - self.segment.pts, alpha)
 
     def _mux(self, packet: av.Packet[Any]) -> None:
         if packet.pts is None:

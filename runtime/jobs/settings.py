@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ...errors import JobError
+from ...pictures.crop import Crop
+from ...pictures.output_size import OutputSize
 from ...reading import Item
 from ..video.encoders import EncodeOptions
 from ..video.hardware_decode import Decoder
@@ -48,9 +50,20 @@ class JobSettings:
     video_stream: int | None = None
     deinterlace: str = "auto"
     decoder: str = "auto"
+    crop: str | None = None
+    """`WxH+X+Y`."""
+
+    scale: int | None = None
+    height: int | None = None
+    output_size: str | None = None
+    """`WxH`."""
+
+    fit: bool = False
     encoder: str | None = None
     preset: str | None = None
     crf: int | None = None
+    bits: int | None = None
+    chroma: str = "auto"
     audio: str = "auto"
     segment_seconds: float = SEGMENT_SECONDS
     within: int = 0
@@ -64,7 +77,18 @@ class JobSettings:
             video_stream=self.video_stream,
             deinterlace=cast('Literal["auto", "off"]', self.deinterlace),
             decoder=cast("Decoder", self.decoder),
+            crop=None if self.crop is None else Crop.parse(self.crop),
         )
+
+    def size(self) -> OutputSize | None:
+        """Of the output; None for that of the pictures."""
+        if self.scale is None and self.height is None and self.output_size is None and not self.fit:
+            return None
+        size = None
+        if self.output_size is not None:
+            width, _, height = self.output_size.partition("x")
+            size = (int(width), int(height))
+        return OutputSize(scale=self.scale, height=self.height, size=size, fit=self.fit)
 
     def encode_options(self, threads: int | None, *, overwrite: bool = False) -> EncodeOptions:
         """How the output is encoded, with an encoder of so many threads."""
@@ -72,6 +96,9 @@ class JobSettings:
             encoder=self.encoder,
             preset=self.preset,
             crf=self.crf,
+            bits=self.bits,
+            chroma=self.chroma,
+            size=self.size(),
             audio=cast("AudioMode", self.audio),
             overwrite=overwrite,
             threads=threads,
@@ -103,6 +130,14 @@ class JobSettings:
                 f"'{folder}' is a job of other settings: {found}. Go on with the same ones, or "
                 "choose another --job folder"
             )
+
+
+def size_settings(size: OutputSize | None) -> dict[str, Any]:
+    """An output's size as values of `JobSettings`."""
+    if size is None:
+        return {}
+    text = None if size.size is None else "{}x{}".format(*size.size)
+    return {"scale": size.scale, "height": size.height, "output_size": text, "fit": size.fit}
 
 
 def read_settings(found: Item) -> JobSettings:

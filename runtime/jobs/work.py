@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ...arrays import Frame
+from ...bundle import Bundle
 from ...errors import JobError, OutputNotWritableError
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
@@ -19,8 +21,10 @@ from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.processor import FrameProcessor
+from ..sessions.session import Session
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
+from .plan import JobPlan
 from .probe import compare_probe
 from .segment_io import SegmentSink, SegmentSource
 
@@ -83,15 +87,11 @@ class SegmentWorker:
         bundle = open_network(settings)
         require_same_programs(plan, bundle)
         self._source = require_source(plan)
-        self._options = settings.encode_options(plan.encoder_threads, overwrite=True)
-        self.session = create_session(
-            bundle,
-            backend=plan.network.backend,
-            variant=plan.network.variant,
-            tile=settings.tile,
-            threads=threads,
+        self._options = plan.encode_options()
+        self.session = _session(plan, bundle, threads)
+        inner = create_processor(
+            self.session, colour_match="none" if self.session.deep else settings.colour_match
         )
-        inner = create_processor(self.session, colour_match=settings.colour_match)
         self._processor = _CountedCuts(inner) if settings.cut_reset else inner
         self._threads = threads or usable_processors()
         self._open = ExitStack()
@@ -105,6 +105,7 @@ class SegmentWorker:
                 self.job.plan.video.width,
                 self.job.plan.video.height,
                 tile=self.job.plan.settings.tile,
+                deep=self.session.deep,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -147,7 +148,16 @@ class SegmentWorker:
         processor = self._processor
         with reader, ExitStack() as outputs:
             sink = outputs.enter_context(SegmentSink(path, reader, self._options, notes.append))
+            reader.keep(deep=self.session.deep, alpha=sink.planes.alpha)
             sink.open_encoder()
+            reader.check_size = partial(
+                check_memory,
+                self._source,
+                tile=plan.settings.tile,
+                output=(sink.width, sink.height),
+                deep=self.session.deep,
+            )
+            reader.check_size(plan.video.width, plan.video.height)
             if isinstance(processor, _CountedCuts):
                 processor.begin(segment.warm_up)
             else:
@@ -184,6 +194,18 @@ class SegmentWorker:
             "differs_by": str(self.differs),
             **self.job.plan.versions,
         }
+
+
+def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
+    network, tile = plan.network, plan.settings.tile
+    if network.deep:
+        from ..sessions.ort_cpu import OrtCpuSession
+
+        variant = bundle.variant(network.variant)
+        return OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
+    return create_session(
+        bundle, backend=network.backend, variant=network.variant, tile=tile, threads=threads
+    )
 
 
 def work_on(

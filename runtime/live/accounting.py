@@ -9,9 +9,9 @@ import itertools
 import math
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 STAGES = ("queue", "infer", "encode", "present")
 """Waiting for the network; conversion to RGB and the network; waiting for the encoder, conversion
@@ -87,6 +87,8 @@ class Accounting:
         self._lock = threading.Lock()
         self.captured = 0
         self.presented = 0
+        self.lost = 0
+        """Pictures that no sink sent."""
         self.resets: Counter[str] = Counter()
         self._whole = {name: Histogram() for name in FIGURES}
         self._latest = {name: Histogram() for name in FIGURES}
@@ -103,6 +105,11 @@ class Accounting:
             self.presented += 1
             for name, ms in times.stages_ms().items():
                 self._add(name, ms)
+
+    def frame_lost(self) -> None:
+        """A picture was made, and no sink sent it."""
+        with self._lock:
+            self.lost += 1
 
     def picture_seen(self, age_ms: float) -> None:
         """A picture was seen at the far end."""
@@ -142,57 +149,100 @@ class Accounting:
             self._ahead[name] = 0.9 * self._ahead.get(name, ms) + 0.1 * ms
 
 
-def prometheus_text(record: Mapping[str, Any], accounting: Accounting) -> str:
+Samples: TypeAlias = "list[tuple[dict[str, str], object]]"
+"""Labels and value of each sample of a family."""
+
+
+def prometheus_text(records: Sequence[Mapping[str, Any]], accounts: Sequence[Accounting]) -> str:
     """The figures in Prometheus' text format, version 0.0.4.
 
     Args:
-        record: Of `LiveRun.record`.
-        accounting: Of the run.
+        records: Of `StreamRun.record`, one for each stream of the process; those with a name have
+            a label `stream`.
+        accounts: Of the same streams.
     """
     lines: list[str] = []
+    named = [({"stream": r["stream"]} if "stream" in r else {}, r) for r in records]
 
-    def family(name: str, kind: str, text: str, samples: Mapping[str, object]) -> None:
-        rows = [f"adcvsr_{name}{labels} {value}" for labels, value in samples.items()]
+    def family(name: str, kind: str, text: str, samples: Samples) -> None:
+        rows = [f"adcvsr_{name}{_labels(labels)} {value}" for labels, value in samples]
         if rows:
             lines.extend([f"# HELP adcvsr_{name} {text}", f"# TYPE adcvsr_{name} {kind}", *rows])
 
-    family("frames_captured_total", "counter", "Frames from the source.", {"": record["captured"]})
-    family("frames_presented_total", "counter", "Frames out.", {"": record["presented"]})
-    family(
-        "frames_dropped_total", "counter", "Frames dropped.", _labelled("reason", record["drops"])
-    )
-    family(
-        "resets_total",
-        "counter",
-        "Times the past was forgotten.",
-        _labelled("reason", record["resets"]),
-    )
-    family("reconnects_total", "counter", "Times the source came back.", {"": record["reconnects"]})
-    running = {key: record[key] for key in ("model", "variant", "backend")}
-    labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in running.items())
-    family("running_info", "gauge", "What upscales.", {f"{{{labels}}}": 1})
-    family("fps", "gauge", "Frames out a second, latest interval.", {"": record["fps"]})
-    family("resident_bytes", "gauge", "Memory of the process.", {"": record["rss_bytes"]})
-    family("cpu_seconds_total", "counter", "Processor time.", {"": record["cpu_seconds"]})
-    device = {f'{{figure="{name}"}}': value for name, value in record["device"].items()}
-    family("device", "gauge", "Power (W), temperature (C) and load of the device.", device)
-    quantiles: dict[str, object] = {}
-    for name, summary in accounting.percentiles().items():
-        for percent in PERCENTILES:
-            if (ms := summary[f"p{percent}"]) is not None:
-                label = f'{{stage="{name}",quantile="{percent / 100:g}"}}'
-                quantiles[label] = f"{ms / 1000:.6f}"
+    def each(key: str) -> Samples:
+        return [(stream, record[key]) for stream, record in named]
+
+    def each_by(label: str, key: str) -> Samples:
+        return [
+            (stream | {label: name}, count)
+            for stream, record in named
+            for name, count in sorted(record[key].items())
+        ]
+
+    sinks = [
+        (stream | {"sink": sink["sink"]}, sink)
+        for stream, record in named
+        for sink in record.get("sinks", ())
+    ]
+    family("frames_captured_total", "counter", "Frames from the source.", each("captured"))
+    family("frames_presented_total", "counter", "Frames out.", each("presented"))
+    family("frames_dropped_total", "counter", "Frames dropped.", each_by("reason", "drops"))
+    sent: Samples = [(labels, sink["presented"]) for labels, sink in sinks]
+    family("sink_frames_presented_total", "counter", "Frames a sink sent.", sent)
+    missed: Samples = [
+        (labels | {"reason": reason}, count)
+        for labels, sink in sinks
+        for reason, count in sorted(sink["drops"].items())
+    ]
+    family("sink_frames_dropped_total", "counter", "Frames a sink did not send.", missed)
+    family("resets_total", "counter", "Times the past was forgotten.", each_by("reason", "resets"))
+    family("reconnects_total", "counter", "Times the source came back.", each("reconnects"))
+    running: Samples = [
+        (stream | {key: record[key] for key in ("model", "variant", "backend")}, 1)
+        for stream, record in named
+    ]
+    family("running_info", "gauge", "What upscales.", running)
+    family("fps", "gauge", "Frames out a second, latest interval.", each("fps"))
+    for record in records[:1]:  # of the process and of the machine, the same in each
+        family("resident_bytes", "gauge", "Memory of the process.", [({}, record["rss_bytes"])])
+        family("cpu_seconds_total", "counter", "Processor time.", [({}, record["cpu_seconds"])])
+        device: Samples = [({"figure": name}, v) for name, v in record["device"].items()]
+        family("device", "gauge", "Power (W), temperature (C) and load of the device.", device)
+    quantiles: Samples = []
+    totals: list[str] = []
+    for (stream, _), accounting in zip(named, accounts, strict=True):
+        for name, summary in accounting.percentiles().items():
+            quantiles += _quantiles(stream | {"stage": name}, summary)
+        for name, (seconds, count) in accounting.sums().items():
+            if count:
+                labels = _labels(stream | {"stage": name})
+                totals.append(f"adcvsr_seconds_sum{labels} {seconds:.6f}")
+                totals.append(f"adcvsr_seconds_count{labels} {count}")
     family("seconds", "summary", "Time a frame takes, by stage.", quantiles)
-    for name, (seconds, count) in accounting.sums().items():
-        if count:
-            lines.append(f'adcvsr_seconds_sum{{stage="{name}"}} {seconds:.6f}')
-            lines.append(f'adcvsr_seconds_count{{stage="{name}"}} {count}')
+    lines += totals
+    slow = [
+        sample
+        for labels, sink in sinks
+        for name, summary in sink["ms"].items()
+        for sample in _quantiles(labels | {"stage": name}, summary)
+    ]
+    family("sink_seconds", "gauge", "Time a frame takes to a sink, by stage.", slow)
     return "\n".join(lines) + "\n"
+
+
+def _quantiles(labels: dict[str, str], summary: Mapping[str, float | None]) -> Samples:
+    """Percentiles in milliseconds as samples in seconds; none where there is no time yet."""
+    return [
+        (labels | {"quantile": f"{percent / 100:g}"}, f"{ms / 1000:.6f}")
+        for percent in PERCENTILES
+        if (ms := summary[f"p{percent}"]) is not None
+    ]
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
 
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _labelled(label: str, counts: Mapping[str, int]) -> dict[str, object]:
-    return {f'{{{label}="{name}"}}': count for name, count in sorted(counts.items())}

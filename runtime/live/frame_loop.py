@@ -10,6 +10,7 @@ the newest frame waits: whoever is slow misses frames, which are counted, and ne
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -24,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 from ...arrays import Levels
 from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import SDR_BT709, Colours
+from ..sessions.session import check_frame
 from ..threads.worker import Worker
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions
@@ -33,10 +35,7 @@ from . import source as sources
 from .address import Address
 from .frame_queue import Channel, Policy, StoppedError, WaitingFrames
 from .resets import Placed, StreamWatch
-from .source import VideoSource
-
-UNKNOWN_RATE = Fraction(30)
-"""Frames a second where a source does not tell."""
+from .source import UNKNOWN_RATE, VideoSource
 
 
 class FrameSource:
@@ -194,6 +193,7 @@ class FrameSink:
         rate: Fraction | None,
     ) -> None:
         self._sink, self._source, self._rate = sink, source, rate
+        self._closed = False
         self.pictures = 0
         """Pictures taken so far."""
 
@@ -212,9 +212,13 @@ class FrameSink:
             picture: (H, W, 3) uint8 RGB.
 
         Raises:
+            ValueError: Not an (H, W, 3) uint8 array, or the sink is closed.
             ConfigError: The encoder or the container refuses it.
             OutputNotWritableError: The output is gone.
         """
+        if self._closed:
+            raise ValueError("the sink is closed: what follows needs one of its own")
+        check_frame(picture)  # FFmpeg reads beyond the end of what is smaller than it says
         source = self._source
         rate = self._rate or (source.rate if source is not None else None) or UNKNOWN_RATE
         seconds = self.pictures / float(rate) if source is None else source.time
@@ -231,11 +235,14 @@ class FrameSink:
             self._sink.present(encoded)
 
     def close(self) -> None:
-        """End the output properly; a file gets its name now.
+        """End the output properly; a file gets its name now. Once is enough, twice no harm.
 
         Raises:
             OutputNotWritableError: It cannot be finished.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._sink.finish()
         finally:
@@ -288,7 +295,7 @@ def open_sink(
     """
     if source is None and rate is None:
         raise ConfigError("open_sink needs the source of the pictures, or their rate")
-    if rate is not None and not rate > 0:
+    if rate is not None and not 0 < rate < math.inf:
         raise ConfigError(f"rate={rate}, expected frames a second above 0")
     if source is None and Address.parse(str(address)).scheme == "http":
         raise ConfigError("a page shows what comes in, too: give open_sink the source")

@@ -98,11 +98,20 @@ class Channel(Generic[T]):
         waiting: What is held and what is dropped.
         stop: Set to end all waiting.
         clock: Monotonic seconds.
+        bell: Set whenever a frame came or the last one has come, for a thread that serves several
+            channels and waits on none of them.
     """
 
-    def __init__(self, waiting: WaitingFrames[T], stop: threading.Event, clock: Clock) -> None:
+    def __init__(
+        self,
+        waiting: WaitingFrames[T],
+        stop: threading.Event,
+        clock: Clock,
+        bell: threading.Event | None = None,
+    ) -> None:
         self.waiting = waiting
         self._stop, self._clock = stop, clock
+        self._bell = bell or threading.Event()
         self._changed = threading.Condition()
         self._ended = False
 
@@ -116,12 +125,36 @@ class Channel(Generic[T]):
             while not self.waiting.offer(item, captured):
                 self._wait()
             self._changed.notify_all()
+        self._bell.set()
 
     def end(self) -> None:
         """Say that no more frames come."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        self._bell.set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no more frames come; some may wait."""
+        return self._ended
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no frame waits and none comes any more."""
+        with self._changed:
+            return self._ended and not len(self.waiting)
+
+    def poll(self, ahead: float = 0.0) -> T | None:
+        """The next frame without waiting for it; None where none is there.
+
+        Args:
+            ahead: See `WaitingFrames.take`.
+        """
+        with self._changed:
+            item = self.waiting.take(self._clock(), ahead)
+            self._changed.notify_all()
+            return item
 
     def get(self, ahead: Callable[[], float] = float) -> T | None:
         """Wait for the next frame; None after the last one.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
+from ...pictures.crop import Crop
 from .frame_queue import Policy
 from .resets import STALL_FRAMES
 
@@ -30,6 +31,9 @@ class LiveOptions:
     stall_frames: int = STALL_FRAMES
     """Frames missing in the source after which it starts anew."""
 
+    crop: Crop | None = None
+    """The part of each picture that is upscaled at first; None for all of it."""
+
     glass: str | None = field(default=None, repr=False)
     """Address where the output can be received again, to read the time in its pictures."""
 
@@ -49,6 +53,7 @@ class LiveReport:
 
     source: str
     sink: str
+    """Several are joined with a comma."""
     policy: str
     max_latency_ms: float | None
     seconds: float
@@ -56,26 +61,31 @@ class LiveReport:
     captured: int
     """Frames from the source."""
     presented: int
-    """Frames out."""
+    """Frames out, at one sink at least."""
     unfinished: int
     """Frames that were on their way when an error ended the run."""
     fps: float
     """Frames out a second."""
     drops: dict[str, int]
-    """Frames dropped, by reason: `newer`, `late`, `damaged`, `sink`."""
+    """Frames dropped, by reason: `newer`, `late`, `damaged`, and `sink` for those no sink sent."""
     resets: dict[str, int]
     """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`,
-    `model`."""
+    `model`, `crop`."""
     reconnects: int
     damaged_packets: int
     ms: dict[str, dict[str, float | None]]
-    """p50, p95, p99 and max of each stage, of `latency` and of `glass`, in milliseconds."""
+    """p50, p95, p99 and max of each stage, of `latency` and of `glass`, in milliseconds.
+    Where there are several sinks, a frame's is that of the first that sent it."""
+    sinks: list[dict[str, Any]]
+    """Of each sink: `sink`, `presented`, `drops` by reason (`newer` where it was slower than the
+    others), `ms` of `encode`, `present` and `latency`, `output_size`, `encoder`."""
     cpu_seconds: float
     cpu_ms_per_frame: float | None
     """Of the whole process, every core, by frames out."""
     rss_bytes: int | None
     input_size: tuple[int, int] | None
     output_size: tuple[int, int] | None
+    """Of the first sink, as is the encoder."""
     encoder: str | None
     backend: str
     variant: str

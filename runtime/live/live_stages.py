@@ -1,6 +1,7 @@
-"""The three threads of a live run: capture, network and output, and what waits between them.
+"""One stream of a live run: its capture and its sinks, a thread each, and its turns at the network.
 
-A run makes them of its parts, starts them and looks after them; they count in its accounting.
+The network's thread is the run's (`infer_turns`): it serves one stream or many and gives each a
+turn. What a stream needs is its own: the past, the queue, the sinks, the figures.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from fractions import Fraction
 from functools import partial
@@ -21,91 +22,117 @@ from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
+from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
 from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
-from .source import VideoSource
-
-UNKNOWN_RATE = Fraction(30)
-
-FINISHED_WAITING = 1
-"""Pictures that wait for the encoder: with more, a slow encoder would make old pictures of them."""
+from .source import UNKNOWN_RATE, VideoSource
+from .zoom import Zoom
 
 
 class LiveStages:
-    """Capture, network and output of one run, in a thread each.
+    """Capture, network and output of one stream.
 
     Args:
         source: Opened when the threads start.
-        upscaler: Used by the network's thread alone while it runs.
-        sink: Likewise by the output's.
+        upscaler: Used by the network's thread alone while it runs; its past is the stream's.
+        sinks: Each used by a thread of its own.
         options: Of the run.
         accounting: Counts frames and times.
         ending: Set to end the source; what it gave is finished.
+        bell: Set whenever the stream may have something for the network.
+        zoom: Which part of each frame is upscaled.
         swap: Called between frames by the network's thread; whether the network is another now.
-        passed: Called by the output's thread after each frame, also one its sink dropped.
+        passed: Called by an output's thread after each frame, also one its sink dropped.
         trace: Collects when each frame was in the network, encoded and presented.
+        name: Of the stream, where there are several.
     """
 
     def __init__(
         self,
         source: VideoSource,
         upscaler: Upscaler,
-        sink: VideoSink,
+        sinks: Sequence[VideoSink],
         options: LiveOptions,
         accounting: Accounting,
         ending: threading.Event,
         *,
+        bell: threading.Event,
+        zoom: Zoom,
         swap: Callable[[], bool],
         passed: Callable[[], None],
         trace: Trace | None = None,
+        name: str = "",
     ) -> None:
-        self.source, self.upscaler, self.sink = source, upscaler, sink
+        self.source, self.upscaler = source, upscaler
         self.options, self.accounting = options, accounting
         self.clock = time.monotonic
         self.error: BaseException | None = None
         """The first one of any thread."""
         self.first: float | None = None
         """When the first frame was captured."""
-        self.last = 0.0
-        """When the latest one was out."""
         self.input_size: tuple[int, int] | None = None
-        """Width and height of the frame the network took last."""
-        self._ending, self._swap, self._tell_passed = ending, swap, passed
-        self._trace = trace
+        """Width and height of what the network took last."""
+        self.is_over = False
+        """Whether the network gets nothing from it any more."""
+        self._ending, self._swap, self._zoom = ending, swap, zoom
+        self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
-        self._nobody_writes = threading.Event()  # what is upscaled
+        self._resets = ResetPolicy(cuts=options.cut_reset)
+        self._reformatter = VideoReformatter()
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
             self._nobody_takes,
             self.clock,
+            bell,
         )
-        self._upscaled: Channel[tuple[FinishedFrame, FrameTimes]] = Channel(
-            WaitingFrames("every", length=FINISHED_WAITING), self._nobody_writes, self.clock
-        )
+        alone = len(sinks) == 1
+        self.outputs = [
+            Output(
+                sink,
+                ALONE_WAITING if alone else TOGETHER_WAITING,
+                bell,
+                passed=passed,
+                trace=trace,
+                label=self._label if alone else f"{self._label} {sink.address.text}",
+            )
+            for sink in sinks
+        ]
 
     def start(self) -> list[Worker]:
-        """Start the threads; the one of the output, which is last, ends last."""
-        stages = {"capture": self._capture, "infer": self._infer, "present": self._present}
-        threads = [
-            Worker(partial(self._guard, stage), name=f"adcvsr-{name}")
-            for name, stage in stages.items()
-        ]
+        """Start the threads; returns capture's, and each output has its own."""
+        capture = Worker(partial(self._guard, self._capture), name="adcvsr-capture")
+        threads = [capture]
+        for output in self.outputs:
+            work = partial(self._guard, output.run)
+            # One that is left behind must not hold up the end of the process.
+            output.thread = Worker(work, name="adcvsr-present", daemon=True)
+            threads.append(output.thread)
         try:
             for thread in threads:
                 thread.start()
         except BaseException:  # no further thread, or Ctrl-C
-            for event in (self._ending, self._nobody_takes, self._nobody_writes):
-                event.set()
+            self.call_off()
             for thread in threads:
                 thread.wait_or_call_off()
             raise
-        return threads
+        return [capture]
+
+    def call_off(self) -> None:
+        """End everything without finishing what was captured."""
+        self._ending.set()
+        self._nobody_takes.set()
+        self._end_outputs()
 
     @property
     def rate(self) -> Fraction:
         """Nominal frames a second."""
         return self.source.rate or UNKNOWN_RATE
+
+    @property
+    def last(self) -> float:
+        """When the latest picture was out; 0 before the first."""
+        return max(output.last for output in self.outputs)
 
     def seconds_until(self, moment: float) -> float:
         """Seconds from the first frame's capture; 0 where there is none yet.
@@ -116,11 +143,57 @@ class LiveStages:
         return max(moment - self.first, 0.0) if self.first is not None else 0.0
 
     def drops(self) -> dict[str, int]:
-        """Frames dropped so far, by reason."""
+        """Frames dropped so far, by reason; `sink` are those that no sink sent."""
         counts: Counter[str] = Counter()
-        for drops in (self._captured.waiting.drops, self.source.drops, self.sink.drops):
+        for drops in (self._captured.waiting.drops, self.source.drops):
             counts.update(dict(drops))  # a copy: other threads count on
+        counts += Counter(sink=self.accounting.lost)
         return dict(sorted(counts.items()))
+
+    def turn(self) -> bool:
+        """Give the network one frame, if there is one and its picture has somewhere to go.
+
+        Never waits. An error ends this stream, and is kept in `error`.
+
+        Returns:
+            Whether the network ran.
+        """
+        if self.is_over:
+            return False
+        if self._nobody_takes.is_set() or self._captured.is_over:
+            self._end_outputs()
+            return False
+        if not self._has_room():
+            return False
+        placed = self._captured.poll(self.accounting.ahead_seconds())
+        if placed is None:
+            return False
+        try:
+            self._upscale(placed)
+        except BaseException as error:
+            self.fail(error)
+            self._nobody_takes.set()
+        return True
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no more frames are captured; those that were are finished."""
+        return self._ending.is_set() or self._captured.has_ended
+
+    def leave_behind(self, output: Output) -> None:
+        """Wait no longer for a sink whose call does not return."""
+        output.leave_behind()
+        self._stop_without_sinks()
+
+    def _has_room(self) -> bool:
+        """Whether the network may go on: with `every` all sinks have room, else one has."""
+        enough = all if self.options.policy == "every" else any
+        return enough(each.has_room for each in self.outputs if not each.is_over)
+
+    def _end_outputs(self) -> None:
+        self.is_over = True
+        for output in self.outputs:
+            output.end()
 
     def _guard(self, stage: Callable[[], None]) -> None:
         try:
@@ -128,14 +201,19 @@ class LiveStages:
         except StoppedError:
             pass
         except BaseException as error:
-            if self.error is None:
-                self.error = error
-            self._ending.set()
-            # What was finished before a source or a network failed is still written.
-            if stage != self._capture:
-                self._nobody_takes.set()
-            if stage == self._present:
-                self._nobody_writes.set()
+            self.fail(error)
+        self._stop_without_sinks()
+
+    def _stop_without_sinks(self) -> None:
+        """Without a sink nobody takes what is captured."""
+        if all(output.is_over for output in self.outputs):
+            self._nobody_takes.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream for an error; the first one counts."""
+        if self.error is None:
+            self.error = error
+        self._ending.set()
 
     def _capture(self) -> None:
         watch = StreamWatch(self.options.stall_frames)
@@ -154,48 +232,30 @@ class LiveStages:
         finally:
             self._captured.end()
 
-    def _infer(self) -> None:
-        resets = ResetPolicy(cuts=self.options.cut_reset)
-        reformatter = VideoReformatter()
-        try:
-            while (placed := self._captured.get(self.accounting.ahead_seconds)) is not None:
-                frame = placed.frame
-                times = FrameTimes(frame.captured, taken=self.clock())
-                if frame.size != self.input_size:
-                    self.upscaler.check_memory(self.source.address.text, *frame.size)
-                self.input_size = frame.size
-                if self._swap():
-                    self.accounting.reset("model")
-                if (reason := resets.reason(placed)) is not None:
-                    self.upscaler.reset()
-                    self.accounting.reset(reason)
-                rgb = frame.rgb(reformatter)
-                picture = self.upscaler(rgb)
-                times.inferred = self.clock()
-                self._span("infer", times.taken, times.inferred, times.captured)
-                done = FinishedFrame(
-                    rgb, picture, placed.time, self.rate, frame.colours, frame.captured
-                )
-                self._upscaled.put((done, times), times.inferred)
-        finally:
-            self._upscaled.end()
-
-    def _present(self) -> None:
-        while (item := self._upscaled.get()) is not None:
-            frame, times = item
-            began = self.clock()
-            encoded = self.sink.encode(frame)
-            times.encoded = self.clock()
-            self._span("encode", began, times.encoded, times.captured)
-            if encoded is not None and self.sink.present(encoded):
-                times.presented = self.last = self.clock()
-                self._span("present", times.encoded, times.presented, times.captured)
-                self.accounting.frame_presented(times)
-            self._tell_passed()
-        self.sink.finish()
-
-    def _span(self, stage: str, began: float, ended: float, captured: float) -> None:
-        """Put a thread's work on a frame into the trace, and how old the frame was by then."""
+    def _upscale(self, placed: Placed) -> None:
+        frame = placed.frame
+        times = FrameTimes(frame.captured, taken=self.clock())
+        name = self.source.address.text
+        part = self._zoom.part(name, *frame.size)
+        size = frame.size if part is None else (part.width, part.height)
+        if size != self.input_size:
+            self.upscaler.check_memory(name, *size)
+        self.input_size = size
+        if self._swap():
+            self.accounting.reset("model")
+        reason = self._resets.reason(placed) or ("crop" if self._zoom.changed else None)
+        if reason is not None:
+            self.upscaler.reset()
+            self.accounting.reset(reason)
+        rgb = frame.rgb(self._reformatter)
+        rgb = rgb if part is None else part.of(rgb)
+        picture = self.upscaler(rgb)
+        times.inferred = self.clock()
         if self._trace is not None:
-            age_ms = round(1000 * (ended - captured), 3)
-            self._trace.span(stage, stage, began, ended, age_ms=age_ms)
+            age_ms = round(1000 * (times.inferred - times.captured), 3)
+            track = f"infer{self._label}"
+            self._trace.span(track, "infer", times.taken, times.inferred, age_ms=age_ms)
+        done = FinishedFrame(rgb, picture, placed.time, self.rate, frame.colours, frame.captured)
+        passage = Passage(self.accounting, len(self.outputs))
+        for output in self.outputs:
+            output.put(done, times, passage)

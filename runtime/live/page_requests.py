@@ -18,10 +18,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ...errors import AdcVsrError
-from ...reading import parse_json
-from .model_switch import SwitchRefusedError
+from ...reading import Item, parse_json
+from .model_switch import ModelSwitch, SwitchRefusedError
 from .page_callers import SERVED_S, RequestReader, TooLongError
 from .page_state import LOOPBACK_NAMES, MAX_REQUESTS, TIMEOUT_S, PageState
+from .zoom import Zoom, read_wish
 
 SEND_BYTES = 1 << 18
 """Kept by the system for a viewer: about a pair of pictures, so that a slow one sees late frames
@@ -38,7 +39,13 @@ HEADERS = {
 }
 
 MAX_BODY_BYTES = 4096
-"""Of a wish for another model."""
+"""Of a wish."""
+
+WISHES = {
+    "/models": 'expected {"model": "...", "variant": "..."}',
+    "/crop": 'expected {"crop": "WxH+X+Y"}, or {"crop": null} for the whole picture',
+}
+"""Where wishes go, and what they look like."""
 
 UNKNOWN_HOST = (
     "this page is not served under that host name: open it as http://127.0.0.1:PORT or "
@@ -98,30 +105,51 @@ class RequestHandler(BaseHTTPRequestHandler):
             self._answer(page.metrics, "text/plain; version=0.0.4; charset=utf-8")
         elif url.path == "/models":
             self._answer(json.dumps(page.switch.state() if page.switch else {}).encode(), JSON)
+        elif url.path == "/crop":
+            self._answer(json.dumps(page.zoom.state() if page.zoom else {}).encode(), JSON)
         elif url.path == "/pictures":
             self._stream()
         else:
-            known = "there are /, /pictures, /stats, /metrics and /models"
+            known = "there are /, /pictures, /stats, /metrics, /models and /crop"
             self._refuse(HTTPStatus.NOT_FOUND, known)
 
     def do_POST(self) -> None:
-        """Take a wish for another model: `{"model": name, "variant": id}` to `/models`."""
-        switch = self.server.page.switch
+        """Take a wish: another model to `/models`, another part of the picture to `/crop`."""
+        page = self.server.page
         if not self._is_admitted():
             return
-        if urlsplit(self.path).path != "/models" or switch is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "POST goes to /models, while a stream runs")
+        path = urlsplit(self.path).path
+        if path not in WISHES or page.switch is None or page.zoom is None:
+            self._refuse(HTTPStatus.NOT_FOUND, "POST goes to /models or /crop, while a stream runs")
         elif not self._comes_from_the_page():
             self._refuse(HTTPStatus.FORBIDDEN, f"only from this page, as {JSON}")
         elif (wish := self._read_wish()) is None:
-            self._refuse(HTTPStatus.BAD_REQUEST, 'expected {"model": "...", "variant": "..."}')
+            self._refuse(HTTPStatus.BAD_REQUEST, WISHES[path])
+        elif path == "/models":
+            self._switch(page.switch, wish)
         else:
-            try:
-                switch.ask(*wish)
-            except SwitchRefusedError as error:
-                self._refuse(HTTPStatus.CONFLICT, str(error))
-            else:
-                self._answer(json.dumps(switch.state()).encode(), JSON, HTTPStatus.ACCEPTED)
+            self._zoom(page.zoom, wish)
+
+    def _switch(self, switch: ModelSwitch, wish: Item) -> None:
+        try:
+            model, variant = wish["model"].text(), wish["variant"].text()
+        except AdcVsrError:
+            self._refuse(HTTPStatus.BAD_REQUEST, WISHES["/models"])
+            return
+        try:
+            switch.ask(model, variant)
+        except SwitchRefusedError as error:
+            self._refuse(HTTPStatus.CONFLICT, str(error))
+        else:
+            self._answer(json.dumps(switch.state()).encode(), JSON, HTTPStatus.ACCEPTED)
+
+    def _zoom(self, zoom: Zoom, wish: Item) -> None:
+        try:
+            zoom.ask(read_wish(wish.value))
+        except AdcVsrError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        else:
+            self._answer(json.dumps(zoom.state()).encode(), JSON, HTTPStatus.ACCEPTED)
 
     def _give_up(self, status: HTTPStatus) -> None:
         self.connection.settimeout(TIMEOUT_S)
@@ -151,15 +179,14 @@ class RequestHandler(BaseHTTPRequestHandler):
         ours = origin is None or urlsplit(origin).netloc == self.headers.get("Host")
         return ours and self.headers.get_content_type() == JSON
 
-    def _read_wish(self) -> tuple[str, str] | None:
-        """Model and variant of the request's body; None where it is something else."""
+    def _read_wish(self) -> Item | None:
+        """The request's body; None where it is no JSON."""
         try:
             length = int(self.headers.get("Content-Length", ""))
             if not 0 <= length <= MAX_BODY_BYTES:
                 return None
             body = self.rfile.read(length)
-            wish = parse_json(body, source="the request", error=AdcVsrError)
-            return wish["model"].text(), wish["variant"].text()
+            return parse_json(body, source="the request", error=AdcVsrError)
         except (ValueError, OSError, AdcVsrError):
             return None
         finally:

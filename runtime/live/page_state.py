@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .model_switch import ModelSwitch
 from .page_callers import Callers
+from .zoom import Zoom
 
 MAX_REQUESTS = 32
 """Connections besides viewers at a time; for further ones the oldest are closed."""
@@ -39,6 +40,8 @@ class PageState:
         self.stats, self.metrics = b"{}", b""
         self.switch: ModelSwitch | None = None
         """Between models, once there is one."""
+        self.zoom: Zoom | None = None
+        """Which part is upscaled, once a stream runs."""
         self.callers = Callers(MAX_REQUESTS)
         self.closed = False
         self._news = threading.Condition()

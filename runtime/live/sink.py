@@ -9,15 +9,17 @@ A new sink is a file with a class, and a line in `SINKS`.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ...arrays import Levels
+from ...errors import ConfigError
 from ...pictures.colour import Colours
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -26,6 +28,7 @@ from .source import load_class
 
 if TYPE_CHECKING:
     from .model_switch import ModelSwitch
+    from .zoom import Zoom
 
 SINKS = {
     "file": "sink_file:RecordingSink",
@@ -83,6 +86,12 @@ class VideoSink(ABC):
     switches_models: ClassVar[bool] = False
     """Whether people can choose another network through it; see `offer`."""
 
+    encodes: ClassVar[bool] = False
+    """Whether encoder options mean something to it."""
+
+    patience_s: float = 15.0
+    """Seconds a picture may take in it while a run ends; then it is left behind."""
+
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         self.address = address
         self.encode_options = options
@@ -115,6 +124,27 @@ class VideoSink(ABC):
             OutputNotWritableError: The output is gone.
         """
 
+    def _output_size(self, frame: FinishedFrame) -> tuple[int, int]:
+        """Width and height asked for with frames like this one, with a note where it is odd.
+
+        Raises:
+            ConfigError: The size does not fit them.
+        """
+        height, width = frame.picture.shape[:2]
+        if self.encode_options.size is None:
+            return width, height
+        wanted, low = self.encode_options.size, frame.source.shape
+        try:
+            sized = wanted.of(low[1], low[0])
+        except ConfigError:
+            if self.size is None:
+                raise
+            # The source changed its shape on the way, after the first frame had the one asked for.
+            sized = replace(wanted, fit=True).of(low[1], low[0])
+        for line in sized.notes:
+            self.notes.add(line, once=True)
+        return sized.width, sized.height
+
     def publish(self, record: Mapping[str, Any], metrics: str) -> None:  # noqa: B027 optional
         """Take the latest figures, for sinks that show them; called about once a second.
 
@@ -123,8 +153,8 @@ class VideoSink(ABC):
             metrics: The same as Prometheus text.
         """
 
-    def offer(self, switch: ModelSwitch) -> None:  # noqa: B027 optional
-        """Take what people may switch between, for sinks of which `switches_models` says so."""
+    def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:  # noqa: B027 optional
+        """Take what people may change, for sinks of which `switches_models` says so."""
 
     def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.
@@ -148,6 +178,49 @@ class VideoSink(ABC):
     ) -> None:
         """Free everything."""
         self.close()
+
+
+def open_sinks(texts: Sequence[str], options: EncodeOptions) -> list[VideoSink]:
+    """Make the sinks of one stream; encoder options go to those that encode, where there are any.
+
+    Args:
+        texts: Addresses; `null://` alone may be there twice.
+        options: Encoder choices.
+
+    Raises:
+        ConfigError: None, one of them twice, or what `open_sink` refuses.
+        OutputExistsError, OutputNotWritableError: An output cannot be written.
+    """
+    if not texts:
+        raise ConfigError("a stream needs a sink; null:// throws its pictures away")
+    addresses = [Address.parse(text) for text in texts]
+    places = Counter(map(place_of, texts))
+    for text, address in zip(texts, addresses, strict=True):
+        if address.scheme != "null" and places[place_of(text)] > 1:
+            raise ConfigError(f"two sinks are '{address.text}'; give each a place of its own")
+    classes: list[type[VideoSink]] = [load_class(address, SINKS, "sink") for address in addresses]
+    plain = EncodeOptions(overwrite=options.overwrite)
+    somewhere = any(each.encodes for each in classes)
+    made: list[VideoSink] = []
+    try:
+        for text, kind in zip(texts, classes, strict=True):
+            made.append(open_sink(text, plain if somewhere and not kind.encodes else options))
+    except BaseException:
+        for sink in made:
+            sink.close()
+        raise
+    return made
+
+
+def place_of(text: str) -> tuple[str, str]:
+    """Scheme and place of an address, so that two spellings of a file are one.
+
+    Raises:
+        ConfigError: It is no address.
+    """
+    address = Address.parse(text)
+    file = address.scheme == "file"
+    return address.scheme, os.path.realpath(address.place) if file else address.place
 
 
 def open_sink(text: str, options: EncodeOptions) -> VideoSink:

@@ -1,6 +1,7 @@
 """What sinks that encode have in common: an encoder without delay, and one size for good.
 
-The size of the first frame stays: decoders and files cannot be counted on to follow a change.
+The size that the first frame gets stays: decoders and files cannot be counted on to follow
+another.
 Frames of another size are scaled to fit, with black bars where the shape differs.
 """
 
@@ -10,7 +11,7 @@ from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -22,12 +23,17 @@ from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
 from ...redaction import clean_error
-from ..video.encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
+from ..video.encoders import EncodeOptions, encoder_options, find_encoder
+from ..video.planes import Planes, choose_format
+from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
 from .sink import Encoded, FinishedFrame, VideoSink
 
 LIVE_PRESET = "superfast"
 """For libx264 and libx265, in place of `veryfast`: three fifths of its CPU time."""
+
+EIGHT_BITS = Planes(8, "420")
+"""What live pictures hold."""
 
 TICKS = 90_000
 """A second in ticks: the clock of MPEG-TS and RTP."""
@@ -52,15 +58,21 @@ class EncodedSink(VideoSink):
         encoder: Where the options name none.
     """
 
+    encodes: ClassVar[bool] = True
+
     def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
         super().__init__(address, options)
         self.encoder = self._encoder = options.encoder or encoder
-        self._pixel_format = pixel_format(self._encoder, find_encoder(self._encoder))
+        codec = find_encoder(self._encoder)
+        chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
+        self._pixel_format = chosen.name
         self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._last_tick = -1
-        self._options = self._live_options()
+        self._first: tuple[int, ...] = ()
+        unfitted = replace(options, preset=None) if options.preset == AUTO else options
+        self._options = self._live_options(unfitted)
 
     @abstractmethod
     def _open(self) -> av.container.OutputContainer:
@@ -75,9 +87,11 @@ class EncodedSink(VideoSink):
         self._guard(lambda: self._begin(frame))
         assert self.size is not None
         rgb = frame.picture
-        if rgb.shape[:2] != self.size[::-1]:
+        if rgb.shape != self._first:
             rgb = self._fit(rgb, self.size)
-        picture = frame_from_rgb(rgb, frame.colours, self._pixel_format, self._reformatter)
+        picture = frame_from_rgb(
+            rgb, frame.colours, self._pixel_format, self._reformatter, size=self.size
+        )
         self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
         picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
         packets: list[Any] = []
@@ -107,13 +121,15 @@ class EncodedSink(VideoSink):
             with suppress(av.FFmpegError, OSError, ValueError):
                 container.close()
 
-    def _live_options(self) -> dict[str, str]:
+    def _note_once(self, line: str) -> None:
+        self.notes.add(line, once=True)
+
+    def _live_options(self, options: EncodeOptions) -> dict[str, str]:
         """The encoder's options for live video.
 
         Raises:
             ConfigError: One was asked for that the encoder lacks.
         """
-        options = self.encode_options
         if self._encoder in ("libx264", "libx265") and options.preset is None:
             options = replace(options, preset=LIVE_PRESET)
         return encoder_options(self._encoder, options) | LOW_DELAY.get(self._encoder, {})
@@ -152,8 +168,13 @@ class EncodedSink(VideoSink):
                 f"'{self.address.text}' cannot hold video of encoder '{self._encoder}': {error}"
             ) from error
         if self.size is None:
-            height, width = frame.picture.shape[:2]
-            self.size = (width, height)
+            self.size = self._output_size(frame)
+            self._first = frame.picture.shape
+        if self.encode_options.preset == AUTO:
+            fitted = fit_preset(
+                self._encoder, self.encode_options, self.size, rate, self._note_once
+            )
+            self._options = self._live_options(fitted)
         stream.width, stream.height = self.size
         stream.pix_fmt, stream.options = self._pixel_format, self._options
         context = stream.codec_context

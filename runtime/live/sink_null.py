@@ -10,8 +10,7 @@ class NullSink(VideoSink):
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
-        height, width = frame.picture.shape[:2]
-        self.size = (width, height)
+        self.size = self._output_size(frame)
         return frame
 
     def present(self, encoded: Encoded) -> bool:

@@ -27,6 +27,7 @@ from .address import Address
 from .model_switch import ModelSwitch
 from .page_server import PageServer
 from .sink import Encoded, FinishedFrame, VideoSink
+from .zoom import Zoom
 
 TOKEN_VARIABLE = "ADCVSR_PAGE_TOKEN"
 """Where the token is looked for; in the address it would show in the list of processes."""
@@ -42,7 +43,7 @@ _JPEG_COLOURS = Colours(matrix=5, full_range=True)
 
 
 class PageSink(VideoSink):
-    """Serves the page, its pictures, `/stats` (JSON), `/metrics` (Prometheus) and `/models`.
+    """Serves the page, its pictures, `/stats` (JSON), `/metrics` (Prometheus), `/models`, `/crop`.
 
     Loopback needs no token. Any other address needs one of at least 16 characters, in the
     environment variable ADCVSR_PAGE_TOKEN or as `?token=`.
@@ -86,16 +87,18 @@ class PageSink(VideoSink):
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
-        height, width = frame.picture.shape[:2]
-        self.size = (width, height)
+        self.size = self._output_size(frame)
         if not self._server.viewers:
             return b""
-        source, picture = self._small.encode(frame.source), self._big.encode(frame.picture)
+        source, picture = (
+            self._small.encode(frame.source),
+            self._big.encode(frame.picture, self.size),
+        )
         head = json.dumps(
             {
                 "time": round(frame.time, 3),
                 "age_ms": round(1000 * (time.monotonic() - frame.captured), 1),
-                "size": [width, height],
+                "size": list(self.size),
             }
         ).encode()
         lengths = (len(part).to_bytes(4, "big") for part in (head, source, picture))
@@ -112,9 +115,9 @@ class PageSink(VideoSink):
         text = json.dumps({**record, "viewers": self._server.viewers})
         self._server.tell(text.encode(), metrics.encode())
 
-    def offer(self, switch: ModelSwitch) -> None:
+    def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:
         """See `VideoSink`."""
-        self._server.switch = switch
+        self._server.switch, self._server.zoom = switch, zoom
 
     def close(self) -> None:
         """See `VideoSink`."""
@@ -129,13 +132,14 @@ class JpegEncoder:
         self._context: Any = None
         self._reformatter = VideoReformatter()
 
-    def encode(self, rgb: Levels) -> bytes:
+    def encode(self, rgb: Levels, size: tuple[int, int] | None = None) -> bytes:
         """Encode a picture.
 
         Args:
             rgb: (H, W, 3) uint8, C-contiguous, of any size.
+            size: Width and height to scale to; None keeps the picture's.
         """
-        height, width = rgb.shape[:2]
+        width, height = size or rgb.shape[1::-1]
         if self._context is None or (self._context.width, self._context.height) != (width, height):
             self._context = context = av.CodecContext.create("mjpeg", "w")
             context.width, context.height, context.pix_fmt = width, height, "yuvj420p"
@@ -143,6 +147,6 @@ class JpegEncoder:
             context.color_range = 2
             context.options = {"qmin": QUALITY, "qmax": QUALITY}
             context.thread_count = 1
-        frame = frame_from_rgb(rgb, _JPEG_COLOURS, "yuvj420p", self._reformatter)
+        frame = frame_from_rgb(rgb, _JPEG_COLOURS, "yuvj420p", self._reformatter, size=size)
         frame.pts = None
         return b"".join(bytes(packet) for packet in self._context.encode(frame))

@@ -27,6 +27,7 @@ class RtspSink(EncodedSink):
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         super().__init__(address, options)
         self.timeout_s = address.number("timeout", 5, low=0.1, high=3600)
+        self.patience_s = self.timeout_s + self.patience_s
         self._url, self.transport = rtsp_target(address)
         self._connected, self._tries, self._retry_at = False, 0, 0.0
 

@@ -59,6 +59,10 @@ PASS_ON = {
 """What to do about `ELSEWHERE`."""
 
 
+UNKNOWN_RATE = Fraction(30)
+"""Frames a second where a source does not tell."""
+
+
 @dataclass(frozen=True)
 class LiveFrame:
     """One frame as it was captured; turned into RGB only when the network takes it."""
@@ -113,6 +117,9 @@ class VideoSource(ABC):
 
     options: ClassVar[str] = ""
     """Names of the address's options, for people."""
+
+    waits: bool = False
+    """Whether the first connection may fail and is tried again, as that of one of many."""
 
     def __init__(
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic

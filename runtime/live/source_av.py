@@ -91,7 +91,7 @@ class AvSource(VideoSource):
             self.tries += 1
 
     def _require_retry(self, error: Exception, *, connected: bool) -> None:
-        if connected and self.reconnecting:
+        if (connected or self.waits) and self.reconnecting:
             return
         raise UnreadableVideoError(
             f"'{self.address.text}' gives no video: {self._reason(error)}; "

@@ -230,7 +230,9 @@ def _release(version: str, parts: int = 2) -> tuple[int, ...]:
 
 
 class ErrorLog:
-    """What a compiler complained of, for error messages. One for the process, see `error_log`.
+    """What a compiler complained of, for error messages, and the layers it lists.
+
+    One for the process, see `error_log`.
 
     Args:
         trt: The module.
@@ -242,9 +244,13 @@ class ErrorLog:
 
     MOST = 100
 
+    LAYERS = "Layers:\n"
+    """How the message begins in which TensorRT-RTX lists the layers it has compiled."""
+
     def __init__(self, trt: Any) -> None:
         self._errors: deque[str] = deque(maxlen=self.MOST)
-        errors = self._errors
+        self._layers: deque[str] = deque(maxlen=1)
+        errors, layers, begins = self._errors, self._layers, self.LAYERS
 
         class Logger(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -254,6 +260,8 @@ class ErrorLog:
                 # Severities count from 0, the worst.
                 if int(severity) <= int(trt.ILogger.ERROR):
                     errors.append(message)
+                elif message.startswith(begins):
+                    layers.append(message)
 
         self.logger = Logger()
         """What builders and runtimes take."""
@@ -262,6 +270,10 @@ class ErrorLog:
         """Errors since the last call, oldest first; of other threads too."""
         said = [self._errors.popleft() for _ in range(len(self._errors))]
         return [each for each in said if not any(part in each for part in self.NOISE)] or said
+
+    def take_layers(self) -> str:
+        """The latest list of layers since the last call; empty where none was printed."""
+        return self._layers.pop() if self._layers else ""
 
 
 @cache

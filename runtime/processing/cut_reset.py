@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
+import numpy as np
 
 from ...arrays import Frame
 from ...pictures.scene_cuts import Small, score_cut, small_luma
@@ -61,7 +62,8 @@ class CutResetProcessor(FrameProcessor):
     def push(self, frame: Frame) -> Iterator[Frame]:
         """See `FrameProcessor`."""
         check_frame(frame)
-        if self._watch.is_cut(small_luma(av.VideoFrame.from_ndarray(frame, format="rgb24"))):
+        kind = "rgb24" if frame.dtype == np.uint8 else "rgb48le"
+        if self._watch.is_cut(small_luma(av.VideoFrame.from_ndarray(frame, format=kind))):
             self.cuts += 1
             yield from self.inner.finish()
         yield from self.inner.push(frame)

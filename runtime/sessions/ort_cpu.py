@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import AnyFloats, Frame
+from ...arrays import AnyFloats, Floats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
-from ...errors import BackendUnavailableError, BundleError, missing_package
+from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
+from ...graph.float_ends import HALF, with_float_ends
 from ...host.processors import usable_processors
 from .ort_precision import products_saturate
 from .session import ClipSession, Profile, StreamSession
 from .state_ring import StateRing
+
+DEEP = 256
+"""Uint16 of a level, see `arrays.Frame`."""
+
+CHUNK_ROWS = 32
+"""Rows rounded at a time, so that they stay in the processor's cache."""
 
 DYNAMIC_BLOCKS = "4"
 """ONNX Runtime's `session.dynamic_block_base`, see docs/decisions.md."""
@@ -31,23 +38,55 @@ class OrtCpuSession(StreamSession):
         variant: Which of its variants to run.
         tile: See `Session`.
         threads: Threads of the network; 0 uses the processors this process may run on.
+        deep: Whether frames and pictures are uint16 (see `arrays.Frame`): the same network with
+            float ends.
+
+    Raises:
+        GraphError: When opened, where `deep` and the graph cannot have float ends.
     """
 
     backend = "ort-cpu"
 
     def __init__(
-        self, bundle: Bundle, variant: Variant, *, tile: int | None = None, threads: int = 0
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        *,
+        tile: int | None = None,
+        threads: int = 0,
+        deep: bool = False,
     ) -> None:
         super().__init__(bundle, variant, tile=tile)
+        self.deep = deep
         self.threads = threads or usable_processors()
+        self._floats: Floats = np.empty(0, np.float32)  # a picture as it leaves float ends
         self._runtime: Any = None
         self._binding: Any = None
         self._ring: StateRing[list[AnyFloats]] = StateRing()
+        self._lender: OrtCpuSession | None = None  # whose loaded graph is used
+
+    def _beside(self) -> OrtCpuSession:
+        other = OrtCpuSession(
+            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads
+        )
+        other._lender = self
+        return other
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
+        if self._lender is not None:
+            if self._lender._runtime is None:
+                raise RuntimeError("the session whose network is shared is not open")
+            self._runtime, self.engine_seconds = self._lender._runtime, 0.0
+            self._binding = self._runtime.io_binding()
+            return
         self._runtime = load_graph(
-            bundle, variant, variant.file, self.threads, profile=self.profile_prefix
+            bundle,
+            variant,
+            variant.file,
+            self.threads,
+            profile=self.profile_prefix,
+            float_ends=self.deep,
         )
         self.engine_seconds = 0.0
         require_interface(
@@ -59,14 +98,18 @@ class OrtCpuSession(StreamSession):
         self._binding = self._runtime.io_binding()
 
     def _close(self) -> None:
-        self.profiles = end_profiles([self._runtime], self.profile_prefix)
+        if self._lender is None:
+            self.profiles = end_profiles([self._runtime], self.profile_prefix)
         self._binding = self._runtime = None
         self._ring = StateRing()
+        self._floats = np.empty(0, np.float32)
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         dtype = np.dtype(self.variant.state_dtype)
         shapes = [spec.shape(height, width) for spec in self.bundle.state]
         self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
+        if self.deep:
+            self._floats = np.empty((height * SCALE, width * SCALE, 3), np.float32)
 
     def _reset(self) -> None:
         for state in self._ring.current():
@@ -74,9 +117,10 @@ class OrtCpuSession(StreamSession):
                 buffer.fill(0)
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
-        out = picture_buffer(*frame.shape[:2])
+        given = np.multiply(frame, 1 / DEEP, dtype=np.float32) if self.deep else frame
+        out: Any = self._floats if self.deep else picture_buffer(*frame.shape[:2])
         binding = self._binding
-        bind(binding.bind_input, self.bundle.input_name, frame[None])
+        bind(binding.bind_input, self.bundle.input_name, given[None])
         bind(binding.bind_output, self.bundle.output_name, out[None])
         past, following = (self._ring.sets[place] for place in self._ring.places(slot))
         for index, spec in enumerate(self.bundle.state):
@@ -85,7 +129,7 @@ class OrtCpuSession(StreamSession):
         with self._in_engine():
             self._runtime.run_with_iobinding(binding)
         self._ring.advance(slot)
-        return out
+        return deep_picture(out) if self.deep else cast("Frame", out)
 
 
 class OrtCpuClipSession(ClipSession):
@@ -153,8 +197,33 @@ class OrtCpuClipSession(ClipSession):
         return out
 
 
+def deep_picture(levels: Floats) -> Frame:
+    """Round what leaves float ends to uint16, a few rows at a time.
+
+    Args:
+        levels: (H, W, 3), levels + `HALF`; overwritten.
+
+    Returns:
+        (H, W, 3) uint16, see `arrays.Frame`.
+    """
+    picture = np.empty(levels.shape, np.uint16)
+    for top in range(0, len(levels), CHUNK_ROWS):
+        chunk = levels[top : top + CHUNK_ROWS]
+        chunk *= DEEP
+        chunk -= DEEP * HALF - 0.5  # casts truncate
+        np.clip(chunk, 0, 255 * DEEP, out=chunk)
+        np.copyto(picture[top : top + CHUNK_ROWS], chunk, casting="unsafe")
+    return cast("Frame", picture)
+
+
 def load_graph(
-    bundle: Bundle, variant: Variant, file: str, threads: int, *, profile: Path | None = None
+    bundle: Bundle,
+    variant: Variant,
+    file: str,
+    threads: int,
+    *,
+    profile: Path | None = None,
+    float_ends: bool = False,
 ) -> Any:
     """Load one graph of a variant for the CPU.
 
@@ -164,8 +233,10 @@ def load_graph(
         file: The graph's.
         threads: Of the network.
         profile: Prefix of a file in which ONNX Runtime notes every layer's times.
+        float_ends: Whether its pictures are to be float levels.
 
     Raises:
+        GraphError: It cannot have float ends.
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
         BundleError: The file is missing or altered; see `Bundle.graph`.
@@ -183,7 +254,12 @@ def load_graph(
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
-    with bundle.graph(variant, file) as graph:
+    with bundle.graph(variant, file) as stored:
+        graph = stored
+        if float_ends:
+            if isinstance(stored, Path):
+                raise GraphError("the graph's weights lie beside it")
+            graph = with_float_ends(stored, bundle.input_name, bundle.output_name)
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions
@@ -218,7 +294,7 @@ def require_interface(
     """
     # Pictures are NHWC, floats NCHW.
     found = {
-        tensor.name: tensor.shape[3 if tensor.type == "tensor(uint8)" else 1]
+        tensor.name: tensor.shape[3 if tensor.name == session.bundle.input_name else 1]
         for tensor in graph.get_inputs()
     }
     named = {tensor.name for tensor in graph.get_outputs()}

@@ -1,5 +1,8 @@
 """ONNX Runtime's CUDA provider: IO binding, state on the device, a CUDA graph a direction.
 
+A session runs in a thread of its own: with CUDA graphs ONNX Runtime allows one thread a session,
+and callers warm up, switch models and upscale from several.
+
 Every node has to run on the GPU. For that a size's graph is loaded with its dimensions fixed, so
 that ONNX Runtime folds the shape arithmetic it would otherwise place on the CPU.
 """
@@ -16,6 +19,7 @@ from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, MissingPackageError
 from ...host.processors import thread_limit
+from ..threads.own_thread import OwnThread
 from .ort_cpu import import_onnxruntime
 from .session import ClipSession, StreamSession
 from .state_ring import StateRing
@@ -27,6 +31,9 @@ OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",
 }
 """Of the provider."""
+
+THREAD = "adcvsr-ort-cuda"
+"""Name of a session's thread."""
 
 Sizes = dict[str, tuple[int, ...]]
 
@@ -53,7 +60,8 @@ class CudaGraphs:
         self, bundle: Bundle, variant: Variant, file: str, sizes: Sizes, *, capture: bool
     ) -> None:
         self.ort = import_onnxruntime_gpu() if self.provider == CUDA else import_onnxruntime()
-        self._capture = capture and self.provider == CUDA
+        self.captures = capture and self.provider == CUDA
+        """Whether the first run of a direction records its CUDA graph."""
         with bundle.graph(variant, file) as graph:
             self._session = self._load(
                 graph, sizes, f"'{file}' of '{bundle.name}'", tf32=variant.precision == "tf32"
@@ -65,6 +73,12 @@ class CudaGraphs:
         value = self.ort.OrtValue.ortvalue_from_numpy(np.zeros(shape, dtype), self.device, 0)
         return value
 
+    def fetch(self, value: Any) -> Any:
+        """Copy a tensor to the host, once; the caller's own array."""
+        array = value.numpy()
+        # Of one that is on the host already it may be the same memory.
+        return array if self.device == "cuda" else array.copy()
+
     def run(self, direction: int, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
         """Run with tensors on the device, which must be the same for the same `direction`."""
         if direction not in self._bindings:
@@ -75,7 +89,7 @@ class CudaGraphs:
                 binding.bind_ortvalue_output(name, value)
             self._bindings[direction] = binding
         options = self.ort.RunOptions()
-        if self._capture:
+        if self.captures:
             options.add_run_config_entry("gpu_graph_id", str(direction + 1))
         self._session.run_with_iobinding(self._bindings[direction], options)
 
@@ -90,7 +104,7 @@ class CudaGraphs:
         provider: Any = self.provider
         if self.provider == CUDA:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-            capture = {"enable_cuda_graph": "1"} if self._capture else {}
+            capture = {"enable_cuda_graph": "1"} if self.captures else {}
             # On by default; the precision is the one the variant names.
             arithmetic = {"use_tf32": str(int(tf32))}
             provider = (CUDA, {**OPTIONS, **arithmetic, **capture})
@@ -139,6 +153,7 @@ class OrtCudaSession(StreamSession):
 
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         super().__init__(bundle, variant, tile=tile)
+        self._thread: OwnThread | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -151,11 +166,27 @@ class OrtCudaSession(StreamSession):
         self.engine_seconds = 0.0
         if self.graphs.provider == CUDA:
             import_onnxruntime_gpu()
+        self._thread = OwnThread(THREAD)
 
     def _close(self) -> None:
-        self._forget()
+        if self._thread is not None:
+            self._thread.call(self._forget)
+            self._thread.close()
+            self._thread = None
 
     def _resize(self, height: int, width: int, slots: int) -> None:
+        assert self._thread is not None
+        self._thread.call(self._resize_there, height, width, slots)
+
+    def _reset(self) -> None:
+        assert self._thread is not None
+        self._thread.call(self._reset_there)
+
+    def _infer(self, frame: Frame, slot: int) -> Frame:
+        assert self._thread is not None
+        return self._thread.call(self._infer_there, frame, slot)
+
+    def _resize_there(self, height: int, width: int, slots: int) -> None:
         self._forget()
         bundle, dtype = self.bundle, self.variant.state_dtype
         shapes = {spec.name: spec.shape(height, width) for spec in bundle.state}
@@ -165,28 +196,38 @@ class OrtCudaSession(StreamSession):
         self._frame = graph.empty((1, height, width, 3), "uint8")
         self._picture = graph.empty((1, height * SCALE, width * SCALE, 3), "uint8")
         self._ring.fill(slots, lambda: [graph.empty(shape, dtype) for shape in shapes.values()])
+        if graph.captures:
+            # All directions are recorded here. ONNX Runtime captures globally: what another thread,
+            # such as a decoder's, allocates on the GPU meanwhile would break a capture.
+            # Two whole frames use every set; half of one would give a set another follower.
+            for slot in [*range(slots)] * 2:
+                self._step(slot)
 
-    def _reset(self) -> None:
+    def _reset_there(self) -> None:
         for state in self._ring.current():
             for value in state:
                 value.update_inplace(np.zeros(value.shape(), self.variant.state_dtype))
 
-    def _infer(self, frame: Frame, slot: int) -> Frame:
-        graph, picture, uploaded = self._graph, self._picture, self._frame
-        assert graph is not None
-        uploaded.update_inplace(frame[None])
+    def _infer_there(self, frame: Frame, slot: int) -> Frame:
+        assert self._graph is not None
+        self._frame.update_inplace(frame[None])
+        with self._in_engine():
+            self._step(slot)
+        out: Frame = self._graph.fetch(self._picture)[0]
+        return out
+
+    def _step(self, slot: int) -> None:
+        """Run with what is on the device."""
+        assert self._graph is not None
         current, following = self._ring.places(slot)
-        inputs = {self.bundle.input_name: uploaded}
-        outputs = {self.bundle.output_name: picture}
+        inputs = {self.bundle.input_name: self._frame}
+        outputs = {self.bundle.output_name: self._picture}
         for index, spec in enumerate(self.bundle.state):
             inputs[spec.name] = self._ring.sets[current][index]
             outputs[spec.next_name] = self._ring.sets[following][index]
         # Sets rotate by one place, so a set has one follower and names the direction.
-        with self._in_engine():
-            graph.run(current, inputs, outputs)
+        self._graph.run(current, inputs, outputs)
         self._ring.advance(slot)
-        out: Frame = np.array(picture.numpy()[0])
-        return out
 
 
 class OrtCudaClipSession(ClipSession):
@@ -205,6 +246,7 @@ class OrtCudaClipSession(ClipSession):
         super().__init__(bundle, variant, tile=tile)
         assert bundle.features is not None
         self._spec: TensorSpec = bundle.features
+        self._thread: OwnThread | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -220,11 +262,27 @@ class OrtCudaClipSession(ClipSession):
         self.engine_seconds = 0.0
         if self.graphs.provider == CUDA:
             import_onnxruntime_gpu()
+        self._thread = OwnThread(THREAD)
 
     def _close(self) -> None:
-        self._forget()
+        if self._thread is not None:
+            self._thread.call(self._forget)
+            self._thread.close()
+            self._thread = None
 
     def _resize(self, height: int, width: int, frames: int) -> None:
+        assert self._thread is not None
+        self._thread.call(self._resize_there, height, width, frames)
+
+    def _encode(self, clip: Frame) -> None:
+        assert self._thread is not None
+        self._thread.call(self._encode_there, clip)
+
+    def _decode(self, index: int) -> Frame:
+        assert self._thread is not None
+        return self._thread.call(self._decode_there, index)
+
+    def _resize_there(self, height: int, width: int, frames: int) -> None:
         self._forget()
         bundle, variant, spec = self.bundle, self.variant, self._spec
         assert variant.decoder_file is not None
@@ -239,8 +297,11 @@ class OrtCudaClipSession(ClipSession):
         self._features = self._encoder.empty(spec.shape(height, width, frames), variant.state_dtype)
         self._one = self._decoder.empty(one, variant.state_dtype)
         self._picture = self._decoder.empty((1, height * SCALE, width * SCALE, 3), "uint8")
+        if self._encoder.captures:  # as in `OrtCudaSession`: before anything else allocates
+            self._encoder.run(0, {bundle.input_name: self._clip}, {spec.name: self._features})
+            self._decoder.run(0, {spec.name: self._one}, {bundle.output_name: self._picture})
 
-    def _encode(self, clip: Frame) -> None:
+    def _encode_there(self, clip: Frame) -> None:
         assert self._encoder is not None
         self._clip.update_inplace(clip)
         with self._in_engine():
@@ -251,14 +312,14 @@ class OrtCudaClipSession(ClipSession):
         # a window.
         self._host = self._features.numpy()
 
-    def _decode(self, index: int) -> Frame:
+    def _decode_there(self, index: int) -> Frame:
         assert self._decoder is not None
         self._one.update_inplace(np.ascontiguousarray(self._host[index : index + 1]))
         with self._in_engine():
             self._decoder.run(
                 0, {self._spec.name: self._one}, {self.bundle.output_name: self._picture}
             )
-        out: Frame = np.array(self._picture.numpy()[0])
+        out: Frame = self._decoder.fetch(self._picture)[0]
         return out
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,9 @@ class Session(ABC):
     """Seconds spent inside the engine so far, TensorRT's by the GPU's clock; None where the backend
     does not tell. The rest of a frame's time is copying, padding and cropping."""
 
+    deep: bool = False
+    """Whether frames and pictures are uint16, see `arrays.Frame`."""
+
     engine_bytes: int | None = None
     """Size of the engine built for this device; None where there is none beside the graph."""
 
@@ -96,6 +99,11 @@ class Session(ABC):
 
     profiles: Sequence[Profile] = ()
     """After closing: what was written."""
+
+    on_prepare: Callable[[str], None] | None = None
+    """Called with a line where a size is made ready, which can take minutes, and with each step of
+    a compiler, in its thread; with an empty line when the first frame is through. A service then
+    has patience."""
 
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         self.bundle = bundle
@@ -138,6 +146,23 @@ class Session(ABC):
         yield
         self.engine_seconds = (self.engine_seconds or 0.0) + time.perf_counter() - began
 
+    def _tell(self, line: str) -> None:
+        if self.on_prepare is not None:
+            self.on_prepare(line)
+
+    def _tell_build(self, share: float, phase: str) -> None:
+        """Pass a compiler's step on; the signature is that of `OnProgress`."""
+        self._tell(f"building an engine, {share:.0%} ({phase})")
+
+    @contextmanager
+    def _preparing(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Say that frames of a shape (..., H, W) are made ready inside."""
+        self._tell(f"making {shape[-1]}x{shape[-2]} ready on {self.backend}")
+        try:
+            yield
+        finally:
+            self._tell("")
+
     def tile_facts(self) -> dict[str, Any] | None:
         """How the latest frames were tiled, JSON-ready; None where no tiles were asked for."""
         return self.layout.facts() if self.layout and self.tiling.side else None
@@ -163,7 +188,7 @@ class Session(ABC):
         """
         if not self._active:
             raise RuntimeError("the session is not open, or closed already")
-        check_frame(frame)
+        check_frame(frame, np.uint16 if self.deep else np.uint8)
 
     def _lay_out(self, shape: tuple[int, ...]) -> TileLayout:
         """Place the tiles of frames of another shape (..., H, W) than before."""
@@ -197,11 +222,16 @@ class StreamSession(Session):
             ValueError: The frame has another shape or dtype.
         """
         self._require(frame)
-        if frame.shape[:2] != self._shape:
+        if frame.shape[:2] == self._shape:
+            return self._run(frame)
+        with self._preparing(frame.shape[:2]):
             layout = self._lay_out(frame.shape[:2])
             self._resize(layout.height, layout.width, layout.count)
             self._shape = frame.shape[:2]
             self._reset()
+            return self._run(frame)  # engines compile kernels within the first run, too
+
+    def _run(self, frame: Frame) -> Frame:
         assert self.layout is not None
         padded = pad_to_multiple(frame, self.bundle.size_multiple)
         if self.layout.count == 1:
@@ -215,8 +245,22 @@ class StreamSession(Session):
         if self._shape is not None:
             self._reset()
 
+    def another_stream(self) -> StreamSession:
+        """A session of the same network for a further stream, with a state of its own; not opened.
+
+        It shares what is loaded where the backend can, and then has to be closed before this one.
+        One thread uses both, or they take turns.
+        """
+        other = self._beside()
+        other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        return other
+
+    def _beside(self) -> StreamSession:
+        """Make it; here one that loads the network again."""
+        return type(self)(self.bundle, self.variant, tile=self.tiling.side)
+
     def _infer_tiles(self, frame: Frame, layout: TileLayout) -> Frame:
-        canvas = Canvas(layout)
+        canvas = Canvas(layout, frame.dtype)
         for slot, (rows, columns) in enumerate(layout):
             tile = frame[rows.start : rows.stop, columns.start : columns.stop]
             canvas.put(rows, columns, self._infer(np.ascontiguousarray(tile), slot))
@@ -273,9 +317,10 @@ class ClipSession(Session):
                 raise ValueError(f"frames of {window[0].shape} and {frame.shape} in one window")
         shape = (len(window), *window[0].shape[:2])
         if shape != self._shape:
-            layout = self._lay_out(shape)
-            self._resize(layout.height, layout.width, len(window))
-            self._shape = shape
+            with self._preparing(shape):
+                layout = self._lay_out(shape)
+                self._resize(layout.height, layout.width, len(window))
+                self._shape = shape
         multiple = self.bundle.size_multiple
         clip = np.stack([pad_to_multiple(frame, multiple) for frame in window])  # (T, H, W, 3)
         for picture in self._pictures(clip, range(first, last)):
@@ -328,17 +373,23 @@ class ClipSession(Session):
         """
 
 
-def check_frame(frame: Frame) -> None:
+def check_frame(frame: Frame, kind: type[Any] | None = None) -> None:
     """Refuse what is not a picture.
 
+    Args:
+        frame: What should be one.
+        kind: Its type; None for either.
+
     Raises:
-        ValueError: Not an (H, W, 3) uint8 array.
+        ValueError: Not an (H, W, 3) uint8 array, or uint16 where that is meant.
     """
+    kinds = (np.uint8, np.uint16) if kind is None else (kind,)
     if not isinstance(frame, np.ndarray):
         raise ValueError(f"frame of type {type(frame).__name__}; expected a numpy array")
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in kinds or not frame.size:
         raise ValueError(
-            f"frame of shape {frame.shape} and dtype {frame.dtype}; expected (H, W, 3) uint8 RGB"
+            f"frame of shape {frame.shape} and dtype {frame.dtype}; expected (H, W, 3) "
+            f"{kinds[0].__name__} RGB"
         )
 
 

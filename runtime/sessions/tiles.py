@@ -162,15 +162,16 @@ class Canvas:
 
     Args:
         layout: Of the tiles.
+        kind: Of the tiles' levels, uint8 or uint16.
     """
 
-    def __init__(self, layout: TileLayout) -> None:
+    def __init__(self, layout: TileLayout, kind: npt.DTypeLike = np.uint8) -> None:
         self._last_column = layout.columns[-1]
         height, width = (axis[-1].stop * SCALE for axis in (layout.rows, layout.columns))
         ramp = max(row.fade_stop - row.fade_start for row in layout.rows) * SCALE
-        self._ramp = np.empty((ramp, width, 3), np.uint8)  # a row of tiles where it is faded in
-        self.picture = np.empty((height, width, 3), np.uint8)
-        """(4H, 4W, 3) uint8; complete when every tile was put."""
+        self._ramp = np.empty((ramp, width, 3), kind)  # a row of tiles where it is faded in
+        self.picture: Levels = np.empty((height, width, 3), kind)
+        """(4H, 4W, 3); complete when every tile was put."""
 
     def put(self, row: Piece, column: Piece, tile: Levels) -> None:
         """Put the next tile; they must come in the layout's order.

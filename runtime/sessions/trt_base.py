@@ -67,6 +67,7 @@ class TensorRtBase(Session):
             self._device,
             self._cache,
             profiled=self.profile_prefix is not None,
+            progress=self._tell_build,
         )
 
     def _close(self) -> None:

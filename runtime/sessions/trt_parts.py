@@ -14,6 +14,7 @@ from ...variants import why_not
 from ..engine.engine_cache import CacheEntry, EngineCache
 from ..engine.engines import ensure_engine, find_engine, order_for
 from ..engine.order import EngineOrder, SizeRange
+from ..engine.progress import OnProgress
 from ..nvidia.device import Device, PinnedBuffer
 from ..nvidia.flavour import Flavour
 from .trt_profile import Event
@@ -32,6 +33,7 @@ class EngineSource:
         device: Where it runs.
         cache: None for the user's.
         profiled: Note the layers' times.
+        progress: Called after each step of a build, and while another process builds.
 
     Raises:
         BackendUnavailableError: The GPU does not run this precision.
@@ -46,7 +48,9 @@ class EngineSource:
         cache: EngineCache | None,
         *,
         profiled: bool = False,
+        progress: OnProgress | None = None,
     ) -> None:
+        self._progress = progress
         if reason := why_not(device.gpu.sm, flavour.backend, variant.precision):
             raise BackendUnavailableError(f"{device.gpu.name}, {flavour.backend}: {reason}")
         self.bundle, self.variant, self.flavour, self.device = bundle, variant, flavour, device
@@ -103,7 +107,9 @@ class EngineSource:
             order.describe(),
             why,
         )
-        return ensure_engine(order, cache=self.cache, report=LOGGER.warning).entry
+        return ensure_engine(
+            order, cache=self.cache, progress=self._progress, report=LOGGER.warning
+        ).entry
 
 
 def staging(device: Device, size: int) -> tuple[PinnedBuffer, int]:

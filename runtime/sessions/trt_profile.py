@@ -7,18 +7,12 @@ other from the start of their run.
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...errors import EngineError
-from ...reading import PROFILE, parse_json
+from ..engine.layers import read_inspector
 from .session import NODE_TIME, RUN, Profile
-
-_ONNX_LAYER = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
-"""How the inspector names the graph's nodes behind a layer, in engines of detailed verbosity."""
 
 Event = dict[str, Any]
 
@@ -92,34 +86,8 @@ def write_profile(events: list[Event], prefix: Path | None) -> list[Profile]:
 def layer_facts(engine: Any, trt: Any) -> dict[str, dict[str, Any]]:
     """By layer of an engine its type and the graph's nodes it computes, from the inspector."""
     inspector = engine.create_engine_inspector()
-    layers = read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    return {
-        str(layer["Name"]): {
-            "op_name": str(layer.get("LayerType", "")),
-            "nodes": nodes_of(str(layer["Name"]), str(layer.get("Metadata", ""))),
-        }
-        for layer in layers
-        if isinstance(layer, dict) and "Name" in layer
-    }
-
-
-def read_layers(text: str) -> list[Any]:
-    """Layers of the inspector's JSON; none where it gives something else."""
-    try:
-        found = parse_json(text, source="the inspector", error=EngineError, limits=PROFILE)
-        layers = found.get("Layers")
-        return [] if layers is None else [each.value for each in layers.items()]
-    except EngineError:
-        return []
-
-
-def nodes_of(name: str, metadata: str) -> list[str]:
-    """The graph's nodes behind a layer: from its metadata, else from how fusions are named."""
-    found: Iterable[str] = _ONNX_LAYER.findall(metadata)
-    if not found:
-        parts = re.split(r" \+ |\.\.\.", name.removeprefix("{ForeignNode[").removesuffix("]}"))
-        found = (re.sub(r"^PWN\((.*)\)$", r"\1", part.strip()) for part in parts)
-    return list(dict.fromkeys(each for each in found if each))
+    layers = read_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return {layer.name: {"op_name": layer.kind, "nodes": list(layer.nodes)} for layer in layers}
 
 
 def _event(name: str, category: str, at_ns: int, ms: float, facts: dict[str, Any]) -> Event:

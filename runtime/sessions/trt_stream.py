@@ -44,6 +44,9 @@ class TensorRtSession(TensorRtBase, StreamSession):
         """Engines in use, for the census."""
         return [self.runner] if self.runner else []
 
+    def _beside(self) -> TensorRtSession:
+        return type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
+
     def _forget(self) -> None:
         self.runner: EngineRunner | None = None
         self._frame: tuple[PinnedBuffer, int] | None = None

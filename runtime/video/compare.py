@@ -20,6 +20,14 @@ LABELLED_PX = 200
 """Halves narrower than this carry no labels."""
 
 
+def to_eight_bits(picture: Frame) -> Frame:
+    """The same picture in uint8."""
+    if picture.dtype == np.uint8:
+        return picture
+    levels: Frame = np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)
+    return levels
+
+
 class CompareSink:
     """Writes bicubic to the left and the network to the right, upright, without sound.
 
@@ -40,7 +48,7 @@ class CompareSink:
         options: EncodeOptions,
         note: Callable[[str], None],
     ) -> None:
-        info = source.info
+        info, options = source.info, replace(options, size=None, bits=8, chroma="420")
         self._turns = info.rotation // 90  # turned by a tag, the halves would lie upside down
         width, height = info.width, info.height
         aspect = info.sample_aspect
@@ -78,6 +86,7 @@ class CompareSink:
             picture: (4H, 4W, 3) uint8 RGB.
             pts: In ticks of the source's time base.
         """
+        low, picture = to_eight_bits(low), to_eight_bits(picture)
         bicubic = resize_bicubic(low, *picture.shape[:2])
         halves = [np.rot90(half, self._turns) for half in (bicubic, picture)]
         both = np.ascontiguousarray(np.hstack(halves))

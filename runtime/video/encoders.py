@@ -10,10 +10,8 @@ import av
 from ...errors import ConfigError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT
+from ...pictures.output_size import OutputSize
 from .sound import AudioMode
-
-PIXEL_FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12")
-"""Preferred encoder input, best supported by players first."""
 
 CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
 CRF_LIMITS = {"libx264": 51, "libx265": 51}
@@ -42,7 +40,8 @@ class EncodeOptions:
     """FFmpeg encoder; None takes the container's default."""
 
     preset: str | None = None
-    """The encoder's preset; None is `veryfast` where there is one."""
+    """The encoder's preset; None is `veryfast` where there is one, `auto` the slowest that keeps
+    real time here, see `preset_fit`."""
 
     crf: int | None = None
     """Constant rate factor, lower is better; None is 20 where there is one."""
@@ -51,28 +50,21 @@ class EncodeOptions:
     """`auto` copies sound and encodes anew what the container cannot hold, `copy` leaves that out,
     `none` leaves all of it out."""
 
+    size: OutputSize | None = None
+    """Of the output; None for that of the pictures, four times the input's."""
+
+    bits: int | None = None
+    """Of the output's levels, 8 or 10; None for the source's where the encoder has them."""
+
+    chroma: str = "auto"
+    """`auto` keeps the source's 4:2:2 or 4:4:4 where the encoder has it, `420` reduces it."""
+
     overwrite: bool = False
     """Whether an existing output may be replaced."""
 
     threads: int | None = None
     """Threads of the encoder, on which its bits depend, and closed groups of pictures; None takes
     as many as it likes."""
-
-
-def pixel_format(encoder: str, codec: Any) -> str:
-    """The best input format of an encoder.
-
-    Raises:
-        ConfigError: It takes none of the YCbCr formats that keep the source's colours.
-    """
-    supported = [f.name for f in codec.video_formats or []]
-    for name in PIXEL_FORMATS:
-        if name in supported:
-            return name
-    raise ConfigError(
-        f"encoder '{encoder}' takes {', '.join(supported[:4]) or 'no known pixel format'}; "
-        f"expected one that takes {', '.join(PIXEL_FORMATS)}, such as libx264"
-    )
 
 
 def find_encoder(name: str) -> Any:

@@ -11,6 +11,8 @@ import av
 
 from ...errors import UnsupportedVideoError
 from ...pictures.colour import Colours, colours_of, hdr_kind
+from .input_file import has_layer
+from .planes import Planes, planes_of
 
 FALLBACK_RATE = Fraction(25)
 """Frame rate where neither the container nor the codec tells one."""
@@ -57,6 +59,9 @@ class VideoInfo:
     pixel_format: str
     """FFmpeg's pixel format of the decoded frames."""
 
+    planes: Planes
+    """What frames of that format hold."""
+
 
 def describe(
     path: Path,
@@ -65,18 +70,13 @@ def describe(
     frame: av.VideoFrame,
     note: Callable[[str], None],
 ) -> VideoInfo:
-    """Describe a video by its first frame; says what is reduced or left out.
+    """Describe a video by its first frame.
 
     Raises:
         UnsupportedVideoError: It is HDR, or of a colour matrix that cannot be converted.
     """
     colours = colours_of(frame)
     _refuse_hdr(path, frame, colours)
-    if any(component.bits > 8 for component in frame.format.components):
-        note(f"{frame.format.name} is reduced to 8 bits")
-    layered = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
-    if layered or any(component.is_alpha for component in frame.format.components):
-        note("the alpha channel is left out")
     rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
     frames = stream.frames
     if not frames and container.duration:
@@ -93,6 +93,7 @@ def describe(
         frames=max(frames, 0),
         codec=str(stream.codec_context.name),
         pixel_format=frame.format.name,
+        planes=planes_of(frame.format, layered=has_layer(stream)),
     )
 
 

@@ -15,6 +15,9 @@ from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator
 
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""By codec: the decoder that reads the alpha beside its frames."""
+
 
 def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
     """Open a file.
@@ -78,6 +81,25 @@ def choose_stream(
         rest = ", ".join(f"#{s.index} ({s.width}x{s.height})" for s in others)
         note(f"video stream #{chosen.index} is upscaled; left out: {rest}")
     return chosen
+
+
+def has_layer(stream: av.VideoStream) -> bool:
+    """Whether a stream's alpha comes beside its frames, as VP8 and VP9 have it."""
+    return stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
+
+
+def alpha_decoder(stream: av.VideoStream) -> Any:
+    """A decoder that gives such alpha, which FFmpeg's own do not; None where none is needed."""
+    name = ALPHA_DECODERS.get(stream.codec_context.codec.canonical_name)
+    if name is None or not has_layer(stream):
+        return None
+    try:
+        decoder = av.CodecContext.create(name, "r")
+    except (av.FFmpegError, ValueError):
+        return None
+    decoder.extradata = stream.codec_context.extradata
+    decoder.thread_count = stream.codec_context.thread_count
+    return decoder
 
 
 def packets(

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Literal
 
 from ...errors import ConfigError
+from ...pictures.crop import Crop
 from .hardware_decode import Decoder
 from .info import VideoInfo
 
@@ -32,6 +33,9 @@ class ReadOptions:
 
     decoder: Decoder = "auto"
     """`cpu`, `cuda`, or `auto`: the GPU where it works."""
+
+    crop: Crop | None = None
+    """The part of each picture, as it is shown, that is taken; None for all of it."""
 
     def __post_init__(self) -> None:
         """Check the values.

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from ...config import SCALE
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
-from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
+from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
+from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
 from .carried import CarriedStream, carry_streams
 from .containers import (
@@ -34,12 +34,14 @@ from .containers import (
     OutputTimes,
     container_options,
 )
-from .encoders import EncodeOptions, encoder_options, find_encoder, pixel_format
+from .encoders import EncodeOptions, encoder_options, find_encoder
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
 from .output_file import ENCODERS, check_output, move_in, part_name
 from .pauses import PauseGuard
+from .planes import Chosen, choose_format
+from .preset_fit import fit_preset
 from .sound import EncodedSound
 from .source import FileSource
 
@@ -47,6 +49,25 @@ AnySink = TypeVar("AnySink", bound="FileSink")
 
 ASPECT_TOLERANCE = 0.01
 """Relative; Matroska counts whole pixels of the shown size."""
+
+
+def planes_for(path: Path, info: VideoInfo, options: EncodeOptions, *, why: str = "") -> Chosen:
+    """What an output's encoder is given.
+
+    Args:
+        path: Of the output.
+        info: What is written.
+        options: Encoder choices.
+        why: Why no more than 8 bits can come, where that is so.
+
+    Raises:
+        ConfigError: There is no such encoder, or it takes nothing that can be given.
+    """
+    encoder = options.encoder or ENCODERS[path.suffix.lower()]
+    codec = find_encoder(encoder)
+    return choose_format(
+        encoder, codec, info.planes, bits=options.bits, colour=options.chroma, why=why
+    )
 
 
 class FileSink:
@@ -59,6 +80,7 @@ class FileSink:
         note: Called with lines worth telling the user.
         info: The video that is written, in input pixels, where it is not the source's.
         carry: Whether the source's other streams and chapters come along.
+        why_not_deep: Why pictures of more than 8 bits cannot come, where that is so.
 
     Raises:
         OutputExistsError, OutputNotWritableError, ConfigError: See `check_output`.
@@ -73,6 +95,7 @@ class FileSink:
         *,
         info: VideoInfo | None = None,
         carry: bool = True,
+        why_not_deep: str = "",
     ) -> None:
         check_output(path, options, source.path)
         self.path = path
@@ -80,11 +103,12 @@ class FileSink:
         self.info = info
         self.turns = 0
         self._finished = False
+        self._why_not_deep = why_not_deep
         self._note = note
         self._shift_ms = 0.0
         self._written = self._refused = 0
         self._pauses = PauseGuard()
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._alpha_reformatter = VideoReformatter(), VideoReformatter()
         self._overwrite = options.overwrite
         self._part = part_name(path)
         try:
@@ -125,7 +149,7 @@ class FileSink:
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
         encoder = options.encoder or ENCODERS[suffix]
-        codec = find_encoder(encoder)
+        chosen = planes_for(self.path, info, options, why=self._why_not_deep)
         rate = info.rate.limit_denominator(65535)
         try:
             stream: Any = self._container.add_stream(encoder, rate=rate)
@@ -133,7 +157,12 @@ class FileSink:
             raise ConfigError(
                 f"'{suffix}' files cannot hold video of encoder '{encoder}': {error}"
             ) from error
-        width, height = info.width * SCALE, info.height * SCALE
+        sized = (options.size or OutputSize()).of(
+            info.width, info.height, aspect=info.sample_aspect, rotation=info.rotation
+        )
+        width, height = sized.width, sized.height
+        for line in sized.notes:
+            self._note(line)
         if info.rotation and suffix not in ROTATION_TAGGED:
             self.turns = info.rotation // 90
             self._note(
@@ -144,9 +173,11 @@ class FileSink:
         swapped = self.turns % 2 == 1
         stream.width, stream.height = (height, width) if swapped else (width, height)
         self.width, self.height = stream.width, stream.height
-        self._pixel_format = pixel_format(encoder, codec)
-        stream.pix_fmt = self._pixel_format
-        aspect = 1 / info.sample_aspect if swapped else info.sample_aspect
+        for line in chosen.notes:
+            self._note(line)
+        self.pixel_format, self.planes = chosen.name, chosen.holds
+        stream.pix_fmt = self.pixel_format
+        aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
         context.thread_count = options.threads or thread_limit()
@@ -158,7 +189,8 @@ class FileSink:
         colours = info.colours
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-        stream.options = encoder_options(encoder, options)
+        fitted = fit_preset(encoder, options, (width, height), rate, self._note)
+        stream.options = encoder_options(encoder, fitted)
         self.encoder = encoder
         self._stream = stream
 
@@ -182,10 +214,10 @@ class FileSink:
                 f"{k} {v}" for k, v in self._stream.options.items() if k not in CHROMA_LEFT
             )
             raise ConfigError(
-                f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self._pixel_format} "
+                f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self.pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._times.time_base}"
                 + (f", {given}" if given else "")
-                + f": {ffmpeg_reason(error)}; try another encoder, preset or container"
+                + f": {ffmpeg_reason(error)}; try another encoder, preset, container or size"
             ) from error
 
     def _carry_chapters(self, source: FileSource) -> None:
@@ -208,12 +240,18 @@ class FileSink:
             if carried is not None:
                 self._stream.metadata["timecode"] = carried
 
-    def write(self, rgb: npt.NDArray[np.uint8], pts: int) -> None:
+    def write(
+        self,
+        rgb: npt.NDArray[np.uint8],
+        pts: int,
+        alpha: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Encode one frame.
 
         Args:
-            rgb: (4H, 4W, 3) uint8 of the source's H and W; another size is scaled to it.
+            rgb: (4H, 4W, 3) uint8 of the source's H and W; scaled to the output's size.
             pts: In ticks of the source's time base.
+            alpha: (H, W) uint8, scaled to the output's size; None for none.
 
         Raises:
             OutputNotWritableError: The disk is full or gone.
@@ -223,10 +261,15 @@ class FileSink:
         frame = frame_from_rgb(
             rgb,
             self.info.colours,
-            self._pixel_format,
+            self.pixel_format,
             self._reformatter,
             size=(self.width, self.height),
         )
+        if self.planes.gray:
+            set_gray(frame)
+        if alpha is not None and self.planes.alpha:
+            turned = np.ascontiguousarray(np.rot90(alpha, self.turns))
+            set_alpha(frame, turned, self._alpha_reformatter)
         frame.pts = self._times.tick(pts)
         frame.time_base = self._times.time_base
         self._pauses.frame(frame, self._stream.time_base.denominator)

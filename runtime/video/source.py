@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
-from ...pictures.colour import CHROMA_LEFT, rgb_from_frame
+from ...pictures.colour import CHROMA_LEFT, alpha_from_frame, rgb_from_frame
 from ...pictures.limits import check_frame_size
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
@@ -33,7 +33,7 @@ from .file_clock import FileClock, starts_at
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
 from .info import VideoInfo, describe
-from .input_file import choose_stream, is_animated_webp, open_input, packets
+from .input_file import alpha_decoder, choose_stream, is_animated_webp, open_input, packets
 from .read_options import ReadOptions
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
@@ -52,6 +52,9 @@ class SourceFrame:
 
     pts: int
     """Presentation time in ticks of `VideoInfo.time_base`; strictly increasing."""
+
+    alpha: npt.NDArray[np.uint8] | None = None
+    """(H, W), 0 where all shines through; None where it is not kept."""
 
 
 class FileSource:
@@ -108,9 +111,10 @@ class FileSource:
             "SLICE"  # frame threads lose what waits when the last packet is cut
         )
         self.stream.codec_context.thread_count = thread_limit()
-        self.stream.codec_context.options = dict(CHROMA_LEFT)
+        self._codec: Any = alpha_decoder(self.stream) or self.stream.codec_context
+        self._codec.options = dict(CHROMA_LEFT)
         # Without it FFmpeg rounds a left crop down for speed and leaves junk columns.
-        self.stream.codec_context.flags |= Flags.unaligned
+        self._codec.flags |= Flags.unaligned
         self.carried = [s for s in self.container.streams if s.index != self.stream.index]
         self._reformatter = VideoReformatter()
         self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
@@ -125,6 +129,9 @@ class FileSource:
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None
+        self.deep = self._alpha = False
+        self._alpha_reformatter = VideoReformatter()
+        self._first: av.VideoFrame | None = None  # until frames are asked for
         self._sizes: tuple[int, int] = (0, 0)
         self._ended = False
         self._pictures = True
@@ -166,6 +173,8 @@ class FileSource:
     def _restart(self) -> None:
         """Read from the beginning: the index led too far."""
         self.container.seek(0, backward=True)
+        if self._codec is not self.stream.codec_context and self._codec.is_open:
+            self._codec.flush_buffers()
         self.notes.clear()
         self._waiting.clear()
         self._info, self._clock, self._ended = None, None, False
@@ -199,6 +208,26 @@ class FileSource:
             "; the file is damaged, encrypted or incomplete"
         )
 
+    def keep(self, *, deep: bool = False, alpha: bool = False) -> None:
+        """Give frames with more than is usual; call it before the first one is taken.
+
+        Args:
+            deep: As uint16, see `arrays.Frame`.
+            alpha: With their alpha.
+        """
+        self.deep, self._alpha = deep, alpha
+        for index, item in enumerate(self._waiting):
+            if isinstance(item, SourceFrame) and self._first is not None:
+                self._waiting[index] = self._source_frame(self._first, item.pts)
+
+    def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
+        rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
+        alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
+        if self._crop is not None:
+            rgb = self._crop.of(rgb)
+            alpha = None if alpha is None else self._crop.of(alpha)
+        return SourceFrame(rgb, pts, alpha)
+
     @property
     def info(self) -> VideoInfo:
         """What is known of the video."""
@@ -224,7 +253,7 @@ class FileSource:
 
         A damaged packet is counted and skipped; what follows still comes.
         """
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._first = self._waiting, [], None
         yield from waiting
         yield from self._items
 
@@ -270,7 +299,7 @@ class FileSource:
                     return
                 continue
             try:
-                frames = self.stream.decode(packet)
+                frames = self._codec.decode(packet)
             except av.FFmpegError:
                 self.damaged_packets += 1
                 continue
@@ -331,6 +360,7 @@ class FileSource:
         if self._info is None or self._clock is None:
             info = describe(self.path, self.container, self.stream, frame, self.notes.append)
             self._sizes = (info.width, info.height)
+            info = self._cropped(info)
             self._clock = FrameClock(
                 self.container.format.name,
                 info.time_base,
@@ -341,20 +371,45 @@ class FileSource:
             self._info = replace(info, frames=self.options.frames_of(info))
         return self._clock.time_of(frame)
 
+    def _cropped(self, info: VideoInfo) -> VideoInfo:
+        """Place the part that is taken in the picture as it is stored."""
+        self._crop = crop = self.options.crop
+        if crop is None:
+            return info
+        turns = info.rotation // 90
+        size = (info.width, info.height)
+        shown = size[::-1] if turns % 2 else size
+        crop.require_within(str(self.path), *shown)
+        self._crop = stored = crop.turned_back(turns, *shown)
+        return replace(info, width=stored.width, height=stored.height)
+
     def _convert(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
-        size = (frame.width, frame.height)
-        if size != self._sizes or not self.frames_read:
-            self.check_size(*size)
-        if size != self._sizes:
-            self._sizes = size
-            self._note_once(
-                f"the size changes to {size[0]}x{size[1]} at frame {self.frames_read}: the network "
-                "starts anew, its pictures are scaled to the first size's"
-            )
-        rgb = rgb_from_frame(frame, self._reformatter)
+        self._look_at_size(frame.width, frame.height)
+        converted = self._source_frame(frame, pts)
+        if not self.frames_read:
+            self._first = frame
         self.damaged_frames += frame.is_corrupt
         self.frames_read += 1
-        return SourceFrame(rgb, pts)
+        return converted
+
+    def _look_at_size(self, width: int, height: int) -> None:
+        """Check the first size, and say that it changes."""
+        crop, changed = self._crop, (width, height) != self._sizes
+        self._sizes = (width, height)
+        if crop is not None:
+            if not self.frames_read:
+                self.check_size(crop.width, crop.height)
+            if changed:
+                crop.require_within(str(self.path), width, height)
+                kept = "the part that is taken stays where it is"
+        else:
+            if changed or not self.frames_read:
+                self.check_size(width, height)
+            kept = "the network starts anew, its pictures are scaled to the first size's"
+        if changed:
+            self._note_once(
+                f"the size changes to {width}x{height} at frame {self.frames_read}: {kept}"
+            )
 
     def _codec_name(self) -> str:
         return str(self.stream.codec_context.name)

@@ -27,15 +27,23 @@ if TYPE_CHECKING:
         SettingsError,
         TrainingError,
     )
+    from .pictures.colour import Colours
+    from .pictures.output_size import OutputSize
     from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
+    from .runtime.live.frame_queue import Policy
     from .runtime.live.live_report import LiveOptions, LiveReport
     from .runtime.live.live_run import LiveRun
-    from .runtime.sessions.session import Session
+    from .runtime.live.sink import VideoSink
+    from .runtime.sessions.session import Profile, Session
     from .runtime.trace import Trace
     from .runtime.upscale_report import UpscaleReport
     from .runtime.upscaler import Upscaler
     from .runtime.video.encoders import EncodeOptions
+    from .runtime.video.hardware_decode import Decoder
+    from .runtime.video.info import VideoInfo
     from .runtime.video.read_options import ReadOptions
+    from .runtime.video.sound import AudioMode
+    from .variants import VariantName
 
 _MODULES = {
     ".bundle": ("Bundle", "list_bundles", "open_bundle"),
@@ -50,10 +58,18 @@ _MODULES = {
         "SettingsError",
         "TrainingError",
     ),
+    ".pictures.output_size": ("OutputSize",),
     ".runtime.live.frame_loop": ("FrameSink", "FrameSource", "open_sink", "open_source"),
     ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
     ".runtime.live.live_run": ("LiveRun",),
-    ".runtime.sessions.session": ("Session",),
+    ".pictures.colour": ("Colours",),
+    ".runtime.live.frame_queue": ("Policy",),
+    ".runtime.live.sink": ("VideoSink",),
+    ".runtime.video.hardware_decode": ("Decoder",),
+    ".runtime.video.info": ("VideoInfo",),
+    ".runtime.video.sound": ("AudioMode",),
+    ".variants": ("VariantName",),
+    ".runtime.sessions.session": ("Profile", "Session"),
     ".runtime.trace": ("Trace",),
     ".runtime.upscale_report": ("UpscaleReport",),
     ".runtime.upscaler": ("Upscaler",),
@@ -66,9 +82,12 @@ __all__ = [
     "PRESETS",
     "AdcVsrConfig",
     "AdcVsrError",
+    "AudioMode",
     "BackendError",
     "Bundle",
     "BundleError",
+    "Colours",
+    "Decoder",
     "EncodeOptions",
     "FrameSink",
     "FrameSource",
@@ -77,6 +96,9 @@ __all__ = [
     "LiveReport",
     "LiveRun",
     "OutputError",
+    "OutputSize",
+    "Policy",
+    "Profile",
     "ReadOptions",
     "Session",
     "SettingsError",
@@ -85,6 +107,9 @@ __all__ = [
     "UpscaleReport",
     "Upscaler",
     "Variant",
+    "VariantName",
+    "VideoInfo",
+    "VideoSink",
     "__version__",
     "list_bundles",
     "open_bundle",

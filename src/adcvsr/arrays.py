@@ -11,7 +11,11 @@ Levels = npt.NDArray[np.uint8]
 """Pictures in levels, 0 to 255, of any shape."""
 
 Frame = npt.NDArray[np.uint8]
-"""One picture in levels, (H, W, 3) RGB."""
+"""One picture in levels, (H, W, 3) RGB.
+
+On the way from a source to an output of more than 8 bits it is uint16, 256 times the level: white
+is 65,280, as swscale has it. The type says uint8, as all but that way is.
+"""
 
 Floats = npt.NDArray[np.float32]
 """What networks compute with."""

@@ -32,7 +32,7 @@ def read_or_set_aside(path: Path, read: Callable[[], T], error: type[AdcVsrError
     try:
         return read()
     except error as reason:
-        if isinstance(reason.__cause__, OSError) or not path.is_file():
+        if isinstance(reason.__cause__, OSError) or (path.exists() and not path.is_file()):
             raise
         try:
             set_damaged_aside(path, str(reason))

@@ -26,6 +26,10 @@ INTERRUPTED = 130
 GRACE_S = 3.0
 """Seconds a signal waits for the main thread to notice it."""
 
+PASS_ON_S = 0.2
+"""Seconds until a signal that another thread took, as those of a stopped process may be, is passed
+on to the main thread: its call goes on else, however short the interrupt would make it."""
+
 AGAIN_S = 0.05
 """Seconds until a signal that met an import comes again."""
 
@@ -99,9 +103,16 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _come_again(number: int) -> None:
-    timer = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+    timer = threading.Timer(AGAIN_S, _send, (number,))
     timer.daemon = True
     timer.start()
+
+
+def _send(number: int) -> None:
+    if os.name == "nt":
+        signal.raise_signal(number)  # `os.kill` would end the process there and then
+    else:
+        os.kill(os.getpid(), number)
 
 
 def _unraisable(unraisable: Any) -> None:
@@ -128,7 +139,7 @@ def is_of_signals(error: BaseException | None) -> bool:
 
 def _watch() -> None:
     """Look, in a thread of its own, whether the main thread notices signals."""
-    if os.name != "posix":
+    if not hasattr(os, "register_at_fork"):  # not on Windows, where Ctrl-C alone arrives
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -143,9 +154,15 @@ def _watch() -> None:
 
 
 def _end_if_unnoticed(reading: int) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
     while number := os.read(reading, 1):
-        ours = any(number[0] == each for each in _State.handled)
-        if ours and not _State.noticed.wait(GRACE_S) and not _State.patient:
+        if number[0] not in _State.handled or _State.noticed.wait(PASS_ON_S):
+            continue
+        # To whoever has a handler of his own a second signal may mean more.
+        if signal.getsignal(number[0]) is _interrupt and not _State.patient:
+            signal.pthread_kill(main, number[0])
+        if not _State.noticed.wait(GRACE_S) and not _State.patient:
             end_now()
 
 

@@ -54,6 +54,11 @@ _VALUE = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 _WORD = re.compile(r"[a-z]{1,11}")
 _MOST_DIGITS = 4
 
+_STREAM_PARTS = re.compile(
+    ",(?=(?:sink|policy|crop|max-latency-ms|cut-reset|stall-frames)=)",
+)
+"""Between the parts of `live --stream NAME=URI,sink=URI`."""
+
 _pieces: set[str] = set()
 
 
@@ -117,7 +122,11 @@ def field_name(field: str) -> str:
 
 
 def learn(text: str) -> None:
-    """Take note of what is secret in an address, also in one within it."""
+    """Take note of what is secret in an address, in one within it, in those of a stream."""
+    if len(parts := _STREAM_PARTS.split(text)) > 1:
+        for part in parts:
+            learn(part)
+        return
     text = text.strip("'\" \t\r\n")
     starts = [found.start() for found in re.finditer(r"[A-Za-z][A-Za-z0-9+.-]+:/", text)]
     for start in starts:
@@ -179,7 +188,13 @@ def _until_path(text: str) -> tuple[str, str]:
 def _secrets(text: str) -> Iterator[str]:
     """What `shown` hides, and what holds it."""
     found = _ADDRESS.fullmatch(text)
-    if found is None or found[1].lower() in LOCAL_SCHEMES:
+    if found is None:
+        return
+    if found[1].lower() in LOCAL_SCHEMES:
+        # No device or file begins so: a camera's address after the wrong scheme.
+        user, at, _ = found[3].partition("@")
+        if at and ":" in user and "/" not in user:
+            yield from _user_secrets(user)
         return
     parts = take_apart(text)
     if parts is None or parts.doubtful:

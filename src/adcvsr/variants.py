@@ -144,7 +144,7 @@ def _why_not_rtx(sm: int, precision: str) -> str | None:
         known = ", ".join(sm_text(each) for each in TENSORRT_RTX_SM)
         return f"TensorRT-RTX runs on compute capability {known}; this is {sm_text(sm)}"
     if precision == "int8":
-        return "TensorRT-RTX has INT8 for weights only; take fp16 or fp8"
+        return "TensorRT-RTX has INT8 for weights only; take fp16"
     return None
 
 

@@ -50,6 +50,21 @@ def test_what_cannot_be_read_is_not_damaged(tmp_path: Path) -> None:
         assert sorted(tmp_path.iterdir()) == before
 
 
+def test_another_process_set_it_aside_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.json"
+
+    def damaged() -> None:
+        path.unlink(missing_ok=True)
+        raise EngineError("is not valid JSON")
+
+    path.write_text("{")
+    assert read_or_set_aside(path, damaged, EngineError) is None
+    assert list(tmp_path.iterdir()) == []
+    assert not caplog.messages
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")

@@ -28,7 +28,8 @@ def inspect_bundle(bundle: Bundle, *, size: tuple[int, int] | None = None) -> di
 
     Returns:
         `describe`'s facts, the schema, interface, files (each with `intact` and, where it is not,
-        `damage`), variants with everything the manifest says, licences and provenance; with `size`
+        `damage`), variants with everything the manifest says, licences and provenance; `engines` in
+        the cache of its graphs, with what their layers are where that is known; with `size`
         `cost` by variant, or `cost_missing` with the reason.
     """
     manifest = bundle.manifest
@@ -48,6 +49,7 @@ def inspect_bundle(bundle: Bundle, *, size: tuple[int, int] | None = None) -> di
         "provenance": manifest["provenance"],
         "files": files,
         "intact": all(file["intact"] for file in files.values()),
+        "engines": _engines(bundle),
     }
     return facts if size is None else {**facts, **_costs(bundle, *size)}
 
@@ -77,6 +79,12 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for name, file in facts["files"].items():
         state = "intact" if file["intact"] else f"DAMAGED: {file['damage']}"
         yield f"file        {name:24} {_size(file['bytes']):>10}  {file['sha256'][:12]}  {state}"
+    for engine in facts["engines"]:
+        yield f"engine      {engine['what']} ({engine['key'][:12]})"
+        if engine["layers"] is not None:
+            from ..runtime.engine.layers import text_of
+
+            yield f"{'':12}{text_of(engine['layers'])}"
 
 
 def _file(bundle: Bundle, name: str) -> dict[str, Any]:
@@ -86,6 +94,21 @@ def _file(bundle: Bundle, name: str) -> dict[str, Any]:
     except BundleError as error:
         return {**entry, "intact": False, "damage": str(error)}
     return {**entry, "intact": True}
+
+
+def _engines(bundle: Bundle) -> list[dict[str, Any]]:
+    """Engines of the bundle's graphs in the cache, last used first."""
+    from ..runtime.engine.engine_cache import EngineCache
+
+    graphs = {entry["sha256"] for entry in bundle.manifest["files"].values()}
+    return [
+        {
+            "key": entry.key,
+            **{key: entry.facts.get(key) for key in ("what", "variant", "part", "size", "layers")},
+        }
+        for entry in EngineCache().entries()
+        if entry.identity.get("onnx") in graphs
+    ]
 
 
 def _costs(bundle: Bundle, height: int, width: int) -> dict[str, Any]:

@@ -1,6 +1,10 @@
-"""What all commands have in common: `-q` and `-v`, an example, and help with misspelt names."""
+"""What all commands have in common: `-q` and `-v`, an example, no option twice, help with names."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -39,6 +43,10 @@ class CommandGroup(click.Group):
             start_speaking()
         return super().make_context(info_name, args, parent, **extra)
 
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Refuse options that are given twice."""
+        return _strict(super().make_parser)(ctx)
+
 
 def equip(command: click.Command, words: str) -> None:
     """Add what every command has: `-q`, `-v`, and its examples at the end of its help.
@@ -53,4 +61,43 @@ def equip(command: click.Command, words: str) -> None:
     if isinstance(command, click.Group) or any(each.name == "quiet" for each in command.params):
         return
     command.params += level_options()
+    command.make_parser = _strict(command.make_parser)  # type: ignore[assignment,method-assign]
     command.epilog = "\n\n".join(filter(None, (examples_text(words), command.epilog)))
+
+
+def _strict(make_parser: Callable[[click.Context], Any]) -> Callable[[click.Context], Any]:
+    """Have a command's parser refuse options that are given twice and take one value.
+
+    Click takes the last one without a word.
+
+    Args:
+        make_parser: Of the command.
+    """
+
+    def make(context: click.Context) -> Any:
+        parser = make_parser(context)
+        parse = parser.parse_args
+
+        def parse_once(*args: Any, **named: Any) -> Any:
+            values, rest, order = parse(*args, **named)
+            for option, times in Counter(order).items():
+                if times > 1 and isinstance(option, click.Option) and not _is_list(option):
+                    # Values are not shown: they may be addresses with passwords.
+                    given = "twice" if times == 2 else f"{times} times"
+                    raise click.UsageError(
+                        f"{_names(option)} is given {given}; expected once", context
+                    )
+            return values, rest, order
+
+        parser.parse_args = parse_once
+        return parser
+
+    return make
+
+
+def _is_list(option: click.Option) -> bool:
+    return option.multiple or option.count
+
+
+def _names(option: click.Option) -> str:
+    return "/".join((option.opts[-1], *option.secondary_opts[-1:]))

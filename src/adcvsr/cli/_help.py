@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TASKS: dict[str, tuple[str, ...]] = {
     "Upscale": ("upscale", "job", "live", "demo"),
-    "Look at what is here": ("models", "inspect", "doctor", "targets"),
+    "Look at what is here": ("models", "inspect", "doctor", "report", "targets"),
     "Measure": ("evaluate", "bench", "profile", "plan", "verify"),
     "Train and export": ("train", "import", "export"),
     "Fit to a device": ("calibrate", "quantize", "search", "build", "deploy", "cache"),
@@ -40,7 +40,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "job verify": ("adcvsr job verify /mnt/film.job --sample 3",),
     "live": (
         "adcvsr live --source rtsp://camera/stream --sink http://127.0.0.1:8080",
-        "adcvsr live --source v4l2:///dev/video0 --sink out.mkv --model nano-camera",
+        "adcvsr live --source v4l2:///dev/video0 --sink out.mkv --sink http://127.0.0.1:8080",
+        "adcvsr live --config cameras.toml",
     ),
     "models": ("adcvsr models",),
     "plan": (
@@ -49,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "profile": ("adcvsr profile nano --clips my/videos -o report.html",),
     "quantize": ("adcvsr quantize ./my-bundle --precision int8 --calibration my-set",),
+    "report": ("adcvsr report", "adcvsr report --dry-run"),
     "search": ('adcvsr search ./my-bundle --budget "psnr>=42" --calibration my-set -o found',),
     "targets": ("adcvsr targets orin-nano",),
     "train pretrain": (

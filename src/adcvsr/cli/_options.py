@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import ConfigError
 from ..variants import BACKENDS
 
+if TYPE_CHECKING:
+    from ..pictures.crop import Crop
+
 BACKEND_NAMES = ("auto", *BACKENDS)
+
+
+def _read_crop(text: str) -> Crop:
+    """Read a part of a picture; an option's `type`."""
+    from ..pictures.crop import Crop
+
+    try:
+        return Crop.parse(text)
+    except ConfigError as error:
+        raise click.BadParameter(str(error)) from error
+
 
 model_option = click.option(
     "--model",
@@ -37,6 +52,12 @@ cut_reset_option = click.option(
     show_default=True,
     help="Start the network anew at scene cuts.",
 )
+crop_option = click.option(
+    "--crop",
+    type=_read_crop,
+    metavar="WxH+X+Y",
+    help="Upscale this part of the picture alone: width, height, left and top in pixels.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object to stdout, and nothing else."
 )
@@ -62,6 +83,46 @@ def variants_option(text: str) -> Callable[[Any], Any]:
         callback=_split_commas,
         help=f"int8-ort, or int8; with commas or repeated: {text}",
     )
+
+
+def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--scale`, `--height`, `--output-size` and `--fit`; `read_output_size` reads them."""
+    for each in (
+        click.option(
+            "--fit", is_flag=True, help="Take the largest size of the picture's shape within WxH."
+        ),
+        click.option(
+            "--output-size",
+            type=read_size,
+            metavar="WxH",
+            help="Width and height of the output in pixels, upright.",
+        ),
+        click.option(
+            "--height", type=int, metavar="PX", help="Height of the output; the width follows."
+        ),
+        click.option(
+            "--scale",
+            type=click.Choice(["2", "3", "4"]),
+            help="Times the input's size; what the network makes is reduced once [default: 4].",
+        ),
+    ):
+        command = each(command)
+    return command
+
+
+def read_output_size(options: dict[str, Any]) -> Any:
+    """Take the options of `output_size_options` out and make an `OutputSize`; None without any.
+
+    Raises:
+        ConfigError: They make no sense together.
+    """
+    scale, height, size, fit = (options.pop(n) for n in ("scale", "height", "output_size", "fit"))
+    if scale is None and height is None and size is None and not fit:
+        return None
+    from ..pictures.output_size import OutputSize
+
+    scale = None if scale is None else int(scale)
+    return OutputSize(scale=scale, height=height, size=size, fit=fit)
 
 
 def read_size(text: str) -> tuple[int, int]:

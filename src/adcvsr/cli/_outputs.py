@@ -17,8 +17,9 @@ OUTPUTS = frozenset(
     {
         "compare",
         "file",
+        "layers_path",
         "output",
-        "sink",
+        "sinks",
         "stats_jsonl",
         "strip_path",
         "timing_cache",
@@ -53,27 +54,27 @@ def check_outputs(context: click.Context) -> None:
         OutputNotWritableError: One is, or two are one file.
     """
     labels = {p.name: _label(p) for p in context.command.params if p.name}
-    outputs = {
-        name: path
+    outputs = [
+        (name, path)
         for name, value in context.params.items()
         if name in OUTPUTS
         for path in _paths(value)
-    }
+    ]
     inputs = [
         path
         for name, value in context.params.items()
         if name not in OUTPUTS
         for path in _paths(value)
     ]
-    for name, path in outputs.items():
+    for index, (name, path) in enumerate(outputs):
         if path.is_file() and any(_is_read(path, each, name) for each in inputs):
             raise OutputNotWritableError(
                 f"{labels[name]} '{path}' is the input; choose another name"
             )
-        for other, its in outputs.items():
-            if name < other and path.resolve() == its.resolve():
+        for other, its in outputs[:index]:
+            if path.resolve() == its.resolve():
                 raise OutputNotWritableError(
-                    f"{labels[name]} and {labels[other]} are both '{path}'; give each a name of "
+                    f"{labels[other]} and {labels[name]} are both '{path}'; give each a name of "
                     "its own"
                 )
 
@@ -86,6 +87,8 @@ def _paths(value: Any) -> Iterator[Path]:
     """The paths a parameter may mean: itself, its items, the file of a source's address."""
     if isinstance(value, Path):
         yield value
+    elif isinstance(value, str) and re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/", value):
+        return  # a place that is no file
     elif isinstance(value, str) and value and "\0" not in value:
         yield Path(re.sub(r"^file:(//)?([^?]*).*", r"\2", value) if "file:" in value[:5] else value)
     elif isinstance(value, tuple):

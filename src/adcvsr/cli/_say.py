@@ -19,7 +19,8 @@ from typing import Any
 import click
 
 from ..errors import BatchError
-from ._terminal import clean, raw
+from ..redaction import without_secrets
+from ._terminal import clean, one_line, raw
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
@@ -104,8 +105,8 @@ def note(text: str) -> None:
 
 
 def say_error(text: str) -> None:
-    """Say why one of several files failed, on stderr, also with `-q`."""
-    click.echo(f"error: {text}", err=True)
+    """Say what went wrong in one line, on stderr, also with `-q`."""
+    click.echo(f"error: {without_secrets(one_line(text))}", err=True)
 
 
 def failed_files(files: Sequence[str], count: int) -> BatchError:

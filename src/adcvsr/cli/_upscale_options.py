@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..bundle.schema import COLOUR_MATCHES
-from ._options import backend_option, cut_reset_option, model_option, variant_option
+from ._options import (
+    backend_option,
+    crop_option,
+    cut_reset_option,
+    model_option,
+    output_size_options,
+    variant_option,
+)
 
 if TYPE_CHECKING:
+    from ..pictures.output_size import OutputSize
     from ..runtime.jobs.settings import JobSettings
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "allow_untrained")
-READING = ("start", "duration", "video_stream", "deinterlace", "decoder")
-WRITING = ("encoder", "preset", "crf", "audio")
+READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
+WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
 
@@ -63,6 +71,7 @@ READING_OPTIONS = (
         "--start", type=Seconds(), default="0", help="Where to begin: seconds or [h:]m:s."
     ),
     click.option("--duration", type=Seconds(), help="How much to upscale [default: to the end]."),
+    crop_option,
     click.option("--video-stream", type=click.IntRange(0), metavar="N", help="Stream of INPUT."),
     click.option(
         "--deinterlace",
@@ -81,9 +90,29 @@ READING_OPTIONS = (
 )
 
 WRITING_OPTIONS = (
+    output_size_options,
     click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending]."),
-    click.option("--preset", metavar="NAME", help="Encoder preset [default: veryfast]."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Encoder preset; auto is the slowest that keeps real time [default: veryfast].",
+    ),
     click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20]."),
+    click.option(
+        "--bits",
+        type=click.Choice(["auto", "8", "10"]),
+        default="auto",
+        show_default=True,
+        callback=lambda _context, _option, value: None if value == "auto" else int(value),
+        help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
+    ),
+    click.option(
+        "--chroma",
+        type=click.Choice(["auto", "420"]),
+        default="auto",
+        show_default=True,
+        help="Keep INPUT's 4:2:2 or 4:4:4 where the encoder has it, or write 4:2:0.",
+    ),
     click.option(
         "--audio",
         type=click.Choice(["auto", "copy", "none"]),
@@ -104,19 +133,26 @@ def upscale_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def job_settings(
-    source: Path, output: Path, model: str, options: dict[str, Any], **more: Any
+    source: Path,
+    output: Path,
+    model: str,
+    options: dict[str, Any],
+    size: OutputSize | None,
+    **more: Any,
 ) -> JobSettings:
     """What a job is asked for, by these options and `more` of its own."""
-    from ..runtime.jobs.settings import JobSettings
+    from ..runtime.jobs.settings import JobSettings, size_settings
 
     path = Path(model)
     named = {name: options[name] for name in (*NETWORK, *READING, *WRITING, "cut_reset")}
     named["start"] = str(named["start"])
     named["duration"] = None if named["duration"] is None else str(named["duration"])
+    named["crop"] = None if named["crop"] is None else str(named["crop"])
     return JobSettings(
         source=str(source.absolute()),
         output=str(output.absolute()),
         model=str(path.absolute()) if len(path.parts) > 1 else model,
         **named,
+        **size_settings(size),
         **more,
     )

@@ -14,7 +14,7 @@ from ._say import done, note, print_json
 
 if TYPE_CHECKING:
     from ..runtime.engine.engines import BuiltEngine
-    from ..runtime.engine.order import SizeRange
+    from ..runtime.engine.order import EngineOrder, SizeRange
 
 Size = tuple[int, int]
 """Width and height, as `read_size` gives them."""
@@ -75,7 +75,7 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     "--timing-cache",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Kernel timings to reuse and extend (TensorRT); shortens later builds.",
+    help="Kernel timings to reuse and extend (TensorRT) [default: the cache's own of this device].",
 )
 @click.option(
     "--level", type=click.IntRange(0, 5), help="Optimisation level; 5 tries every kernel."
@@ -97,8 +97,15 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
 )
 @click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
+@click.option(
+    "--layers",
+    "layers_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write what the engines' layers are: kernels, types, layouts, bytes (JSON).",
+)
 @json_option
-def command(bundle: str, as_json: bool, **options: Any) -> None:
+def command(bundle: str, as_json: bool, layers_path: Path | None, **options: Any) -> None:
     """Build the engines of BUNDLE into the cache.
 
     A second build of the same takes the engine from there. TensorRT builds on the device itself;
@@ -110,7 +117,9 @@ def command(bundle: str, as_json: bool, **options: Any) -> None:
         notes.append(line)
         note(line)
 
-    built = _build(bundle, report=report, **options)
+    orders, built = _build(bundle, report=report, **options)
+    if layers_path is not None:
+        _write_layers(layers_path, orders, built)
     if as_json:
         print_json({"engines": [_facts(each) for each in built], "notes": notes}, indent=None)
         return
@@ -137,7 +146,7 @@ def _build(
     version_compatible: bool,
     dla: int | None,
     dla_fallback: bool,
-) -> list[BuiltEngine]:
+) -> tuple[list[EngineOrder], list[BuiltEngine]]:
     from ..runtime.nvidia.modules import preload
 
     if backend != "auto" or targets:
@@ -173,7 +182,19 @@ def _build(
             built.append(
                 ensure_engine(order, timing_cache=timing_cache, progress=progress, report=report)
             )
-    return built
+    return orders, built
+
+
+def _write_layers(path: Path, orders: list[EngineOrder], built: list[BuiltEngine]) -> None:
+    """Write the engines' layers, or leave the file as it was."""
+    import json
+
+    from ..files import replace_file
+    from ..runtime.engine.engines import list_layers
+
+    listed = [list_layers(order, each.entry) for order, each in zip(orders, built, strict=True)]
+    text = json.dumps({"schema": 1, "engines": listed}, indent=1) + "\n"
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def choose_sizes(
@@ -206,3 +227,7 @@ def _print(each: BuiltEngine) -> None:
     how = "was in the cache" if each.hit else f"built in {each.seconds:.1f} s"
     megabytes = each.entry.size_bytes / 1e6
     done(f"{each.entry.facts['what']}: {how}, {megabytes:.1f} MB\n{each.entry.plan}")
+    if (summary := each.entry.facts.get("layers")) is not None:
+        from ..runtime.engine.layers import text_of
+
+        done(text_of(summary))

@@ -45,12 +45,19 @@ def list_command(as_json: bool) -> None:
 @click.argument("key", required=False)
 @json_option
 def clear_command(key: str | None, as_json: bool) -> None:
-    """Remove all engines, or those whose key starts with KEY."""
+    """Remove engines and kernel timings, or engines by KEY.
+
+    KEY is the begin of a key; timings stay then.
+    """
     from ..runtime.engine.engine_cache import EngineCache
+    from ..runtime.engine.timings import clear_timings
 
     cache = EngineCache()
     count, size = cache.clear(key)
+    timings = clear_timings(cache.folder) if key is None else 0
     if as_json:
-        print_json({"folder": str(cache.folder), "removed": count, "bytes": size})
+        removed = {"removed": count, "bytes": size, "timings_bytes": timings}
+        print_json({"folder": str(cache.folder), **removed})
     else:
-        done(f"{count} engines removed from {cache.engines}, {size / 1e6:.1f} MB")
+        also = f"; kernel timings, {timings / 1e6:.1f} MB" if timings else ""
+        done(f"{count} engines removed from {cache.engines}, {size / 1e6:.1f} MB{also}")

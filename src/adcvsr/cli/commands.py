@@ -22,9 +22,9 @@ from ..redaction import without_secrets
 from ..version import __version__
 from ._group import CommandGroup, equip
 from ._help import TASKS
-from ._say import level_options
+from ._say import level_options, say_error
 from ._secrets import guard_secrets
-from ._terminal import clean_streams, one_line
+from ._terminal import clean_streams
 from ._words import rewrite
 
 COMMANDS = {
@@ -45,6 +45,7 @@ COMMANDS = {
     "plan": "Predict whether a bundle runs live on a target.",
     "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",
+    "report": "Measure this machine and put it into one file to send.",
     "search": "Find the nodes that must stay float for a budget.",
     "targets": "List the devices to plan and build for.",
     "train": "Train a student, or look at what it trains on.",
@@ -148,11 +149,6 @@ def main() -> None:
             raise
         say_error(_unexpected(error))
         sys.exit(FAILED)
-
-
-def say_error(line: str) -> None:
-    """Print one line of what went wrong."""
-    click.echo(f"error: {without_secrets(one_line(line))}", err=True)
 
 
 def _unexpected(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._group import CommandGroup
-from ._options import json_option
+from ._options import json_option, read_output_size
 from ._progress import frame_progress
 from ._say import done, note, print_json
 from ._upscale_options import job_settings, upscale_options
@@ -81,7 +81,13 @@ def plan_command(
     from ..runtime.jobs.planning import make_plan
 
     settings = job_settings(
-        source, output, model, options, segment_seconds=segment_seconds, within=within
+        source,
+        output,
+        model,
+        options,
+        read_output_size(options),
+        segment_seconds=segment_seconds,
+        within=within,
     )
     mode: Any = scan
     plan = make_plan(settings, overwrite=options["overwrite"], mode=mode)

@@ -1,46 +1,85 @@
-"""`adcvsr live --source URI --sink URI`: a live stream, four times larger."""
+"""`adcvsr live --source URI --sink URI...`: a live stream, four times larger."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from ._options import backend_option, cut_reset_option, json_option, variant_option
+from ..errors import BatchError
+from ._options import (
+    backend_option,
+    crop_option,
+    cut_reset_option,
+    json_option,
+    output_size_options,
+    read_output_size,
+    variant_option,
+)
 from ._say import done, note, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
-    from ..runtime.live.live_report import LiveReport
+    from ..errors import AdcVsrError
+    from ..pictures.crop import Crop
+    from ..runtime.live.live_report import LiveOptions, LiveReport
+    from ..runtime.live.stream_config import StreamPlan
+    from ..runtime.upscaler import Upscaler
 
 
 DEFAULT_MODEL = "nano-camera"
 """What cameras deliver is compressed and noisy."""
 
 
+class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An address as it is given; several in the environment are parted by blanks."""
+
+    name = "URI"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Part addresses where a scheme follows a blank: paths may hold blanks themselves."""
+        return [each for each in re.split(r"\s+(?=[A-Za-z][A-Za-z0-9+.-]+:)", rv.strip()) if each]
+
+
 @click.command()
 @click.option(
     "--source",
     metavar="URI",
-    required=True,
     envvar=SOURCE_VARIABLE,
     show_envvar=True,
     help="Where frames come from; passwords are safer in the variable.",
 )
 @click.option(
     "--sink",
+    "sinks",
+    type=SinkAddress(),
     metavar="URI",
-    required=True,
+    multiple=True,
     envvar=SINK_VARIABLE,
     show_envvar=True,
-    help="Where they go.",
+    help="Where they go; may be repeated: a slow sink misses frames alone.",
+)
+@click.option(
+    "--stream",
+    "streams",
+    metavar="NAME=URI,sink=URI",
+    multiple=True,
+    help="In the place of --source and --sink, one of several streams over one network; further "
+    "keys: policy, max-latency-ms, crop, cut-reset, stall-frames.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.toml",
+    help="Several streams, a table [streams.NAME] with source and sinks for each.",
 )
 @click.option(
     "--policy",
@@ -61,6 +100,7 @@ DEFAULT_MODEL = "nano-camera"
     metavar="S",
     help="End S seconds after the first frame [default: with the source, or Ctrl-C].",
 )
+@crop_option
 @cut_reset_option
 @click.option(
     "--stall-frames",
@@ -99,19 +139,27 @@ DEFAULT_MODEL = "nano-camera"
     help="A further model to switch to on the preview page, repeatable [default: all installed].",
 )
 @click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
+@output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
-@click.option("--preset", metavar="NAME", help="Encoder preset [default: superfast].")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Encoder preset; auto is the slowest that keeps real time [default: superfast].",
+)
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @json_option
 def command(
-    source: str,
-    sink: str,
+    source: str | None,
+    sinks: tuple[str, ...],
+    streams: tuple[str, ...],
+    config: Path | None,
     policy: Any,
     max_latency_ms: float | None,
     duration: float | None,
+    crop: Crop | None,
     cut_reset: bool,
     stall_frames: int,
     glass: str | None,
@@ -129,29 +177,40 @@ def command(
     overwrite: bool,
     allow_untrained: bool,
     as_json: bool,
+    **size: Any,
 ) -> None:
-    """Upscale a live stream four times, at a latency that is stated.
+    """Upscale a live stream, four times or to another size, at a latency that is stated.
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
-    the preview page http://127.0.0.1:8080. Ctrl-C ends the run properly (docs/live.md).
+    the preview page http://127.0.0.1:8080. Several streams share one network: --config FILE, or
+    --stream for each. Ctrl-C ends the run properly (docs/live.md).
     """
     from ..bundle import open_bundle
     from ..runtime.live.live_report import LiveOptions
-    from ..runtime.live.live_run import LiveRun
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
 
+    several = bool(streams or config)
+    _require_ends(source, sinks, several=several, glass=glass)
     options = LiveOptions(
         policy=policy,
         max_latency_ms=max_latency_ms,
         duration_s=duration,
+        crop=crop,
         cut_reset=cut_reset,
         stall_frames=stall_frames,
         glass=glass,
         stats_path=stats_jsonl,
     )
-    encode = EncodeOptions(encoder=encoder, preset=preset, crf=crf, overwrite=overwrite)
+    plans = _plans(streams, config, options) if several else []
+    encode = EncodeOptions(
+        encoder=encoder,
+        preset=preset,
+        crf=crf,
+        overwrite=overwrite,
+        size=read_output_size(size),
+    )
     show = _Status()
     if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
         show.say(f"the model is {model}, for cameras and streams; for clean input: --model nano")
@@ -169,22 +228,93 @@ def command(
         ) as upscaler,
     ):
         show.passed_over(upscaler.session.reasons)
-        run = LiveRun(
-            upscaler,
-            source,
-            sink,
-            options,
-            encode=encode,
-            offer=offered,
-            observe=show,
-            trace=trace,
+        choices: dict[str, Any] = {"encode": encode, "offer": offered, "trace": trace}
+        wrong: AdcVsrError | None = None
+        if several:
+            wrong = _run_several(upscaler, plans, show, choices, as_json=as_json)
+        else:
+            assert source is not None
+            _run_one(upscaler, source, sinks, options, show, choices, as_json=as_json)
+    if wrong is not None:  # after the trace is written
+        raise wrong
+
+
+def _require_ends(
+    source: str | None, sinks: tuple[str, ...], *, several: bool, glass: str | None
+) -> None:
+    """Refuse a stream without ends, and one beside several.
+
+    Raises:
+        click.UsageError: Some are missing, or too many.
+    """
+    if several:
+        if source is not None or sinks:
+            raise click.UsageError(
+                "--stream and --config name sources and sinks themselves: leave --source and "
+                f"--sink out, and {SOURCE_VARIABLE} and {SINK_VARIABLE} unset"
+            )
+        if glass is not None:
+            raise click.UsageError("--glass-to-glass measures a single stream: use --source")
+    elif source is None or not sinks:
+        missing, variable = ("--sink", SINK_VARIABLE) if source else ("--source", SOURCE_VARIABLE)
+        raise click.UsageError(
+            f"Missing option '{missing}' (env var: '{variable}'); several streams: --stream or "
+            "--config"
         )
-        report = run.run()
+
+
+def _plans(streams: tuple[str, ...], config: Path | None, options: LiveOptions) -> list[StreamPlan]:
+    from ..runtime.live.stream_config import parse_stream, read_streams
+
+    plans = read_streams(config, options) if config is not None else []
+    return [*plans, *(parse_stream(text, options) for text in streams)]
+
+
+def _run_one(
+    upscaler: Upscaler,
+    source: str,
+    sinks: tuple[str, ...],
+    options: LiveOptions,
+    show: _Status,
+    choices: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from ..runtime.live.live_run import LiveRun
+
+    run = LiveRun(upscaler, source, sinks, options, observe=show, **choices)
+    report = run.run()
     show.end()
     if as_json:
         print_json(report.to_json(), indent=None)
     else:
         _summary(report)
+
+
+def _run_several(
+    upscaler: Upscaler,
+    plans: list[StreamPlan],
+    show: _Status,
+    choices: dict[str, Any],
+    *,
+    as_json: bool,
+) -> AdcVsrError | None:
+    """Run them; returns the error that names those that failed."""
+    from ..runtime.live.live_runs import LiveRuns
+
+    report = LiveRuns(upscaler, plans, observe=show.several, **choices).run()
+    show.end()
+    if as_json:
+        print_json(report.to_json(), indent=None)
+    else:
+        for name, each in report.streams.items():
+            _summary(each, name)
+        if report.cpu_ms_per_frame is not None:
+            done(f"all streams: {report.cpu_ms_per_frame:.1f} CPU-ms a frame")
+    if not report.failed:
+        return None
+    reasons = "; ".join(f"{name}: {error}" for name, error in report.failed.items())
+    return BatchError(f"{len(report.failed)} of {len(plans)} streams failed: {reasons}")
 
 
 class _Status:
@@ -200,16 +330,25 @@ class _Status:
         self._reasons = reasons
 
     def __call__(self, record: dict[str, Any], notes: list[str]) -> None:
+        self.several([record], notes)
+
+    def several(self, records: Sequence[dict[str, Any]], notes: list[str]) -> None:
+        """Show the figures of all streams in one line: frames of all, latency of the latest."""
         new = list((Counter(notes) - self._said).elements())
         if new:
             self.end()
             run_notes(new, self._reasons, once=False)
         self._said = Counter(notes)
         if self._terminal:
-            latency = record["ms"]["latency"]
+            p50, p99 = (
+                max(record["ms"]["latency"][name] or 0 for record in records)
+                for name in ("p50", "p99")
+            )
+            fps = sum(record["fps"] for record in records)
+            dropped = sum(sum(record["drops"].values()) for record in records)
             click.echo(
-                f"\r\x1b[K{record['fps']:.1f} fps, latency p50 {latency['p50'] or 0:.0f} ms, "
-                f"p99 {latency['p99'] or 0:.0f} ms, dropped {sum(record['drops'].values())}",
+                f"\r\x1b[K{fps:.1f} fps, latency p50 {p50:.0f} ms, p99 {p99:.0f} ms, "
+                f"dropped {dropped}",
                 file=raw(sys.stderr),
                 nl=False,
             )
@@ -225,12 +364,19 @@ class _Status:
             click.echo("\r\x1b[K", file=raw(sys.stderr), nl=False)
 
 
-def _summary(report: LiveReport) -> None:
-    """Print what was done."""
+def _summary(report: LiveReport, name: str = "") -> None:
+    """Print what was done.
+
+    Args:
+        report: Of a stream.
+        name: The stream's, where there are several.
+    """
     latency = report.ms["latency"]
     done(
-        f"{report.sink}: {report.presented} of {report.captured} frames in {report.seconds:.1f} s, "
-        f"{report.fps:.1f} fps, {report.ended} "
+        f"{name}: "
+        * bool(name)
+        + f"{report.sink}: {report.presented} of {report.captured} frames in "
+        f"{report.seconds:.1f} s, {report.fps:.1f} fps, {report.ended} "
         f"({report.model} {report.variant} on {report.backend})"
     )
     if report.presented:
@@ -239,9 +385,17 @@ def _summary(report: LiveReport) -> None:
             f"latency p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms, "
             f"p99 {latency['p99']:.1f} ms"
             + (f"; glass to glass p50 {glass:.0f} ms" if glass is not None else "")
-            + f"; {report.cpu_ms_per_frame:.1f} CPU-ms a frame"
+            + (f"; {report.cpu_ms_per_frame:.1f} CPU-ms a frame" if not name else "")
         )
     for what, counts in (("dropped", report.drops), ("past forgotten", report.resets)):
         if counts:
-            listed = ", ".join(f"{count} for {reason}" for reason, count in counts.items())
-            done(f"{what}: {listed}")
+            done(f"{what}: {_listed(counts)}")
+    for sink in report.sinks if len(report.sinks) > 1 else ():
+        ms = sink["ms"]["latency"]
+        late = f", latency p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms" if ms["p50"] else ""
+        missed = f", dropped: {_listed(sink['drops'])}" if sink["drops"] else ""
+        done(f"{sink['sink']}: {sink['presented']} frames{late}{missed}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} for {reason}" for reason, count in counts.items())

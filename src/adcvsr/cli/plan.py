@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import SCALE
-from ._options import json_option, variant_option
+from ._options import json_option, output_size_options, read_output_size, variant_option
 from ._say import note, print_json
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ NOT_FEASIBLE = 3
     show_default=True,
     help="Whether the result is encoded, or shown or used by something else.",
 )
+@output_size_options
 @click.option("--all", "every", is_flag=True, help="Presets x targets instead, networks alone.")
 @json_option
 def command(
@@ -42,6 +42,7 @@ def command(
     encode: bool,
     every: bool,
     as_json: bool,
+    **size: Any,
 ) -> None:
     """Predict whether BUNDLE keeps up with a source on a target, and what would.
 
@@ -51,8 +52,9 @@ def command(
     The network's time is a roofline over the graph's multiply-adds and bytes, corrected by measured
     speeds in $ADCVSR_CACHE/measured where there are any (docs/engines.md).
     """
+    output_size = read_output_size(size)
     if every:
-        if bundle or target_name or source or backend or variant:
+        if bundle or target_name or source or backend or variant or output_size:
             raise click.UsageError("--all is every preset on every target: give nothing else")
         _print_all(as_json)
         return
@@ -73,6 +75,7 @@ def command(
         backend=backend,
         measurements=read_measurements(cache_folder() / FOLDER, notes.append),
         encode=encode,
+        size=output_size,
     )
     for text in [*notes, *plan.notes]:
         note(text)
@@ -113,6 +116,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "target": plan.target,
         "backend": plan.backend,
         "source": asdict(plan.source),
+        "output_size": list(plan.output),
         "feasible": plan.feasible,
         "limit": plan.limit,
         "frame_ms": round(plan.frame_ms, 3),
@@ -138,8 +142,8 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def _codecs(plan: Plan) -> str:
-    video, source = plan.video, plan.source
-    size = f"{source.width * SCALE}x{source.height * SCALE}"
+    video = plan.video
+    size = "{}x{}".format(*plan.output)
     work = f"decoding {video.decode_cpu_ms:.1f}"
     if video.encode_cpu_ms:
         work += f" and encoding {size} by libx264 {video.encode_cpu_ms:.1f}"

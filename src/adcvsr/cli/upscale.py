@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._job_runs import upscale_job
-from ._options import json_option
+from ._options import json_option, read_output_size
 from ._say import note
 from ._trace import open_trace, trace_option
 from ._upscale_options import NETWORK, READING, WRITING, job_settings, upscale_options
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
+    from ..pictures.output_size import OutputSize
     from ..runtime.batch import Job
 
 
@@ -81,7 +82,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Upscale the video INPUT four times into OUTPUT.
+    """Upscale the video INPUT four times, or to another size, into OUTPUT.
 
     Every frame, its time, rotation, aspect and colours are kept; audio and text subtitles are
     carried over (docs/files.md). OUTPUT appears only when it is complete; its ending (mp4, mkv,
@@ -99,8 +100,9 @@ def command(
 
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
-    choices = _choices(options)
-    inputs, output = _split_paths(paths)
+    size = read_output_size(options)
+    choices = _choices(options, size)
+    inputs, output = _split_paths(paths, "x4" if size is None else size.label)
     work = _find_work(inputs, output, skip=skip_existing, overwrite=options["overwrite"])
     if work.many and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
@@ -115,6 +117,7 @@ def command(
             work.todo[0].output,
             model,
             options,
+            size,
             segment_seconds=segment_seconds,
         )
         wrong = upscale_job(
@@ -163,14 +166,16 @@ def _refuse_in_job(work: _Work, compare: Path | None, trace_path: Path | None) -
             )
 
 
-def _choices(options: dict[str, Any]) -> dict[str, Any]:
+def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]:
     """How files are read and written, for `Upscaler.upscale_file`."""
     from ..runtime.video.encoders import EncodeOptions
     from ..runtime.video.read_options import ReadOptions
 
     return {
         "cut_reset": options["cut_reset"],
-        "options": EncodeOptions(**{name: options[name] for name in (*WRITING, "overwrite")}),
+        "options": EncodeOptions(
+            **{name: options[name] for name in (*WRITING, "overwrite")}, size=size
+        ),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }
 
@@ -208,7 +213,7 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
+def _split_paths(paths: tuple[str, ...], label: str) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
     from ..given import refuse_address
     from ..runtime.batch import default_output
@@ -217,6 +222,6 @@ def _split_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], Path]:
         refuse_address(path)
     if len(paths) > 1:
         return paths[:-1], Path(paths[-1])
-    output = default_output(paths[0])
+    output = default_output(paths[0], label)
     note(f"no OUTPUT was named: it will be '{output}'")
     return paths, output

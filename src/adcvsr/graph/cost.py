@@ -2,7 +2,7 @@
 
 Counted at one input size from the nodes that are really there, so that every variant (FP16, Q/DQ)
 tells its own cost. Needs neither torch nor an inference engine; a bundle's graph is read by ONNX's
-own inference where the package `onnx` is installed, and by `graph_rules` elsewhere.
+own inference where the package `onnx` is installed, and by `graph.rules` elsewhere.
 
     cost = count_cost(onnx.load("fp32-onnx.onnx"), {"frame": (1, 180, 320, 3)})
     cost.multiply_adds, cost.state_bytes
@@ -67,6 +67,15 @@ class NodeCost:
     element: str = "float"
     """ONNX's name of the type its first input is stored in: `float16`, or `int8` behind a
     DequantizeLinear. It decides the arithmetic."""
+
+    in_channels: int = 0
+    """Of a convolution: channels each output sums over; 0 for everything else."""
+
+    out_channels: int = 0
+    """Of a convolution: channels it writes."""
+
+    written_elements: int = 0
+    """Elements written, whatever they are stored in."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +153,14 @@ def count_cost(
     """Count one run of a graph.
 
     Args:
-        model: The graph, from `onnx` or from `graph_file`; weights outside the file need not be
+        model: The graph, from `onnx` or from `graph.file`; weights outside the file need not be
             loaded.
         sizes: Shape of every input.
         state: Names of the inputs that are carried state.
 
     Raises:
         GraphError: A node or tensor that cannot be inferred.
-        MissingPackageError: A graph of `graph_file` has a node without a rule in `graph_rules`.
+        MissingPackageError: A graph of `graph.file` has a node without a rule in `graph.rules`.
     """
     types = (
         infer_read_types(model, sizes)
@@ -183,6 +192,9 @@ def count_cost(
                 types[name].bytes for name in (*node.input, *node.output) if name in scores
             ),
             element=stored_element(node),
+            in_channels=types[node.input[1]].shape[1] if node.op_type == "Conv" else 0,
+            out_channels=types[node.input[1]].shape[0] if node.op_type == "Conv" else 0,
+            written_elements=sum(types[name].elements for name in node.output if name),
         )
         for node in graph.node
         if node.op_type not in QUANTIZING | BOOKKEEPING
@@ -256,13 +268,19 @@ def _attention_scores(graph: Graph, types: Mapping[str, TensorType]) -> set[str]
 
 
 def _peak_bytes(graph: Graph, types: Mapping[str, TensorType], weights: Collection[str]) -> int:
-    """Largest sum of live tensors over the graph's order; renamed tensors share their memory."""
+    """Largest sum of live tensors over the graph's order; renamed tensors share their memory.
+
+    A `Shape` needs no values: it keeps no tensor alive.
+    """
     root: dict[str, str] = {}
     for node in graph.node:
-        if node.op_type in BOOKKEEPING and node.input:
+        if node.op_type in BOOKKEEPING - {"Shape"} and node.input:
             root[node.output[0]] = root.get(node.input[0], node.input[0])
     last_read = {
-        root.get(name, name): index for index, node in enumerate(graph.node) for name in node.input
+        root.get(name, name): index
+        for index, node in enumerate(graph.node)
+        if node.op_type != "Shape"
+        for name in node.input
     }
     kept = {root.get(value.name, value.name) for value in [*graph.output, *graph.input]}
     live = {value.name for value in graph.input}
@@ -284,6 +302,7 @@ def _add_decoder(clip: GraphCost, decoder: GraphCost, frames: int) -> GraphCost:
             written_bytes=node.written_bytes * frames,
             weight_bytes=node.weight_bytes * frames,
             score_bytes=node.score_bytes * frames,
+            written_elements=node.written_elements * frames,
         )
         for node in decoder.nodes
     ]

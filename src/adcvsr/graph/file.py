@@ -105,14 +105,14 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
     """Number and content of each field: an integer, a float's bytes, or the bytes of a message."""
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = read_varint(data, at)
         number, kind = key >> 3, key & 7
         if kind == 0:
-            value, at = _varint(data, at)
+            value, at = read_varint(data, at)
             yield number, value - (1 << 64) if value >> 63 else value
             continue
         if kind == 2:
-            size, at = _varint(data, at)
+            size, at = read_varint(data, at)
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
@@ -123,7 +123,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
         at += size
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def read_varint(data: memoryview, at: int) -> tuple[int, int]:
     """A number and where the next field starts."""
     value = shift = 0
     while True:
@@ -143,7 +143,7 @@ def _integers(value: Any) -> list[int]:
         return [value]
     found, at = [], 0
     while at < len(value):
-        number, at = _varint(value, at)
+        number, at = read_varint(value, at)
         found.append(number - (1 << 64) if number >> 63 else number)
     return found
 

@@ -1,6 +1,6 @@
 """Types and shapes of the operators that shipped networks are made of, without `onnx`.
 
-What `graph_shapes` infers by ONNX's own functions, for a graph that `graph_file` has read. A node
+What `graph.shapes` infers by ONNX's own functions, for a graph that `graph.file` has read. A node
 that has no rule here asks for the package `onnx`, which counts every graph.
 """
 
@@ -28,7 +28,7 @@ Values = list["npt.NDArray[Any] | None"]
 
 
 def infer_read_types(model: Model, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, TensorType]:
-    """Infer every tensor of a graph, as `graph_shapes.infer_types` does.
+    """Infer every tensor of a graph, as `graph.shapes.infer_types` does.
 
     Args:
         model: From `read_graph`.

@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -136,7 +135,7 @@ class VmafProcess:
             MissingProgramError: The process failed; the message holds its last words.
         """
         self._process.communicate()
-        log = Path(self._folder.name) / _LOG
+        log = self._folder / _LOG
         if self._process.returncode or not log.is_file():
             raise self._failure()
         found = read_json(log, error=MissingProgramError, limits=PROFILE)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
@@ -39,6 +39,10 @@ _SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 _EXACT = 0x4 | 0x40000 | 0x2000
 """swscale flags: bicubic chroma, accurate rounding, full horizontal chroma."""
+
+REDUCE = 0x20 | 0x40000 | 0x2000
+"""The same with areas, for pictures that become smaller: nearer to the truth than Lanczos, at two
+thirds of its time and without ringing (docs/decisions.md)."""
 
 
 CHROMA_LEFT = {"chroma_sample_location": "left"}
@@ -118,6 +122,7 @@ def rgb_from_frame(
     reformatter: VideoReformatter,
     *,
     size: tuple[int, int] | None = None,
+    deep: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Convert a decoded frame to RGB, chroma taken from where the frame says that it lies.
 
@@ -125,9 +130,11 @@ def rgb_from_frame(
         frame: Any decoded frame, of a decoder opened with `CHROMA_LEFT`.
         reformatter: Reused between frames; holds swscale's tables.
         size: Width and height to scale to; None keeps the frame's.
+        deep: Whether more than 8 bits are wanted.
 
     Returns:
-        (H, W, 3) uint8, full range, owned by the caller.
+        (H, W, 3) uint8, or uint16 (see `arrays.Frame`) where `deep`; full range, owned by the
+        caller.
 
     Raises:
         UnsupportedVideoError: See `colours_of`.
@@ -140,7 +147,7 @@ def rgb_from_frame(
         frame,
         width=width,
         height=height,
-        format="rgb24",
+        format="rgb48le" if deep else "rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL if source_full else RANGE_LIMITED,
@@ -149,6 +156,57 @@ def rgb_from_frame(
         threads=1,
     )
     return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
+
+
+def alpha_from_frame(
+    frame: av.VideoFrame, reformatter: VideoReformatter
+) -> npt.NDArray[np.uint8] | None:
+    """Alpha of a decoded frame, (H, W) uint8; None where it has none."""
+    if not any(component.is_alpha for component in frame.format.components):
+        return None
+    rgba = reformatter.reformat(frame, format="rgba", threads=1).to_ndarray()
+    return np.ascontiguousarray(rgba[..., 3])
+
+
+def set_alpha(
+    frame: av.VideoFrame, alpha: npt.NDArray[np.uint8], reformatter: VideoReformatter
+) -> None:
+    """Give a frame alpha, scaled to it bicubically, or by areas where it becomes smaller.
+
+    Args:
+        frame: Of a planar format with alpha, such as `yuva420p`; changed in place.
+        alpha: (h, w) uint8 of any size, C-contiguous.
+        reformatter: Reused between frames.
+    """
+    smaller = frame.width * frame.height < alpha.size
+    scaled = reformatter.reformat(
+        av.VideoFrame.from_ndarray(alpha, format="gray"),
+        width=frame.width,
+        height=frame.height,
+        interpolation=REDUCE if smaller else _EXACT,
+        threads=1,
+    ).to_ndarray()
+    most = (1 << frame.format.components[3].bits) - 1
+    levels = scaled if most == 255 else (scaled.astype(np.uint32) * most + 127) // 255
+    _fill(frame.planes[3], levels)
+
+
+def set_gray(frame: av.VideoFrame) -> None:
+    """Take all colour out of a YCbCr frame."""
+    for plane, component in zip(frame.planes[1:3], frame.format.components[1:3], strict=False):
+        neutral = np.full((plane.height, plane.width), 1 << (component.bits - 1))
+        if len(frame.planes) == 2:  # both in one, as in NV12
+            neutral = neutral.repeat(2, 1)
+        if frame.format.name.startswith("p0"):
+            neutral <<= 16 - component.bits
+        _fill(plane, neutral)
+
+
+def _fill(plane: av.video.plane.VideoPlane, levels: npt.NDArray[Any]) -> None:
+    kind = np.uint8 if plane.line_size < 2 * levels.shape[1] else np.uint16
+    rows = np.zeros((plane.height, plane.line_size // np.dtype(kind).itemsize), kind)
+    rows[:, : levels.shape[1]] = levels
+    plane.update(rows.tobytes())
 
 
 def frame_from_rgb(
@@ -165,20 +223,24 @@ def frame_from_rgb(
     nothing is said; in the formats of JPEG (`yuvj…`) in the middle of its pixels.
 
     Args:
-        rgb: (H, W, 3) uint8, C-contiguous; not copied, so it must not change before this returns.
+        rgb: (H, W, 3) uint8 or uint16 (see `arrays.Frame`), C-contiguous; not copied, so it must
+            not change before this returns.
         colours: Matrix, range and tags of the result.
         pixel_format: FFmpeg pixel format, such as `yuv420p`.
         reformatter: Reused between frames.
-        size: Width and height to scale to; None keeps the picture's.
+        size: Width and height to scale to, in the same pass: by areas where it is smaller, else
+            bicubic; None keeps the picture's.
 
     Returns:
         A frame with all four colour tags set; its PTS is not.
     """
-    source = av.VideoFrame.from_numpy_buffer(rgb, format="rgb24")
+    kind = "rgb24" if rgb.dtype == np.uint8 else "rgb48le"
+    source = av.VideoFrame.from_numpy_buffer(rgb, format=kind)
     if not pixel_format.startswith("yuvj"):
         source = _tag_left(source)
     matrix = _SWS_MATRIX[colours.matrix]
     width, height = size or (source.width, source.height)
+    reduced = width * height < source.width * source.height
     frame = reformatter.reformat(
         source,
         width=width,
@@ -188,7 +250,7 @@ def frame_from_rgb(
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL,
         dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
-        interpolation=_EXACT,
+        interpolation=REDUCE if reduced else _EXACT,
         threads=1,
     )
     frame.colorspace = colours.matrix
@@ -206,7 +268,7 @@ def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
 
     PyAV has no way to set a frame's chroma location but FFmpeg's filter `setparams`.
     """
-    size = (source.width, source.height)
+    size = (source.width, source.height, source.format.name)
     graph = getattr(_taggers, "graph", None)
     if graph is None or _taggers.size != size:
         graph = av.filter.Graph()

@@ -51,13 +51,22 @@ def queue_length(frame_bytes: int) -> int:
     return max(1, min(QUEUE_LENGTH, QUEUE_BYTES // max(frame_bytes, 1)))
 
 
-def estimate_bytes(width: int, height: int, *, tile: int | None = None) -> int:
+def estimate_bytes(
+    width: int,
+    height: int,
+    *,
+    tile: int | None = None,
+    output: tuple[int, int] | None = None,
+    deep: bool = False,
+) -> int:
     """Memory of the whole process while it upscales with a causal network the size of `nano`.
 
     Args:
         width: Input pixels.
         height: Input pixels.
         tile: Largest side the network is given at once; None for whole frames.
+        output: Width and height that are encoded; None for four times the input's.
+        deep: Whether frames and pictures have more than 8 bits.
 
     Returns:
         Bytes at the peak, rounded up rather than down: larger networks take more.
@@ -65,13 +74,24 @@ def estimate_bytes(width: int, height: int, *, tile: int | None = None) -> int:
     pixels = width * height
     picture = 3 * pixels * SCALE**2
     at_once = pixels if tile is None else min(pixels, tile * tile)
-    frames = 3 * pixels * (queue_length(3 * pixels) + 2)
-    pictures = picture * (queue_length(picture) + 2)
-    encoder = picture // 2 * ENCODER_FRAMES
+    width_bytes = 2 if deep else 1
+    frame, held = 3 * pixels * width_bytes, picture * width_bytes
+    frames = frame * (queue_length(frame) + 2)
+    pictures = held * (queue_length(held) + 2) + (4 * picture if deep else 0)
+    written = 3 * output[0] * output[1] if output else picture
+    encoder = written * width_bytes // 2 * ENCODER_FRAMES
     return PROCESS_BYTES + frames + pictures + encoder + ACTIVATION_BYTES * at_once
 
 
-def check_memory(path: Path, width: int, height: int, *, tile: int | None = None) -> None:
+def check_memory(
+    path: Path,
+    width: int,
+    height: int,
+    *,
+    tile: int | None = None,
+    output: tuple[int, int] | None = None,
+    deep: bool = False,
+) -> None:
     """Refuse what is beyond the limits or would run this machine out of memory.
 
     ADCVSR_IGNORE_MEMORY=1 lets it try the latter.
@@ -80,10 +100,11 @@ def check_memory(path: Path, width: int, height: int, *, tile: int | None = None
         UnsupportedVideoError: With the estimate and what is there.
     """
     check_frame_size(path, width, height)
-    need, there = estimate_bytes(width, height, tile=tile), available_bytes()
+    need = estimate_bytes(width, height, tile=tile, output=output, deep=deep)
+    there = available_bytes()
     if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
         return
-    tiled = estimate_bytes(width, height, tile=256)
+    tiled = estimate_bytes(width, height, tile=256, output=output, deep=deep)
     hint = (
         f"--tile 256 takes {tiled / 2**30:.1f} GiB"
         if tile is None and tiled <= there

@@ -70,8 +70,8 @@ def crossfade(old: Levels, new: Levels, share: int | npt.NDArray[np.uint32], of:
     """`old + (new - old) * share / of` in integers, rounded to nearest; equal pictures stay equal.
 
     Args:
-        old: uint8.
-        new: uint8, of the same shape.
+        old: uint8, or uint16 where `of` is at most 2**16.
+        new: Likewise, of the same shape.
         share: The new picture's share, in [0, of]; an array is broadcast.
         of: At most 2**24.
     """
@@ -80,4 +80,4 @@ def crossfade(old: Levels, new: Levels, share: int | npt.NDArray[np.uint32], of:
     mixed += np.multiply(new, share, dtype=np.uint32, casting="unsafe")
     mixed += np.uint32(of // 2)
     mixed //= np.uint32(of)
-    return mixed.astype(np.uint8)
+    return mixed.astype(new.dtype)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ..bundle import Bundle
 from ..config import SCALE
 from ..errors import BackendUnavailableError, BundleError, ConfigError
 from ..graph.cost import GraphCost, count_bundle_cost
+from ..pictures.output_size import OutputSize
 from ..targets import Target
 from ..variants import VariantName, contenders, faster, why_not
 from .measured import Measurement, correction
@@ -75,6 +76,8 @@ class Plan:
     """Measurements behind the correction; empty without."""
     correction: float
     cost: GraphCost
+    output: tuple[int, int]
+    """Width and height that are written, pixels."""
     video: VideoCost
     """Decoding and encoding."""
     shares_processor: bool
@@ -186,6 +189,7 @@ def plan_bundle(
     backend: str | None = None,
     measurements: Sequence[Measurement] = (),
     encode: bool = True,
+    size: OutputSize | None = None,
 ) -> Plan:
     """Predict whether a pipeline (decode, network, encode) keeps up with a source on a target.
 
@@ -198,8 +202,10 @@ def plan_bundle(
         backend: None for the first that runs it.
         measurements: Speeds of the network that correct the prediction.
         encode: Whether the result is encoded, and not shown or used by something else.
+        size: Of the output; None for four times the source's.
 
     Raises:
+        ConfigError: The source does not have the size's shape.
         BackendUnavailableError: The target does not run it.
         GraphError, BundleError, MissingPackageError: See `count_bundle_cost`.
     """
@@ -233,7 +239,12 @@ def plan_bundle(
 
     def at(width: int, height: int, largest: Source | None = None) -> Plan:
         cost, prediction = run(variant_id, height, width)
-        video = video_cost(target, width, height, encode=encode)
+        wanted = size or OutputSize()
+        if wanted.size is not None and (width, height) != (source.width, source.height):
+            wanted = replace(wanted, fit=True)  # rounded, a smaller one may be of another shape
+        sized = wanted.of(width, height)
+        output = (sized.width, sized.height)
+        video = video_cost(target, width, height, encode=encode, output=output)
         return Plan(
             bundle=bundle.name,
             variant=variant_id,
@@ -245,6 +256,7 @@ def plan_bundle(
             corrected_by=by,
             correction=factor,
             cost=cost,
+            output=output,
             video=video,
             shares_processor=target.kind == "cpu",
             memory_bytes=memory_bytes(cost, width, height, frames, chosen) + video.memory_bytes,
@@ -253,7 +265,8 @@ def plan_bundle(
             notes=[
                 *_choice_notes(variant_id, expected_ms),
                 *_notes(prediction, by),
-                *video_notes(target, width, height, encode=encode),
+                *sized.notes,
+                *video_notes(target, output, encode=encode),
             ],
         )
 

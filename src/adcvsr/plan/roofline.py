@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..errors import BackendUnavailableError
 from ..graph.cost import NodeCost
 from ..targets import Target
-from ..variants import why_not
+from ..variants import QUANTIZED, why_not
 
 ELEMENT_PRECISION = {
     "float16": "fp16",
@@ -26,6 +26,9 @@ ELEMENT_PRECISION = {
     "float4e2m1": "fp4",
 }
 """Arithmetic an engine uses for a product whose input is stored so; of floats, the variant's."""
+
+LANE_CHANNELS = 32
+"""Channels that tensor cores take at once in 8 bits: fewer are filled up with zeros."""
 
 ELEMENTWISE = frozenset(
     {"Add", "Sub", "Mul", "Div", "Clip", "Relu", "PRelu", "LeakyRelu", "Sigmoid", "Tanh", "Erf"}
@@ -91,7 +94,7 @@ def predict(
     """Predict one run.
 
     Args:
-        nodes: From `graph_cost`.
+        nodes: From `graph.cost`.
         target: Where.
         backend: What runs it.
         of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
@@ -109,17 +112,19 @@ def predict(
         if node.multiply_adds:
             precision = ELEMENT_PRECISION.get(node.element, of_floats)
             products[precision] = products.get(precision, 0) + node.multiply_adds
-            arithmetic = (
-                2 * node.multiply_adds / (_rate(target, backend, precision) * shares.compute)
-            )
+            operations = 2.0 * node.multiply_adds
+            if target.kind != "cpu" and precision in QUANTIZED:
+                operations *= _filled(node.in_channels) * _filled(node.out_channels)
+            arithmetic = operations / (_rate(target, backend, precision) * shares.compute)
         # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
-        moved = moved_bytes(node)
+        moved = float(moved_bytes(node))
         if backend != "ort-cpu":
-            moved = max(moved - node.score_bytes, 0)
+            moved = max(moved - node.score_bytes, 0) + _more_in_8_bits(node, backend)
         traffic = moved / bandwidth
         compute += arithmetic
         memory += traffic
-        total += max(arithmetic, traffic) + (shares.kernel_seconds if moved else 0.0)
+        kernels = 0 if not moved else 2 if _is_rescaled(node, backend) else 1
+        total += max(arithmetic, traffic) + kernels * shares.kernel_seconds
     used = sorted(products, key=lambda name: -products[name])
     return Prediction(total, compute, memory, tuple(used), shares)
 
@@ -130,6 +135,30 @@ def moved_bytes(node: NodeCost) -> int:
         second = node.read_bytes - node.written_bytes
         return 0 if node.op_type == "Cast" or node.score_bytes else max(second, 0)
     return node.read_bytes + node.written_bytes + node.weight_bytes
+
+
+def _filled(channels: int) -> float:
+    """By how much a convolution's channels grow where they are filled up to whole lanes."""
+    return -(-channels // LANE_CHANNELS) * LANE_CHANNELS / channels if channels else 1.0
+
+
+def _is_rescaled(node: NodeCost, backend: str) -> bool:
+    """Whether a second kernel rescales what a convolution gives.
+
+    TensorRT-RTX's layer lists show it of every convolution in FP8 (docs/decisions.md).
+    """
+    precision = ELEMENT_PRECISION.get(node.element)
+    return backend == "tensorrt-rtx" and node.op_type == "Conv" and precision in QUANTIZED
+
+
+def _more_in_8_bits(node: NodeCost, backend: str) -> float:
+    """Bytes an engine moves beside the graph's: zeros of filled lanes, FP32 to be rescaled."""
+    more = 0.0
+    if ELEMENT_PRECISION.get(node.element) == "int8" and node.op_type == "Conv":
+        more += (_filled(node.in_channels) - 1) * node.read_bytes
+    if _is_rescaled(node, backend):
+        more += 2 * 4 * node.written_elements
+    return more
 
 
 def _rate(target: Target, backend: str, precision: str) -> float:

@@ -63,7 +63,14 @@ class VideoCost:
         return "encode" if self.encode_cpu_ms > self.decode_cpu_ms else "decode"
 
 
-def video_cost(target: Target, width: int, height: int, *, encode: bool = True) -> VideoCost:
+def video_cost(
+    target: Target,
+    width: int,
+    height: int,
+    *,
+    encode: bool = True,
+    output: tuple[int, int] | None = None,
+) -> VideoCost:
     """Estimate what a frame costs beside the network.
 
     Args:
@@ -71,20 +78,22 @@ def video_cost(target: Target, width: int, height: int, *, encode: bool = True) 
         width: Of the input, pixels.
         height: Likewise.
         encode: Whether the result is encoded, and not shown or used by something else.
+        output: Width and height that are encoded; None for four times the input's.
     """
     jetson = target.kind == "jetson"
     read = width * height / 1e6
-    written = read * SCALE * SCALE
-    held = HELD_RGB * 3 + (HELD_YUV * 1.5 if encode else 0)
+    made = read * SCALE * SCALE
+    written = made if output is None else output[0] * output[1] / 1e6
+    held = made * HELD_RGB * 3 + (written * HELD_YUV * 1.5 if encode else 0)
     return VideoCost(
         decode_cpu_ms=read * (JETSON_DECODE_MS if jetson else SERVER_DECODE_MS),
         encode_cpu_ms=written * (JETSON_ENCODE_MS if jetson else SERVER_ENCODE_MS) * encode,
         cores=None if target.cpu_cores is None else target.cpu_cores.value,
-        memory_bytes=int(written * 1e6 * held) if jetson else 0,
+        memory_bytes=int(1e6 * held) if jetson else 0,
     )
 
 
-def video_notes(target: Target, width: int, height: int, *, encode: bool = True) -> list[str]:
+def video_notes(target: Target, output: tuple[int, int], *, encode: bool = True) -> list[str]:
     """What a plan cannot know, or what the device has and the runtime does not use."""
     notes = []
     if target.cpu_cores is None:
@@ -106,8 +115,7 @@ def video_notes(target: Target, width: int, height: int, *, encode: bool = True)
             "libx264 on the CPU"
         )
     else:
-        side = max(width, height) * SCALE
-        fits = [name for name, most in NVENC_SIDE.items() if side <= most]
+        fits = [name for name, most in NVENC_SIDE.items() if max(output) <= most]
         can = f"--encoder {fits[0]} takes it" if fits else "no NVENC takes it"
-        notes.append(f"pictures of {width * SCALE}x{height * SCALE}: {can}")
+        notes.append(f"pictures of {output[0]}x{output[1]}: {can}")
     return notes

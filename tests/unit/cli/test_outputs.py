@@ -16,8 +16,17 @@ from adcvsr.cli.commands import COMMANDS, load_command
 from video_facts import VideoMaker, video_facts
 
 READ_OR_NOT_WRITTEN = {
-    *("bundle", "calibration", "calibration_path", "card", "checkpoint", "clips", "convnext"),
-    *("dists", "export_inputs", "first", "folder", "half_decoder", "images", "import_from"),
+    *("bundle", "calibration", "calibration_path", "card", "checkpoint", "clips", "config"),
+    *(
+        "convnext",
+        "dists",
+        "export_inputs",
+        "first",
+        "folder",
+        "half_decoder",
+        "images",
+        "import_from",
+    ),
     *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),
     *("vae", "validate", "validate_dists"),
 }

@@ -88,9 +88,10 @@ def test_an_import_that_takes_long_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_in_an_import_with_files_under_way_it_ends_after_the_import(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.7)\n")
+    slow = "import sys, time\ntime.sleep(0.7)\nsys.stdout.write('imported\\n')\n"
+    (tmp_path / "slow.py").write_text(slow)
     before = f"interrupts.GRACE_S = 9.0\n{PART}"
-    work = "importlib.import_module('slow'); print('imported'); time.sleep(9)"
+    work = "importlib.import_module('slow'); time.sleep(9)"
     with run_program(tmp_path, work, before) as process:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=10)
@@ -102,13 +103,13 @@ def test_a_call_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
     """No Python runs in the main thread, so no handler does; partial files go all the same."""
     before = (
         "from adcvsr.leftovers import part_beside\n"
-        "import ctypes; libc = ctypes.CDLL(None)\n"
+        "import ctypes; libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)\n"
         "part_beside(Path(sys.argv[1]) / 'out.mp4').write_text('half')"
     )
-    forever = "libc.pause()"
+    forever = "libc.pthread_mutex_lock(lock), libc.pthread_mutex_lock(lock)"
     with run_program(tmp_path, forever, before) as process:
         began = time.monotonic()
-        # Ctrl-C as another thread takes it: the call in the main thread goes on.
+        # Ctrl-C as another thread takes it.
         for task in os.listdir(f"/proc/{process.pid}/task"):
             if int(task) != process.pid:
                 signal_thread(process.pid, int(task))
@@ -116,6 +117,15 @@ def test_a_call_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
     assert (process.returncode, err) == (interrupts.INTERRUPTED, "interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_that_another_thread_took_interrupts_the_main_thread(tmp_path: Path) -> None:
+    with run_program(tmp_path, "time.sleep(9)") as process:
+        for task in os.listdir(f"/proc/{process.pid}/task"):
+            if int(task) != process.pid:
+                signal_thread(process.pid, int(task))
+        out, err = process.communicate(timeout=8)
+    assert (out, err) == ("KeyboardInterrupt\n", "")
 
 
 def signal_thread(process: int, thread: int) -> None:

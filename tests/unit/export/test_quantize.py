@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -465,6 +466,9 @@ def test_int8_for_tensorrt_by_modelopt(tmp_path: Path, data: Path) -> None:
     for name in "ab":
         path = Path(shutil.copytree(nano.path, tmp_path / name))
         recipe = recipe_for("int8", "orin-nano")
+        # Its colours are refused, 3.4 levels at worst, which is why nano ships without it.
+        gate = replace(recipe.gate, flat_mean=5.0, flat_most=10)
+        recipe = replace(recipe, gate=gate)
         quantize_bundle(path, recipe, open_set(calibration.path), overwrite=True, report=report)
         graphs.append((path / "int8-trt.onnx").read_bytes())
     assert graphs[0] == graphs[1]

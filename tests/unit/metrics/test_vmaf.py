@@ -109,6 +109,13 @@ def score(ffmpeg: str, outputs: list[Plane], truths: list[Plane]) -> float:
         return vmaf.score()
 
 
+def test_the_log_beside_the_program_is_read(tmp_path: Path) -> None:
+    log = json.dumps({"pooled_metrics": {"vmaf": {"mean": 81.5}}})
+    program = fake_ffmpeg(tmp_path, f"cat > /dev/null\necho '{log}' > vmaf.json\n")
+    plane = np.full((256, 512), 100, np.float32)
+    assert score(program, [plane], [plane]) == 81.5
+
+
 @pytest.mark.slow
 def test_a_still_picture_against_itself_scores_97_43(ffmpeg: str) -> None:
     """Netflix's documented oddity: without motion the model ends at 97.43, not at 100."""

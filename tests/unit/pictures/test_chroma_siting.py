@@ -88,6 +88,20 @@ def test_sizes_may_change_between_frames(pixel_format: str) -> None:
             assert edge_of(found) == pytest.approx(EDGE, abs=TOLERANCE_PX)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+def test_reduced_in_one_pass_with_colour_where_it_was(scale: int) -> None:
+    """An edge of colours lies where it lay, in chroma and in luma; flat colours stay."""
+    image = red_and_blue().repeat(4, 0).repeat(4, 1)
+    size = (WIDTH * scale, HEIGHT * scale)
+    frame = frame_from_rgb(image, SDR_BT709, "yuv420p", VideoReformatter(), size=size)
+    assert (frame.width, frame.height) == size
+    assert left_chroma_edge(frame) == pytest.approx(EDGE * scale, abs=2 * TOLERANCE_PX)
+    back = rgb_from_frame(frame, VideoReformatter())
+    assert edge_of(back) == pytest.approx(EDGE * scale, abs=2 * TOLERANCE_PX)
+    assert abs(back[:, :8].astype(int) - (200, 30, 30)).max() <= 2
+    assert abs(back[:, -8:].astype(int) - (30, 30, 200)).max() <= 2
+
+
 def test_clips(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", [red_and_blue()] * 2, crf=1)
     for image in read_clip(tmp_path / "clip.mp4"):

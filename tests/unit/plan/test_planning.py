@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from adcvsr.bundle import open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError
-from adcvsr.graph.cost import GraphCost, NodeCost
+from adcvsr.graph.cost import GraphCost, NodeCost, count_bundle_cost
 from adcvsr.plan.measured import Measurement, correction, read_measurements
 from adcvsr.plan.planning import Source, plan_bundle
 from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
@@ -48,6 +49,29 @@ def test_narrower_arithmetic_is_faster_and_named() -> None:
     fp8 = NodeCost("c", "Conv", 10**10, 1, 1, 0, element="float8e4m3fn")
     with pytest.raises(BackendUnavailableError, match="fp8 needs compute capability 8.9"):
         predict([fp8], orin, "tensorrt")
+
+
+def test_eight_bits_are_padded_on_tensor_cores_alone() -> None:
+    """16 channels are computed and read as 32; a CPU takes them as they are."""
+    base = {"read_bytes": 10**8, "written_bytes": 0, "weight_bytes": 0, "element": "int8"}
+    thin = NodeCost("c", "Conv", 10**9, **base, in_channels=16, out_channels=16)
+    wide = NodeCost("c", "Conv", 10**9, **base, in_channels=32, out_channels=64)
+    for name, backend, factor in (("orin-nano", "tensorrt", 2), ("cpu", "ort-cpu", 1)):
+        got = [predict([node], target(name), backend) for node in (thin, wide)]
+        assert got[0].compute_seconds == pytest.approx(factor**2 * got[1].compute_seconds)
+        assert got[0].memory_seconds == pytest.approx(factor * got[1].memory_seconds)
+
+
+def test_int8_of_nano_gains_little_on_a_gpu() -> None:
+    """Its channels are 16: INT8 computes four times as much as the graph says."""
+    cost = count_bundle_cost(open_bundle("nano"), "int8-ort", height=360, width=640)
+    convolutions = [node for node in cost.nodes if node.op_type == "Conv"]
+    assert {node.in_channels for node in convolutions} == {3, 16}
+    padded = predict(cost.nodes, target("orin-nano"), "tensorrt")
+    bare = [replace(node, in_channels=0, out_channels=0) for node in cost.nodes]
+    assert (
+        padded.compute_seconds > 3 * predict(bare, target("orin-nano"), "tensorrt").compute_seconds
+    )
 
 
 def test_what_is_fused_moves_nothing_of_its_own() -> None:

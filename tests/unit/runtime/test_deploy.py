@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.current import CurrentEngines
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
+from adcvsr.runtime.engine.layers import Layer, LayerTensor, read_inspector, read_log
 from adcvsr.runtime.engine.order import BuildOptions, SizeRange
 from adcvsr.runtime.nvidia.flavour import Flavour
 from adcvsr.runtime.nvidia.gpu import current_gpu
@@ -36,6 +38,7 @@ from gpu_backends import fake_gpu
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
 
 SMALL = SizeRange.fixed(24, 32)
+LISTS = Path(__file__).parents[2] / "layer_lists"
 
 
 @pytest.fixture
@@ -153,11 +156,11 @@ def test_dla_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     bundle = dla_bundle(monkeypatch, tmp_path)
     options = BuildOptions(dla=0, dla_fallback=True)
     # The stand-in computes the FP32 graph under another name, so FP16 is not what it finds.
-    monkeypatch.setattr(Census, "uses", lambda census, precision: True)
+    monkeypatch.setattr(Census, "why_not", lambda census, precision: None)
     report = deploy_bundle(bundle, precisions=("fp16",), sizes=SMALL, options=options, frames=10)
     assert report.changed, report.candidates[0].reasons
     assert "1 on the DLA" in report.candidates[0].acceptance.census[0]
-    monkeypatch.setattr(census, "count_layers", lambda text: Census({"fp16": 1}, {}, 1, 0))
+    monkeypatch.setattr(census, "count_layers", lambda *_: Census(1, 0, products={"fp16": 1}))
     report = deploy_bundle(bundle, precisions=("fp16",), sizes=SMALL, options=options, frames=10)
     assert not report.changed
     assert "nothing runs on the DLA" in report.candidates[0].reasons[0]
@@ -247,25 +250,65 @@ def test_command(driver: FakeDriver) -> None:
     assert "still current is fp32-onnx 32x24 (tensorrt 10.3.0)" in done.stdout
 
 
-def test_census_reads_both_schemas() -> None:
+WANTED = {f"{name}/Conv": "int8" for name in "abc"} | {"first/Conv": "fp16"}
+
+
+def layer_of(name: str, said: str, **more: Any) -> dict[str, Any]:
+    """A convolution as TensorRT's inspector gives it; by contract, from its public output."""
+    return {
+        "Name": f"{name}/Conv + {name}/Relu",
+        "LayerType": "CaskConvolution",
+        "ParameterType": "Convolution",
+        "Inputs": [{"Name": "x", "Dimensions": [1, 16, 8, 8], "Format/Datatype": said}],
+        "Outputs": [{"Format/Datatype": "Row major linear FP16 format"}],
+        "Metadata": f"[ONNX Layer: {name}/Conv]\x1e[ONNX Layer: {name}/Relu]",
+        **more,
+    }
+
+
+def census_in(layers: Sequence[Any], wanted: dict[str, str] | None = None) -> Census:
+    text = json.dumps({"Layers": list(layers), "I/O Tensors": []})
+    return count_layers(read_inspector(text), WANTED if wanted is None else wanted)
+
+
+def test_census_of_tensorrt_s_spelling() -> None:
+    """Each convolution of the graph by name, whatever the schema calls layers and types."""
+    int8 = "Thirty-two wide channel vectorized row major Int8 format."
     layers = [
+        layer_of("first", "Channel major FP16 format where C % 8 == 0"),
+        layer_of("a", int8, Weights={"Type": "Int8", "Count": 2304}),
+        layer_of("b", int8),
         {
-            "Name": "a",
-            "LayerType": "CaskConvolution",
-            "Inputs": [
-                {"Format/Datatype": "Thirty-two wide channel vectorized row major Int8 format."}
-            ],
-            "Outputs": [{"Format/Datatype": "Row major linear FP16 format"}],
+            "Name": "c/Conv_myl0_5",
+            "LayerType": "correlation",
+            "Inputs": [{"Datatype": "Int8", "Format": "x"}, {"Datatype": "Half", "Format": "x"}],
+            "Metadata": "[ONNX Layer: c/Conv]",
         },
-        {"Name": "b", "LayerType": "gemm", "Inputs": [{"Format": "x", "DataType": "Half"}]},
-        {"Name": "c", "LayerType": "Reformat", "Inputs": [{"Format/Datatype": "linear FP32"}]},
+        {"Name": "r", "LayerType": "Reformat", "Inputs": [{"Format/Datatype": "linear FP32"}]},
         {"Name": "d", "LayerType": "NoOp"},
     ]
-    census = count_layers(json.dumps({"Layers": layers, "I/O Tensors": []}))
-    assert census.products == {"int8": 1, "fp16": 1}
-    assert (census.others, census.reformats, census.layers) == ({"fp32": 1}, 1, 4)
-    assert census.uses("int8")
-    assert not census.uses("fp8")
+    good = census_in(layers)
+    assert good.text() == (
+        "5 layers; 3 of 4 convolutions and products in int8, 1 in fp16; 1 reformats"
+    )
+    assert good.why_not("int8") is None
+    one_less = census_in([*layers[:2], layer_of("b", "Row major linear FP16 format"), *layers[3:]])
+    assert str(one_less.why_not("int8")).startswith("2 of 3 convolutions and products of the graph")
+    assert "'b/Conv' in fp16" in str(one_less.why_not("int8"))
+    none = census_in([layer_of(name.split("/")[0], "linear FP32") for name in WANTED])
+    assert str(none.why_not("int8")).startswith("no product is computed in int8: 4 layers; 4 of 4")
+
+
+def test_census_without_names_of_nodes() -> None:
+    """The share of layers has to be the graph's share."""
+    layers = [layer_of("", said, Name=f"k{n}", Metadata="") for n, said in enumerate(["Int8"] * 3)]
+    half = layer_of("", "Half", Name="k9", Metadata="")
+    assert census_in([*layers, half]).why_not("int8") is None
+    why = census_in([*layers[:1], half, half, half]).why_not("int8")
+    assert str(why).startswith("1 of 4 layers with products are computed in int8, 3 were to be")
+
+
+def test_census_reads_every_type() -> None:
     for said, name in (
         ("Int8", "int8"),
         ("UInt8", "uint8"),
@@ -275,8 +318,82 @@ def test_census_reads_both_schemas() -> None:
         ("Float", "fp32"),
         ("Channel major FP16 format where C % 8 == 0", "fp16"),
     ):
-        layer = {"Name": "a", "LayerType": "conv", "Inputs": [{"Format/Datatype": said}]}
-        assert count_layers(json.dumps({"Layers": [layer]})).products == {name: 1}
-    names_only = count_layers(json.dumps({"Layers": ["a", "b"]}))
+        assert census_in([layer_of("a", said)]).products == {name: 1}
+    names_only = census_in(["a", "b"])
     assert not names_only.known
     assert names_only.layers == 2
+    assert names_only.why_not("int8") is None
+
+
+def as_inspected(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """A real layer list in the words of the inspector's JSON."""
+
+    def tensors(each: Sequence[LayerTensor]) -> list[dict[str, Any]]:
+        words = {"fp16": "Half", "fp32": "Float", "uint8": "UInt8"}
+        return [
+            {
+                "Name": tensor.name,
+                "Dimensions": list(tensor.shape),
+                "Datatype": words[tensor.element],
+                "Format": tensor.layout,
+            }
+            for tensor in each
+        ]
+
+    return [
+        {
+            "Name": layer.name,
+            "LayerType": layer.kind,
+            "Inputs": tensors(layer.inputs),
+            "Constants": tensors(layer.constants),
+            "Outputs": tensors(layer.outputs),
+            "TacticName": layer.tactic,
+            "StreamId": layer.stream,
+            "Metadata": "".join(f"[ONNX Layer: {node}]" for node in layer.nodes),
+        }
+        for layer in layers
+    ]
+
+
+def in_fp32(layer: Layer) -> Layer:
+    """The same layer, computed in FP32."""
+
+    def wide(tensors: tuple[LayerTensor, ...]) -> tuple[LayerTensor, ...]:
+        return tuple(replace(tensor, element="fp32") for tensor in tensors)
+
+    return replace(layer, inputs=wide(layer.inputs), constants=wide(layer.constants))
+
+
+@pytest.mark.parametrize("what", ["good", "all in FP32", "one in FP32"])
+def test_verdicts_on_real_layer_lists(
+    what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`nano` in FP16: as TensorRT-RTX compiled it, as it compiled FP32, and with one layer wide."""
+    monkeypatch.undo()  # with all its variants
+    fake_gpu(monkeypatch, tmp_path / "cache")
+    name = "nano-fp32-640x360.txt" if what == "all in FP32" else "nano-fp16-640x360.txt"
+    layers = read_log((LISTS / name).read_text())
+    if what == "one in FP32":
+        spoilt = next(n for n, each in enumerate(layers) if "resnets.2.conv1/Conv_" in each.name)
+        layers[spoilt] = in_fp32(layers[spoilt])
+    monkeypatch.setattr(fake_trt, "fused_layers", lambda graph: as_inspected(layers))
+    report = deploy_bundle(open_bundle("nano"), precisions=("fp16",), sizes=SMALL, frames=10)
+    (candidate,) = report.candidates
+    assert candidate.variant == "fp16-trt"
+    reasons = {
+        "good": [],
+        "all in FP32": ["no product is computed in fp16: 17 layers; 12 of 12 convolutions"],
+        "one in FP32": [
+            "11 of 12 convolutions and products of the graph in fp16 are computed so, all were to "
+            "be: 'unet.down_blocks.0.resnets.2.conv1/Conv' in fp32"
+        ],
+    }[what]
+    assert [said[: len(start)] for said, start in zip(candidate.reasons, reasons, strict=True)] == (
+        reasons
+    )
+    assert report.changed == (what == "good")
+    if what == "good":
+        assert candidate.acceptance is not None
+        assert candidate.acceptance.census == [
+            "14 layers; 12 of 12 convolutions and products in fp16; 1 reformats"
+        ]

@@ -184,6 +184,26 @@ def test_tensorrt_hidden_from_a_virtual_environment(nano: Host) -> None:
     assert named(findings, "TensorRT-RTX").value == "does not exist for Jetson"
 
 
+def test_a_missing_dla_compiler_is_known(nano: Host) -> None:
+    """TensorRT of JetPack 6 does not load without; JetPack 7.2 has it in no package."""
+    words = "libnvdla_compiler.so: cannot open shared object file: No such file or directory"
+    outcome = Outcome(({"error": f"ImportError: {words}"},), "", False, "")
+
+    def fix(host: Host) -> str:
+        found = tensorrt_findings(host, {"tensorrt:tensorrt": outcome}, True, None)
+        assert words in named(found, "TensorRT").value
+        return named(found, "TensorRT").fix
+
+    assert fix(nano) == "sudo apt-get install nvidia-l4t-dla-compiler"
+    nano.path("/etc/nv_tegra_release").write_text("# R39 (release), REVISION: 2.0, GCID: 1\n")
+    nano.path("/var/lib/dpkg/status").write_text("")
+    seven = dataclasses.replace(nano)
+    assert seven.jetpack == "7.2"
+    assert "take JetPack's own TensorRT" in fix(seven)
+    (nano.root / ".dockerenv").write_text("")
+    assert "start from an image made for it" in fix(dataclasses.replace(nano))
+
+
 def test_orin_nano_has_no_encoder(nano: Host) -> None:
     pyav = Outcome(({"version": "17.1.0", "ffmpeg": "8.0"},), "", False, "")
     found = video_findings(nano, pyav, "orin-nano", False)

@@ -29,6 +29,7 @@ from adcvsr.runtime.doctor import tensorrt as doctor_tensorrt
 from adcvsr.runtime.doctor import video as doctor_video
 from adcvsr.runtime.doctor.backend_verdict import give_verdict
 from adcvsr.runtime.doctor.children import Children, Outcome
+from adcvsr.runtime.doctor.fixes import CUDA_12_WHEELS
 from adcvsr.runtime.doctor.gpu import driver_failure
 from adcvsr.runtime.doctor.text import report_lines
 from adcvsr.targets import recognise
@@ -238,6 +239,29 @@ def test_tensorrt_that_does_not_fit_the_driver() -> None:
     found = doctor_tensorrt.tensorrt_findings(HOST, outcome, True, None)[0]
     assert found.value == "10.3.0, does not start: CUDA initialization failure with error: 35"
     assert "driver" in found.fix
+
+
+def test_a_driver_of_cuda_12_is_told_its_wheels(card: tuple[Outcome, Outcome]) -> None:
+    """The index's wheels are of CUDA 13; install.md has the same lines."""
+    gpus = doctor_gpu.merge_gpus(*card)
+    (found,) = [f for f in doctor_gpu.gpu_findings(HOST, gpus, *card) if f.name == "CUDA 12"]
+    assert found.mark == "warning"
+    assert "serves CUDA 12.4" in found.value
+    page = (Path(__file__).resolve().parents[3] / "docs" / "install.md").read_text()
+    for line in CUDA_12_WHEELS.values():
+        assert line in found.fix
+        assert line in page
+    newer = Outcome(
+        tuple(
+            {**line, "driver_cuda": "13.0"} if "driver_cuda" in line else line
+            for line in card[0].lines
+        ),
+        "",
+        False,
+        "",
+    )
+    names = {f.name for f in doctor_gpu.gpu_findings(HOST, gpus, newer, card[1])}
+    assert "CUDA 12" not in names
 
 
 def test_extras_are_read_from_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:

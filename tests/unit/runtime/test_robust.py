@@ -89,7 +89,7 @@ def test_quick(upscalers: Any, data: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(ROBUST) - set(QUICK), key=pixels))
+@pytest.mark.parametrize("name", sorted(sorted(set(ROBUST) - set(QUICK)), key=pixels))
 def test_all(upscalers: Any, data: Path, tmp_path: Path, name: str) -> None:
     check(upscalers, data / "clips/robust" / name, tmp_path)
 
@@ -112,6 +112,7 @@ def check(upscalers: Any, source: Path, folder: Path) -> None:
     assert after.size == (4 * width, 4 * height) == report.output_size
     assert after.rotation % 360 == expected.rotation
     assert after.aspect == expected.aspect
+    assert after.pixels == expected.pixels
     assert expected.says in "\n".join(report.notes)
     check_times(source, after.times, expected)
     check_colours(source, output, expected)

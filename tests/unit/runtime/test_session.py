@@ -154,3 +154,25 @@ def test_pad_to_multiple() -> None:
     assert padded.shape == (4, 4, 3)
     assert np.array_equal(padded[3, 3], frame[1, 2])
     assert pad_to_multiple(frame, 1) is frame
+
+
+def test_streams_beside_each_other_have_a_past_each(backend: str) -> None:
+    """Of sizes of their own; one that resets, grows or goes leaves the others as they are."""
+    clips = [draw_clip(4, 24, 32), 255 - draw_clip(4, 16, 20)]
+    bundle = open_bundle("nano")
+    with create_session(bundle, backend=backend) as session:
+        alone = []
+        for clip in clips:
+            alone.append([session.infer(frame) for frame in clip])
+            session.reset()
+        with session.another_stream() as first, session.another_stream() as second:
+            for index in range(4):
+                session.infer(clips[0][3 - index])
+                for stream, clip, expected in zip((first, second), clips, alone, strict=True):
+                    assert np.array_equal(stream.infer(clip[index]), expected[index])
+                if index == 1:
+                    session.reset()
+            second.reset()
+            assert np.array_equal(second.infer(clips[1][0]), alone[1][0])
+        session.reset()
+        assert np.array_equal(session.infer(clips[0][0]), alone[0][0])

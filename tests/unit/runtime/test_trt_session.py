@@ -21,20 +21,23 @@ from adcvsr.errors import (
     MissingPackageError,
 )
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.deploy.deploy import deploy_bundle
 from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import BuiltEngine, ensure_engine
+from adcvsr.runtime.engine.layers import nodes_of
 from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.engine.timings import clear_timings
 from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
-from adcvsr.runtime.sessions.trt_profile import nodes_of
+from adcvsr.runtime.sessions.ort_cuda import OrtCudaSession
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
-from gpu_backends import CONTRACT, fake_gpu, prepare_backend
+from gpu_backends import CONTRACT, CpuGraphs, fake_gpu, prepare_backend
 
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
 
@@ -306,7 +309,7 @@ def test_kernel_timings(
 
     for width in (16, 24):
         build(width, timings)
-    assert timings.read_bytes() == b"timings+1+1"
+    assert timings.read_bytes() == b"timings+16x16+16x24"
     timings.write_bytes(b"of another device")
     with pytest.raises(EngineError, match="is of another device or TensorRT"):
         build(32, timings)
@@ -314,12 +317,63 @@ def test_kernel_timings(
     assert not said
     timings.write_bytes(b"damaged")
     build(36, timings)
-    assert timings.read_bytes() == b"timings+1"
+    assert timings.read_bytes() == b"timings+16x36"
     assert (tmp_path / "timings.damaged").read_bytes() == b"damaged"
     assert "is damaged and is made anew" in caplog.messages[-1]
     assert not build(40, tmp_path / "missing" / "timings").hit
     assert "kernel timings are not kept: cannot write" in said[0]
     assert len(EngineCache().entries()) == 4
+
+
+def kept_timings() -> dict[str, bytes]:
+    folder = EngineCache().folder / "timings"
+    return {path.name: path.read_bytes() for path in folder.glob("*.bin")}
+
+
+def test_kernel_timings_lie_beside_the_engines(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unasked, of a session, a build and a deployment alike; a file a device and version. What
+    another build kept meanwhile is not lost, and what does not fit is begun anew with a line."""
+    bundle, said = open_bundle("nano"), []
+
+    def build(width: int) -> None:
+        (order,) = order_engines(bundle, backend="tensorrt", sizes=SizeRange.fixed(16, width))
+        assert not ensure_engine(order, report=said.append).hit
+
+    with create_session(bundle, backend="tensorrt") as session:
+        session.infer(np.zeros((16, 24, 3), np.uint8))
+    build(32)
+    ((name, kept),) = kept_timings().items()
+    assert name == "nvidia-geforce-rtx-4060-sm89-tensorrt-10.3.0-cuda-13.0.bin"
+    assert kept == b"timings+16x24+16x32"
+    path = EngineCache().folder / "timings" / name
+
+    compile_it = Builder.build_serialized_network
+
+    def beside(self: Builder, network: object, config: object) -> object:
+        path.write_bytes(b"timings+of+another+build")
+        return compile_it(self, network, config)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Builder, "build_serialized_network", beside)
+        build(40)
+    assert path.read_bytes() == b"timings+16x24+16x32+16x40+another+build+of"
+    path.write_bytes(b"of another device")
+    build(48)
+    assert path.read_bytes() == b"timings+16x48"
+    assert len(said) == 1
+    assert "another device or driver: begun anew" in said[0]
+    path.write_bytes(b"damaged")
+    build(56)
+    assert path.read_bytes() == b"timings+16x56"
+    assert "is damaged and is made anew" in caplog.messages[-1]
+    driver.name = "Another GPU"
+    deploy_bundle(bundle, backend="tensorrt", sizes=SizeRange.fixed(24, 32), frames=10)
+    assert kept_timings().keys() > {name}
+    assert b"+24x32" in b"".join(kept_timings().values())
+    assert clear_timings(EngineCache().folder) > 0
+    assert not kept_timings()
 
 
 def test_auto_takes_the_gpu_and_says_why_not(
@@ -388,6 +442,54 @@ def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None
         create_session(open_bundle("nano"), backend="ort-cuda")
 
 
+@pytest.mark.parametrize("tile", [None, 32])
+def test_ort_cuda_records_before_the_first_frame_and_in_one_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tile: int | None
+) -> None:
+    """A capture is global there: every direction is recorded when a size is made ready, before a
+    decoder allocates; and a session's runs come from one thread, whoever asks for them. The
+    picture that was fetched is the caller's, without a further copy."""
+    backend = prepare_backend("ort-cuda's bindings on the CPU", monkeypatch, tmp_path)
+    runs: list[tuple[str, int]] = []
+    fetched: list[np.ndarray] = []
+
+    class Recording(CpuGraphs):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.captures = True
+
+        def run(self, direction: int, inputs: Any, outputs: Any) -> None:
+            runs.append((threading.current_thread().name, direction))
+            super().run(direction, inputs, outputs)
+
+        def fetch(self, value: Any) -> Any:
+            fetched.append(super().fetch(value))
+            return fetched[-1]
+
+    monkeypatch.setattr(OrtCudaSession, "graphs", Recording)
+    clip = draw_clip(3, 16, 40)
+    with create_session(open_bundle("nano"), backend="ort-cpu", threads=1, tile=tile) as session:
+        wanted = [session.infer(frame) for frame in clip]
+    with create_session(open_bundle("nano"), backend=backend, tile=tile) as session:
+        found = [session.infer(clip[0])]
+        assert session.layout is not None
+        slots = session.layout.count
+        assert {direction for _, direction in runs[: 2 * slots]} == set(range(slots + 1))
+        if tile is None:
+            assert np.shares_memory(found[0], fetched[0])
+
+        def elsewhere() -> None:
+            found.extend(session.infer(frame) for frame in clip[1:])
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert len({name for name, _ in runs}) == 1
+    assert "adcvsr-ort-cuda" in runs[0][0]
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+    assert not [each for each in threading.enumerate() if "ort-cuda" in each.name]
+
+
 def test_rtx_compiles_its_kernels_once(
     driver: FakeDriver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -435,7 +537,7 @@ def test_rtx_engines_that_cannot_be_captured_run_on(
     ],
 )
 def test_nodes_behind_a_layer(name: str, metadata: str, nodes: list[str]) -> None:
-    assert nodes_of(name, metadata) == nodes
+    assert list(nodes_of(name, metadata)) == nodes
 
 
 @pytest.mark.parametrize("integrated", [False, True])

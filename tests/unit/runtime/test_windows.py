@@ -262,9 +262,9 @@ class TestFiles:
         written: list[Levels] = []
         write = FileSink.write
 
-        def record(sink: FileSink, rgb: Levels, pts: int) -> None:
+        def record(sink: FileSink, rgb: Levels, pts: int, alpha: Levels | None) -> None:
             written.append(rgb.copy())
-            write(sink, rgb, pts)
+            write(sink, rgb, pts, alpha)
 
         monkeypatch.setattr(FileSink, "write", record)
         with Upscaler(with_window(5, 1)) as upscaler:

@@ -72,9 +72,9 @@ def pictures_of_one_run(
     found: list[bytes] = []
     write = FileSink.write
 
-    def keep(self: FileSink, rgb: Any, pts: int) -> None:
+    def keep(self: FileSink, rgb: Any, pts: int, alpha: Any) -> None:
         found.append(rgb.tobytes())
-        write(self, rgb, pts)
+        write(self, rgb, pts, alpha)
 
     with monkeypatch.context() as patch, Upscaler(model, threads=1, **choices) as upscaler:
         patch.setattr(FileSink, "write", keep)

@@ -42,8 +42,9 @@ def segmented(path: Path, seconds: float, mode: Mode = "auto") -> tuple[str, Fra
     plan = JobPlan(
         settings=JobSettings(source=str(path), output="out.mp4"),
         source=SourceFile(0, 0, ""),
-        network=Network("", "", "", {}, WARM_UP),
+        network=Network("", "", "", {}, WARM_UP, False, ""),
         encoder="libx264",
+        preset=None,
         encoder_threads=1,
         versions={},
         video=found.info,

@@ -91,10 +91,34 @@ def test_what_was_written_before_an_error_is_kept(tmp_path: Path) -> None:
     assert len(video_facts(path).times) == 3
 
 
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((24, 32, 2), np.uint8), np.zeros((24, 32, 3)), np.zeros((24, 32), np.uint8)]
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, wrong: np.ndarray) -> None:
+    with (
+        pytest.raises(ValueError, match="expected \\(H, W, 3\\) uint8 RGB"),
+        adcvsr.open_sink(tmp_path / "out.mp4", rate=25) as sink,
+    ):
+        sink(wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_twice_says_nothing_and_a_closed_sink_takes_nothing(tmp_path: Path) -> None:
+    picture = np.zeros((24, 32, 3), np.uint8)
+    with adcvsr.open_sink(tmp_path / "out.mp4", rate=25) as sink:
+        sink(picture)
+        sink.close()
+        with pytest.raises(ValueError, match="closed"):
+            sink(picture)
+    assert sink.notes == []
+    assert [each.name for each in tmp_path.iterdir()] == ["out.mp4"]
+
+
 def test_a_sink_that_cannot_know_times_or_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the source of the pictures, or their rate"):
         adcvsr.open_sink(tmp_path / "out.mp4")
-    with pytest.raises(ConfigError, match="rate=0"):
-        adcvsr.open_sink(tmp_path / "out.mp4", rate=0)
+    for rate in (0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"rate={rate}"):
+            adcvsr.open_sink(tmp_path / "out.mp4", rate=rate)
     with pytest.raises(ConfigError, match="give open_sink the source"):
         adcvsr.open_sink("http://127.0.0.1:0", rate=25)

@@ -25,7 +25,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.errors import ConfigError
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.runtime.live import live_run
+from adcvsr.runtime.live import together
 from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.model_switch import ModelSwitch, SwitchRefusedError
@@ -104,7 +104,7 @@ class Page:
 
 @contextmanager
 def page(bundle: Path, monkeypatch: pytest.MonkeyPatch, token: str = "") -> Iterator[Page]:
-    monkeypatch.setattr(live_run, "TICK_S", 0.1)
+    monkeypatch.setattr(together, "TICK_S", 0.1)
     with Upscaler(bundle, variant="fp32-onnx", threads=1) as upscaler:
         sink = f"http://127.0.0.1:{free_port()}" + (f"?token={token}" if token else "")
         options = LiveOptions(cut_reset=False)

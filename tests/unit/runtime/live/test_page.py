@@ -87,7 +87,7 @@ def test_figures_as_json_and_for_prometheus(open_page: Open) -> None:
     for index in range(100):
         accounting.frame_presented(FrameTimes(0, 0.001, 0.021, 0.03, 0.031 + index / 1000))
     record = {**RECORD, "ms": accounting.end_interval()}
-    sink.publish(record, prometheus_text(record, accounting))
+    sink.publish(record, prometheus_text([record], [accounting]))
     status, body = ask(sink, "/stats")
     assert status == 200
     assert json.loads(body) == record | {"viewers": 0}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adcvsr.errors import ConfigError, UnreadableVideoError
-from adcvsr.runtime.live import backoff, live_run
+from adcvsr.runtime.live import backoff, together
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.source import open_source
@@ -65,7 +65,7 @@ def test_a_killed_server_comes_back_with_a_new_stream(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole run: what was lost is told, the past is forgotten once, the counters are right."""
-    monkeypatch.setattr(live_run, "TICK_S", 0.1)
+    monkeypatch.setattr(together, "TICK_S", 0.1)
     monkeypatch.setattr(backoff, "FIRST_WAIT_S", 0.1)
     done, steps = threading.Event(), []
 

@@ -37,7 +37,9 @@ def recipe(tmp_path: Path) -> Path:
 
 def run(recipe: Path, *arguments: str | Path) -> Result:
     folder = recipe.parent
-    base = ["train", "show-data", "--config", recipe, "--clips", folder, "-o", folder / "sheet.png"]
+    base = ["train", "show-data", "--config", recipe, "--clips", folder]
+    if "-o" not in arguments:
+        base += ["-o", folder / "sheet.png"]
     return CliRunner().invoke(cli, [str(value) for value in [*base, *arguments]])
 
 

@@ -1,0 +1,1 @@
+"""What an owner of a board sends: made by `adcvsr report`, read by whoever keeps the figures."""
