@@ -43,8 +43,8 @@ class Probe:
         mine, its = self.middles, other.middles
         if (mine.shape, mine.dtype) != (its.shape, its.dtype):
             return 255
-        gap = np.abs(self.middles.astype(np.int32) - other.middles.astype(np.int32))
-        levels: int = math.ceil(gap.max(initial=0) / (1 if self.middles.dtype == np.uint8 else DEEP))
+        gap = np.abs(mine.astype(np.int32) - its.astype(np.int32))
+        levels: int = math.ceil(gap.max(initial=0) / (1 if mine.dtype == np.uint8 else DEEP))
         return max(levels, int(self.checksum != other.checksum))
 
 
