@@ -15,6 +15,18 @@ from ...version import __version__
 from ..sessions.session import Session
 from .plan import JobPlan, Network, SourceFile, changed
 from .settings import JobSettings
+from .staging import is_stored, stage
+
+
+def local_source(settings: JobSettings) -> Path:
+    """The input on this machine; of one in a store a copy, fetched if need be.
+
+    Raises:
+        InputNotFoundError: It cannot be read.
+    """
+    if is_stored(settings.source):
+        return stage(settings.source)[0]
+    return Path(settings.source)
 
 
 def source_file(path: Path) -> SourceFile:
@@ -44,7 +56,16 @@ def require_source(plan: JobPlan, *, thorough: bool = False) -> Path:
         InputNotFoundError: It is gone.
         JobError: It was changed.
     """
-    path, planned = Path(plan.settings.source), plan.source
+    planned = plan.source
+    if is_stored(plan.settings.source):
+        path = stage(plan.settings.source, planned.sha256)[0]
+        if thorough and file_sha256(path) != planned.sha256:
+            raise JobError(
+                f"'{path}', the copy of '{plan.settings.source}', is damaged; remove it, and it is "
+                "fetched again"
+            )
+        return path
+    path = Path(plan.settings.source)
     try:
         facts = path.stat()
     except OSError as error:

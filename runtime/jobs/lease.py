@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import threading
 import time
 from contextlib import suppress
@@ -59,6 +60,8 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._beat = 0
+        self.frames = 0
+        """Of the segment, made so far: told with each beat."""
 
     def take(self) -> bool:
         """Become the owner, where nobody is.
@@ -84,7 +87,7 @@ class Lease:
         return self._is_ours()
 
     def owner(self) -> dict[str, Any] | None:
-        """Who holds it: host and process; None where nobody does."""
+        """Who holds it: host, process and frames made; None where nobody does."""
         try:
             content = self.path.read_bytes()
         except OSError:
@@ -121,8 +124,8 @@ class Lease:
                 write_beside(self.path, lambda part: part.write_bytes(self._content()))
 
     def _content(self) -> bytes:
-        facts = {"process": own_name(), "host": os.uname().nodename if hasattr(os, "uname") else ""}
-        return json.dumps({**facts, "pid": os.getpid(), "beat": self._beat}).encode()
+        facts = {"process": own_name(), "host": platform.node(), "pid": os.getpid()}
+        return json.dumps({**facts, "beat": self._beat, "frames": self.frames}).encode()
 
     def _is_ours(self) -> bool:
         try:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +52,7 @@ class _Worker:
     log: Path
 
 
-def run_workers(
-    job: Job, workers: int, *, progress: Callable[[int, int], None] | None = None
-) -> None:
+def run_workers(job: Job, workers: int) -> None:
     """Have a job's open segments made by local processes.
 
     A worker that ends with an error leaves its segment to the others; what is missing in the end is
@@ -64,7 +61,6 @@ def run_workers(
     Args:
         job: Opened.
         workers: How many, at most one a segment.
-        progress: Called with frames and frames in all whenever a segment is finished.
 
     Raises:
         JobError: A segment could not be made; finished ones stay.
@@ -74,9 +70,7 @@ def run_workers(
     running = [_start(job, number, share(count)) for number in range(count)]
     try:
         while any(each.process.poll() is None for each in running):
-            _tell(job, progress)
             time.sleep(POLL_S)
-        _tell(job, progress)
     finally:
         _end(running)
     left = job.open_segments()
@@ -107,12 +101,6 @@ def _start(job: Job, number: int, threads: int) -> _Worker:
             env=environment,
         )
     return _Worker(process, log)
-
-
-def _tell(job: Job, progress: Callable[[int, int], None] | None) -> None:
-    if progress is not None:
-        done = sum(each.frames for each in job.plan.segments if job.is_done(each.index))
-        progress(done, job.plan.frames)
 
 
 def _end(running: list[_Worker]) -> None:

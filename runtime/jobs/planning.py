@@ -20,7 +20,7 @@ from ..video.output_file import ENCODERS, check_output
 from ..video.preset_fit import fit_preset
 from ..video.sink import planes_for
 from .cutting import cut
-from .identity import describe_network, open_network, source_file, versions_for
+from .identity import describe_network, local_source, open_network, source_file, versions_for
 from .plan import JobPlan, Network
 from .scan import Mode, scan
 from .settings import JobSettings
@@ -50,8 +50,8 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
         SettingsError, InputError, OutputError, BundleError: As for `Upscaler.upscale_file`.
         JobError: The network or the input cannot be cut into segments that are exact.
     """
-    output, source = Path(settings.output), Path(settings.source)
     encoder = _check(settings)
+    output, source = Path(settings.output), local_source(settings)
     check_output(output, settings.encode_options(None, overwrite=overwrite), source)
     bundle = open_network(settings)
     session = create_session(

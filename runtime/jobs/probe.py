@@ -57,7 +57,7 @@ def compare_probe(job: Job, path: Path, processor: FrameProcessor) -> int:
         processor: Of an opened session.
 
     Returns:
-        Levels by which this worker's pictures differ, at most the plan's `within`.
+        Levels by which this worker's pictures differ, at most the plan's `equal_within`.
 
     Raises:
         JobError: They differ by more.
@@ -67,13 +67,13 @@ def compare_probe(job: Job, path: Path, processor: FrameProcessor) -> int:
     if not stored.exists():
         _store(stored, mine)
     differs = mine.differs_by(_load(stored))
-    within = job.plan.settings.within
+    within = job.plan.settings.equal_within
     if differs > within:
         raise JobError(
             f"this worker's pictures are not those of the job's first worker: they differ by up to "
             f"{differs} level{'s' * (differs > 1)} in its first {len(mine.middles)} frames, "
             f"{'none' if not within else f'at most {within}'} allowed. Work on a machine of the "
-            f"same processor or GPU, or plan the job with --within {differs}"
+            f"same processor or GPU, or plan the job with --equal-within {differs}"
         )
     return differs
 

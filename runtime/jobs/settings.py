@@ -66,7 +66,7 @@ class JobSettings:
     chroma: str = "auto"
     audio: str = "auto"
     segment_seconds: float = SEGMENT_SECONDS
-    within: int = 0
+    equal_within: int = 0
     """Levels by which a worker's pictures may differ from the first worker's."""
 
     def read_options(self) -> ReadOptions:

@@ -254,6 +254,12 @@ def make_leased(
     if job.is_done(index):
         return False
     lease = job.lease(index)
+
+    def tell(one: Progress) -> None:
+        lease.frames = one.frames
+        if progress is not None:
+            progress(one)
+
     try:
         if not lease.take():
             return False
@@ -264,7 +270,7 @@ def make_leased(
     with lease:
         if job.is_done(index):
             return False
-        worker.make(index, progress)
+        worker.make(index, tell)
     return True
 
 

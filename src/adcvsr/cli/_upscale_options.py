@@ -125,6 +125,45 @@ WRITING_OPTIONS = (
 )
 
 
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    help="Network threads, on Ray the processors of a segment [0: all, on a cluster 4].",
+)
+ray_option = click.option(
+    "--ray",
+    metavar="auto|local|ADDRESS",
+    help="Have segments made by Ray: on the cluster this machine is part of, on this machine "
+    "alone, or on a cluster at ADDRESS.",
+)
+JOB_OPTIONS = (
+    click.option(
+        "--segment-seconds",
+        type=float,
+        default=10.0,
+        show_default=True,
+        help="Length of a segment.",
+    ),
+    click.option(
+        "--equal-within",
+        type=click.IntRange(0, 255),
+        default=0,
+        show_default=True,
+        metavar="LEVELS",
+        help="Let workers work whose pictures differ by so much from the first one's.",
+    ),
+)
+"""Of segments; under the names of `JobSettings`."""
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what segments are planned with."""
+    for option in reversed(JOB_OPTIONS):
+        command = option(command)
+    return command
+
+
 def upscale_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command all of them."""
     for option in reversed((*NETWORK_OPTIONS, *READING_OPTIONS, *WRITING_OPTIONS)):
@@ -133,7 +172,7 @@ def upscale_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def job_settings(
-    source: Path,
+    source: str | Path,
     output: Path,
     model: str,
     options: dict[str, Any],
@@ -142,6 +181,7 @@ def job_settings(
 ) -> JobSettings:
     """What a job is asked for, by these options and `more` of its own."""
     from ..runtime.jobs.settings import JobSettings, size_settings
+    from ..runtime.jobs.staging import is_stored
 
     path = Path(model)
     named = {name: options[name] for name in (*NETWORK, *READING, *WRITING, "cut_reset")}
@@ -149,7 +189,7 @@ def job_settings(
     named["duration"] = None if named["duration"] is None else str(named["duration"])
     named["crop"] = None if named["crop"] is None else str(named["crop"])
     return JobSettings(
-        source=str(source.absolute()),
+        source=str(source) if is_stored(str(source)) else str(Path(source).absolute()),
         output=str(output.absolute()),
         model=str(path.absolute()) if len(path.parts) > 1 else model,
         **named,

@@ -7,22 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import ConfigError
 from ._group import CommandGroup
+from ._job_display import jobs_progress, watch_job
 from ._options import json_option, read_output_size
 from ._progress import frame_progress
 from ._say import done, note, print_json
-from ._upscale_options import job_settings, upscale_options
+from ._upscale_options import (
+    job_options,
+    job_settings,
+    ray_option,
+    threads_option,
+    upscale_options,
+)
 from ._upscale_runs import say_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..runtime.jobs.folder import Job
     from ..runtime.jobs.work import Progress
 
+WATCH_S = 5.0
+"""Between looks of `--watch`."""
+
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-threads_option = click.option(
-    "--threads", type=click.IntRange(0), default=0, help="Network threads [0: all]."
-)
 
 
 @click.group(cls=CommandGroup)
@@ -35,17 +44,11 @@ def command() -> None:
 
 
 @command.command("plan")
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="OUTPUT", type=click.Path(path_type=Path))
 @folder_argument
 @upscale_options
-@click.option(
-    "--segment-seconds",
-    type=float,
-    default=10.0,
-    show_default=True,
-    help="Length of a segment.",
-)
+@job_options
 @click.option(
     "--scan",
     type=click.Choice(["auto", "packets", "frames"]),
@@ -53,33 +56,32 @@ def command() -> None:
     show_default=True,
     help="Find INPUT's frames by its packets, or by decoding it: exact for damaged files too.",
 )
-@click.option(
-    "--within",
-    type=click.IntRange(0, 255),
-    default=0,
-    show_default=True,
-    metavar="LEVELS",
-    help="Let workers work whose pictures differ by so much from the first one's.",
-)
 @json_option
 def plan_command(
-    source: Path,
+    source: str,
     output: Path,
     folder: Path,
     model: str,
     segment_seconds: float,
     scan: str,
-    within: int,
+    equal_within: int,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Plan in DIR how INPUT becomes OUTPUT.
 
-    OUTPUT ends in mp4, mov or mkv; nothing is upscaled yet.
+    OUTPUT ends in mp4, mov or mkv; nothing is upscaled yet. INPUT may be in a store, such as
+    s3://bucket/film.mkv.
     """
     from ..runtime.jobs.folder import Job
     from ..runtime.jobs.planning import make_plan
+    from ..runtime.jobs.staging import is_stored
 
+    if is_stored(str(output)):
+        raise ConfigError(
+            "OUTPUT is joined on a disk, and cannot be in a store: name a file, and copy it into "
+            "the store afterwards"
+        )
     settings = job_settings(
         source,
         output,
@@ -87,7 +89,7 @@ def plan_command(
         options,
         read_output_size(options),
         segment_seconds=segment_seconds,
-        within=within,
+        equal_within=equal_within,
     )
     mode: Any = scan
     plan = make_plan(settings, overwrite=options["overwrite"], mode=mode)
@@ -108,13 +110,18 @@ def plan_command(
 @folder_argument
 @click.option("--index", type=click.IntRange(0), metavar="I", help="Make segment I alone.")
 @threads_option
+@ray_option
 @json_option
-def work_command(folder: Path, index: int | None, threads: int, as_json: bool) -> None:
+def work_command(
+    folder: Path, index: int | None, threads: int, ray: str | None, as_json: bool
+) -> None:
     """Make the open segments of the job in DIR.
 
     Any number of processes may work at once. Each first makes a few pictures that must be those of
     the job's first worker.
     """
+    if ray is not None and index is not None:
+        raise click.UsageError("--index makes one segment here, --ray all elsewhere: give one")
     from ..runtime.jobs.folder import Job
     from ..runtime.jobs.local_workers import parent_gone
     from ..runtime.jobs.work import SegmentWorker, check_index, make_one, work_on
@@ -124,12 +131,15 @@ def work_command(folder: Path, index: int | None, threads: int, as_json: bool) -
         check_index(job, index)
     made: list[int] = []
     todo = job.open_segments() if index is None else [index] * (not job.is_done(index))
-    if todo:
-        with frame_progress(folder.name) as shown, SegmentWorker(job, threads=threads) as worker:
-            progress = _progress(shown)
+    if todo and ray is not None:
+        with jobs_progress([job]):
+            _work_on_ray(job, ray, threads)
+        made = [each for each in todo if job.is_done(each)]
+    elif todo:
+        with jobs_progress([job]), SegmentWorker(job, threads=threads) as worker:
             if index is None:
-                made = work_on(worker, wait=False, progress=progress, stop=parent_gone)
-            elif make_one(worker, index, progress):
+                made = work_on(worker, wait=False, stop=parent_gone)
+            elif make_one(worker, index):
                 made = [index]
     left = job.open_segments()
     if as_json:
@@ -141,10 +151,22 @@ def work_command(folder: Path, index: int | None, threads: int, as_json: bool) -
     )
 
 
+def _work_on_ray(job: Job, address: str, threads: int) -> None:
+    from ..runtime.jobs.ray_workers import run_on_ray
+    from ..runtime.jobs.run import not_made
+
+    for _, reasons in run_on_ray([job], address, threads=threads, note=note):
+        if reasons:
+            raise not_made(job, reasons)
+
+
 @command.command("status")
 @folder_argument
+@click.option(
+    "--watch", is_flag=True, help="Show it until all is made: live, or as a JSON line every 5 s."
+)
 @json_option
-def status_command(folder: Path, as_json: bool) -> None:
+def status_command(folder: Path, watch: bool, as_json: bool) -> None:
     """Show where the job in DIR stands.
 
     Each segment is done, being made, open or damaged.
@@ -152,6 +174,9 @@ def status_command(folder: Path, as_json: bool) -> None:
     from ..runtime.jobs.folder import Job
     from ..runtime.jobs.status import job_status
 
+    if watch:
+        watch_job(Job(folder), every_s=WATCH_S, as_json=as_json)
+        return
     found = job_status(Job(folder))
     if as_json:
         print_json(found.to_json())

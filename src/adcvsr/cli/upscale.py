@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._job_runs import upscale_job
+from ._job_runs import JobRun, upscale_jobs
 from ._options import json_option, read_output_size
 from ._say import note
 from ._trace import open_trace, trace_option
-from ._upscale_options import NETWORK, READING, WRITING, job_settings, upscale_options
+from ._upscale_options import (
+    NETWORK,
+    READING,
+    WRITING,
+    job_options,
+    job_settings,
+    ray_option,
+    threads_option,
+    upscale_options,
+)
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
@@ -29,7 +38,7 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Also write a clip with bicubic and the network side by side.",
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
+@threads_option
 @click.option(
     "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
 )
@@ -52,15 +61,11 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes that make segments, the processors shared out among them.",
+    help="Processes that make segments (with --ray local: segments at once), the processors shared "
+    "out among them.",
 )
-@click.option(
-    "--segment-seconds",
-    type=float,
-    default=10.0,
-    show_default=True,
-    help="Length of a segment.",
-)
+@ray_option
+@job_options
 @click.option(
     "--strict",
     is_flag=True,
@@ -76,7 +81,9 @@ def command(
     resume: bool,
     job_folder: Path | None,
     workers: int,
+    ray: str | None,
     segment_seconds: float,
+    equal_within: int,
     strict: bool,
     trace_path: Path | None,
     as_json: bool,
@@ -93,8 +100,8 @@ def command(
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
 
-    With --resume, --job or --workers the file is made in segments, whose pictures are those of one
-    run to the last bit (docs/jobs.md).
+    With --resume, --job, --workers or --ray files are made in segments, whose pictures are those of
+    one run to the last bit (docs/jobs.md, docs/cluster.md).
     """
     from ..runtime.upscaler import Upscaler
 
@@ -110,38 +117,37 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
-    if resume or job_folder is not None or workers > 1:
-        _refuse_in_job(work, compare, trace_path)
-        settings = job_settings(
-            work.todo[0].source,
-            work.todo[0].output,
-            model,
-            options,
-            size,
-            segment_seconds=segment_seconds,
-        )
-        wrong = upscale_job(
-            settings,
-            job_folder,
+    if resume or job_folder is not None or workers > 1 or ray is not None:
+        _refuse_in_job(compare, trace_path)
+        planned = {"segment_seconds": segment_seconds, "equal_within": equal_within}
+        how = JobRun(
+            folder=job_folder,
+            root=output if work.many else None,
             resume=resume,
             workers=workers,
             threads=options["threads"],
+            ray=ray,
             overwrite=options["overwrite"],
             strict=strict,
             as_json=as_json,
         )
-        if wrong is not None:
+        wanted = [
+            job_settings(each.source, each.output, model, options, size, **planned)
+            for each in work.todo
+        ]
+        if (wrong := upscale_jobs(wanted, work.skipped, how)) is not None:
             raise wrong
         return
+    _refuse_without_job(click.get_current_context())
     with (
         open_trace(trace_path, overwrite=options["overwrite"]) as trace,
         Upscaler(model, trace=trace, **_network(options)) as upscaler,
     ):
-        how: Any = {"strict": strict, "as_json": as_json}
+        say: Any = {"strict": strict, "as_json": as_json}
         if work.many:
-            wrong = upscale_all(upscaler, work.todo, work.skipped, choices, **how)
+            wrong = upscale_all(upscaler, work.todo, work.skipped, choices, **say)
         else:
-            wrong = upscale_one(upscaler, work.todo[0], compare, choices, **how)
+            wrong = upscale_one(upscaler, work.todo[0], compare, choices, **say)
     if wrong is not None:  # after the trace is written
         raise wrong
 
@@ -151,18 +157,23 @@ def _network(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in (*NETWORK, "threads")}
 
 
-def _refuse_in_job(work: _Work, compare: Path | None, trace_path: Path | None) -> None:
+def _refuse_in_job(compare: Path | None, trace_path: Path | None) -> None:
     """Refuse what a job does not do."""
-    if work.many:
-        raise click.UsageError(
-            "--resume, --job and --workers are for a single input and a file as OUTPUT; for "
-            "several, --skip-existing goes on with what is missing"
-        )
     for name, value in (("--compare", compare), ("--trace", trace_path)):
         if value is not None:
             raise click.UsageError(
-                f"{name} is not for segments: leave out --resume, --job and "
-                "--workers, or leave it out"
+                f"{name} is not for segments: leave out --resume, --job, --workers and --ray, or "
+                "leave it out"
+            )
+
+
+def _refuse_without_job(context: click.Context) -> None:
+    """Refuse what is said of segments where there are none."""
+    for name in ("segment_seconds", "equal_within"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is about segments: give --resume, --job, --workers or "
+                "--ray too"
             )
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.cli.commands import cli
-from adcvsr.errors import ClipNetworkError, ConfigError, JobError
+from adcvsr.errors import BatchError, ClipNetworkError, ConfigError, JobError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import local_workers
 from adcvsr.runtime.jobs.folder import Job
@@ -78,12 +78,36 @@ def test_resume_keeps_nothing_but_the_output(tmp_path: Path, film: Path) -> None
     other = run(*words, "--job", tmp_path / "job", "--resume", "--crf", 30)
     assert "crf is the default, not 30" in str(other.exception)
     assert run(*words, "--resume", "--compare", tmp_path / "c.mp4").exit_code == 2
-    assert run("upscale", film, film, tmp_path, "--resume").exit_code == 2
+    assert run(*words).exit_code == 2  # --segment-seconds without segments
+
+
+def test_a_folder_of_files_in_segments(tmp_path: Path, film: Path) -> None:
+    films, output = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    film.rename(films / "good.mp4")
+    (films / "bad.mp4").write_bytes(b"no video at all")
+    words = ("upscale", films, output, "--segment-seconds", 0.5, "--variant", "fp32")
+    found = run(*words, "--job", tmp_path / "jobs", "--threads", 1, "--json")
+    assert isinstance(found.exception, BatchError), found.output
+    said = json.loads(found.stdout)
+    assert [Path(each["input"]).name for each in said["failed"]] == ["bad.mp4"]
+    assert (output / "good.mp4").is_file()
+    assert [each.name for each in (tmp_path / "jobs").iterdir()] == ["good.mp4.job"]
+    (films / "bad.mp4").unlink()
+    first = file_sha256(output / "good.mp4")
+    (output / "good.mp4").unlink()
+    again = run(*words, "--job", tmp_path / "jobs", "--resume")
+    assert again.exit_code == 0, again.output
+    assert "segments are there" in again.stderr
+    assert file_sha256(output / "good.mp4") == first
+    watched = run("job", "status", tmp_path / "jobs" / "good.mp4.job", "--watch")
+    assert json.loads(watched.stdout)["segments_done"] == json.loads(watched.stdout)["segments"]
 
 
 def test_what_a_job_does_not_do_is_refused(tmp_path: Path, film: Path, clip_bundle: Path) -> None:
     def refused(name: str, *options: object) -> BaseException | None:
-        return run("job", "plan", film, tmp_path / name, tmp_path / "job", *options).exception
+        output = name if ":" in name else tmp_path / name
+        return run("job", "plan", film, output, tmp_path / "job", *options).exception
 
     not_causal = refused("out.mp4", "--model", clip_bundle)
     assert isinstance(not_causal, ClipNetworkError)
@@ -97,6 +121,8 @@ def test_what_a_job_does_not_do_is_refused(tmp_path: Path, film: Path, clip_bund
         error = refused(name, *options)
         assert isinstance(error, ConfigError)
         assert reason in str(error)
+    stored = refused("s3://bucket/out.mp4")
+    assert "copy it into the store" in str(stored)
     assert not (tmp_path / "job").exists()
 
 

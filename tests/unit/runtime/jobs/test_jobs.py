@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from adcvsr.errors import JobError, OutputNotWritableError
+from adcvsr.errors import ConfigError, JobError, OutputNotWritableError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import work
 from adcvsr.runtime.jobs.folder import CERTIFICATE, Job
@@ -66,7 +66,12 @@ def sha_of(job: Job) -> str:
 
 
 def pictures_of_one_run(
-    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch, model: str, **choices: Any
+    source: Path,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    settings: JobSettings | None = None,
+    **choices: Any,
 ) -> tuple[list[bytes], int | None]:
     """What `upscale` gives its encoder without a job, and the cuts it met."""
     found: list[bytes] = []
@@ -78,17 +83,19 @@ def pictures_of_one_run(
 
     with monkeypatch.context() as patch, Upscaler(model, threads=1, **choices) as upscaler:
         patch.setattr(FileSink, "write", keep)
-        report = upscaler.upscale_file(source, output)
+        settings = settings or settings_for(source, output)
+        read, options = settings.read_options(), settings.encode_options(None)
+        report = upscaler.upscale_file(source, output, options=options, read=read)
     return found, report.scene_cuts
 
 
-def two_scenes(path: Path, count: int = 36, *, gop: int = 9) -> Path:
+def two_scenes(path: Path, count: int = 36, *, gop: int = 9, pixel_format: str = "yuv420p") -> Path:
     """Frames whose second half is another scene, with B-frames and open groups of pictures."""
     rng = np.random.default_rng(3)
     scenes = [rng.integers(0, 256, (12, 16, 3), np.uint8).repeat(4, 0).repeat(4, 1) for _ in "ab"]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixel_format
         stream.codec_context.gop_size = gop
         stream.options = {"x264-params": f"open-gop=1:bframes=2:scenecut=0:keyint={gop}"}
         for at in range(count):
@@ -191,6 +198,56 @@ def test_everything_else_is_as_without_a_job(tmp_path: Path, film: Path, suffix:
         assert one.streams.video[0].average_rate == other.streams.video[0].average_rate
         steps = [packet.dts for packet in one.demux(video=0) if packet.dts is not None]
         assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "asked", "written"),
+    [
+        ("yuv420p10le", {"crop": "32x24+8+4"}, (128, 96, "yuv420p10le")),
+        ("yuv444p10le", {"bits": 8, "height": 120, "preset": "auto"}, (160, 120, "yuv444p")),
+        ("yuv422p", {"chroma": "420", "output_size": "90x90", "fit": True}, (90, 68, "yuv420p")),
+        ("yuv420p", {"bits": 10, "scale": 2, "variant": None}, (128, 96, "yuv420p10le")),
+    ],
+)
+def test_what_upscale_can_be_asked_for_a_job_can_be_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pixel_format: str,
+    asked: dict[str, Any],
+    written: tuple[int, int, str],
+) -> None:
+    source = two_scenes(tmp_path / "in.mp4", 27, pixel_format=pixel_format)
+    made = make_plan(settings_for(source, tmp_path / "out.mp4", **asked))
+    job = Job.create(tmp_path / "job", made)
+    assert job.plan == made
+    assert job.plan.network.deep == (written[2] == "yuv420p10le")
+    finish(job)
+    settings = job.plan.settings
+    one_run, _ = pictures_of_one_run(
+        source,
+        tmp_path / "plain.mp4",
+        monkeypatch,
+        "nano",
+        settings,
+        variant=settings.variant,
+    )
+    assert_pictures(job, one_run)
+    for name in ("out.mp4", "plain.mp4"):
+        with av.open(str(tmp_path / name)) as container:
+            video = container.streams.video[0]
+            assert (video.width, video.height, video.pix_fmt) == written, name
+    other = replace(settings, crop="16x16+0+0", scale=3, bits=8, chroma="420", fit=True)
+    found = "; ".join(settings.differences(other))
+    assert all(f"{name} is" in found for name in ("crop", "scale"))
+
+
+def test_ten_bits_that_cannot_come_are_refused_when_planned(tmp_path: Path) -> None:
+    source = two_scenes(tmp_path / "in.mp4", 3)
+    for more in ({"variant": "int8"}, {"colour_match": "frame"}):
+        with pytest.raises(ConfigError, match="--bits 10 is not possible"):
+            make_plan(settings_for(source, tmp_path / "out.mp4", bits=10, **more))
+    with pytest.raises(ConfigError, match="another shape"):
+        make_plan(settings_for(source, tmp_path / "out.mp4", output_size="90x90"))
 
 
 def irregular(count: int) -> list[int]:
@@ -344,7 +401,7 @@ def test_a_worker_that_gives_other_bits_is_refused(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(film, tmp_path / "out.mp4", tmp_path / "job")
-    within = make_job(film, tmp_path / "out2.mp4", tmp_path / "within", within=2)
+    within = make_job(film, tmp_path / "out2.mp4", tmp_path / "within", equal_within=2)
     for each in (job, within):
         with SegmentWorker(each, threads=1) as worker:
             make_leased(worker, 0)
