@@ -218,8 +218,13 @@ def plan_bundle(
 
     def listed(name: str, height: int, width: int) -> CompiledGraph | None:
         onnx = bundle.manifest["files"][bundle.variant(name).file]["sha256"]
-        place = {"backend": chosen, "sm": target.sm, "width": width, "height": height}
-        return compiled_graph(compiled, onnx=onnx, **place) if frames == 1 else None
+        return (
+            compiled_graph(
+                compiled, onnx=onnx, backend=chosen, sm=target.sm, width=width, height=height
+            )
+            if frames == 1
+            else None
+        )
 
     @cache
     def run(name: str, height: int, width: int) -> tuple[GraphCost, Prediction]:

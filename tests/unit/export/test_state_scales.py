@@ -83,6 +83,8 @@ def test_both_ends_of_a_state_get_the_wider_scale_and_nothing_else_changes(
     assert scales_of(tied, STATE) == [{float(np.float32(0.01666))}]
     weights = {t.name: numpy_helper.to_array(t) for t in tied.graph.initializer}
     assert weights["frame_scale"] == np.float32(0.02)
+    # A scale of one value instead of a scalar is one a channel to TensorRT, which then fuses less.
+    assert weights["in"].shape == weights["out"].shape == ()
     assert scales_of(model, STATE) == scales_of(quantized_state(through_dq=through_dq), STATE)
 
 
