@@ -78,9 +78,11 @@ def run_workers(job: Job, workers: int) -> None:
     for each in running:
         each.log.unlink(missing_ok=True)
     if left:
-        killed = "its workers were killed; the others are kept, --resume goes on"
-        count = f"{len(left)} of {len(job.plan.segments)} segments are not made"
-        raise JobError(reasons[0] if reasons else f"{count}: {killed}")
+        killed = (
+            f"{len(left)} of {len(job.plan.segments)} segments are not made: its workers were "
+            "killed; the others are kept, --resume goes on"
+        )
+        raise JobError(reasons[0] if reasons else killed)
 
 
 def _start(job: Job, number: int, threads: int) -> _Worker:

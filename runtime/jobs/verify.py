@@ -103,7 +103,8 @@ def _difference(one: Path, other: Path) -> int:
 
 def _planes(frame: av.VideoFrame) -> Iterator[npt.NDArray[np.int32]]:
     """Levels of each plane, (height, width), whatever the format's bits."""
-    kind = np.uint8 if frame.format.components[0].bits <= EIGHT_BITS else np.uint16
-    for plane in frame.planes:
+    kind: Any = np.uint8 if frame.format.components[0].bits <= EIGHT_BITS else np.uint16
+    planes: Any = frame.planes
+    for plane in planes:
         levels = np.frombuffer(plane, kind).reshape(plane.height, -1)
         yield levels[:, : plane.width].astype(np.int32)
