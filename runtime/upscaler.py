@@ -21,6 +21,7 @@ from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
 from ..errors import BundleError, ClipNetworkError, ConfigError, GraphError
+from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
@@ -29,6 +30,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
+from .processing.processor import FrameProcessor
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
@@ -246,6 +248,7 @@ class Upscaler:
         size: OutputSize | tuple[int, int] | None = None,
         compare: str | Path | None = None,
         cut_reset: bool = True,
+        pixels: str = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> UpscaleReport:
         """Upscale a video file with everything in it.
@@ -264,6 +267,9 @@ class Upscaler:
             compare: A further output, bicubic and the network side by side at four times the size;
                 None for none.
             cut_reset: Whether a causal network starts anew at scene cuts.
+            pixels: What frames are from decoder to encoder: `yuv`, which 8-bit 4:2:0 video is and
+                the network takes as it is, `rgb`, or `auto` for YUV where it is possible. The
+                report says which, and why.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
 
@@ -280,6 +286,7 @@ class Upscaler:
                 read,
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
+                pixels=pixels,
                 progress=progress,
             )
 
@@ -299,6 +306,7 @@ class Upscaler:
         compare: Path | None,
         *,
         cut_reset: bool,
+        pixels: str,
         progress: Callable[[int, int], None] | None,
     ) -> UpscaleReport:
         if compare is not None and compare.absolute() == output.absolute():
@@ -318,15 +326,15 @@ class Upscaler:
             if _is_deep(output, reader, options):
                 with result.stages["infer"].threads.claim():
                     session, why = self._deep_session(outputs, notes.append)
-            processor = self._processor
-            if session.deep:
-                processor = create_processor(session, colour_match="none")
-            if cut_reset and self.bundle.kind == "stream":
-                processor = CutResetProcessor(processor)
             sink = outputs.enter_context(
                 FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
-            reader.keep(deep=session.deep, alpha=sink.planes.alpha)
+            with result.stages["infer"].threads.claim():
+                session, why_rgb = self._yuv_session(session, reader, sink, pixels, outputs)
+            if session.yuv is not None:
+                sink.expect_yuv()
+            processor = self._processor_of(session, cut_reset=cut_reset)
+            reader.keep(deep=session.deep, alpha=sink.planes.alpha, yuv=session.yuv is not None)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
@@ -354,7 +362,16 @@ class Upscaler:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
-            return make_report(session, reader, sink, result, processor, notes)
+            return make_report(session, reader, sink, result, processor, notes, why_rgb=why_rgb)
+
+    def _processor_of(self, session: Session, *, cut_reset: bool) -> FrameProcessor:
+        """What a file's frames go through, with a session of this network."""
+        processor = self._processor
+        if session is not self.session:
+            processor = create_processor(session, colour_match="none")
+        if cut_reset and self.bundle.kind == "stream":
+            processor = CutResetProcessor(processor)
+        return processor
 
     def _deep_session(self, outputs: ExitStack, note: Callable[[str], None]) -> tuple[Session, str]:
         """What runs frames of more than 8 bits; else the ordinary session, and why.
@@ -390,6 +407,64 @@ class Upscaler:
                 "bits (--bits 8 is faster)"
             )
         return session, ""
+
+    def _yuv_session(
+        self,
+        session: Session,
+        reader: FileSource,
+        sink: FileSink,
+        pixels: str,
+        outputs: ExitStack,
+    ) -> tuple[Session, str]:
+        """What runs frames of YUV 4:2:0 as they are; else the session of RGB, and why.
+
+        Raises:
+            ConfigError: YUV is asked for and not possible.
+        """
+        why = "--pixels rgb" if pixels == "rgb" else self.why_not_yuv(session)
+        why = why or sink.why_not_yuv() or reader.why_not_yuv() or ""
+        if not why:
+            colours = reader.info.colours
+            try:
+                other = self.yuv_beside(session, YuvEnds(colours.matrix, colours.full_range))
+                if self._trace is not None:
+                    self._trace.watch(other)
+                    outputs.callback(self._trace.merge, other)  # once it is closed
+                outputs.enter_context(other)
+            except GraphError as error:
+                why = str(error)
+            else:
+                return other, ""
+        if pixels == "yuv":
+            raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
+        return session, why
+
+    def why_not_yuv(self, session: Session | None = None) -> str:
+        """Say why this network's session takes no YUV 4:2:0, whatever the source; empty if it does.
+
+        Args:
+            session: Of this network, that is to run; None for the ordinary one.
+        """
+        session = session or self.session
+        if session.deep:
+            return "there are more than 8 bits"
+        if self._matched != "none":
+            return f"colours are matched to the input in RGB ({self._matched})"
+        if self._tile is not None:
+            return "tiles are cut of RGB"
+        if not isinstance(session, StreamSession) or not session.takes_yuv:
+            return f"{session.backend} takes this {self.bundle.kind} network's frames as RGB"
+        return ""
+
+    def yuv_beside(self, session: Session, ends: YuvEnds) -> StreamSession:
+        """A session of the same network for YUV 4:2:0, not opened; see `why_not_yuv`.
+
+        Args:
+            session: Of this network.
+            ends: The stream's.
+        """
+        assert isinstance(session, StreamSession)
+        return session.of_yuv(ends)
 
     def _warm_up(self, width: int, height: int) -> None:
         """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.

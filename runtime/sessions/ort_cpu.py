@@ -49,6 +49,7 @@ class OrtCpuSession(StreamSession):
     """
 
     backend = "ort-cpu"
+    takes_yuv = True
 
     def __init__(
         self,
@@ -68,6 +69,14 @@ class OrtCpuSession(StreamSession):
         self._binding: Any = None
         self._ring: StateRing[list[AnyFloats]] = StateRing()
         self._lender: OrtCpuSession | None = None  # whose loaded graph is used
+
+    def of_yuv(self, ends: YuvEnds) -> OrtCpuSession:
+        """See `StreamSession`."""
+        other = OrtCpuSession(
+            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=ends
+        )
+        other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        return other
 
     def _beside(self) -> OrtCpuSession:
         other = OrtCpuSession(

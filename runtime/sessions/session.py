@@ -212,6 +212,9 @@ class StreamSession(Session):
     of fixed shapes builds once.
     """
 
+    takes_yuv: ClassVar[bool] = False
+    """Whether the backend has sessions for YUV 4:2:0, `of_yuv`."""
+
     def infer(self, frame: Frame) -> Frame:
         """Upscale the next frame of a stream.
 
@@ -261,9 +264,7 @@ class StreamSession(Session):
         if not self._active:
             raise RuntimeError("the session is not open, or closed already")
         if self.yuv is None:
-            raise RuntimeError(
-                "the session takes RGB; it was made without YUV"
-            )
+            raise RuntimeError("the session takes RGB; it was made without YUV")
         height, width = picture.shape
         pairs = ((height + 1) // 2, (width + 1) // 2, 2)
         planes = (picture.luma, picture.chroma)
@@ -316,6 +317,16 @@ class StreamSession(Session):
         other = self._beside()
         other.variant_reason, other.reasons = self.variant_reason, self.reasons
         return other
+
+    def of_yuv(self, ends: YuvEnds) -> StreamSession:
+        """A session of the same network for pictures of YUV 4:2:0; not opened.
+
+        Opening it raises `GraphError` where the graph cannot have such ends.
+
+        Args:
+            ends: The stream's.
+        """
+        raise NotImplementedError(f"'{self.backend}' runs no pictures of YUV")
 
     def _beside(self) -> StreamSession:
         """Make it; here one that loads the network again."""

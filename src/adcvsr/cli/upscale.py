@@ -17,6 +17,7 @@ from ._options import (
     json_option,
     model_option,
     output_size_options,
+    pixels_option,
     read_output_size,
     variant_option,
 )
@@ -116,6 +117,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     show_default=True,
     help="Keep INPUT's 4:2:2 or 4:4:4 where the encoder has it, or write 4:2:0.",
 )
+@pixels_option
 @click.option(
     "--audio",
     type=click.Choice(["auto", "copy", "none"]),
@@ -192,6 +194,7 @@ def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]
 
     return {
         "cut_reset": options["cut_reset"],
+        "pixels": options["pixels"],
         "options": EncodeOptions(**{name: options[name] for name in WRITING}, size=size),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }

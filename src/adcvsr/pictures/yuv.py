@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import TypeAlias, cast
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ..arrays import Levels
+from ..arrays import Frame, Levels
 from .colour import (
     RANGE_FULL,
     RANGE_LIMITED,
@@ -35,6 +35,10 @@ PROBE_PX = 32
 
 _FAST = 0x4 | 0x40000
 """swscale flags where nothing is scaled: planes set otherwise, or another matrix."""
+
+
+AnyPicture: TypeAlias = "Frame | YuvPicture"
+"""What goes from a source through a network to a sink: RGB, or YUV 4:2:0."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,10 @@ def _is_left(frame: av.VideoFrame) -> bool:
     """Whether a frame's chroma lies left. PyAV does not tell, so a drawn edge is looked at.
 
     The edge is drawn into a copy of the frame's corner, which keeps what the frame says of itself.
+    FFmpeg draws in `yuv420p` alone; frames of other formats are looked at as they are.
     """
+    if frame.format.name != "yuv420p":
+        return _shows_left(frame)
     side = min(frame.width // 2 * 2, frame.height // 2 * 2, PROBE_PX)
     if side < PROBE_PX:
         return True  # no wider than the filter: there is nothing to see
@@ -136,13 +143,15 @@ def _is_left(frame: av.VideoFrame) -> bool:
         format=frame.format,
         time_base=frame.time_base or Fraction(1, 25),
     )
-    edge = f"geq=lum=128:cb='if(lt(X,{side // 4}),80,176)':cr='if(lt(Y,{side // 4}),80,176)'"
-    parts = [graph.add("crop", f"{side}:{side}:0:0"), graph.add("format", "yuv420p|yuvj420p")]
-    parts += [graph.add(*edge.split("=", 1)), graph.add("buffersink")]
-    graph.link_nodes(buffer, *parts).configure()
+    edge = f"lum=128:cb='if(lt(X,{side // 4}),80,176)':cr='if(lt(Y,{side // 4}),80,176)'"
+    parts = [graph.add("crop", f"{side}:{side}:0:0"), graph.add("geq", edge)]
+    graph.link_nodes(buffer, *parts, graph.add("buffersink")).configure()
     graph.push(frame)
-    drawn = cast("av.VideoFrame", graph.pull())
-    found, left = (rgb_from_frame(each, VideoReformatter()) for each in (drawn, tag_left(drawn)))
+    return _shows_left(cast("av.VideoFrame", graph.pull()))
+
+
+def _shows_left(frame: av.VideoFrame) -> bool:
+    found, left = (rgb_from_frame(each, VideoReformatter()) for each in (frame, tag_left(frame)))
     return bool(np.array_equal(found, left))
 
 
