@@ -30,7 +30,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
-from .processing.processor import FrameProcessor
+from .processing.processor import FrameProcessor, require_rgb
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
@@ -135,7 +135,7 @@ class Upscaler:
             )
         with self._user.claim("a frame"):
             (picture,) = self._processor.push(frame)
-            return self._reducer(picture)
+            return self._reducer(require_rgb(picture))
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.

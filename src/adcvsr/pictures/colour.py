@@ -37,7 +37,7 @@ HD_LINES = 720
 SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """swscale's coefficient set for each H.273 matrix it can convert."""
 
-_EXACT = 0x4 | 0x40000 | 0x2000
+EXACT = 0x4 | 0x40000 | 0x2000
 """swscale flags: bicubic chroma, accurate rounding, full horizontal chroma."""
 
 REDUCE = 0x20 | 0x40000 | 0x2000
@@ -152,7 +152,7 @@ def rgb_from_frame(
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL if source_full else RANGE_LIMITED,
         dst_color_range=RANGE_FULL,
-        interpolation=_EXACT,
+        interpolation=EXACT,
         threads=1,
     )
     return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
@@ -183,7 +183,7 @@ def set_alpha(
         av.VideoFrame.from_ndarray(alpha, format="gray"),
         width=frame.width,
         height=frame.height,
-        interpolation=REDUCE if smaller else _EXACT,
+        interpolation=REDUCE if smaller else EXACT,
         threads=1,
     ).to_ndarray()
     most = (1 << frame.format.components[3].bits) - 1
@@ -250,7 +250,7 @@ def frame_from_rgb(
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL,
         dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
-        interpolation=REDUCE if reduced else _EXACT,
+        interpolation=REDUCE if reduced else EXACT,
         threads=1,
     )
     frame.colorspace = colours.matrix

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import av
 import numpy as np
@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame, Levels
 from .colour import (
+    EXACT,
     RANGE_FULL,
     RANGE_LIMITED,
     REDUCE,
@@ -73,8 +74,7 @@ class YuvPicture:
         for plane, rows in zip(
             frame.planes, (luma, self.chroma.reshape(height // 2, width)), strict=True
         ):
-            lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            np.copyto(lines[: len(rows), :width], rows)
+            np.copyto(_lines(plane)[: len(rows), :width], rows)
         return _tagged(frame, self.colours)
 
     def rgb(self, reformatter: VideoReformatter) -> Levels:
@@ -170,7 +170,7 @@ def yuv_from_frame(
         frame = _converted(frame, colours, reformatter)
     height, width = frame.height, frame.width
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    planes = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
+    planes = [_lines(plane) for plane in frame.planes]
     luma = np.ascontiguousarray(planes[0][:height, :width])
     if len(planes) == 2:
         chroma = planes[1][:rows, : 2 * columns].reshape(rows, columns, 2)
@@ -205,7 +205,7 @@ def frame_from_yuv(
     if frame.format.name == pixel_format and not scaled:
         return frame
     width, height = size or (frame.width, frame.height)
-    flags = REDUCE if width * height < frame.width * frame.height else 0x4 | 0x40000 | 0x2000
+    flags = REDUCE if width * height < frame.width * frame.height else EXACT
     full = RANGE_FULL if picture.colours.full_range else RANGE_LIMITED
     matrix = SWS_MATRIX[picture.colours.matrix]
     made = reformatter.reformat(
@@ -223,6 +223,12 @@ def frame_from_yuv(
     return _tagged(made, picture.colours)
 
 
+def _lines(plane: av.video.plane.VideoPlane) -> Levels:
+    """A plane's memory, (lines, bytes of a line) uint8."""
+    memory: Any = plane
+    return np.frombuffer(memory, np.uint8).reshape(-1, plane.line_size)
+
+
 def _alike(found: Colours, wanted: Colours) -> bool:
     same = SWS_MATRIX[found.matrix] == SWS_MATRIX[wanted.matrix]
     return same and found.full_range == wanted.full_range
@@ -232,18 +238,15 @@ def _converted(
     frame: av.VideoFrame, colours: Colours, reformatter: VideoReformatter
 ) -> av.VideoFrame:
     found = colours_of(frame)
-    return cast(
-        "av.VideoFrame",
-        reformatter.reformat(
-            frame,
-            format="yuv420p",
-            src_colorspace=SWS_MATRIX[found.matrix],
-            dst_colorspace=SWS_MATRIX[colours.matrix],
-            src_color_range=RANGE_FULL if found.full_range else RANGE_LIMITED,
-            dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
-            interpolation=0x4 | 0x40000 | 0x2000,
-            threads=1,
-        ),
+    return reformatter.reformat(
+        frame,
+        format="yuv420p",
+        src_colorspace=SWS_MATRIX[found.matrix],
+        dst_colorspace=SWS_MATRIX[colours.matrix],
+        src_color_range=RANGE_FULL if found.full_range else RANGE_LIMITED,
+        dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
+        interpolation=EXACT,
+        threads=1,
     )
 
 
