@@ -6,7 +6,13 @@ takes at most 1.10 times the parts' CPU time divided by the processors. The rati
 `dearer`, the CPU time of the parts together over that of each alone (they share caches, memory and
 the two halves of a core), and `idle`, the processors' time over the CPU time that was used of it.
 
+With `--before PYTHON`, the interpreter of an environment that a checkout of before is installed in
+(`pip install -e CHECKOUT`), whole commands of both take turns instead: the ratio of the frames a
+second, of the CPU time and of the peak memory, medians of pairs. On a busy machine the CPU time is
+what to go by.
+
     python benchmarks/upscale_speed.py [CLIP] [--frames 250] [--model nano] [--json]
+    python benchmarks/upscale_speed.py --before /tmp/before/bin/python --variant fp32 --size 640x360
 """
 
 from __future__ import annotations
@@ -41,10 +47,20 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=250)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--rounds", type=int, default=3, help="runs of the whole command")
+    parser.add_argument("--size", default="320x180", help="of the drawn clip")
+    parser.add_argument("--variant", help="of the whole command; default: what it takes itself")
+    parser.add_argument("--before", metavar="PYTHON", help="compare with another version")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        clip = arguments.clip or drawn_clip(Path(folder), arguments.frames)
+        width, height = map(int, arguments.size.split("x"))
+        clip = arguments.clip or drawn_clip(Path(folder), arguments.frames, height, width)
+        if arguments.before:
+            chosen = ["--model", arguments.model]
+            chosen += ["--variant", arguments.variant] if arguments.variant else []
+            found = compare(clip, Path(folder), arguments.before, chosen, arguments.rounds)
+            print(json.dumps(found, indent=1))
+            return
         result = measure(clip, Path(folder), arguments.model, arguments.rounds)
     if arguments.json:
         print(json.dumps(result, indent=1))
@@ -62,11 +78,45 @@ def main() -> None:
     print(f"share of the processors taken by other machines meanwhile: {result['stolen']}")
 
 
-def drawn_clip(folder: Path, frames: int) -> Path:
+def drawn_clip(folder: Path, frames: int, height: int, width: int) -> Path:
     clip = folder / "clip.mp4"
-    drawn = draw_clip(25, 180, 320)
+    drawn = draw_clip(25, height, width)
     write_clip(clip, (drawn[i % 25 if i // 25 % 2 == 0 else 24 - i % 25] for i in range(frames)))
     return clip
+
+
+def compare(
+    clip: Path, folder: Path, before: str, chosen: list[str], rounds: int
+) -> dict[str, Any]:
+    """Whole commands of two versions in turn; ratios are now over before."""
+    rows: list[dict[str, dict[str, float]]] = []
+    for index in range(rounds):
+        order = {"before": before, "now": sys.executable}
+        names = list(order) if index % 2 == 0 else list(order)[::-1]
+        rows.append({name: one_command(order[name], clip, folder, chosen) for name in names})
+
+    def medians(key: str) -> dict[str, float]:
+        values = {name: [row[name][key] for row in rows] for name in ("before", "now")}
+        pairs = [row["now"][key] / row["before"][key] for row in rows]
+        found = {name: round(statistics.median(each), 2) for name, each in values.items()}
+        return found | {"ratio": round(statistics.median(pairs), 3)}
+
+    return {"rounds": rounds} | {key: medians(key) for key in ("fps", "cpu_ms", "peak_mb")}
+
+
+def one_command(python: str, clip: Path, folder: Path, chosen: list[str]) -> dict[str, float]:
+    """Frames a second of the pipeline; CPU-ms a frame and peak memory of the whole process."""
+    command = [python, "-m", "adcvsr", "upscale", str(clip), str(folder / "compared.mp4")]
+    with (folder / "report.json").open("w+") as report:
+        child = subprocess.Popen([*command, *chosen, "--json", "--overwrite"], stdout=report)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise SystemExit(f"{' '.join(command)} failed")
+        report.seek(0)
+        found = json.load(report)
+    cpu_ms = 1000 * (used.ru_utime + used.ru_stime) / found["frames"]
+    return {"fps": found["fps"], "cpu_ms": cpu_ms, "peak_mb": used.ru_maxrss / 1024}
 
 
 def measure(clip: Path, folder: Path, model: str, rounds: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
+from ..pictures.yuv import YuvPicture
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
@@ -108,6 +109,8 @@ class Upscaler:
         self._colour_match = colour_match
         self._processor = create_processor(self.session, colour_match=colour_match)
         self._matched = colour_match or self.bundle.colour_match.mode
+        self._yuv: StreamSession | None = None
+        self._beside: Upscaler | None = None  # whose networks are shared
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -165,7 +168,7 @@ class Upscaler:
             UpscalerBusyError: A clip or a file is under way, or another thread's frame.
         """
         with self._user.claim("a reset"):
-            self._processor.reset()
+            self._forget()
 
     def beside(self, model: str | Path | Bundle, variant: str | None = None) -> Upscaler:
         """Load another network as this one was: backend, tile, colour match, threads and trace.
@@ -197,6 +200,7 @@ class Upscaler:
         other.session = session = self.session.another_stream()
         other._processor = create_processor(session, colour_match=self._colour_match)
         other._user, other._threads, other._trace = OneUser(), StageThreads(), None
+        other._yuv, other._beside = None, self
         with other._threads.claim():
             session.__enter__()
         return other
@@ -212,14 +216,80 @@ class Upscaler:
         """
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
-                each._processor.reset()
-            for name in ("bundle", "session", "_processor", "_threads", "_matched"):
+                each._forget()
+            for name in ("bundle", "session", "_processor", "_threads", "_matched", "_yuv"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
 
+    def open_yuv(self, ends: YuvEnds) -> None:
+        """Load the network for pictures of YUV 4:2:0, where it is not loaded for these already.
+
+        Args:
+            ends: How the stream's numbers mean colours; see `why_not_yuv` for whether it can be.
+
+        Raises:
+            GraphError: The network's graph cannot have such ends.
+        """
+        if self._yuv is not None and self._yuv.yuv == ends:
+            return
+        with self._user.claim("loading"), self._threads.claim():
+            opened = self._shared_yuv(ends)
+            opened.__enter__()
+            before, self._yuv = self._yuv, opened
+            if before is not None:
+                before.__exit__(None, None, None)
+
+    def _shared_yuv(self, ends: YuvEnds) -> StreamSession:
+        """A session for these ends, of a network that is loaded already where there is one."""
+        owner = self._beside
+        if owner is not None and owner.session.variant is self.session.variant:
+            if owner._yuv is None:
+                owner.open_yuv(ends)
+            assert owner._yuv is not None
+            if owner._yuv.yuv == ends:
+                return owner._yuv.another_stream()
+        return self.yuv_beside(self.session, ends)
+
+    def upscale_yuv(self, picture: YuvPicture) -> YuvPicture:
+        """Upscale the next picture of a stream of YUV 4:2:0, after `open_yuv` for its colours.
+
+        Args:
+            picture: Of any size; a change of size starts a new stream.
+
+        Returns:
+            Four times as high and wide.
+
+        Raises:
+            RuntimeError: The network was not loaded for it.
+            UpscalerBusyError: See `__call__`.
+        """
+        if self._yuv is None:
+            raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
+        with self._user.claim("a frame"):
+            self._yuv.on_prepare = self.session.on_prepare
+            return self._yuv.infer_yuv(picture)
+
+    @property
+    def yuv_ends(self) -> YuvEnds | None:
+        """Of which YUV 4:2:0 the network is loaded, beside RGB; None where it is not."""
+        return None if self._yuv is None else self._yuv.yuv
+
+    @property
+    def reduces(self) -> bool:
+        """Whether pictures are made smaller than the network's, in RGB (`scale`)."""
+        return self._reducer.scale != SCALE
+
+    def _forget(self) -> None:
+        self._processor.reset()
+        if self._yuv is not None:
+            self._yuv.reset()
+
     def close(self) -> None:
         """Free the network."""
+        if self._yuv is not None:
+            self._yuv.__exit__(None, None, None)
+            self._yuv = None
         self.session.__exit__(None, None, None)
         if self._trace is not None:
             self._trace.merge(self.session)

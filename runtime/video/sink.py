@@ -35,7 +35,7 @@ from .containers import (
     OutputTimes,
     container_options,
 )
-from .encoders import EncodeOptions, encoder_options, find_encoder
+from .encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
@@ -203,8 +203,7 @@ class FileSink:
 
         An encoder that takes NV12 gets it: the planes are the network's.
         """
-        formats = self._stream.codec_context.codec.video_formats or []
-        if any(each.name == "nv12" for each in formats):
+        if takes_nv12(self.encoder):
             self._given = self._stream.pix_fmt = "nv12"
 
     def open_encoder(self) -> None:
