@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import AnyFloats, Floats, Frame, Levels
+from ...arrays import AnyFloats, Floats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
@@ -144,17 +144,17 @@ class OrtCpuSession(StreamSession):
         self._run_bound(slot)
         return deep_picture(out) if self.deep else cast("Frame", out)
 
-    def _infer_yuv(self, picture: YuvPicture) -> tuple[Levels, Levels]:
+    def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         (height, width), bundle, binding = picture.shape, self.bundle, self._binding
-        luma = np.empty((1, height, SCALE, SCALE * width), np.uint8)
-        chroma = np.empty((1, height, SCALE // 2, SCALE * width), np.uint8)
+        out = YuvPicture.empty(SCALE * height, SCALE * width, picture.colours)
+        luma = out.luma.reshape(1, height, SCALE, -1)
+        chroma = out.chroma.reshape(1, height, SCALE // 2, -1)
         bind(binding.bind_input, bundle.input_name, picture.luma[None, ..., None])
         bind(binding.bind_input, CHROMA.format(bundle.input_name), picture.chroma[None])
         bind(binding.bind_output, bundle.output_name, luma)
         bind(binding.bind_output, CHROMA.format(bundle.output_name), chroma)
         self._run_bound(0)
-        rows = SCALE * height
-        return luma.reshape(rows, -1), chroma.reshape(rows // 2, SCALE // 2 * width, 2)
+        return out
 
     def _run_bound(self, slot: int) -> None:
         """Run the network on the pictures that are bound, with a slot's state."""

@@ -20,13 +20,14 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ...arrays import Frame, Levels
+from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError
 from ...graph.receptive import spatial_radius
 from ...graph.yuv_ends import YuvEnds
+from ...pictures.crop import Crop
 from ...pictures.yuv import YuvPicture
 from ...reading import PROFILE, read_json
 from .tiles import Canvas, TileLayout, Tiling
@@ -279,18 +280,17 @@ class StreamSession(Session):
         if self.layout.count > 1:
             raise RuntimeError("pictures of YUV are not tiled")
         padded = picture.padded(self.bundle.size_multiple)
-        luma, chroma = self._infer_yuv(padded)
+        out = self._infer_yuv(padded)
+        if padded is picture:
+            return out
         height, width = (SCALE * side for side in picture.shape)
-        if padded is not picture:
-            luma = np.ascontiguousarray(luma[:height, :width])
-            chroma = np.ascontiguousarray(chroma[: height // 2, : width // 2])
-        return YuvPicture(luma, chroma, picture.colours)
+        return out.part(Crop(width, height, 0, 0))
 
-    def _infer_yuv(self, picture: YuvPicture) -> tuple[Levels, Levels]:
+    def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         """Run one picture of the size given to `_resize`.
 
         Returns:
-            Luma (4H, 4W) and chroma (2H, 2W, 2), owned by the caller.
+            Its sides four times as long, owned by the caller.
         """
         raise NotImplementedError(f"'{self.backend}' runs no pictures of YUV")
 

@@ -55,6 +55,17 @@ class YuvPicture:
     colours: Colours
     """How the numbers mean colours."""
 
+    both: Levels | None = None
+    """(3H/2, W) uint8, C-contiguous, where luma and chroma lie in one memory as in NV12. FFmpeg
+    then takes it without a copy, and it must not be changed afterwards."""
+
+    @classmethod
+    def empty(cls, height: int, width: int, colours: Colours) -> YuvPicture:
+        """A picture of even sides to be filled, luma and chroma in one memory."""
+        both = np.empty((height // 2 * 3, width), np.uint8)
+        chroma = both[height:].reshape(height // 2, width // 2, 2)
+        return cls(both[:height], chroma, colours, both)
+
     @property
     def shape(self) -> tuple[int, int]:
         """H and W."""
@@ -62,10 +73,13 @@ class YuvPicture:
         return height, width
 
     def frame(self) -> av.VideoFrame:
-        """As NV12 for FFmpeg, a copy with all tags set.
+        """As NV12 for FFmpeg with all tags set: of the same memory where there is one, else a copy.
 
         FFmpeg has no half pairs: of an odd width or height the last column or row is repeated.
         """
+        if self.both is not None:
+            frame = av.VideoFrame.from_numpy_buffer(self.both, format="nv12")
+            return _tagged(frame, self.colours)
         luma = self.luma
         height, width = (side + side % 2 for side in self.shape)
         if luma.shape != (height, width):
