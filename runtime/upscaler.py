@@ -491,7 +491,9 @@ class Upscaler:
         Raises:
             ConfigError: YUV is asked for and not possible.
         """
-        why = "--pixels rgb" if pixels == "rgb" else self.why_not_yuv(session)
+        why = (
+            "--pixels rgb" if pixels == "rgb" else self.why_not_yuv(session, asked=pixels == "yuv")
+        )
         why = why or sink.why_not_yuv() or reader.why_not_yuv() or ""
         if not why:
             colours = reader.info.colours
@@ -509,11 +511,12 @@ class Upscaler:
             raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
         return session, why
 
-    def why_not_yuv(self, session: Session | None = None) -> str:
+    def why_not_yuv(self, session: Session | None = None, *, asked: bool = False) -> str:
         """Say why this network's session takes no YUV 4:2:0, whatever the source; empty if it does.
 
         Args:
             session: Of this network, that is to run; None for the ordinary one.
+            asked: Whether YUV is asked for, and may take a build of its own.
         """
         session = session or self.session
         if session.deep:
@@ -524,6 +527,11 @@ class Upscaler:
             return "tiles are cut of RGB"
         if not isinstance(session, StreamSession) or not session.takes_yuv:
             return f"{session.backend} takes this {self.bundle.kind} network's frames as RGB"
+        if not (asked or session.yuv_unasked):
+            return (
+                f"on {session.backend} YUV is an engine of its own for each matrix and range, not "
+                "tried on a GPU yet: --pixels yuv builds and runs it"
+            )
         return ""
 
     def yuv_beside(self, session: Session, ends: YuvEnds) -> StreamSession:

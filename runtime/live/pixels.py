@@ -86,7 +86,8 @@ class LivePixels:
             return "pictures are reduced in RGB"
         ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
         known = self._refused.get((self.upscaler.session.variant.id, ends), "")
-        return known or self.upscaler.why_not_yuv() or self._why_not_taken(frame)
+        why = known or self.upscaler.why_not_yuv(asked=self.wanted == "yuv")
+        return why or self._why_not_taken(frame)
 
     def _why_not_taken(self, frame: LiveFrame) -> str:
         """Why frames like this one are not taken as they are; looked at when they change."""

@@ -216,6 +216,9 @@ class StreamSession(Session):
     takes_yuv: ClassVar[bool] = False
     """Whether the backend has sessions for YUV 4:2:0, `of_yuv`."""
 
+    yuv_unasked: ClassVar[bool] = True
+    """Whether they run where nobody asks for them: not where each is a build of minutes."""
+
     def infer(self, frame: Frame) -> Frame:
         """Upscale the next frame of a stream.
 

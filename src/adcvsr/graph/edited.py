@@ -135,6 +135,7 @@ class EditedGraph:
         outputs: Sequence[str],
         *,
         first: bool = False,
+        called: str = "",
         **attributes: Any,
     ) -> str:
         """Add a node of ONNX's own operators.
@@ -144,6 +145,7 @@ class EditedGraph:
             inputs: Tensors.
             outputs: Tensors.
             first: Whether it stands before all nodes that were there, else behind them.
+            called: Its name; empty for one after its output.
             attributes: Numbers, texts and lists of integers.
 
         Returns:
@@ -151,7 +153,7 @@ class EditedGraph:
         """
         content = b"".join(_text(1, each) for each in inputs)
         content += b"".join(_text(2, each) for each in outputs)
-        content += _text(3, f"ends/{outputs[0]}") + _text(4, operator)
+        content += _text(3, called or f"ends/{outputs[0]}") + _text(4, operator)
         content += b"".join(_bytes(5, _attribute(*each)) for each in attributes.items())
         if first:
             self._first.append(content)

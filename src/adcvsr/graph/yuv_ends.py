@@ -67,6 +67,10 @@ class YuvEnds:
     full_range: bool
     """Whether luma and chroma take 0 to 255, else 16 to 235 and 16 to 240."""
 
+    def describe(self) -> str:
+        """In a few words."""
+        return f"matrix {self.matrix}, {'full' if self.full_range else 'limited'} range"
+
     @property
     def black(self) -> int:
         """Luma of black."""
@@ -153,7 +157,10 @@ def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds) -> None:
     colour = _upsampled(graph, "ends_pairs", luma, ends, kind)
     gain = ends.to_rgb()[0, 0]
     half = 0.0 if cast is not None else HALF  # casts truncate
-    graph.add("Transpose", [luma], ["ends_plane"], first=True, perm=[0, 3, 1, 2])
+    # Not a transposition: ONNX Runtime would move it behind what follows, one value at a time.
+    last, second = (graph.constant(np.array([axis], np.int64), "axis") for axis in (3, 1))
+    graph.add("Squeeze", [luma, last], ["ends_rows"], first=True)
+    graph.add("Unsqueeze", ["ends_rows", second], ["ends_plane"], first=True)
     gained = _affine(graph, "ends_plane", gain, half - gain * ends.black, kind)
     levels = planes if cast is not None else "ends_levels"
     graph.add("Add", [colour, gained], ["ends_rgb"], first=True)
@@ -272,6 +279,7 @@ def _fold_floats(graph: EditedGraph, node: Node, ends: YuvEnds) -> tuple[str, np
         "Conv",
         [node.input[0], *(graph.constant(each, "decoder") for each in arrays)],
         ["ends_decoded"],
+        called=node.name,
         kernel_shape=list(weights.shape[2:]),
         pads=list(node.attributes["pads"]),
     )
