@@ -20,13 +20,14 @@ import numpy as np
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..config import SCALE
-from ..errors import BundleError, ClipNetworkError, ConfigError, GraphError
+from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
 from ..pictures.yuv import YuvPicture
+from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
@@ -41,11 +42,9 @@ from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import FileSink, planes_for
+from .video.sink import FileSink
 from .video.source import FileSource
-
-EIGHT_BITS = 8
-"""Of a level, in frames and pictures of all backends; see `Upscaler._deep_session`."""
+from .yuv import open_yuv, why_not_yuv
 
 
 class Upscaler:
@@ -249,7 +248,8 @@ class Upscaler:
             assert owner._yuv is not None
             if owner._yuv.yuv == ends:
                 return owner._yuv.another_stream()
-        return self.yuv_beside(self.session, ends)
+        assert isinstance(self.session, StreamSession)
+        return self.session.of_yuv(ends)
 
     def upscale_yuv(self, picture: YuvPicture) -> YuvPicture:
         """Upscale the next picture of a stream of YUV 4:2:0, after `open_yuv` for its colours.
@@ -393,14 +393,32 @@ class Upscaler:
             check_output(output, options, source)
             self._processor.reset()
             session, why = self.session, ""
-            if _is_deep(output, reader, options):
+            if is_deep(output, reader.info, options):
                 with result.stages["infer"].threads.claim():
-                    session, why = self._deep_session(outputs, notes.append)
+                    session, why = open_deep(
+                        session,
+                        outputs,
+                        matched=self._matched,
+                        asked=self._asked_variant,
+                        tile=self._tile,
+                        threads=self._thread_count,
+                        note=notes.append,
+                        trace=self._trace,
+                    )
             sink = outputs.enter_context(
                 FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
             with result.stages["infer"].threads.claim():
-                session, why_rgb = self._yuv_session(session, reader, sink, pixels, outputs)
+                session, why_rgb = open_yuv(
+                    session,
+                    outputs,
+                    reader,
+                    sink,
+                    pixels=pixels,
+                    matched=self._matched,
+                    tile=self._tile,
+                    trace=self._trace,
+                )
             if session.yuv is not None:
                 sink.expect_yuv()
             processor = self._processor_of(session, cut_reset=cut_reset)
@@ -443,106 +461,13 @@ class Upscaler:
             processor = CutResetProcessor(processor)
         return processor
 
-    def _deep_session(self, outputs: ExitStack, note: Callable[[str], None]) -> tuple[Session, str]:
-        """What runs frames of more than 8 bits; else the ordinary session, and why.
+    def why_not_yuv(self, *, asked: bool = False) -> str:
+        """Say why the network takes no YUV 4:2:0, whatever the source; empty if it does.
 
         Args:
-            outputs: Closes it.
-            note: Called with a line where another variant runs.
-        """
-        mine = self.session
-        if mine.backend != "ort-cpu" or self.bundle.kind != "stream":
-            return mine, f"{mine.backend} runs this {self.bundle.kind} network with 8 bits"
-        if self._matched != "none":
-            return mine, f"colours are matched to the input in 8 bits ({self._matched})"
-        if self._asked_variant and mine.variant.precision != "fp32":
-            return mine, f"variant {mine.variant.id} takes 8, fp32 more"
-        from .sessions.ort_cpu import OrtCpuSession
-
-        try:
-            variant = self.bundle.variant(self.bundle.find_variant("fp32", mine.backend))
-            session = OrtCpuSession(
-                self.bundle, variant, tile=self._tile, threads=self._thread_count, deep=True
-            )
-            session.reasons = mine.reasons
-            if self._trace is not None:
-                self._trace.watch(session)
-                outputs.callback(self._trace.merge, session)  # once it is closed
-            outputs.enter_context(session)
-        except (BundleError, GraphError) as error:
-            return mine, f"bundle '{self.bundle.name}' takes 8 ({error})"
-        if variant.id != mine.variant.id:
-            note(
-                f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
-                "bits (--bits 8 is faster)"
-            )
-        return session, ""
-
-    def _yuv_session(
-        self,
-        session: Session,
-        reader: FileSource,
-        sink: FileSink,
-        pixels: str,
-        outputs: ExitStack,
-    ) -> tuple[Session, str]:
-        """What runs frames of YUV 4:2:0 as they are; else the session of RGB, and why.
-
-        Raises:
-            ConfigError: YUV is asked for and not possible.
-        """
-        why = (
-            "--pixels rgb" if pixels == "rgb" else self.why_not_yuv(session, asked=pixels == "yuv")
-        )
-        why = why or sink.why_not_yuv() or reader.why_not_yuv() or ""
-        if not why:
-            colours = reader.info.colours
-            try:
-                other = self.yuv_beside(session, YuvEnds(colours.matrix, colours.full_range))
-                if self._trace is not None:
-                    self._trace.watch(other)
-                    outputs.callback(self._trace.merge, other)  # once it is closed
-                outputs.enter_context(other)
-            except GraphError as error:
-                why = str(error)
-            else:
-                return other, ""
-        if pixels == "yuv":
-            raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
-        return session, why
-
-    def why_not_yuv(self, session: Session | None = None, *, asked: bool = False) -> str:
-        """Say why this network's session takes no YUV 4:2:0, whatever the source; empty if it does.
-
-        Args:
-            session: Of this network, that is to run; None for the ordinary one.
             asked: Whether YUV is asked for, and may take a build of its own.
         """
-        session = session or self.session
-        if session.deep:
-            return "there are more than 8 bits"
-        if self._matched != "none":
-            return f"colours are matched to the input in RGB ({self._matched})"
-        if self._tile is not None:
-            return "tiles are cut of RGB"
-        if not isinstance(session, StreamSession) or not session.takes_yuv:
-            return f"{session.backend} takes this {self.bundle.kind} network's frames as RGB"
-        if not (asked or session.yuv_unasked):
-            return (
-                f"on {session.backend} YUV is an engine of its own for each matrix and range, not "
-                "tried on a GPU yet: --pixels yuv builds and runs it"
-            )
-        return ""
-
-    def yuv_beside(self, session: Session, ends: YuvEnds) -> StreamSession:
-        """A session of the same network for YUV 4:2:0, not opened; see `why_not_yuv`.
-
-        Args:
-            session: Of this network.
-            ends: The stream's.
-        """
-        assert isinstance(session, StreamSession)
-        return session.of_yuv(ends)
+        return why_not_yuv(self.session, matched=self._matched, tile=self._tile, asked=asked)
 
     def _warm_up(self, width: int, height: int) -> None:
         """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
@@ -573,9 +498,3 @@ class Upscaler:
         if looks_like_gpu():
             notes += [f"not on {reason}" for reason in self.session.reasons]
         return notes
-
-
-def _is_deep(output: Path, reader: FileSource, options: EncodeOptions) -> bool:
-    """Whether more than 8 bits come in or are asked for, and the encoder takes them."""
-    meant = reader.info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
-    return meant and planes_for(output, reader.info, options).holds.bits > EIGHT_BITS
