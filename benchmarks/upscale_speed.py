@@ -25,13 +25,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adcvsr.bundle import open_bundle
+from adcvsr.graph.yuv_ends import YuvEnds
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv import YuvPicture
 from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.sink import FileSink
 from adcvsr.runtime.video.source import FileSource, SourceFrame
@@ -175,8 +180,26 @@ def stolen_seconds() -> float:
 
 
 def frames_of(clip: Path) -> list[SourceFrame]:
+    """As the whole command has them: YUV 4:2:0 where that is what the clip is."""
     with FileSource(clip) as source:
+        source.keep(yuv=source.why_not_yuv() is None)
         return [item for item in source if isinstance(item, SourceFrame)]
+
+
+@contextmanager
+def network_for(frames: list[SourceFrame], model: str) -> Iterator[Callable[[Any], Any]]:
+    """The network, as a function of a frame's picture."""
+    session = create_session(open_bundle(model))
+    first = frames[0].picture
+    if isinstance(first, YuvPicture):
+        assert isinstance(session, StreamSession)
+        colours = first.colours
+        with session.of_yuv(YuvEnds(colours.matrix, colours.full_range)) as planes:
+            yield planes.infer_yuv
+        return
+    with session:
+        assert isinstance(session, StreamSession)
+        yield session.infer
 
 
 def cpu_seconds() -> float:
@@ -192,25 +215,27 @@ def decode_ms(clip: Path) -> float:
 
 def infer_ms(clip: Path, model: str) -> float:
     frames = frames_of(clip)
-    with create_session(open_bundle(model)) as session:
+    with network_for(frames, model) as network:
         for frame in frames[:WARM_UP_FRAMES]:
-            session.infer(frame.rgb)
+            network(frame.picture)
         times = []
         for frame in frames:
             began = cpu_seconds()
-            session.infer(frame.rgb)
+            network(frame.picture)
             times.append(cpu_seconds() - began)
     return 1000 * statistics.median(times)
 
 
 def encode_ms(clip: Path, folder: Path, model: str) -> float:
     frames = frames_of(clip)[:ENCODED_FRAMES]
-    with create_session(open_bundle(model)) as session:
-        pictures = [session.infer(frame.rgb) for frame in frames]
+    with network_for(frames, model) as network:
+        pictures = [network(frame.picture) for frame in frames]
     with (
         FileSource(clip) as source,
         FileSink(folder / "encoded.mp4", source, EncodeOptions(overwrite=True), print) as sink,
     ):
+        if isinstance(pictures[0], YuvPicture):
+            sink.expect_yuv()
         began = cpu_seconds()  # x264 works in threads of its own: nothing else may run meanwhile
         sink.open_encoder()
         for frame, picture in zip(frames, pictures, strict=True):
