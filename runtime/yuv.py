@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from ..errors import ConfigError, GraphError
+from ..errors import BackendUnavailableError, BundleError, ConfigError, GraphError
 from ..graph.yuv_ends import YuvEnds
 from .sessions.session import Session, StreamSession
 from .trace import Trace
 from .video.sink import FileSink
 from .video.source import FileSource
+
+REFUSALS = (GraphError, BundleError, BackendUnavailableError)
+"""What opening a session of YUV may raise where the one of RGB runs: then that one goes on."""
 
 
 def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool = False) -> str:
@@ -79,7 +82,7 @@ def open_yuv(
                 trace.watch(session)
                 opened.callback(trace.merge, session)  # once it is closed
             opened.enter_context(session)
-        except GraphError as error:
+        except REFUSALS as error:
             why = str(error)
         else:
             return session, ""

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from ...bundle import BadBundle, Bundle
-from ...errors import AdcVsrError, ConfigError, GraphError
+from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import Colours
 from ...pictures.yuv import YuvPicture
 from ..processing.backends import choose_backend
 from ..processing.variant_pick import pick_variants
 from ..upscaler import Upscaler
+from ..yuv import REFUSALS
 
 LOOK_S = 0.1
 """How often a loaded network that waits for its first frame looks whether the run has ended."""
@@ -185,7 +186,7 @@ class ModelSwitch:
         ends = self._upscaler.yuv_ends
         if ends is None or other.why_not_yuv():
             return
-        with suppress(GraphError):  # which then runs with RGB, and the stream says so
+        with suppress(*REFUSALS):  # which then runs with RGB, and the stream says so
             other.open_yuv(ends)
             luma = np.zeros((height, width), np.uint8)
             chroma = np.full(((height + 1) // 2, (width + 1) // 2, 2), 128, np.uint8)

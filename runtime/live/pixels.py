@@ -9,11 +9,12 @@ from __future__ import annotations
 import av
 from av.video.reformatter import VideoReformatter
 
-from ...errors import ConfigError, GraphError
+from ...errors import ConfigError
 from ...graph.yuv_ends import YuvEnds
 from ...pictures.crop import Crop
 from ...pictures.yuv import AnyPicture, YuvPicture, why_not_yuv, yuv_from_frame
 from ..upscaler import Upscaler
+from ..yuv import REFUSALS
 from .source import LiveFrame
 
 
@@ -54,7 +55,7 @@ class LivePixels:
             ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
             try:
                 self.upscaler.open_yuv(ends)
-            except GraphError as error:
+            except REFUSALS as error:
                 why = self._refused[self.upscaler.session.variant.id, ends] = str(error)
         if why and self.wanted == "yuv":
             raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")

@@ -15,7 +15,7 @@ from av.video.reformatter import VideoReformatter
 from click.testing import CliRunner
 
 from adcvsr.cli.commands import cli
-from adcvsr.errors import ConfigError
+from adcvsr.errors import ConfigError, GraphError
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.colour import Colours, frame_from_rgb, rgb_from_frame
 from adcvsr.pictures.crop import Crop
@@ -24,6 +24,7 @@ from adcvsr.pictures.scene_cuts import small_luma
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv import frame_from_yuv, why_not_yuv, yuv_from_frame
 from adcvsr.runtime.processing.cut_reset import _luma
+from adcvsr.runtime.sessions import ort_cpu
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.read_options import ReadOptions
@@ -192,3 +193,22 @@ def test_cuts_are_scored_on_the_same_luma() -> None:
         expected = small_luma(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
         found = _luma(yuv_from_frame(frame, colours, VideoReformatter()))
         assert np.abs(found - expected).mean() < 2
+
+
+def test_a_graph_that_cannot_goes_on_in_rgb(
+    upscaler: Upscaler, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle of another form is upscaled as before, with the reason; asked for, it is an error."""
+
+    def refuse(*_given: Any, **_how: Any) -> bytes:
+        raise GraphError("the graph does not end as exports do")
+
+    monkeypatch.setattr(ort_cpu, "with_yuv_ends", refuse)
+    report = upscaler.upscale_file(clip, tmp_path / "out.mp4")
+    assert (report.pixels, report.pixels_reason) == (
+        "rgb",
+        "the graph does not end as exports do",
+    )
+    assert report.frames == 6
+    with pytest.raises(ConfigError, match="--pixels yuv is not possible: the graph does not end"):
+        upscaler.upscale_file(clip, tmp_path / "two.mp4", pixels="yuv")
