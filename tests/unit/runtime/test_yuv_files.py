@@ -198,7 +198,7 @@ def test_cuts_are_scored_on_the_same_luma() -> None:
 def test_a_graph_that_cannot_goes_on_in_rgb(
     upscaler: Upscaler, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle of another form is upscaled as before, with the reason; asked for, it is an error."""
+    """A bundle of another form is upscaled as before, with the reason; asked for, an error."""
 
     def refuse(*_given: Any, **_how: Any) -> bytes:
         raise GraphError("the graph does not end as exports do")
