@@ -2,12 +2,13 @@
 
 State stays on the device in buffers that swap; frames go through pinned memory, or are read in
 place where CPU and GPU share memory. A size without an engine in the cache is built, with a line.
+Where pictures may come a frame later (`infer_behind`), copies run beside the engine: see `Lanes`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..nvidia.device import Device, PinnedBuffer
 from .session import StreamSession
 from .state_ring import StateRing
 from .trt_base import TensorRtBase
+from .trt_lanes import Lane, Lanes
 from .trt_parts import (
     picture_of,
     require_tensors,
@@ -45,6 +47,11 @@ class TensorRtSession(TensorRtBase, StreamSession):
     backend: ClassVar[str] = "tensorrt"
     takes_yuv = True
     yuv_unasked = False
+    overlaps = True
+
+    mapped: bool | None = None
+    """Set before opening: whether the GPU reads frames and writes pictures in the host's memory;
+    None for what `adcvsr deploy` measured to be faster, and else where both share memory."""
 
     @property
     def runners(self) -> list[EngineRunner]:
@@ -54,7 +61,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
     def of_yuv(self, ends: YuvEnds) -> TensorRtSession:
         """See `StreamSession`."""
         other = type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
-        other.yuv = ends
+        other.yuv, other.mapped = ends, self.mapped
         other.variant_reason, other.reasons = self.variant_reason, self.reasons
         return other
 
@@ -68,6 +75,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._staged: dict[str, tuple[PinnedBuffer, int]] = {}
         self._ring: StateRing[list[int]] = StateRing()
         self._sizes: list[int] = []
+        self._lanes: Lanes | None = None
+        self._mapped: bool | None = None
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         device, engines = self._device, self.engines
@@ -87,8 +96,9 @@ class TensorRtSession(TensorRtBase, StreamSession):
         )
         shapes = taken | {spec.name: spec.shape(height, width) for spec in bundle.state}
         self.runner.set_shapes(shapes)
+        self._mapped = engines.deployed_mapped if self.mapped is None else self.mapped
         for name, shape in (taken | made).items():
-            self._staged[name] = staging(device, math.prod(shape))
+            self._staged[name] = staging(device, math.prod(shape), mapped=self._mapped)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
         self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
         self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
@@ -102,6 +112,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
             self.runner = None
         for address in (address for each in self._ring.sets for address in each):
             device.free(address)
+        if self._lanes is not None:
+            self._lanes.free()
         for pair in self._staged.values():
             unstage(device, *pair)
         self._forget()
@@ -129,6 +141,15 @@ class TensorRtSession(TensorRtBase, StreamSession):
             },
         )
 
+    def _addresses(self, slot: int, pictures: Mapping[str, int]) -> dict[str, int]:
+        """Of every tensor of the engine, for a run of a slot, with those of its pictures."""
+        current, following = self._ring.places(slot)
+        addresses = dict(pictures)
+        for index, spec in enumerate(self.bundle.state):
+            addresses[spec.name] = self._ring.sets[current][index]
+            addresses[spec.next_name] = self._ring.sets[following][index]
+        return addresses
+
     def _infer(self, frame: Frame, slot: int) -> Frame:
         (made,) = self._run_staged([frame], slot)
         return picture_of(made, *frame.shape[:2])
@@ -151,19 +172,43 @@ class TensorRtSession(TensorRtBase, StreamSession):
         taken, made = staged[: len(given)], staged[len(given) :]
         for (host, _), plane in zip(taken, given, strict=True):
             host.array[:] = plane.reshape(-1)
-        current, following = self._ring.places(slot)
         addresses = {name: address for name, (_, address) in self._staged.items()}
-        for index, spec in enumerate(self.bundle.state):
-            addresses[spec.name] = self._ring.sets[current][index]
-            addresses[spec.next_name] = self._ring.sets[following][index]
         runner.run(
-            addresses,
+            self._addresses(slot, addresses),
             before=lambda: _each(stage_in, device, taken),
             after=lambda: _each(stage_out, device, made),
         )
         self._wait(device)
         self._ring.advance(slot)
         return [host for host, _ in made]
+
+    def _begin(self, frame: Frame) -> None:
+        device, runner = self._device, self.runner
+        assert device is not None
+        assert runner is not None
+        name_in, name_out = self.bundle.input_name, self.bundle.output_name
+        device.activate()
+        if self._lanes is None:
+            first = (self._staged[name_in], self._staged[name_out])
+            sizes = (host.array.nbytes for host, _ in first)
+            self._lanes = Lanes(device, *sizes, first=first, mapped=self._mapped)
+
+        def compute(lane: Lane) -> None:
+            pictures = {name_in: lane.frame[1], name_out: lane.picture[1]}
+            runner.run(self._addresses(0, pictures), lane=lane.number)
+
+        self._lanes.begin(frame, compute)
+        self._ring.advance(0)
+
+    def _take(self, height: int, width: int) -> Frame:
+        assert self._device is not None
+        assert self._lanes is not None
+        assert self.runner is not None
+        self._device.activate()
+        lane = self._lanes.take()
+        taken = self.runner.take_seconds(lane.number)
+        self.engine_seconds = (self.engine_seconds or 0.0) + taken
+        return picture_of(lane.picture[0], height, width)
 
 
 def _each(
