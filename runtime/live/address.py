@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from ...errors import ConfigError
-from ...redaction import HIDDEN, LOCAL_SCHEMES, field_name, learn, shown, take_apart
+from ...redaction import (
+    HIDDEN,
+    LOCAL_SCHEMES,
+    PIPELINE_SCHEME,
+    field_name,
+    learn,
+    shown,
+    take_apart,
+)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -56,6 +64,8 @@ class Address:
         scheme, after = found[1].lower(), text[found.end() :]
         if scheme == "file":
             return cls._of_file(text, after.removeprefix("//"))
+        if scheme == PIPELINE_SCHEME:  # whole: a question mark belongs to an element
+            return cls(shown(text), scheme, after.strip())
         if scheme in LOCAL_SCHEMES:
             place, mark, query = after.removeprefix("//").partition("?")
             return cls(shown(text), scheme, place, query.split("&") if mark else [])

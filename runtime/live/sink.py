@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SINKS = {
     "file": "sink_file:RecordingSink",
+    "gst": "sink_gst:GstSink",
     "http": "sink_page:PageSink",
     "null": "sink_null:NullSink",
     "rtsp": "sink_rtsp:RtspSink",

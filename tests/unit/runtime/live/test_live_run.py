@@ -40,7 +40,7 @@ from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
-from live_streams import free_port, write_coded_clip
+from live_streams import free_port, require_gst, write_coded_clip
 from video_facts import VideoMaker
 
 
@@ -187,8 +187,11 @@ class TestSinks:
 
     @pytest.mark.parametrize("scheme", sorted(set(SINKS) - {"rtsp"}))
     def test_every_sink_takes_frames_and_closes_twice(self, scheme: str, tmp_path: Path) -> None:
+        if scheme == "gst":
+            require_gst()
         address = {
             "file": str(tmp_path / "out.mp4"),
+            "gst": "gst:fakesink",
             "http": f"http://127.0.0.1:{free_port()}",
             "null": "null://",
             "udp": f"udp://127.0.0.1:{free_port()}",
