@@ -39,6 +39,7 @@ from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink, planes_for
+from .video.sink_plain import is_plain, open_plain
 from .video.source import FileSource
 
 EIGHT_BITS = 8
@@ -323,8 +324,9 @@ class Upscaler:
                 processor = create_processor(session, colour_match="none")
             if cut_reset and self.bundle.kind == "stream":
                 processor = CutResetProcessor(processor)
+            opened = open_plain if is_plain(output) else FileSink
             sink = outputs.enter_context(
-                FileSink(output, reader, options, notes.append, why_not_deep=why)
+                opened(output, reader, options, notes.append, why_not_deep=why)
             )
             reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():

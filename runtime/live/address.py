@@ -28,6 +28,9 @@ from ...redaction import (
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
+PIPE_SCHEME = "-"
+"""Standard input or output; it stands alone."""
+
 PERCENT_ENCODE = "where a user name or password holds / ? # or @, write %2F %3F %23 or %40"
 
 
@@ -58,6 +61,10 @@ class Address:
             ConfigError: It cannot be one, or is one only with something around it.
         """
         learn(text)
+        if text == PIPE_SCHEME or text.startswith(f"{PIPE_SCHEME}?"):
+            return cls(
+                text, PIPE_SCHEME, PIPE_SCHEME, [each for each in text[2:].split("&") if each]
+            )
         found = _SCHEME.match(text)
         if found is None or (found[1].lower() not in LOCAL_SCHEMES and os.path.isfile(text)):
             return cls._of_file(text, text)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .zoom import Zoom
 
 SINKS = {
+    "-": "sink_stdout:StdoutSink",
     "file": "sink_file:RecordingSink",
     "gst": "sink_gst:GstSink",
     "http": "sink_page:PageSink",

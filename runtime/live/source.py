@@ -34,6 +34,7 @@ from .notes import Notes
 Clock: TypeAlias = "Callable[[], float]"
 
 SOURCES = {
+    "-": "source_file:PacedFileSource",
     "csi": "source_csi:CsiSource",
     "file": "source_file:PacedFileSource",
     "gst": "source_gst:GstSource",
@@ -196,7 +197,7 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
         ConfigError: There is none.
     """
     if address.scheme not in known and address.scheme in {*ELSEWHERE, *SOURCES}:
-        forms = {"gst": "gst:PIPELINE"}
+        forms = {"gst": "gst:PIPELINE", "-": "-"}
         names = sorted(set(known) - {"file"})
         schemes = ", ".join(forms.get(each, f"{each}://") for each in names)
         raise ConfigError(

@@ -96,7 +96,7 @@ class FileSource:
         # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
         # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
         gc.collect()
-        self.container = open_input(path, self.options.decoder)
+        self.container = open_input(path, self.options.decoder, self.options.raw)
         try:
             self._begin()
         except BaseException:

@@ -82,7 +82,7 @@ def _add_package() -> None:
         if folder.is_dir():
             site.addsitedir(str(folder))
     try:
-        import adcvsr  # noqa: F401
+        import adcvsr.errors  # noqa: F401
     except ImportError as error:
         raise ImportError(
             f"GStreamer's {version} finds no adcvsr ({error}): install it for that version, and "

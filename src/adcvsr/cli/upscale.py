@@ -18,9 +18,10 @@ from ._options import (
     model_option,
     output_size_options,
     read_output_size,
+    read_size,
     variant_option,
 )
-from ._say import note
+from ._say import keep_stdout, note
 from ._trace import open_trace, trace_option
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
 READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
+READING += ("size", "pixel_format", "rate")
 WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio", "overwrite")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
+
+
+MOST_FPS = 1000
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -48,6 +53,22 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         except (ValueError, ZeroDivisionError):
             self.fail(f"'{value}' is no time; expected seconds or [h:]m:s", param, ctx)
         return total
+
+
+class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Frames a second: a number, or a fraction such as 30000/1001."""
+
+    name = "FPS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
+        """Read it exactly."""
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 0 < rate <= MOST_FPS:
+            self.fail(f"'{value}'; expected frames a second up to {MOST_FPS}", param, ctx)
+        return rate
 
 
 @click.command()
@@ -85,6 +106,18 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     default="auto",
     show_default=True,
     help="Where INPUT is decoded.",
+)
+@click.option(
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    help="INPUT - is raw frames of this size, without a header.",
+)
+@click.option("--pixel-format", metavar="NAME", help="Of those, as FFmpeg has it [yuv420p].")
+@click.option(
+    "--rate",
+    type=Rate(),
+    help="Frames a second of raw frames and of numbered pictures [25].",
 )
 @click.option(
     "--compare",
@@ -155,11 +188,19 @@ def command(
     'clips/*.mp4', OUTPUT is a folder (with one it may be); a file that fails does not end the run.
     Without OUTPUT, in.mp4 becomes in_x4.mp4 beside it, and a folder clips becomes clips_x4.
 
+    INPUT may be - (y4m or another container on standard input; raw frames with --size), a picture,
+    or numbered ones (frame_%05d.png); OUTPUT - (y4m, or raw frames with --encoder rawvideo), a png
+    or jpg, or numbered ones.
+
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
     """
     from ..runtime.upscaler import Upscaler
 
+    if paths[-1] == "-":
+        keep_stdout()
+        if as_json:
+            raise click.UsageError("stdout cannot hold both: --json needs a file as OUTPUT")
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
     size = read_output_size(options)
