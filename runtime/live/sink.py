@@ -34,10 +34,14 @@ SINKS = {
     "-": "sink_stdout:StdoutSink",
     "file": "sink_file:RecordingSink",
     "gst": "sink_gst:GstSink",
+    "hls": "sink_hls:HlsSink",
     "http": "sink_page:PageSink",
     "null": "sink_null:NullSink",
+    "rtmp": "sink_rtmp:RtmpSink",
+    "rtmps": "sink_rtmp:RtmpSink",
     "rtsp": "sink_rtsp:RtspSink",
     "udp": "sink_udp:UdpSink",
+    "v4l2": "sink_v4l2:V4l2Sink",
 }
 """Scheme of the address, and where its class is; imported when it is asked for."""
 

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
-LOCAL_SCHEMES = frozenset({"csi", "file", "null", "test", "v4l2"})
+LOCAL_SCHEMES = frozenset({"csi", "file", "hls", "null", "test", "v4l2"})
 """Devices and files of this machine; their addresses are shown whole."""
 
 PIPELINE_SCHEME = "gst"
@@ -43,7 +43,7 @@ _WORDS = re.compile(
 )
 """What paths of cameras are made of."""
 
-_OUR_FIELDS = re.compile("transport|timeout|parse|loop|viewers|size|fps|frames|format")
+_OUR_FIELDS = re.compile("seconds|keep|transport|timeout|parse|loop|viewers|size|fps|frames|format")
 """Options of ours: their values are shown where they are short."""
 
 _CAMERA_FIELDS = re.compile(

@@ -67,7 +67,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "adcvsr upscale in.mp4",
         "adcvsr upscale in.mp4 out.mkv --model nano-camera --crf 16",
         "adcvsr upscale clips/ out/",
-        "ffmpeg -i in.mp4 -f yuv4mpegpipe - | adcvsr upscale - - | ffmpeg -i - out.mp4",
+        "adcvsr upscale frame_%05d.png out_%05d.png",
     ),
     "verify": ("adcvsr verify nano",),
 }

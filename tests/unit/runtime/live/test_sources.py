@@ -89,6 +89,8 @@ def address_of(scheme: str, clip: Path) -> Iterator[str]:
     elif scheme == "gst":
         require_gst()
         yield "gst:videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
+    elif scheme == "-":
+        pytest.skip("standard input: test_pipes_and_pictures")
     elif scheme == "csi":
         if shutil.which("gst-launch-1.0") is None:
             pytest.skip("no gst-launch-1.0: apt-get install gstreamer1.0-tools")
