@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, OutputNotWritableError
 from ...pictures.colour import frame_from_rgb
 from ..gstreamer.child import HEADER
+from ..gstreamer.jetson import encoder_missing
 from ..gstreamer.layout import FORMATS, WRITTEN, Layout
 from ..gstreamer.process import PipelineError, PipelineProcess
 from ..video.encoders import EncodeOptions
@@ -50,6 +51,8 @@ class GstSink(VideoSink):
             raise ConfigError(
                 f"'{address.text}' encodes with elements of its own: leave encoder options out"
             )
+        if (missing := encoder_missing(self.pipeline)) is not None:
+            raise ConfigError(missing)
         self._process: PipelineProcess | None = None
         self._layout: Layout | None = None
         self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()

@@ -43,6 +43,8 @@ class GstSource(VideoSource):
                 "'gst:' names no pipeline; expected elements such as gst:v4l2src ! videoconvert"
             )
         self._layout: Layout | None = None
+        self.silent_s = SILENT_S
+        """How long it may give nothing."""
 
     @property
     def rate(self) -> Fraction | None:
@@ -61,7 +63,7 @@ class GstSource(VideoSource):
     def _frames(self, process: PipelineProcess) -> Generator[LiveFrame, None, None]:
         seen = False
         while not self.stop.is_set():
-            message = process.read(SILENT_S, self.stop.is_set)
+            message = process.read(self.silent_s, self.stop.is_set)
             if message is None:
                 return
             if "layout" in message:
@@ -71,7 +73,7 @@ class GstSource(VideoSource):
                     raise PipelineError("it ended without a frame", "run")
                 return
             elif "frame" in message:
-                data = process.read_bytes(message["frame"], SILENT_S, self.stop.is_set)
+                data = process.read_bytes(message["frame"], self.silent_s, self.stop.is_set)
                 if data is None:
                     return
                 seen = True

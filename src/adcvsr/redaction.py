@@ -43,7 +43,9 @@ _WORDS = re.compile(
 )
 """What paths of cameras are made of."""
 
-_OUR_FIELDS = re.compile("seconds|keep|transport|timeout|parse|loop|viewers|size|fps|frames|format")
+_OUR_FIELDS = re.compile(
+    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format"
+)
 """Options of ours: their values are shown where they are short."""
 
 _CAMERA_FIELDS = re.compile(
