@@ -67,6 +67,7 @@ class _Child:
         self._out = os.fdopen(out_fd, "wb", buffering=0)
         self._parent = os.getppid()
         self.ended = False
+        self.pipeline: Any = None
 
     def run(self) -> None:
         job = json.loads(self.job.readline())
@@ -82,7 +83,6 @@ class _Child:
         self.gst, self.video, self.glib = Gst, GstVideo, GLib
         Gst.init(None)
         signal.signal(signal.SIGTERM, self._end)
-        self.pipeline: Any = None
         try:
             (self._read if job["kind"] == "source" else self._write)(job)
         except BrokenPipeError:
