@@ -149,6 +149,7 @@ class Pipeline:
                     pass
         finally:
             self._stop.set()
+            self.source.ended.set()
             _wait_whatever_comes(threads)
         if self._error is not None:
             raise self._error

@@ -41,7 +41,7 @@ class PacedFileSource(VideoSource):
     def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`; a loop is a seek to the start."""
         while not self.stop.is_set():
-            with FileSource(self.path) as reader:
+            with FileSource(self.path, ended=self.stop) as reader:
                 yield from self._paced(reader)
                 self.damaged_packets += reader.damaged_packets
             if not self.loop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator
 from .places import Numbered, is_pipe, is_sequence
+from .stdin_reader import CHUNK_BYTES, StdinReader
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """By codec: the decoder that reads the alpha beside its frames."""
 
 
 def open_input(
-    path: Path, decoder: Decoder, raw: Mapping[str, str] | None = None
+    path: Path,
+    decoder: Decoder,
+    raw: Mapping[str, str] | None = None,
+    ended: threading.Event | None = None,
 ) -> av.container.InputContainer:
     """Open a file, standard input (`-`) or numbered pictures (`frame_%05d.png`).
 
@@ -31,6 +36,7 @@ def open_input(
         decoder: Where it is decoded.
         raw: Of frames without a header, `video_size`, `pixel_format` and `framerate`; of numbered
             pictures `framerate`.
+        ended: Set to end reading standard input, which else waits for whoever sends.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
@@ -38,7 +44,7 @@ def open_input(
     """
     refuse_address(path)
     if is_pipe(path):
-        return _open_stdin(decoder, dict(raw or {}))
+        return _open_stdin(decoder, dict(raw or {}), ended or threading.Event())
     if raw and "video_size" in raw:
         raise ConfigError(f"'{path}' is no '-': --size and --pixel-format are for raw frames there")
     if is_sequence(path):
@@ -65,7 +71,9 @@ def open_input(
         ) from error
 
 
-def _open_stdin(decoder: Decoder, raw: dict[str, str]) -> av.container.InputContainer:
+def _open_stdin(
+    decoder: Decoder, raw: dict[str, str], ended: threading.Event
+) -> av.container.InputContainer:
     if sys.stdin is not None and sys.stdin.isatty():
         raise InputNotFoundError(
             "'-' is the terminal, expected video from a program or file: ffmpeg -i IN -f "
@@ -76,7 +84,10 @@ def _open_stdin(decoder: Decoder, raw: dict[str, str]) -> av.container.InputCont
     if raw:
         what = f"raw frames of {raw['video_size']} {raw['pixel_format']}"
     try:
-        return pyav.open_input("pipe:0", hwaccel=accelerator(decoder), **named)
+        reader = StdinReader(ended)
+        return pyav.open_input(
+            reader, buffer_size=CHUNK_BYTES, hwaccel=accelerator(decoder), **named
+        )
     except (av.FFmpegError, UnicodeDecodeError, OSError, ValueError) as error:
         raise UnreadableVideoError(
             f"'-' gives no video: {ffmpeg_reason(error)}; expected {what}"

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -15,8 +16,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from adcvsr.arrays import Levels
+from adcvsr.cli.commands import load_command
 from adcvsr.errors import (
     ConfigError,
     InputNotFoundError,
@@ -33,6 +36,7 @@ from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.read_options import ReadOptions
+from adcvsr.runtime.video.stdin_reader import StdinReader
 from video_facts import VideoMaker
 
 LOSSLESS = EncodeOptions(encoder="ffv1")
@@ -167,6 +171,39 @@ class TestPipes:
             report = LiveRun(upscaler, "-", "-", LiveOptions(policy="every")).run()
         assert (report.presented, report.sink) == (5, "-")
         assert pictures(tmp_path / "out.y4m").shape == (5, 128, 192, 3)
+
+
+def test_a_sender_that_falls_silent_holds_up_no_end() -> None:
+    read_end, write_end = os.pipe()
+    kept = os.dup(0)
+    os.dup2(read_end, 0)
+    ended = threading.Event()
+    try:
+        reader = StdinReader(ended)
+        os.write(write_end, b"abc")
+        assert reader.read(100) == b"abc"
+        threading.Timer(0.1, ended.set).start()
+        assert reader.read(100) == b""
+    finally:
+        os.dup2(kept, 0)
+        for each in (kept, read_end, write_end):
+            os.close(each)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["-", "-", "--json"], "stdout cannot hold both"),
+        (["-", "out.mkv", "--resume"], "- is not for segments"),
+        (["in_%d.png", "out.mkv", "--resume"], "in_%d.png is not for segments"),
+        (["-", "out.mkv", "--rate", "0"], "expected frames a second"),
+        (["-", "out.mkv", "--pixel-format", "rgb24"], "need --size, too"),
+    ],
+)
+def test_options_that_do_not_go_together(given: list[str], says: str) -> None:
+    done = CliRunner().invoke(load_command("upscale"), given)
+    assert done.exit_code
+    assert says in done.output + str(done.exception)
 
 
 def test_the_command_keeps_stdout_clean_and_its_exit_status_says_who_left(tmp_path: Path) -> None:
