@@ -25,6 +25,7 @@ from .threads.stage_threads import StageThreads
 from .threads.worker import Worker
 from .video.compare import CompareSink
 from .video.sink import FileSink
+from .video.sink_plain import PlainSink
 from .video.source import FileSource, SourceFrame
 
 POLL_SECONDS = 0.1
@@ -107,7 +108,7 @@ class Pipeline:
         self,
         source: FileSource,
         processor: FrameProcessor,
-        sink: FileSink,
+        sink: FileSink | PlainSink,
         result: PipelineResult,
         progress: Callable[[int], None],
         *,

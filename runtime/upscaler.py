@@ -40,7 +40,7 @@ from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink
-from .video.sink_plain import is_plain, open_plain
+from .video.sink_plain import PlainSink, is_plain, open_plain
 from .video.source import FileSource
 
 
@@ -331,10 +331,12 @@ class Upscaler:
                 processor = create_processor(session, colour_match="none")
             if cut_reset and self.bundle.kind == "stream":
                 processor = CutResetProcessor(processor)
-            opened = open_plain if is_plain(output) else FileSink
-            sink = outputs.enter_context(
-                opened(output, reader, options, notes.append, why_not_deep=why)
+            written_by: FileSink | PlainSink = (
+                open_plain(output, reader, options, notes.append, why_not_deep=why)
+                if is_plain(output)
+                else FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
+            sink = outputs.enter_context(written_by)
             reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -59,8 +59,8 @@ class Layout:
     offsets: tuple[int, ...]
     """Where each plane begins, in bytes."""
 
-    bytes: int
-    """Of a frame."""
+    frame_bytes: int
+    """Of a frame, padding included."""
 
     colours: Colours
 
@@ -102,13 +102,16 @@ class Layout:
             meta: `GstVideoMeta` of the buffer.
             size: Bytes of it.
         """
-        return replace(self, strides=tuple(meta.stride), offsets=tuple(meta.offset), bytes=size)
+        return replace(
+            self, strides=tuple(meta.stride), offsets=tuple(meta.offset), frame_bytes=size
+        )
 
     def frame(self, data: bytes | bytearray | memoryview) -> av.VideoFrame:
         """A frame of FFmpeg's with these bytes, its colours tagged; they are copied."""
         frame = av.VideoFrame(self.width, self.height, FORMATS[self.format])
         whole = np.frombuffer(data, np.uint8)
-        for plane, stride, offset in zip(frame.planes, self.strides, self.offsets, strict=False):
+        planes: Any = frame.planes
+        for plane, stride, offset in zip(planes, self.strides, self.offsets, strict=False):
             rows = np.zeros((plane.height, plane.line_size), np.uint8)
             used = min(stride, plane.line_size)
             # The last row may end before its stride does.
@@ -126,21 +129,19 @@ class Layout:
 
     def pieces(self, frame: av.VideoFrame) -> list[memoryview]:
         """The bytes of a frame as the pipeline wants them; not copied where they lie so already."""
-        ours = [(plane.line_size, plane.height) for plane in frame.planes]
-        found, at = [], 0
-        for plane, (line, height), stride, offset in zip(
-            frame.planes, ours, self.strides, self.offsets, strict=False
-        ):
+        found: list[memoryview] = []
+        at, planes = 0, cast("Any", frame.planes)
+        for plane, stride, offset in zip(planes, self.strides, self.offsets, strict=False):
+            line, height = plane.line_size, plane.height
             if offset > at:
                 found.append(memoryview(bytes(offset - at)))
-            if line == stride:
-                found.append(memoryview(plane))
-            else:
+            rows: Any = plane
+            if line != stride:
                 used = min(line, stride)
                 rows = np.zeros((height, stride), np.uint8)
                 rows[:, :used] = np.frombuffer(plane, np.uint8).reshape(height, line)[:, :used]
-                found.append(memoryview(rows).cast("B"))
+            found.append(memoryview(rows).cast("B"))
             at = max(at, offset) + stride * height
-        if at < self.bytes:
-            found.append(memoryview(bytes(self.bytes - at)))
+        if at < self.frame_bytes:
+            found.append(memoryview(bytes(self.frame_bytes - at)))
         return found

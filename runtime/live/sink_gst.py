@@ -79,7 +79,7 @@ class GstSink(VideoSink):
         made, time_ns = encoded
         pieces = self._layout.pieces(made)
         try:
-            self._process.send(HEADER.pack(time_ns, self._layout.bytes), *pieces)
+            self._process.send(HEADER.pack(time_ns, self._layout.frame_bytes), *pieces)
         except BrokenPipeError:
             raise self._why() from None
         return True

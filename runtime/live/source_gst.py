@@ -82,10 +82,10 @@ class GstSource(VideoSource):
     def _frame(self, data: bytearray, pts_ns: int | None) -> LiveFrame:
         now, layout = self.clock(), self._layout
         assert layout is not None
-        if len(data) < layout.bytes:
+        if len(data) < layout.frame_bytes:
             raise PipelineError(
                 f"a frame of {layout.width}x{layout.height} {layout.format} has {len(data)} bytes, "
-                f"expected {layout.bytes}",
+                f"expected {layout.frame_bytes}",
                 "run",
             )
         seconds = None if pts_ns is None else pts_ns / 1e9

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -115,10 +116,11 @@ class FrameWriter:
         """
         self._send(self._head + self._frame_header)
         self._head = b""
-        for plane, component in zip(frame.planes, frame.format.components, strict=True):
+        planes: Any = frame.planes
+        for plane, component in zip(planes, frame.format.components, strict=True):
             used = plane.width * (2 if component.bits > 8 else 1)
             rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-            whole = rows if used == plane.line_size else np.ascontiguousarray(rows[:, :used])
+            whole: Any = rows if used == plane.line_size else np.ascontiguousarray(rows[:, :used])
             self._send(memoryview(whole).cast("B"))
 
     def _send(self, data: bytes | memoryview) -> None:

@@ -310,7 +310,8 @@ class PictureSink(PlainSink):
             height=self.height,
             interpolation="BICUBIC",
         ).to_ndarray()
-        return av.VideoFrame.from_ndarray(np.dstack([frame.to_ndarray(), scaled]), format="rgba")
+        rgba: Any = np.dstack([frame.to_ndarray(), scaled])
+        return av.VideoFrame.from_ndarray(rgba, format="rgba")
 
 
 def open_plain(path: Path, *args: Any, **named: Any) -> PlainSink:

@@ -110,6 +110,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         super().__init__()
         self._values = {name: entry[-2] for name, entry in PROPERTIES.items()}
         self._upscaler: Any = None
+        self._watch: Any = None
         self._measured_ns = 0
         self.set_in_place(False)
 
@@ -283,7 +284,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         """Begin a new stream."""
         if self._upscaler is not None:
             self._upscaler.reset()
-        if getattr(self, "_watch", None) is not None:
+        if self._watch is not None:
             self._watch.reset()
 
     def _failed(self, error: Exception) -> bool:

@@ -31,7 +31,10 @@ def why_not() -> str:
     return ""
 
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+@pytest.fixture(scope="module", autouse=True)
+def _it_can_run() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
 
 
 def environment() -> dict[str, str]:

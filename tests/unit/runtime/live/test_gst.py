@@ -31,12 +31,15 @@ from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, open_source
 from adcvsr.runtime.video.encoders import EncodeOptions
-from live_streams import gst_lacks, require_gst
+from live_streams import require_gst
 
 SIZE = "width=98,height=66,framerate=30/1"
 """No multiple of four: rows of most formats are padded."""
 
-needs_gst = pytest.mark.skipif(bool(gst_lacks()), reason=gst_lacks())
+
+@pytest.fixture
+def needs_gst() -> None:
+    require_gst()
 
 
 def frames_of(pipeline: str, count: int = 0) -> list[LiveFrame]:
@@ -60,7 +63,7 @@ def push(pipeline: str, pictures: Sequence[Levels]) -> str | None:
         return sink.encoder
 
 
-@needs_gst
+@pytest.mark.usefixtures("needs_gst")
 class TestSource:
     @pytest.mark.parametrize("form", ["NV12", "I420", "BGRx"])
     def test_a_format_comes_as_it_is(self, form: str) -> None:
@@ -119,7 +122,7 @@ class TestSource:
                 process.read(10, lambda: False)
 
 
-@needs_gst
+@pytest.mark.usefixtures("needs_gst")
 class TestSink:
     def test_a_file_is_finished(self, tmp_path: Path) -> None:
         require_gst("openh264enc", "mp4mux")
