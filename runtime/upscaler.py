@@ -331,12 +331,12 @@ class Upscaler:
                 processor = create_processor(session, colour_match="none")
             if cut_reset and self.bundle.kind == "stream":
                 processor = CutResetProcessor(processor)
-            written_by: FileSink | PlainSink = (
+            sink: FileSink | PlainSink = (
                 open_plain(output, reader, options, notes.append, why_not_deep=why)
                 if is_plain(output)
                 else FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
-            sink = outputs.enter_context(written_by)
+            outputs.enter_context(sink)
             reader.keep(deep=session.deep, alpha=sink.planes.alpha)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
