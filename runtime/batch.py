@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError, InputNotFoundError
 from ..pictures.clips import VIDEO_SUFFIXES, find_media
 from .video.output_file import ENCODERS
+from .video.places import WRITTEN_PICTURES, is_pipe
 
 DEFAULT_SUFFIX = ".mp4"
 """Container of results whose input's own cannot be written."""
@@ -51,8 +52,9 @@ def default_output(text: str, label: str = "x4") -> Path:
     if path.is_dir():
         path = path.resolve()  # `.` has no name
         return path.with_name(f"{path.name}_{label}")
-    suffix = path.suffix.lower()
-    return path.with_name(f"{path.stem}_{label}{suffix if suffix in ENCODERS else DEFAULT_SUFFIX}")
+    if is_pipe(path):
+        return path
+    return path.with_name(f"{path.stem}_{label}{_suffix(path)}")
 
 
 def left_out(inputs: Sequence[str], output: Path) -> Iterator[str]:
@@ -106,8 +108,7 @@ def plan(inputs: Sequence[str], folder: Path) -> list[Job]:
     jobs: dict[Path, Job] = {}
     for text in inputs:
         for source, below in _files(text, folder):
-            suffix = below.suffix.lower()
-            output = folder / below.with_suffix(suffix if suffix in ENCODERS else DEFAULT_SUFFIX)
+            output = folder / below.with_suffix(_suffix(below))
             if output in jobs and jobs[output].source != source:
                 raise ConfigError(
                     f"'{jobs[output].source}' and '{source}' would both become '{output}'; "
@@ -123,6 +124,12 @@ def split_existing(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         [job for job in jobs if not job.output.is_file()],
         [job for job in jobs if job.output.is_file()],
     )
+
+
+def _suffix(path: Path) -> str:
+    """The ending of a result: the input's, where it can be written."""
+    suffix = path.suffix.lower()
+    return suffix if suffix in ENCODERS or suffix in WRITTEN_PICTURES else DEFAULT_SUFFIX
 
 
 def _files(text: str, output: Path) -> list[tuple[Path, Path]]:

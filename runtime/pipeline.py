@@ -27,6 +27,7 @@ from .threads.stage_threads import StageThreads
 from .threads.worker import Worker
 from .video.compare import CompareSink
 from .video.sink import FileSink
+from .video.sink_plain import PlainSink
 from .video.source import FileSource, SourceFrame
 
 POLL_SECONDS = 0.1
@@ -109,7 +110,7 @@ class Pipeline:
         self,
         source: FileSource,
         processor: FrameProcessor,
-        sink: FileSink,
+        sink: FileSink | PlainSink,
         result: PipelineResult,
         progress: Callable[[int], None],
         *,
@@ -152,6 +153,7 @@ class Pipeline:
                     pass
         finally:
             self._stop.set()
+            self.source.ended.set()
             _wait_whatever_comes(threads)
         if self._error is not None:
             raise self._error

@@ -9,6 +9,7 @@ from .pipeline import PipelineResult
 from .processing.processor import FrameProcessor
 from .sessions.session import Session
 from .video.sink import FileSink
+from .video.sink_plain import PlainSink
 from .video.source import FileSource
 
 
@@ -77,7 +78,7 @@ class UpscaleReport:
 def make_report(
     session: Session,
     reader: FileSource,
-    sink: FileSink,
+    sink: FileSink | PlainSink,
     result: PipelineResult,
     processor: FrameProcessor,
     notes: list[str],

@@ -43,6 +43,7 @@ from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink
+from .video.sink_plain import PlainSink, is_plain, open_plain
 from .video.source import FileSource
 from .yuv import open_yuv, why_not_yuv
 
@@ -408,9 +409,12 @@ class Upscaler:
                         note=notes.append,
                         trace=self._trace,
                     )
-            sink = outputs.enter_context(
-                FileSink(output, reader, options, notes.append, why_not_deep=why)
+            sink: FileSink | PlainSink = (
+                open_plain(output, reader, options, notes.append, why_not_deep=why)
+                if is_plain(output)
+                else FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
+            outputs.enter_context(sink)
             with result.stages["infer"].threads.claim():
                 session, why_rgb = open_yuv(
                     session,

@@ -9,6 +9,7 @@ from ..graph.yuv_ends import YuvEnds
 from .sessions.session import Session, StreamSession
 from .trace import Trace
 from .video.sink import FileSink
+from .video.sink_plain import PlainSink
 from .video.source import FileSource
 
 REFUSALS = (GraphError, BundleError, BackendUnavailableError)
@@ -44,7 +45,7 @@ def open_yuv(
     mine: Session,
     opened: ExitStack,
     reader: FileSource,
-    sink: FileSink,
+    sink: FileSink | PlainSink,
     *,
     pixels: str,
     matched: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import socket
 import ssl
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from adcvsr.errors import MissingProgramError
 from adcvsr.pictures.colour import SDR_BT709
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.gstreamer.process import PACKAGES, gst_python
 from adcvsr.runtime.live.pattern import write_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
@@ -42,6 +45,28 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@functools.cache
+def gst_lacks(*elements: str) -> str:
+    """What is missing of GStreamer for `gst:`, with these elements; empty where nothing is."""
+    code = (
+        "import sys, gi; gi.require_version('Gst', '1.0'); gi.require_version('GstVideo', '1.0')\n"
+        "from gi.repository import Gst, GstVideo; Gst.init(None)\n"
+        "sys.exit(' '.join(e for e in sys.argv[1:] if Gst.ElementFactory.find(e) is None) or 0)"
+    )
+    command = [gst_python("gst:"), "-c", code, "appsink", "videotestsrc", *elements]
+    try:
+        found = subprocess.run(command, capture_output=True, check=False, text=True)
+    except (MissingProgramError, OSError) as error:
+        return str(error)
+    return found.stderr.strip().rpartition("\n")[2] if found.returncode else ""
+
+
+def require_gst(*elements: str) -> None:
+    """Skip where GStreamer's Python bindings or one of these elements are not there."""
+    if lacks := gst_lacks(*elements):
+        pytest.skip(f"no GStreamer for it ({lacks}): {PACKAGES}")
 
 
 def require_rtsp_server() -> None:

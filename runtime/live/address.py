@@ -15,10 +15,21 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from ...errors import ConfigError
-from ...redaction import HIDDEN, LOCAL_SCHEMES, field_name, learn, shown, take_apart
+from ...redaction import (
+    HIDDEN,
+    LOCAL_SCHEMES,
+    PIPELINE_SCHEME,
+    field_name,
+    learn,
+    shown,
+    take_apart,
+)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+PIPE_SCHEME = "-"
+"""Standard input or output; it stands alone."""
 
 PERCENT_ENCODE = "where a user name or password holds / ? # or @, write %2F %3F %23 or %40"
 
@@ -50,12 +61,18 @@ class Address:
             ConfigError: It cannot be one, or is one only with something around it.
         """
         learn(text)
+        if text == PIPE_SCHEME or text.startswith(f"{PIPE_SCHEME}?"):
+            return cls(
+                text, PIPE_SCHEME, PIPE_SCHEME, [each for each in text[2:].split("&") if each]
+            )
         found = _SCHEME.match(text)
         if found is None or (found[1].lower() not in LOCAL_SCHEMES and os.path.isfile(text)):
             return cls._of_file(text, text)
         scheme, after = found[1].lower(), text[found.end() :]
         if scheme == "file":
             return cls._of_file(text, after.removeprefix("//"))
+        if scheme == PIPELINE_SCHEME:  # whole: a question mark belongs to an element
+            return cls(shown(text), scheme, after.strip())
         if scheme in LOCAL_SCHEMES:
             place, mark, query = after.removeprefix("//").partition("?")
             return cls(shown(text), scheme, place, query.split("&") if mark else [])

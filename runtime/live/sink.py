@@ -18,24 +18,33 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from ...arrays import Levels
 from ...errors import ConfigError
 from ...pictures.colour import Colours
-from ...pictures.yuv import AnyPicture
+from ...pictures.yuv import AnyPicture, YuvPicture
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
 from .source import load_class
 
 if TYPE_CHECKING:
+    from av.video.reformatter import VideoReformatter
+
     from .model_switch import ModelSwitch
     from .zoom import Zoom
 
 SINKS = {
+    "-": "sink_stdout:StdoutSink",
     "file": "sink_file:RecordingSink",
+    "gst": "sink_gst:GstSink",
+    "hls": "sink_hls:HlsSink",
     "http": "sink_page:PageSink",
     "null": "sink_null:NullSink",
+    "rtmp": "sink_rtmp:RtmpSink",
+    "rtmps": "sink_rtmp:RtmpSink",
     "rtsp": "sink_rtsp:RtspSink",
     "udp": "sink_udp:UdpSink",
+    "v4l2": "sink_v4l2:V4l2Sink",
 }
 """Scheme of the address, and where its class is; imported when it is asked for."""
 
@@ -64,6 +73,10 @@ class FinishedFrame:
 
     captured: float = 0.0
     """When the source gave it, in seconds of the run's clock."""
+
+    def rgb(self, reader: VideoReformatter) -> Levels:
+        """The picture as (H, W, 3) uint8 RGB, whatever it is; `reader` is reused between frames."""
+        return self.picture.rgb(reader) if isinstance(self.picture, YuvPicture) else self.picture
 
 
 class VideoSink(ABC):

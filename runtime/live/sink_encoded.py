@@ -14,10 +14,8 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 import av
-import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from ...arrays import Levels
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
@@ -28,6 +26,7 @@ from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes
 from ..video.planes import Planes, choose_format
 from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
+from .letterbox import letterbox
 from .sink import Encoded, FinishedFrame, VideoSink
 
 LIVE_PRESET = "superfast"
@@ -103,7 +102,7 @@ class EncodedSink(VideoSink):
             return frame_from_yuv(picture, self._pixel_format, self._reformatter, size=size)
         rgb = picture.rgb(self._reader) if isinstance(picture, YuvPicture) else picture
         if rgb.shape[:2] != self._first:
-            rgb = self._fit(rgb, size)
+            rgb = letterbox(rgb, size, self._scaler, self.notes)
         return frame_from_rgb(rgb, colours, self._pixel_format, self._reformatter, size=size)
 
     def present(self, encoded: Encoded) -> bool:
@@ -195,27 +194,6 @@ class EncodedSink(VideoSink):
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         return stream
-
-    def _fit(self, rgb: Levels, size: tuple[int, int]) -> Levels:
-        """Scale a picture to fit the output, centred on black."""
-        width, height = size
-        scale = min(width / rgb.shape[1], height / rgb.shape[0])
-        inner = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
-        note = (
-            f"frames of {rgb.shape[1]}x{rgb.shape[0]} are scaled to {inner[0]}x{inner[1]}: "
-            f"the output stays {width}x{height}"
-        )
-        self.notes.add(note, once=True)
-        scaled = self._scaler.reformat(
-            av.VideoFrame.from_ndarray(rgb, format="rgb24"),
-            width=inner[0],
-            height=inner[1],
-            interpolation="BICUBIC",
-        ).to_ndarray()
-        canvas = np.zeros((height, width, 3), np.uint8)
-        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        canvas[top : top + inner[1], left : left + inner[0]] = scaled
-        return canvas
 
     def _guard(self, step: Any) -> None:
         try:

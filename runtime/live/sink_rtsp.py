@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 import av
 
-from ...errors import OutputNotWritableError
 from ..video.encoders import EncodeOptions
 from .address import Address
-from .backoff import wait_before_try
 from .rtsp_target import rtsp_target
-from .sink import Encoded, FinishedFrame
-from .sink_encoded import EncodedSink
+from .sink_pushed import PushedSink
 
 
-class RtspSink(EncodedSink):
-    """Pushes to a server. The first connection must work; a server lost later is tried again.
-
-    Frames that come meanwhile are dropped (`sink`).
-    """
+class RtspSink(PushedSink):
+    """Pushes over one TCP connection, or with RTP over UDP."""
 
     options: ClassVar[str] = "transport, timeout"
 
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         super().__init__(address, options)
-        self.timeout_s = address.number("timeout", 5, low=0.1, high=3600)
-        self.patience_s = self.timeout_s + self.patience_s
         self._url, self.transport = rtsp_target(address)
-        self._connected, self._tries, self._retry_at = False, 0, 0.0
-
-    def encode(self, frame: FinishedFrame) -> Encoded | None:
-        """See `VideoSink`."""
-        if time.monotonic() < self._retry_at:
-            self.drops["sink"] += 1
-            return None
-        try:
-            packets = super().encode(frame)
-        except OutputNotWritableError as error:
-            self._lost(error)
-            return None
-        if self._tries:
-            self.notes.add(f"'{self.address.text}' is back after {self._tries} tries")
-        self._connected, self._tries = True, 0
-        return packets
-
-    def present(self, encoded: Encoded) -> bool:
-        """See `VideoSink`."""
-        try:
-            return super().present(encoded)
-        except OutputNotWritableError as error:
-            self._lost(error)
-            return False
-
-    def finish(self) -> None:
-        """See `VideoSink`; a server that is gone by now need not be told."""
-        try:
-            super().finish()
-        except OutputNotWritableError as error:
-            self.notes.add(str(error))
-
-    def _lost(self, error: OutputNotWritableError) -> None:
-        if not self._connected:
-            raise error
-        self.drops["sink"] += 1
-        if not self._tries:
-            self.notes.add(str(error))
-        self.close()
-        self._retry_at = time.monotonic() + wait_before_try(self._tries)
-        self._tries += 1
 
     def _open(self) -> av.container.OutputContainer:
         return av.open(

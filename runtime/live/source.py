@@ -35,8 +35,10 @@ from .notes import Notes
 Clock: TypeAlias = "Callable[[], float]"
 
 SOURCES = {
+    "-": "source_file:PacedFileSource",
     "csi": "source_csi:CsiSource",
     "file": "source_file:PacedFileSource",
+    "gst": "source_gst:GstSource",
     "rtsp": "source_rtsp:RtspSource",
     "rtsps": "source_rtsp:RtspSource",
     "test": "source_pattern:PatternSource",
@@ -200,7 +202,9 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
         ConfigError: There is none.
     """
     if address.scheme not in known and address.scheme in {*ELSEWHERE, *SOURCES}:
-        schemes = ", ".join(f"{each}://" for each in sorted(known) if each != "file")
+        forms = {"gst": "gst:PIPELINE", "-": "-"}
+        names = sorted(set(known) - {"file"})
+        schemes = ", ".join(forms.get(each, f"{each}://") for each in names)
         raise ConfigError(
             f"'{address.scheme}://' is no {what} of live, which knows {schemes} and files"
             + (f"; {PASS_ON[what]}" if address.scheme in ELSEWHERE else "")

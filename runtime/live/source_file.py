@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...errors import ConfigError
+from ..video.places import is_pipe
 from ..video.source import FileSource, SourceFrame
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
@@ -27,6 +29,8 @@ class PacedFileSource(VideoSource):
         super().__init__(address, stop, clock)
         self.path = Path(address.place)
         self.loop = bool(address.number("loop", 0, low=0, high=1))
+        if self.loop and is_pipe(self.path):
+            raise ConfigError(f"'{address.text}': standard input cannot be read again")
         self._rate: Fraction | None = None
 
     @property
@@ -37,7 +41,7 @@ class PacedFileSource(VideoSource):
     def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`; a loop is a seek to the start."""
         while not self.stop.is_set():
-            with FileSource(self.path) as reader:
+            with FileSource(self.path, ended=self.stop) as reader:
                 yield from self._paced(reader)
                 self.damaged_packets += reader.damaged_packets
             if not self.loop:

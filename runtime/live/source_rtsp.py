@@ -1,5 +1,6 @@
 """`rtsp://HOST/PATH?transport=tcp`: a network camera; comes back by itself after a loss.
 
+`?decoder=gst` has GStreamer receive and decode, which on a Jetson is the board's own decoder.
 `rtsps://` goes through TLS. Certificates are not checked: cameras sign their own.
 """
 
@@ -7,15 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import av
 
+from ...errors import ConfigError, UnreadableVideoError
 from ...pictures.pyav import open_input
+from ..gstreamer.jetson import rtsp_pipeline
 from .address import Address
 from .rtsp_target import rtsp_target
-from .source import Clock
+from .source import Clock, LiveFrame
 from .source_av import AvSource
+from .source_gst import GstSource
+
+DECODERS = ("ffmpeg", "gst")
+"""What receives and decodes."""
 
 
 class RtspSource(AvSource):
@@ -24,15 +33,40 @@ class RtspSource(AvSource):
     What of the address's query is not ours belongs to the camera, and is sent as it was given.
     """
 
-    options: ClassVar[str] = "transport, timeout"
+    options: ClassVar[str] = "transport, timeout, decoder"
 
     def __init__(
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
     ) -> None:
         super().__init__(address, stop, clock)
+        self.decoder = address.take("decoder", "ffmpeg")
+        if self.decoder not in DECODERS:
+            raise ConfigError(
+                f"'{address.text}': decoder={self.decoder}; expected {' or '.join(DECODERS)}"
+            )
+        if self.decoder == "gst" and address.scheme == "rtsps":
+            raise ConfigError(
+                f"'{address.text}': decoder=gst is for rtsp://; through TLS write the pipeline: "
+                "gst:rtspsrc location=rtsps://... ! decodebin"
+            )
         self._url, self.transport = rtsp_target(address)
         if address.scheme == "rtsps":
             self.notes.add("the camera's certificate is not checked, as cameras sign their own")
+
+    def _connected(self, connection: int) -> Iterator[LiveFrame]:
+        """See `AvSource`; GStreamer's losses are losses as FFmpeg's are."""
+        if self.decoder == "ffmpeg":
+            yield from super()._connected(connection)
+            return
+        pipeline = rtsp_pipeline(self._url, self.transport)
+        source = GstSource(Address(self.address.text, "gst", pipeline), self.stop, self.clock)
+        source.silent_s = self.timeout_s
+        try:
+            for frame in source.frames():
+                self._rate = source.rate
+                yield replace(frame, connection=connection)
+        except UnreadableVideoError as error:
+            raise OSError(str(error)) from error
 
     def _open(self) -> av.container.InputContainer:
         return open_input(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,43 @@ from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
 from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator
+from .places import Numbered, is_pipe, is_sequence
+from .stdin_reader import CHUNK_BYTES, StdinReader
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """By codec: the decoder that reads the alpha beside its frames."""
 
 
-def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
-    """Open a file.
+def open_input(
+    path: Path,
+    decoder: Decoder,
+    raw: Mapping[str, str] | None = None,
+    ended: threading.Event | None = None,
+) -> av.container.InputContainer:
+    """Open a file, standard input (`-`) or numbered pictures (`frame_%05d.png`).
+
+    Args:
+        path: Which.
+        decoder: Where it is decoded.
+        raw: Of frames without a header, `video_size`, `pixel_format` and `framerate`; of numbered
+            pictures `framerate`.
+        ended: Set to end reading standard input, which else waits for whoever sends.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
         UnreadableVideoError: FFmpeg knows no such container.
     """
     refuse_address(path)
+    if is_pipe(path):
+        return _open_stdin(decoder, dict(raw or {}), ended or threading.Event())
+    if raw and "video_size" in raw:
+        raise ConfigError(f"'{path}' is no '-': --size and --pixel-format are for raw frames there")
+    if is_sequence(path):
+        return _open_sequence(path, dict(raw or {}))
+    if raw:
+        raise ConfigError(
+            f"'{path}' has times of its own: --rate is for numbered pictures and raw frames"
+        )
     try:
         kind = path.stat().st_mode
     except OSError as error:
@@ -42,6 +68,41 @@ def open_input(path: Path, decoder: Decoder) -> av.container.InputContainer:
         raise UnreadableVideoError(
             f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
             "video file such as mp4, mkv, mov, webm, avi or ts"
+        ) from error
+
+
+def _open_stdin(
+    decoder: Decoder, raw: dict[str, str], ended: threading.Event
+) -> av.container.InputContainer:
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise InputNotFoundError(
+            "'-' is the terminal, expected video from a program or file: ffmpeg -i IN -f "
+            "yuv4mpegpipe - | adcvsr upscale - OUT"
+        )
+    what = "y4m, or another container that can be read from its beginning"
+    named: dict[str, Any] = {"format": "rawvideo", "options": raw} if raw else {}
+    if raw:
+        what = f"raw frames of {raw['video_size']} {raw['pixel_format']}"
+    try:
+        reader = StdinReader(ended)
+        return pyav.open_input(
+            reader, buffer_size=CHUNK_BYTES, hwaccel=accelerator(decoder), **named
+        )
+    except (av.FFmpegError, UnicodeDecodeError, OSError, ValueError) as error:
+        raise UnreadableVideoError(
+            f"'-' gives no video: {ffmpeg_reason(error)}; expected {what}"
+            + ("" if raw else "; raw frames need --size and --pixel-format")
+        ) from error
+
+
+def _open_sequence(path: Path, raw: dict[str, str]) -> av.container.InputContainer:
+    found = Numbered.find(path)
+    options = {"start_number": str(found.first), "framerate": "25", **raw}
+    try:
+        return pyav.open_input(str(path), format="image2", options=options)
+    except (av.FFmpegError, OSError) as error:
+        raise UnreadableVideoError(
+            f"'{path}' cannot be opened as pictures: {ffmpeg_reason(error)}"
         ) from error
 
 
@@ -130,6 +191,8 @@ def packets(
 
 def is_animated_webp(path: Path) -> bool:
     """Whether a file is a WebP with the animation flag (RFC 9649, 2.7.1)."""
+    if not path.is_file():  # a pipe, or numbered pictures
+        return False
     with path.open("rb") as file:
         head = file.read(21)
     return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)

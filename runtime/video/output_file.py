@@ -9,6 +9,7 @@ from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
 from ...files import linked_file
 from ...leftovers import keep, part_beside, publish, recording_beside
 from .encoders import EncodeOptions
+from .places import WRITTEN_PICTURES, is_pipe, is_sequence, numbered, numbers_there
 
 ENCODERS = {
     ".mp4": "libx264",
@@ -35,10 +36,15 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         OutputNotWritableError: Its folder is missing or not writable, or it is the input.
         ConfigError: Its ending names no known container.
     """
-    if path.suffix.lower() not in ENCODERS:
+    if is_pipe(path):
+        return
+    if path.suffix.lower() not in {*ENCODERS, *WRITTEN_PICTURES}:
         raise ConfigError(
-            f"output '{path}' ends in '{path.suffix}'; expected one of: {', '.join(ENCODERS)}"
+            f"output '{path}' ends in '{path.suffix}'; expected one of: "
+            f"{', '.join([*ENCODERS, *WRITTEN_PICTURES])}, or - for standard output"
         )
+    if "%" in path.name:
+        _check_sequence(path, options)
     try:
         exists = path.exists()
         if source is not None and exists and path.samefile(source):
@@ -54,6 +60,20 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         raise OutputNotWritableError(f"output folder '{folder}' does not exist; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputNotWritableError(f"output folder '{folder}' is not writable")
+
+
+def _check_sequence(path: Path, options: EncodeOptions) -> None:
+    """Refuse numbered pictures whose name has no number, or of which one is there."""
+    if path.suffix.lower() not in WRITTEN_PICTURES:
+        return
+    if not is_sequence(path):
+        raise ConfigError(f"output '{path}': expected one number in its name, such as %05d")
+    if (there := numbers_there(path)) and not options.overwrite:
+        first = numbered(path, there[0])
+        raise OutputExistsError(
+            f"output '{first}' and {len(there) - 1} more of '{path.name}' exist; pass --overwrite "
+            "to replace them"
+        )
 
 
 def part_name(path: Path) -> Path:

@@ -37,18 +37,39 @@ class ReadOptions:
     crop: Crop | None = None
     """The part of each picture, as it is shown, that is taken; None for all of it."""
 
+    size: tuple[int, int] | None = None
+    """Width and height of raw frames on standard input; None where it tells them itself."""
+
+    pixel_format: str | None = None
+    """FFmpeg's name of their format; None is `yuv420p`."""
+
+    rate: Fraction | None = None
+    """Frames a second of raw frames and of numbered pictures; None is 25."""
+
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            ConfigError: A time is negative.
+            ConfigError: A time is negative, or a format has no size.
         """
+        if self.pixel_format is not None and self.size is None:
+            raise ConfigError("--pixel-format is of raw frames, which need --size, too")
         if self.start < 0 or (self.duration is not None and self.duration <= 0):
             raise ConfigError(
                 f"start {float(self.start):g} s and duration "
                 f"{'to the end' if self.duration is None else f'{float(self.duration):g} s'}: "
                 "expected a start of at least 0 and a duration above 0"
             )
+
+    @property
+    def raw(self) -> dict[str, str]:
+        """What FFmpeg's demuxer is told of input that does not tell it."""
+        told = {} if self.rate is None else {"framerate": str(self.rate)}
+        if self.size is not None:
+            told["video_size"] = "{}x{}".format(*self.size)
+            told["pixel_format"] = self.pixel_format or "yuv420p"
+            told.setdefault("framerate", "25")
+        return told
 
     @property
     def whole(self) -> bool:

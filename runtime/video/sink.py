@@ -43,6 +43,7 @@ from .output_file import ENCODERS, check_output, move_in, part_name
 from .pauses import PauseGuard
 from .planes import Chosen, choose_format
 from .preset_fit import fit_preset
+from .sink_plain import is_plain, plain_planes
 from .sound import EncodedSound
 from .source import FileSource
 
@@ -64,6 +65,8 @@ def planes_for(path: Path, info: VideoInfo, options: EncodeOptions, *, why: str 
     Raises:
         ConfigError: There is no such encoder, or it takes nothing that can be given.
     """
+    if is_plain(path):
+        return plain_planes(path, info, options, why=why)
     encoder = options.encoder or ENCODERS[path.suffix.lower()]
     codec = find_encoder(encoder)
     return choose_format(

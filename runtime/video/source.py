@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -73,6 +74,7 @@ class FileSource:
     Args:
         path: The file.
         options: What of it is read.
+        ended: Set to end reading; of standard input, which else waits for whoever sends.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
@@ -83,8 +85,14 @@ class FileSource:
         BackendUnavailableError: The GPU was asked for and cannot decode it.
     """
 
-    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions | None = None,
+        ended: threading.Event | None = None,
+    ) -> None:
         self.path = path
+        self.ended = ended or threading.Event()
         self.options = options or ReadOptions()
         self.notes: list[str] = []
         """Lines worth telling the user: what is ignored, converted or repaired."""
@@ -104,7 +112,7 @@ class FileSource:
         # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
         # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
         gc.collect()
-        self.container = open_input(path, self.options.decoder)
+        self.container = open_input(path, self.options.decoder, self.options.raw, self.ended)
         try:
             self._begin()
         except BaseException:

@@ -15,7 +15,8 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |   `-- UnsupportedVideoError    a readable video adcvsr refuses to touch (HDR)
     |-- OutputError                  what is to be written
     |   |-- OutputExistsError        the output is there and may not be overwritten
-    |   `-- OutputNotWritableError   the output cannot be written
+    |   |-- OutputNotWritableError   the output cannot be written
+    |   `-- StdoutClosedError        whoever read standard output closed it
     |-- BundleError                  a bundle that is damaged, too new or inconsistent
     |   `-- BundleNotFoundError      no bundle of that name or at that path
     |-- BackendError                 what runs a network: package, program, device, engine
@@ -143,6 +144,10 @@ class OutputExistsError(OutputError, FileExistsError):
 
 class OutputNotWritableError(OutputError, OSError):
     """The output cannot be created, written or finished."""
+
+
+class StdoutClosedError(OutputError, BrokenPipeError):
+    """Whoever read the frames on standard output closed it: no fault, and nothing to say."""
 
 
 class BatchError(AdcVsrError, RuntimeError):

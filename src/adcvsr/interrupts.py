@@ -23,6 +23,9 @@ from typing import Any
 INTERRUPTED = 130
 """Exit status of a command that was interrupted, by whichever signal."""
 
+UNREAD = 141
+"""Of one whose output nobody reads any more: what shells show for a program ended by SIGPIPE."""
+
 GRACE_S = 3.0
 """Seconds a signal waits for the main thread to notice it."""
 
@@ -170,6 +173,13 @@ def _writes() -> bool:
     """Whether partial files may be there; `leftovers` is imported by who writes any."""
     leftovers = sys.modules.get("adcvsr.leftovers")
     return leftovers is not None and bool(getattr(leftovers, "any_in_use", bool)())
+
+
+def end_unread() -> None:
+    """End without a word: whoever read standard output closed it."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 1)  # what Python still holds goes there
+    sys.exit(UNREAD)
 
 
 def end_now() -> None:

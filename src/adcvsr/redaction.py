@@ -21,8 +21,11 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
-LOCAL_SCHEMES = frozenset({"csi", "file", "null", "test", "v4l2"})
+LOCAL_SCHEMES = frozenset({"csi", "file", "hls", "null", "test", "v4l2"})
 """Devices and files of this machine; their addresses are shown whole."""
+
+PIPELINE_SCHEME = "gst"
+"""What follows are elements of GStreamer, with addresses and passwords among their properties."""
 
 SHORTEST = 3
 """Characters of a piece that is looked for in other texts: shorter ones are in every text."""
@@ -40,7 +43,9 @@ _WORDS = re.compile(
 )
 """What paths of cameras are made of."""
 
-_OUR_FIELDS = re.compile("transport|timeout|parse|loop|viewers|size|fps|frames|format")
+_OUR_FIELDS = re.compile(
+    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format"
+)
 """Options of ours: their values are shown where they are short."""
 
 _CAMERA_FIELDS = re.compile(
@@ -58,6 +63,10 @@ _STREAM_PARTS = re.compile(
     ",(?=(?:sink|policy|crop|max-latency-ms|cut-reset|stall-frames)=)",
 )
 """Between the parts of `live --stream NAME=URI,sink=URI`."""
+
+_PIPELINE = re.compile(rf"(?:^|=)\s*{PIPELINE_SCHEME}:(.*)", re.DOTALL | re.IGNORECASE)
+_PROPERTY = re.compile(r"""([A-Za-z][\w-]*)=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;!]+)""")
+_SECRET_PROPERTY = re.compile(r"(?i)pass|pw|token|secret|credential|auth|user|key")
 
 _pieces: set[str] = set()
 
@@ -104,6 +113,8 @@ def take_apart(text: str) -> Parts | None:
 
 def shown(text: str) -> str:
     """An address as people may see it."""
+    if (pipeline := _PIPELINE.match(text)) is not None:
+        return text[: pipeline.start(1)] + _shown_pipeline(pipeline[1])
     found = _ADDRESS.fullmatch(text)
     if found is None or found[1].lower() in LOCAL_SCHEMES:
         return without_secrets(text)
@@ -113,6 +124,18 @@ def shown(text: str) -> str:
     user = f"{HIDDEN}@" if parts.user else "@" * (parts.user is not None)
     rest = "".join(piece if harmless else HIDDEN for piece, harmless in _rest(parts.rest))
     return f"{parts.scheme}:{parts.slashes}{user}{parts.host}{rest}"
+
+
+def _shown_pipeline(text: str) -> str:
+    """A pipeline as people may see it: addresses among its properties as they are shown alone."""
+
+    def property_shown(found: re.Match[str]) -> str:
+        name, value = found[1], found[2].strip("'\"")
+        if _SECRET_PROPERTY.search(name):
+            return f"{name}={HIDDEN}"
+        return f"{name}={shown(value)}" if _ADDRESS.fullmatch(value) else found[0]
+
+    return without_secrets(_PROPERTY.sub(property_shown, text))
 
 
 def field_name(field: str) -> str:
@@ -126,6 +149,15 @@ def learn(text: str) -> None:
     if len(parts := _STREAM_PARTS.split(text)) > 1:
         for part in parts:
             learn(part)
+        return
+    if (pipeline := _PIPELINE.search(text)) is not None:
+        for name, value in _PROPERTY.findall(pipeline[1]):
+            learn(value)
+            if _SECRET_PROPERTY.search(name):
+                learn_piece(value.strip("'\""))
+        if (user := re.match(r"\s*/*([^\s/!]*:[^\s@]*)@", pipeline[1])) is not None:
+            for piece in _user_secrets(user[1]):  # a camera's address after the wrong scheme
+                learn_piece(piece)
         return
     text = text.strip("'\" \t\r\n")
     starts = [found.start() for found in re.finditer(r"[A-Za-z][A-Za-z0-9+.-]+:/", text)]

@@ -75,6 +75,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "adcvsr upscale in.mp4",
         "adcvsr upscale in.mp4 out.mkv --model nano-camera --crf 16",
         "adcvsr upscale clips/ out/",
+        "adcvsr upscale frame_%05d.png out_%05d.png",
         "adcvsr upscale film.mkv film_x4.mkv --resume",
     ),
     "verify": ("adcvsr verify nano",),

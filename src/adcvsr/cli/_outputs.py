@@ -87,7 +87,7 @@ def _paths(value: Any) -> Iterator[Path]:
     """The paths a parameter may mean: itself, its items, the file of a source's address."""
     if isinstance(value, Path):
         yield value
-    elif isinstance(value, str) and re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/", value):
+    elif isinstance(value, str) and re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:/|gst:", value):
         return  # a place that is no file
     elif isinstance(value, str) and value and "\0" not in value:
         yield Path(re.sub(r"^file:(//)?([^?]*).*", r"\2", value) if "file:" in value[:5] else value)

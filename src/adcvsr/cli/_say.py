@@ -31,6 +31,7 @@ class _Voice:
     def __init__(self) -> None:
         self.level = NORMAL
         self.said: set[str] = set()
+        self.keeps_stdout = False
 
 
 _voice = _Voice()
@@ -40,6 +41,12 @@ def start_speaking() -> None:
     """Begin a command: as much as usual, and nothing said yet."""
     _voice.level = NORMAL
     _voice.said.clear()
+    _voice.keeps_stdout = False
+
+
+def keep_stdout() -> None:
+    """Leave stdout to the frames that are written there: all else goes to stderr."""
+    _voice.keeps_stdout = True
 
 
 def set_level(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -135,7 +142,7 @@ def detail(text: str) -> None:
 def done(text: str) -> None:
     """Say on stdout what a command that writes files did, unless `-q`."""
     if not is_quiet():
-        click.echo(text)
+        click.echo(text, err=_voice.keeps_stdout)
 
 
 def print_json(values: Any, *, indent: int | None = 1) -> None:

@@ -126,6 +126,8 @@ def main() -> None:
         guard_threads(say_error)
     try:
         cli(standalone_mode=False)
+    except BrokenPipeError:  # whoever read our output has enough, as `head` has
+        interrupts.end_unread()
     except AdcVsrError as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise

@@ -23,7 +23,16 @@ from ._options import (
     read_output_size,
     variant_option,
 )
-from ._say import detail, done, note, pixels_line, print_json, run_notes, shows_progress
+from ._say import (
+    detail,
+    done,
+    keep_stdout,
+    note,
+    pixels_line,
+    print_json,
+    run_notes,
+    shows_progress,
+)
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
 from ._trace import open_trace, trace_option
@@ -194,6 +203,10 @@ def command(
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
 
+    if "-" in sinks:
+        keep_stdout()
+        if as_json:
+            raise click.UsageError("stdout cannot hold both: --json needs another --sink")
     several = bool(streams or config)
     _require_ends(source, sinks, several=several, glass=glass)
     options = LiveOptions(

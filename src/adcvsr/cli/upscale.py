@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ._job_runs import JobRun, upscale_jobs
-from ._options import json_option, pixels_option, read_output_size
-from ._say import note
+from ._options import json_option, pixels_option, read_output_size, read_size
+from ._say import keep_stdout, note
 from ._trace import open_trace, trace_option
 from ._upscale_options import (
     NETWORK,
@@ -28,10 +29,43 @@ if TYPE_CHECKING:
     from ..pictures.output_size import OutputSize
     from ..runtime.batch import Job
 
+PLAIN = ("size", "pixel_format", "rate")
+"""Options of pipes and pictures, under the names of `ReadOptions`."""
+
+MOST_FPS = 1000
+
+
+class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """Frames a second: a number, or a fraction such as 30000/1001."""
+
+    name = "FPS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
+        """Read it exactly."""
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 0 < rate <= MOST_FPS:
+            self.fail(f"'{value}'; expected frames a second up to {MOST_FPS}", param, ctx)
+        return rate
+
 
 @click.command()
 @click.argument("paths", metavar="INPUT... [OUTPUT]", nargs=-1, required=True)
 @upscale_options
+@click.option(
+    "--size",
+    type=read_size,
+    metavar="WxH",
+    help="INPUT - is raw frames of this size, without a header.",
+)
+@click.option("--pixel-format", metavar="NAME", help="Of those, as FFmpeg has it [yuv420p].")
+@click.option(
+    "--rate",
+    type=Rate(),
+    help="Frames a second of raw frames and of numbered pictures [25].",
+)
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
@@ -98,6 +132,10 @@ def command(
     'clips/*.mp4', OUTPUT is a folder (with one it may be); a file that fails does not end the run.
     Without OUTPUT, in.mp4 becomes in_x4.mp4 beside it, and a folder clips becomes clips_x4.
 
+    INPUT may be - (y4m or another container on standard input; raw frames with --size), a picture,
+    or numbered ones (frame_%05d.png); OUTPUT - (y4m, or raw frames with --encoder rawvideo), a png
+    or jpg, or numbered ones.
+
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
 
@@ -106,6 +144,10 @@ def command(
     """
     from ..runtime.upscaler import Upscaler
 
+    if paths[-1] == "-":
+        keep_stdout()
+        if as_json:
+            raise click.UsageError("stdout cannot hold both: --json needs a file as OUTPUT")
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
     size = read_output_size(options)
@@ -120,6 +162,7 @@ def command(
         return
     if resume or job_folder is not None or workers > 1 or ray is not None:
         _refuse_in_job(compare, trace_path, options["pixels"])
+        _refuse_plain_in_job(inputs, options)
         planned = {"segment_seconds": segment_seconds, "equal_within": equal_within}
         how = JobRun(
             folder=job_folder,
@@ -169,6 +212,19 @@ def _refuse_in_job(compare: Path | None, trace_path: Path | None, pixels: str) -
             )
 
 
+def _refuse_plain_in_job(inputs: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse input that has no segments to come back to."""
+    from ..runtime.video.places import is_pipe, is_sequence
+
+    given = [f"--{name.replace('_', '-')}" for name in PLAIN if options[name] is not None]
+    given += [text for text in inputs if is_pipe(Path(text)) or is_sequence(Path(text))]
+    if given:
+        raise click.UsageError(
+            f"{given[0]} is not for segments, which are of files: leave out --resume, --job, "
+            "--workers and --ray, or make a file of it first"
+        )
+
+
 def _refuse_without_job(context: click.Context) -> None:
     """Refuse what is said of segments where there are none."""
     for name in ("segment_seconds", "equal_within"):
@@ -190,7 +246,7 @@ def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]
         "options": EncodeOptions(
             **{name: options[name] for name in (*WRITING, "overwrite")}, size=size
         ),
-        "read": ReadOptions(**{name: options[name] for name in READING}),
+        "read": ReadOptions(**{name: options[name] for name in (*READING, *PLAIN)}),
     }
 
 

@@ -40,7 +40,7 @@ from adcvsr.runtime.live.sink import SINKS, FinishedFrame, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
-from live_streams import free_port, write_coded_clip
+from live_streams import free_port, require_gst, write_coded_clip
 from video_facts import VideoMaker
 
 
@@ -182,13 +182,20 @@ def test_a_sink_that_fails_ends_the_run(upscaler: Upscaler, monkeypatch: Any) ->
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
 
 
-class TestSinks:
-    """One contract over all sinks that need no server; RTSP's is in test_rtsp."""
+ELSEWHERE = {"rtsp", "rtmp", "rtmps", "v4l2", "-"}
 
-    @pytest.mark.parametrize("scheme", sorted(set(SINKS) - {"rtsp"}))
+
+class TestSinks:
+    """One contract over all sinks that need no server, device or pipe; those have their files."""
+
+    @pytest.mark.parametrize("scheme", sorted(set(SINKS) - ELSEWHERE))
     def test_every_sink_takes_frames_and_closes_twice(self, scheme: str, tmp_path: Path) -> None:
+        if scheme == "gst":
+            require_gst()
         address = {
             "file": str(tmp_path / "out.mp4"),
+            "gst": "gst:fakesink",
+            "hls": f"hls:{tmp_path}",
             "http": f"http://127.0.0.1:{free_port()}",
             "null": "null://",
             "udp": f"udp://127.0.0.1:{free_port()}",

@@ -6,15 +6,18 @@ import threading
 from pathlib import Path
 
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from adcvsr.errors import ConfigError, UnreadableVideoError
 from adcvsr.runtime.live import backoff, together
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.source import open_source
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import (
     free_port,
+    require_gst,
     require_rtsp_server,
     rtsp_server,
     through_tls,
@@ -110,3 +113,21 @@ def test_a_wrong_address_is_an_error_at_once(clip: Path) -> None:
         for url in (f"{server.url}/nothing", f"rtsp://127.0.0.1:{free_port()}/play"):
             with pytest.raises(UnreadableVideoError, match="gives no video"):
                 next(iter(open_source(url, threading.Event()).frames()))
+
+
+def test_gstreamer_decodes_a_stream_and_comes_back_after_a_loss(clip: Path) -> None:
+    require_gst("rtspsrc", "decodebin", "openh264dec", "h264parse")
+    stop = threading.Event()
+    with rtsp_server(clip) as server:
+        source = open_source(f"{server.url}/play?decoder=gst&timeout=8", stop)
+        seen = []
+        for frame in source.frames():
+            seen.append((frame.connection, read_time(frame.rgb(VideoReformatter()))))
+            if len(seen) == 5:
+                server.kill()
+                server.start()
+            if frame.connection:
+                stop.set()
+    assert [time for _, time in seen[:5]] == sorted(time or 0 for _, time in seen[:5])
+    assert seen[-1][0] == 1
+    assert source.reconnects == 1

@@ -31,7 +31,13 @@ from adcvsr.runtime.live.pattern import read_time
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
 from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
 from adcvsr.runtime.video.encoders import EncodeOptions
-from live_streams import free_port, require_rtsp_server, rtsp_server, write_coded_clip
+from live_streams import (
+    free_port,
+    require_gst,
+    require_rtsp_server,
+    rtsp_server,
+    write_coded_clip,
+)
 from video_facts import VideoMaker
 
 FRAMES = 6
@@ -80,6 +86,11 @@ def address_of(scheme: str, clip: Path) -> Iterator[str]:
         require_rtsp_server()
         with rtsp_server(clip) as server:
             yield f"{server.url}/play"
+    elif scheme == "gst":
+        require_gst()
+        yield "gst:videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
+    elif scheme == "-":
+        pytest.skip("standard input: test_pipes_and_pictures")
     elif scheme == "csi":
         if shutil.which("gst-launch-1.0") is None:
             pytest.skip("no gst-launch-1.0: apt-get install gstreamer1.0-tools")

@@ -1,0 +1,105 @@
+"""CPU time of the element `adcvsr` in gst-launch-1.0 against `adcvsr live` on the same frames.
+
+Both read a y4m file of 4:2:0, upscale it on one thread of the CPU and make 4:2:0 of the pictures.
+What a run of few frames takes (loading) is taken off. The bar: at most 1.05 times.
+
+    python benchmarks/gst_element.py [--frames 300] [--rounds 3] [--size 320x180]
+
+It needs gst-python's loader and GStreamer's Python of the version that runs this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime import gstreamer
+
+LARGEST_RATIO = 1.05
+FEW = 20
+FPS = 1000
+"""So that `live`, which plays files at their own pace, does not wait."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", default="320x180")
+    arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = {
+            count: write(folder / f"{count}.y4m", count, width, height)
+            for count in (FEW, arguments.frames + FEW)
+        }
+        found: dict[str, list[float]] = {"live": [], "element": []}
+        for _ in range(arguments.rounds):
+            for kind, make in (("live", live), ("element", element)):
+                few, many = (cpu_seconds(make(path), folder) for path in files.values())
+                found[kind].append(1000 * (many - few) / arguments.frames)
+        best = {kind: min(each) for kind, each in found.items()}
+    ratio = best["element"] / best["live"]
+    for kind, each in found.items():
+        print(f"{kind}: {best[kind]:.2f} CPU-ms a frame ({', '.join(f'{v:.2f}' for v in each)})")
+    print(f"ratio {ratio:.3f}, bar {LARGEST_RATIO}")
+    sys.exit(ratio > LARGEST_RATIO)
+
+
+def write(path: Path, count: int, width: int, height: int) -> Path:
+    clip = draw_clip(10, height, width)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{FPS}:1 Ip A1:1 C420mpeg2\n".encode())
+        for index in range(count):
+            at = index % 18
+            frame = av.VideoFrame.from_ndarray(clip[min(at, 18 - at)], format="rgb24")
+            planes = frame.reformat(format="yuv420p").planes
+            file.write(b"FRAME\n")
+            for plane in planes:
+                rows = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+                file.write(rows[:, : plane.width].tobytes())
+    return path
+
+
+def live(path: Path) -> list[str]:
+    command = [sys.executable, "-m", "adcvsr", "live", "--source", str(path), "--sink", "-"]
+    command += ["--policy", "every", "--threads", "1", "-q"]
+    return [*command, "--model", "nano", "--variant", "fp32-onnx"]
+
+
+def element(path: Path) -> list[str]:
+    upscale = "adcvsr model=nano precision=fp32-onnx threads=1 policy=every"
+    return [
+        *("gst-launch-1.0", "-q", "filesrc", f"location={path}", "!", "y4mdec", "!"),
+        *upscale.split(),
+        *("!", "video/x-raw,format=I420", "!", "fakesink", "sync=false"),
+    ]
+
+
+def cpu_seconds(command: list[str], folder: Path) -> float:
+    """What a command and its threads took."""
+    path = os.pathsep.join([gstreamer.__path__[0], os.environ.get("GST_PLUGIN_PATH", "")])
+    env = os.environ | {
+        "GST_PLUGIN_PATH": path,
+        "GST_REGISTRY": str(folder / "registry"),
+        "VIRTUAL_ENV": sys.prefix,
+    }
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Frames as GStreamer lays them out in memory and as FFmpeg does, planes copied between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import numpy as np
+
+from ...errors import UnsupportedVideoError
+from ...pictures.colour import (
+    HD_LINES,
+    MATRIX_BT601,
+    MATRIX_BT709,
+    MATRIX_UNSPECIFIED,
+    SDR_BT709,
+    TRANSFER_HLG,
+    TRANSFER_PQ,
+    Colours,
+)
+
+FORMATS = {
+    "NV12": "nv12",
+    "I420": "yuv420p",
+    "BGRx": "bgr0",
+    "RGBx": "rgb0",
+    "RGB": "rgb24",
+    "BGR": "bgr24",
+    "YUY2": "yuyv422",
+    "UYVY": "uyvy422",
+    "GRAY8": "gray",
+}
+"""GStreamer's names of what is taken and given, best first, and FFmpeg's."""
+
+WRITTEN = ("NV12", "I420", "BGRx", "RGBx", "RGB", "BGR")
+"""Of these, what pictures are made into, best first."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a pipeline's frames lie in memory."""
+
+    format: str
+    """Of `FORMATS`."""
+
+    width: int
+    height: int
+    """Pixels."""
+
+    rate: Fraction | None
+    """Nominal frames a second; None where it is not known."""
+
+    strides: tuple[int, ...]
+    """Bytes from row to row, a plane each."""
+
+    offsets: tuple[int, ...]
+    """Where each plane begins, in bytes."""
+
+    frame_bytes: int
+    """Of a frame, padding included."""
+
+    colours: Colours
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Layout:
+        """Read what the pipeline's process says.
+
+        Raises:
+            UnsupportedVideoError: The frames are HDR.
+        """
+        rate, transfer = message["rate"], message["transfer"]
+        if transfer in (TRANSFER_PQ, TRANSFER_HLG):
+            raise UnsupportedVideoError(
+                "the pipeline gives HDR, which an 8-bit network would show with wrong colours; "
+                "tone map it before its end"
+            )
+        matrix = message["matrix"]
+        if message["format"] in ("BGRx", "RGBx", "RGB", "BGR"):
+            colours = SDR_BT709
+        else:
+            if matrix in (0, MATRIX_UNSPECIFIED):
+                matrix = MATRIX_BT709 if message["height"] >= HD_LINES else MATRIX_BT601
+            colours = Colours(matrix, bool(message["full"]), message["primaries"], transfer)
+        return cls(
+            message["format"],
+            message["width"],
+            message["height"],
+            Fraction(rate[0], rate[1]) if rate[0] and rate[1] else None,
+            tuple(message["strides"]),
+            tuple(message["offsets"]),
+            message["bytes"],
+            colours,
+        )
+
+    def laid(self, meta: Any, size: int) -> Layout:
+        """The same with the rows of a buffer that lie otherwise.
+
+        Args:
+            meta: `GstVideoMeta` of the buffer.
+            size: Bytes of it.
+        """
+        return replace(
+            self, strides=tuple(meta.stride), offsets=tuple(meta.offset), frame_bytes=size
+        )
+
+    def frame(self, data: bytes | bytearray | memoryview) -> av.VideoFrame:
+        """A frame of FFmpeg's with these bytes, its colours tagged; they are copied."""
+        frame = av.VideoFrame(self.width, self.height, FORMATS[self.format])
+        whole = np.frombuffer(data, np.uint8)
+        planes: Any = frame.planes
+        for plane, stride, offset in zip(planes, self.strides, self.offsets, strict=False):
+            rows = np.zeros((plane.height, plane.line_size), np.uint8)
+            used = min(stride, plane.line_size)
+            # The last row may end before its stride does.
+            end = offset + stride * (plane.height - 1) + used
+            theirs = np.zeros(stride * plane.height, np.uint8)
+            theirs[: end - offset] = whole[offset:end]
+            rows[:, :used] = theirs.reshape(plane.height, stride)[:, :used]
+            plane.update(rows)
+        if not frame.format.is_rgb:
+            frame.colorspace = self.colours.matrix
+            frame.color_range = 2 if self.colours.full_range else 1
+            frame.color_primaries = self.colours.primaries
+            frame.color_trc = self.colours.transfer
+        return frame
+
+    def pieces(self, frame: av.VideoFrame) -> list[memoryview]:
+        """The bytes of a frame as the pipeline wants them; not copied where they lie so already."""
+        found: list[memoryview] = []
+        at, planes = 0, cast("Any", frame.planes)
+        for plane, stride, offset in zip(planes, self.strides, self.offsets, strict=False):
+            line, height = plane.line_size, plane.height
+            if offset > at:
+                found.append(memoryview(bytes(offset - at)))
+            rows: Any = plane
+            if line != stride:
+                used = min(line, stride)
+                rows = np.zeros((height, stride), np.uint8)
+                rows[:, :used] = np.frombuffer(plane, np.uint8).reshape(height, line)[:, :used]
+            found.append(memoryview(rows).cast("B"))
+            at = max(at, offset) + stride * height
+        if at < self.frame_bytes:
+            found.append(memoryview(bytes(self.frame_bytes - at)))
+        return found

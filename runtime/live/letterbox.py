@@ -1,0 +1,42 @@
+"""Pictures of another size than the output's: scaled to fit, centred on black."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ...arrays import Levels
+from .notes import Notes
+
+
+def letterbox(rgb: Levels, size: tuple[int, int], scaler: VideoReformatter, notes: Notes) -> Levels:
+    """Scale a picture to fit the output, centred on black, with a note.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        size: Width and height of the output in pixels.
+        scaler: Reused between pictures.
+        notes: Of the sink.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    width, height = size
+    scale = min(width / rgb.shape[1], height / rgb.shape[0])
+    inner = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
+    note = (
+        f"frames of {rgb.shape[1]}x{rgb.shape[0]} are scaled to {inner[0]}x{inner[1]}: "
+        f"the output stays {width}x{height}"
+    )
+    notes.add(note, once=True)
+    scaled = scaler.reformat(
+        av.VideoFrame.from_ndarray(rgb, format="rgb24"),
+        width=inner[0],
+        height=inner[1],
+        interpolation="BICUBIC",
+    ).to_ndarray()
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = scaled
+    return canvas

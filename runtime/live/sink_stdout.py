@@ -1,0 +1,75 @@
+"""`-`: frames as y4m on standard output, or without headers with `--encoder rawvideo`.
+
+Frames have a constant rate there: what was dropped is not made up for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import ClassVar
+
+import av
+from av.video.reformatter import VideoReformatter
+
+from ...pictures.colour import frame_from_rgb
+from ..video.encoders import EncodeOptions
+from ..video.frame_writer import FrameWriter, guessed_matrix, require_raw
+from .address import Address
+from .letterbox import letterbox
+from .sink import Encoded, FinishedFrame, VideoSink
+
+PIXEL_FORMAT = "yuv420p"
+
+
+class StdoutSink(VideoSink):
+    """Writes frames to standard output; the size that the first one gets stays."""
+
+    options: ClassVar[str] = "none of its own"
+    encodes: ClassVar[bool] = True
+
+    def __init__(self, address: Address, options: EncodeOptions) -> None:
+        super().__init__(address, options)
+        self.encoder = self._kind = require_raw(options)
+        self._writer: FrameWriter | None = None
+        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
+        self._reader = VideoReformatter()
+        self._first: tuple[int, ...] = ()
+
+    def encode(self, frame: FinishedFrame) -> Encoded:
+        """See `VideoSink`."""
+        if self._writer is None:
+            self._begin(frame)
+        assert self.size is not None
+        rgb = frame.rgb(self._reader)
+        if rgb.shape[:2] != self._first:
+            rgb = letterbox(rgb, self.size, self._scaler, self.notes)
+        colours = replace(frame.colours, matrix=guessed_matrix(self.size[1]))
+        return frame_from_rgb(rgb, colours, PIXEL_FORMAT, self._reformatter, size=self.size)
+
+    def present(self, encoded: Encoded) -> bool:
+        """See `VideoSink`.
+
+        Raises:
+            StdoutClosedError: Nobody reads any more.
+        """
+        assert self._writer is not None
+        made: av.VideoFrame = encoded
+        self._writer.write(made)
+        return True
+
+    def close(self) -> None:
+        """See `VideoSink`."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _begin(self, frame: FinishedFrame) -> None:
+        self.size = self._output_size(frame)
+        self._first = frame.picture.shape[:2]
+        self._writer = FrameWriter(
+            self._kind,
+            *self.size,
+            PIXEL_FORMAT,
+            Fraction(frame.rate).limit_denominator(65535),
+            full_range=frame.colours.full_range,
+        )

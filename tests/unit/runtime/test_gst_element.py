@@ -1,0 +1,132 @@
+"""The element `adcvsr` in real pipelines of GStreamer: bit for bit, resets, latency, faults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adcvsr.arrays import Levels
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime import gstreamer
+from adcvsr.runtime.upscaler import Upscaler
+from live_streams import SYSTEM_PYTHON, gst_lacks
+
+PROGRAM = Path(__file__).parents[2] / "gst_element.py"
+VERSION = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+
+
+def why_not() -> str:
+    """Why the element cannot be run here; empty where it can."""
+    if lacks := gst_lacks():
+        return lacks
+    if subprocess.run([SYSTEM_PYTHON, "-c", VERSION], check=False).returncode:
+        return "GStreamer's Python is of another version than the tests'"
+    return ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _it_can_run() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "VIRTUAL_ENV": sys.prefix, "GST_REGISTRY_FORK": "no"}
+
+
+@pytest.fixture(scope="module")
+def clip() -> Levels:
+    return draw_clip(4, 32, 48)
+
+
+@pytest.fixture(scope="module")
+def made(clip: Levels, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, np.ndarray]:
+    """What the element made of the clip, see `gst_element`."""
+    folder = tmp_path_factory.mktemp("element")
+    np.save(folder / "in.npy", clip)
+    command = [SYSTEM_PYTHON, str(PROGRAM), str(folder / "in.npy"), str(folder / "out.npz")]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert not done.returncode, done.stderr
+    with np.load(folder / "out.npz") as found:
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def passes(clip: Levels) -> tuple[np.ndarray, np.ndarray]:
+    """What an `Upscaler` makes of the clip, and of the clip right behind it."""
+    with Upscaler("nano", variant="fp32-onnx", threads=1) as upscaler:
+        first, second = (
+            np.stack([upscaler(frame).reshape(-1) for frame in clip]) for _ in range(2)
+        )
+    assert (first != second).any()
+    return first, second
+
+
+def test_it_equals_the_upscaler_bit_for_bit(
+    made: Mapping[str, np.ndarray], passes: tuple[np.ndarray, np.ndarray]
+) -> None:
+    np.testing.assert_array_equal(made["plain"], np.concatenate(passes))
+
+
+@pytest.mark.parametrize("how", ["flushing", "broken"])
+def test_the_past_is_forgotten_at_a_flush_and_a_discontinuity(
+    made: Mapping[str, np.ndarray], passes: tuple[np.ndarray, np.ndarray], how: str
+) -> None:
+    np.testing.assert_array_equal(made[how], np.concatenate([passes[0], passes[0]]))
+
+
+def test_times_are_kept(made: Mapping[str, np.ndarray]) -> None:
+    assert made["times"].tolist() == [1000 + index * 40_000_003 for index in range(4)]
+
+
+def test_the_latency_query_is_answered(made: Mapping[str, np.ndarray]) -> None:
+    assert 10**5 < int(made["latency measured"]) < 10**10
+    assert int(made["latency"]) == 70_000_000
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("formats", "end"),
+        ("model", "no bundle named 'no-such-model'"),
+        ("policy", "policy=some; expected newest or every"),
+        ("size", "can't handle caps"),
+    ],
+)
+def test_faults_are_told(made: Mapping[str, np.ndarray], what: str, says: str) -> None:
+    assert says in str(made[what])
+
+
+def test_gst_inspect_shows_it(tmp_path: Path) -> None:
+    if shutil.which("gst-inspect-1.0") is None:
+        pytest.skip("no gst-inspect-1.0: apt-get install gstreamer1.0-tools")
+    env = environment() | {
+        "GST_PLUGIN_PATH": os.pathsep.join(
+            [gstreamer.__path__[0], os.environ.get("GST_PLUGIN_PATH", "")]
+        ),
+        "GST_REGISTRY": str(tmp_path / "registry"),
+    }
+    done = subprocess.run(
+        ["gst-inspect-1.0", "adcvsr"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    loader = subprocess.run(
+        ["gst-inspect-1.0", "python"], env=env, capture_output=True, text=True, check=False
+    )
+    if loader.returncode:
+        pytest.skip("no gst-python loader: apt-get install gstreamer1.0-python3-plugin-loader")
+    for line in ("AdcVSR x4 super-resolution", "model  ", "backend  ", "precision  ", "policy  "):
+        assert line in done.stdout
