@@ -206,6 +206,26 @@ class StreamSession(Session):
     of fixed shapes builds once.
     """
 
+    _ahead: tuple[Frame, Frame] | None = None
+    """A frame that ran in a batch, and its picture, until `infer` is asked for it."""
+
+    def prepare_batches(self) -> str:
+        """Make the network ready for frames of several streams at once, before `another_stream`.
+
+        Returns:
+            Why it runs them one by one; empty where it takes several. See `batch_slots.run_ahead`.
+        """
+        return f"{self.backend} runs the frames of several streams one by one"
+
+    def batch_family(self, frame: Frame) -> object | None:
+        """What sessions have in common that may run a frame of this size in one batch, or None."""
+        del frame
+        return None
+
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+        """Run frames of one size and family; see `batch_slots.run_ahead`."""
+        raise NotImplementedError  # no family, no batch
+
     def infer(self, frame: Frame) -> Frame:
         """Upscale the next frame of a stream.
 
@@ -222,6 +242,11 @@ class StreamSession(Session):
             ValueError: The frame has another shape or dtype.
         """
         self._require(frame)
+        if (ahead := self._ahead) is not None:
+            self._ahead = None
+            if ahead[0] is not frame:
+                raise RuntimeError("another frame than the one that ran in a batch; reset first")
+            return ahead[1]
         if frame.shape[:2] == self._shape:
             return self._run(frame)
         with self._preparing(frame.shape[:2]):
@@ -242,6 +267,7 @@ class StreamSession(Session):
 
     def reset(self) -> None:
         """Forget the past: the next frame is treated as the first of a new stream."""
+        self._ahead = None
         if self._shape is not None:
             self._reset()
 
