@@ -138,7 +138,7 @@ class OrtCpuSession(StreamSession):
         if self._slot is not None:
             slots, slot = self._slot
             slots.give(slot)
-            self._slot = None
+            self._slot, self.batches = None, False
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
@@ -180,6 +180,7 @@ class OrtCpuSession(StreamSession):
         if self._lender is not None and self._batches is not None and slots == 1:
             self._slot = self._batches.take(height, width)
         if self._slot is not None:
+            self.batches = True
             mine, slot = self._slot
             views = iter([mine.views(role, slot, slot + 1) for role in range(2)])
             self._ring.fill(1, lambda: next(views))

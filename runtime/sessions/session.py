@@ -209,6 +209,9 @@ class StreamSession(Session):
     _ahead: tuple[Frame, Frame] | None = None
     """A frame that ran in a batch, and its picture, until `infer` is asked for it."""
 
+    batches: bool = False
+    """Whether frames of the latest size may run in a batch with those of other streams."""
+
     def prepare_batches(self) -> str:
         """Make the network ready for frames of several streams at once, before `another_stream`.
 

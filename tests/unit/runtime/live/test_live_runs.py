@@ -25,7 +25,7 @@ from adcvsr.errors import ConfigError, UnreadableVideoError
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.redaction import learn
 from adcvsr.runtime.live import source_av
-from adcvsr.runtime.live.accounting import Accounting, prometheus_text
+from adcvsr.runtime.live.accounting import Accounting
 from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.infer_turns import InferTurns
 from adcvsr.runtime.live.live_report import LiveOptions
@@ -210,8 +210,15 @@ def test_cameras_of_different_sizes_and_rates_and_one_that_fails(
         plan(f"gone={tmp_path / 'none.mp4'},sink=null://"),
     ]
     seen: list[list[str]] = []
-    runs = LiveRuns(upscaler, plans, observe=lambda records, notes: seen.append(notes))
+    texts: list[str] = []
+
+    def observe(records: object, notes: list[str]) -> None:
+        seen.append(notes)
+        texts.append(runs.together.metrics)
+
+    runs = LiveRuns(upscaler, plans, observe=observe)
     report = runs.run()
+    assert list(report.streams) == ["door", "yard", "gone"]
     door, yard = report.streams["door"], report.streams["yard"]
     assert door.captured >= 3
     assert door.captured == door.presented + sum(door.drops.values())
@@ -225,8 +232,9 @@ def test_cameras_of_different_sizes_and_rates_and_one_that_fails(
     assert list(report.failed) == ["gone"]
     assert "none.mp4" in report.failed["gone"]
     assert any(note.startswith("gone: ended: ") for note in seen[-1])
-    text = prometheus_text([run.record({}) for run in runs.runs], [r.accounting for r in runs.runs])
+    text = next(text for text in reversed(texts) if 'stream="door"' in text)
     assert f'adcvsr_frames_captured_total{{stream="door"}} {door.captured}' in text
+    text = texts[0]
     assert 'adcvsr_sink_frames_presented_total{stream="yard",sink="null://"}' in text
     assert 'stream="door",stage="latency",quantile="0.99"' in text
     families = [line for line in text.splitlines() if line.startswith("# TYPE")]
@@ -242,12 +250,13 @@ def test_one_camera_that_is_away_is_tried_on_and_one_alone_is_an_error(
     runs = LiveRuns(
         upscaler, [plan("a=test://?size=64x64&fps=20,sink=null://"), plan(f"b={away},sink=null://")]
     )
+    away_run = runs.runs[1]
     threading.Timer(2.0, lambda: [run.end("enough") for run in runs.runs]).start()
     report = runs.run()
     assert not report.failed
     assert report.streams["a"].presented >= 1
     assert report.streams["b"].captured == 0
-    assert runs.runs[1].source.tries >= 1
+    assert away_run.source.tries >= 1
     alone = LiveRuns(upscaler, [plan(f"b={away},sink=null://")])
     alone.runs[0].source.waits = False  # as `live --source` has it
     assert "gives no video" in alone.run().failed["b"]
@@ -422,7 +431,11 @@ def test_a_sink_that_blocks_for_ever_is_left_and_not_closed(upscaler: Upscaler) 
 
 def test_an_error_of_a_stream_is_its_own(upscaler: Upscaler) -> None:
     runs = LiveRuns(
-        upscaler, [plan("a=test://?fps=20,sink=null://"), plan("b=test://,sink=null://")]
+        upscaler,
+        [
+            plan("a=test://?fps=20&size=48x64,sink=null://"),
+            plan("b=test://?size=48x64,sink=null://"),
+        ],
     )
 
     def fail() -> Generator[LiveFrame, None, None]:
