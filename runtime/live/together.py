@@ -233,7 +233,15 @@ class Together:
             self._service.working(f"{run.route}: {line}")
 
     def _tell_of_tries(self) -> None:
-        """A source that is away is no reason to be killed while it is tried again."""
+        """A source that is away is no reason to be killed while it is tried again.
+
+        Nor is a page without streams, which waits for some.
+        """
+        if self._stays and not self.runs:
+            if not self._told_ready:
+                self._told_ready = True
+                self._service.ready("no stream yet")
+            self._service.alive()
         tries = {run.route: run.source.tries for run in self.runs if run.source.tries}
         if tries == self._told_tries:
             return
