@@ -98,6 +98,7 @@ class LiveRuns:
         self._choices: dict[str, Any] = {"encode": encode, "offer": offer, "trace": trace}
         self._stacks: dict[StreamRun, ExitStack] = {}
         self._reports: dict[str, LiveReport] = {}
+        self._fault: BaseException | None = None  # of ours, not of a camera
         self._order: dict[str, None] = {}
         self._presented = 0  # of streams that are forgotten
         self.failed: dict[str, str] = {}
@@ -135,6 +136,8 @@ class LiveRuns:
             self.together.run()
             for run in self.runs:
                 self._note_end(run)
+        if self._fault is not None:
+            raise self._fault
         cpu = time.process_time() - self._cpu_before
         frames = self._presented
         return LiveRunsReport(
@@ -208,22 +211,20 @@ class LiveRuns:
         return run
 
     def _left(self, run: StreamRun) -> None:
-        """One has ended and is forgotten."""
+        """One has ended and is forgotten; a fault of ours ends the others in order."""
         self._note_end(run)
         self._forget(run)
+        if self._fault is not None:
+            self.together.end("fault")
 
     def _note_end(self, run: StreamRun) -> None:
-        """Keep what a stream did.
-
-        Raises:
-            BaseException: A fault of ours ended it.
-        """
+        """Keep what a stream did."""
         report = self._reports[run.name] = run.report(self.together.device)
         self._presented += report.presented
         error = run.stages.error
         if error is not None and not isinstance(error, AdcVsrError):
-            raise error  # a fault of ours
-        if error is not None:
+            self._fault = error
+        elif error is not None:
             self.failed[run.name] = str(error)
 
     def _forget(self, run: StreamRun) -> None:

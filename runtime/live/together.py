@@ -108,13 +108,31 @@ class Together:
         try:
             self._prepare(run)
             self._threads[run] = run.stages.start()
-        except BaseException:
-            self._threads.pop(run, None)
+            self.runs.append(run)
+            self.infer.join(run.stages)
+        except BaseException:  # Ctrl-C, too
+            if run in self.runs:
+                self.runs.remove(run)
+            if run in self._threads:
+                run.stages.call_off()
+                for thread in self._threads.pop(run):
+                    thread.wait()
+                for output in run.stages.outputs:
+                    output.wait(run.sink.patience_s)
             if (held := self._held.pop(run, None)) is not None:
                 held.close()
             raise
-        self.runs.append(run)
-        self.infer.join(run.stages)
+
+    def end(self, why: str) -> None:
+        """End all streams in order, and go on without none; in the main thread.
+
+        Args:
+            why: For the reports.
+        """
+        self.ends = True
+        self.infer.end()
+        for run in self.runs:
+            run.end(why)
 
     def _prepare(self, run: StreamRun) -> None:
         held = self._held[run] = ExitStack()
@@ -164,10 +182,7 @@ class Together:
                     self._forget_ended(figures)
                     self._looked()
             except KeyboardInterrupt:
-                self.ends = True
-                self.infer.end()
-                for run in self.runs:
-                    run.end("interrupted")
+                self.end("interrupted")
         if self.runs:
             self._publish(figures)
 

@@ -356,7 +356,8 @@ def _run_several(
         **choices,
     )
     service.serve(runs, plans)
-    take_over("SIGHUP", service.reload_asked.set)
+    if not sys.stdin.isatty():  # of a terminal it means that it is closed
+        take_over("SIGHUP", service.reload_asked.set)
     report = runs.run()
     show.end()
     if as_json:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from adcvsr.errors import ConfigError
+from adcvsr.arrays import Frame
+from adcvsr.errors import ConfigError, OutputNotWritableError
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_runs import LiveRuns, LiveRunsReport
-from adcvsr.runtime.live.stream_config import read_streams
+from adcvsr.runtime.live.stream_config import StreamPlan, parse_stream, read_streams
 from adcvsr.runtime.live.stream_service import StreamService
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import free_port
@@ -101,6 +105,10 @@ def running(
     finally:
         if run.report is None:
             run.end()
+
+
+def plan(name: str) -> StreamPlan:
+    return parse_stream(f"{name}={CAMERA},sink=null://", DEFAULTS)
 
 
 def new(name: str, **more: Any) -> dict[str, Any]:
@@ -265,6 +273,84 @@ def test_streams_that_come_and_go_leave_nothing_behind(upscaler: Upscaler) -> No
         names = [t.name for t in threading.enumerate() if t.name.startswith("adcvsr")]
         assert sorted(set(names)) == ["adcvsr-infer", "adcvsr-page"]
         assert not run.runs.plans
+
+
+def test_a_fault_of_ours_ends_all_in_order_and_is_raised(upscaler: Upscaler) -> None:
+    run = LiveRuns(upscaler, [plan("a"), plan("b")])
+
+    true = run.runs[1].upscaler._processor.push
+
+    def fail(frame: Frame) -> Iterator[Frame]:
+        if frame.any():  # else it is made ready
+            raise ZeroDivisionError
+        return true(frame)
+
+    run.runs[1].upscaler._processor.push = fail  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        run.run()
+    assert run._reports["a"].presented == run._reports["a"].captured
+
+
+def test_the_page_listens_with_ipv6_and_says_when_its_port_is_taken() -> None:
+    port = free_port()
+    service = StreamService(f"http://[::1]:{port}", DEFAULTS)
+    try:
+        connection = HTTPConnection("::1", port, timeout=30)
+        connection.request("GET", "/streams")
+        assert json.loads(connection.getresponse().read())["streams"] == []
+        connection.close()
+        with pytest.raises(OutputNotWritableError, match=f"cannot listen at ::1:{port}"):
+            StreamService(f"http://[::1]:{port}", DEFAULTS)
+    finally:
+        service.close()
+
+
+@pytest.mark.slow
+def test_the_command_reads_its_file_again_and_hands_over(tmp_path: Path) -> None:
+    """SIGHUP with an error in the file, with a change, SIGTERM: a recording gets its name."""
+    config, port = tmp_path / "cameras.toml", free_port()
+    text = f'[streams.a]\nsource = "{CAMERA}"\nsinks = ["{tmp_path}/a.mkv"]\n'
+    config.write_text(text)
+    command = [sys.executable, "-m", "adcvsr", "live", "--model", "nano", "--config", str(config)]
+    process = subprocess.Popen(
+        [*command, "--page", f"http://127.0.0.1:{port}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def names() -> list[str]:
+        try:
+            connection = HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", "/streams")
+            found = json.loads(connection.getresponse().read())["streams"]
+        except OSError:
+            return []
+        connection.close()
+        return [each["name"] for each in found if each["presented"]]
+
+    def wait(wanted: list[str]) -> None:
+        end = time.monotonic() + 90
+        while names() != wanted:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    wait(["a"])
+    config.write_text(text + "[streams.b]\nnothing = 1\n")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(5)  # longer than a signal that nobody notices may stay unnoticed
+    assert names() == ["a"]
+    config.write_text(text + f'[streams.b]\nsource = "{CAMERA}"\nsinks = ["null://"]\n')
+    process.send_signal(signal.SIGHUP)
+    wait(["a", "b"])
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "line 5" in said
+    assert "unknown key 'nothing'" in said
+    assert "0 end, 1 begin, 1 run on" in said
+    assert (tmp_path / "a.mkv").exists()
 
 
 @pytest.mark.parametrize(
