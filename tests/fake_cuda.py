@@ -189,7 +189,7 @@ class FakeDriver:
     def cuStreamCreate(self, flags: int) -> tuple[Any, ...]:
         self._check_context()
         assert flags == 1, "a stream that other libraries' default stream does not wait for"
-        stream = Stream(len(self.streams) + 1)
+        stream = Stream(max(self.streams, default=0) + 1)
         self.streams[stream.handle] = stream
         return OK, stream
 

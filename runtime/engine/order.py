@@ -158,6 +158,8 @@ class EngineOrder:
     sizes: SizeRange
     frames: int = 1
     """Frames of a clip graph's window."""
+    streams: int = 1
+    """Streams whose frames run at once, of a stream graph."""
     options: BuildOptions = field(default_factory=BuildOptions)
 
     @property
@@ -195,8 +197,10 @@ class EngineOrder:
         if self.part == "decoder":
             assert bundle.features is not None
             return {bundle.features.name: bundle.features.shape(height, width)}
-        shapes: dict[str, Shape] = {bundle.input_name: (self.frames, height, width, 3)}
-        return shapes | {spec.name: spec.shape(height, width) for spec in bundle.state}
+        frames = self.frames * self.streams  # of which one is 1
+        shapes: dict[str, Shape] = {bundle.input_name: (frames, height, width, 3)}
+        state = {spec.name: spec.shape(height, width, self.streams) for spec in bundle.state}
+        return shapes | state
 
     def profile(self) -> dict[str, tuple[Shape, Shape, Shape]]:
         """Smallest, best and largest shape of every input."""
@@ -215,6 +219,8 @@ class EngineOrder:
             "data": [files[name]["sha256"] for name in variant.data_files],
             "frames": self.frames if self.part == "clip" else 1,
         }
+        if self.streams > 1:  # what came later is there only where it is used
+            source["streams"] = self.streams
         return {**source, "hwc8": self.hwc8} if self.hwc8 else source
 
     def identity(self) -> dict[str, Any]:
@@ -240,7 +246,8 @@ class EngineOrder:
         part = "" if self.part == "stream" else f" {self.part}"
         if self.options.dla is not None:
             where += f", DLA core {self.options.dla}"
-        return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text} for {where}"
+        many = f" of {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text}{many} for {where}"
 
 
 def runs_on(identity: Mapping[str, Any], gpu: Gpu) -> bool:

@@ -12,14 +12,20 @@ from hypothesis import strategies as st
 
 from adcvsr.arrays import Frame
 from adcvsr.bundle import open_bundle
-from adcvsr.errors import GraphError
+from adcvsr.errors import ConfigError, GraphError
 from adcvsr.graph import batch_axis
 from adcvsr.graph.batch_axis import with_batch_axis
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.engine.build_list import order_engines
+from adcvsr.runtime.engine.engine_cache import EngineCache
+from adcvsr.runtime.engine.engines import ensure_engine, find_engine
+from adcvsr.runtime.engine.order import BuildOptions, SizeRange
+from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions import ort_batch
 from adcvsr.runtime.sessions.batch_slots import BatchSlots, neighbours, run_ahead
 from adcvsr.runtime.sessions.session import StreamSession
+from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 SIZES = ((12, 16), (9, 15))
 CLIPS = {size: draw_clip(5, *size) for size in SIZES}
@@ -192,3 +198,106 @@ def test_a_batch_of_other_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
             for each, _ in pairs:
                 each.infer(frame)
             assert run_ahead(pairs) == []
+
+
+@pytest.fixture(params=CONTRACT)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    return prepare_backend(request.param, monkeypatch, tmp_path / "cache")
+
+
+SIDE = 16
+"""Of frames whose state lies on 256 bytes, as a GPU wants it."""
+
+
+@pytest.mark.parametrize("built", [False, True], ids=["as it is", "built"])
+def test_every_backend_keeps_to_the_contract(
+    backend: str, built: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Together as alone, in a batch or one by one, and it says which."""
+    bundle, clip = open_bundle("nano"), draw_clip(8, SIDE, SIDE)
+    trt = backend.startswith("tensorrt")
+    if built and not trt:
+        pytest.skip("only TensorRT has engines that are built")
+    if built:
+        (order,) = order_engines(
+            bundle, backend=backend, sizes=SizeRange.fixed(SIDE, SIDE), streams=3
+        )
+        assert "of 3 streams" in order.describe()
+        ensure_engine(order)
+    with create_session(bundle, backend=backend) as alone:
+        expected = {}
+        for who in range(4):
+            alone.reset()
+            expected[who] = [alone.infer(frame) for frame in clip[who:]]
+    with create_session(bundle, backend=backend) as loaded:
+        assert isinstance(loaded, StreamSession)
+        why = loaded.prepare_batches()
+        together = backend == "ort-cpu" or built
+        assert (why == "") == together
+        streams = [loaded.another_stream().__enter__() for _ in range(4)]
+        sizes = []
+
+        def go(turn: int, *who: int) -> None:
+            frames = {each: clip[each + at[each]] for each in who}
+            sizes.append(run_ahead([(streams[each], frames[each]) for each in who]))
+            for each, frame in frames.items():
+                picture = streams[each].infer(frame)
+                assert np.array_equal(picture, expected[each][at[each]]), (turn, each)
+                at[each] += 1
+
+        at = dict.fromkeys(range(4), 0)
+        for turn, who in enumerate(((0, 1, 2, 3), (0, 1, 2, 3), (0, 2), (1,), (0, 1, 2, 3))):
+            go(turn, *who)
+        if trt:  # engines of three: two of three are worth it, one of the next block is not
+            assert sizes == ([[], [3], [2], [], [3]] if built else [[]] * 5)
+        streams[1].reset()
+        at[1] = 0
+        go(5, 0, 1, 2)
+        streams[2].__exit__(None, None, None)
+        streams[2] = loaded.another_stream().__enter__()
+        at[2] = 0
+        go(6, 0, 1, 2)
+        go(7, 0, 1, 2)
+        for each in streams:
+            each.__exit__(None, None, None)
+
+
+def test_an_engine_for_several_streams_is_no_engine_for_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = fake_gpu(monkeypatch, tmp_path / "cache")
+    bundle = open_bundle("nano")
+    sizes = SizeRange.fixed(SIDE, SIDE)
+    (many,) = order_engines(bundle, backend="tensorrt", sizes=sizes, streams=2)
+    (one,) = order_engines(bundle, backend="tensorrt", sizes=sizes)
+    assert many.key != one.key
+    ensure_engine(many)
+    cache = EngineCache()
+    assert find_engine(one, gpu.current_gpu(driver), SIDE, SIDE, cache) is None
+    assert find_engine(many, gpu.current_gpu(driver), SIDE, SIDE, cache) is not None
+    with pytest.raises(ConfigError, match="one stream at once"):
+        order_engines(
+            bundle, backend="tensorrt", sizes=sizes, streams=2, options=BuildOptions(dla=0)
+        )
+
+
+def test_a_size_without_such_an_engine_runs_one_by_one_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = fake_gpu(monkeypatch, tmp_path / "cache")
+    bundle = open_bundle("nano")
+    (many,) = order_engines(
+        bundle, backend="tensorrt", sizes=SizeRange.fixed(SIDE, SIDE), streams=2
+    )
+    ensure_engine(many)
+    frame = draw_clip(1, SIDE, 2 * SIDE)[0]
+    with create_session(bundle, backend="tensorrt") as loaded:
+        assert isinstance(loaded, StreamSession)
+        assert loaded.prepare_batches() == ""
+        with loaded.another_stream() as a, loaded.another_stream() as b:
+            for each in (a, b):
+                each.infer(frame)
+            assert run_ahead([(a, frame), (b, frame)]) == []
+    assert "streams of 32x16 run one by one" in caplog.text
+    assert driver.faults == []
+    assert not driver.memory
