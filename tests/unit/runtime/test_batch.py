@@ -52,7 +52,7 @@ step = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(steps=st.lists(step, min_size=3, max_size=12))
 def test_bits_of_each_are_those_of_a_run_of_its_own(
     loaded: StreamSession, steps: list[dict[str, object]]
