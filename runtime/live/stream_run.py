@@ -184,10 +184,16 @@ class StreamRun:
             self.ended = reason
             self.ending.set()
 
-    def end_in_time(self) -> None:
-        """End it where its duration is over."""
+    def end_in_time(self, began: float | None = None) -> None:
+        """End it where its duration is over.
+
+        Args:
+            began: When the first frame of any stream was there: what counts for a camera that is
+                away all the time.
+        """
         limit = self.options.duration_s
-        if limit is not None and self.stages.seconds_until(self.clock()) >= limit:
+        first = self.stages.first if self.stages.first is not None else began
+        if limit is not None and first is not None and self.clock() - first >= limit:
             self.end("duration")
 
     def leave_blocked_sinks(self) -> None:

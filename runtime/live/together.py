@@ -74,6 +74,7 @@ class Together:
         self._gone_notes = Notes()  # of streams that are forgotten
         self._held: dict[StreamRun, ExitStack] = {}
         self._threads: dict[StreamRun, list[Worker]] = {}
+        self._first: float | None = None  # when a frame of any stream was there
         self._told_ready = False  # to systemd
         self._told_tries: dict[str, int] = {}
 
@@ -172,7 +173,8 @@ class Together:
                 over = self._is_over()
                 self.beat = time.monotonic()
                 for run in self.runs:
-                    run.end_in_time()
+                    self._first = self._first or run.stages.first
+                    run.end_in_time(self._first)
                     run.leave_blocked_sinks()
                 if (now := time.monotonic()) - tick >= TICK_S:
                     tick = now

@@ -262,6 +262,15 @@ def test_one_camera_that_is_away_is_tried_on_and_one_alone_is_an_error(
     assert "gives no video" in alone.run().failed["b"]
 
 
+def test_the_duration_ends_a_camera_that_is_away_all_the_time(upscaler: Upscaler) -> None:
+    away = plan("b=udp://127.0.0.1:9?timeout=0.2,sink=null://")
+    report = LiveRuns(upscaler, [plan("a=test://?size=64x64&fps=20,sink=null://"), away]).run()
+    assert {name: each.ended for name, each in report.streams.items()} == {
+        "a": "duration",
+        "b": "duration",
+    }
+
+
 class TestConfig:
     def write(self, tmp_path: Path, text: str) -> Path:
         path = tmp_path / "cameras.toml"
