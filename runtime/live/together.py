@@ -252,12 +252,12 @@ class Together:
     def _tell_of_tries(self) -> None:
         """A source that is away is no reason to be killed while it is tried again.
 
-        Nor is a page without streams, which waits for some.
+        Nor is a page without streams, which waits for some; it is there before any camera is.
         """
+        if self._stays and not self._told_ready:
+            self._told_ready = True
+            self._service.ready(self._routes() or "no stream yet")
         if self._stays and not self.runs:
-            if not self._told_ready:
-                self._told_ready = True
-                self._service.ready("no stream yet")
             self._service.alive()
         tries = {run.route: run.source.tries for run in self.runs if run.source.tries}
         if tries == self._told_tries:
