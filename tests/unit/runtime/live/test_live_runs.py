@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,11 @@ from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.live.stream_config import parse_stream, read_streams
 from adcvsr.runtime.live.zoom import Zoom
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.threads.worker import Worker
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
+from live_streams import free_port
 
 SIZES = ((16, 12), (15, 9), (20, 12))
 CLIPS = {size: draw_clip(6, size[1], size[0]) for size in SIZES}
@@ -48,6 +52,8 @@ EVERY = LiveOptions(policy="every", cut_reset=False, stall_frames=1000)  # a bus
 @pytest.fixture(scope="module")
 def upscaler() -> Iterator[Upscaler]:
     with Upscaler("nano", variant="fp32-onnx", backend="ort-cpu", threads=1) as ready:
+        assert isinstance(ready.session, StreamSession)
+        assert ready.session.prepare_batches() == ""  # as `LiveRuns` does
         yield ready
 
 
@@ -177,6 +183,43 @@ def test_streams_together_are_bit_for_bit_what_each_is_alone(
             assert np.array_equal(mine, expected)
 
 
+def test_cameras_of_one_size_run_in_batches_and_one_of_more_priority_first(
+    upscaler: Upscaler,
+) -> None:
+    many = [
+        plan(f"{name}=test://?size=64x64&fps=500&frames=20,sink=null://", EVERY) for name in "abc"
+    ]
+    report = LiveRuns(upscaler, many, oversubscribe=True).run()
+    assert [each.presented for each in report.streams.values()] == [20, 20, 20]
+    assert sum(report.batches.values()) > 0
+    assert set(report.batches) <= {2, 3}
+    order: list[str] = []
+    bell = threading.Event()
+    with ExitStack() as stack:
+        streams = {
+            name: Stream(stack.enter_context(upscaler.another_stream()), bell) for name in "abc"
+        }
+        for name, stream in streams.items():
+            stream.stages.options = replace(EVERY, priority={"a": 0, "b": -1, "c": 7}[name])
+            stream.stages.turn = lambda name=name: bool(order.append(name))  # type: ignore[method-assign, misc, func-returns-value]
+        InferTurns(bell, [stream.stages for stream in streams.values()]).round()
+    assert order == ["c", "a", "b"]
+
+
+def test_a_camera_that_is_overdue_is_not_waited_for(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with upscaler.another_stream() as one:
+        stream = Stream(one, threading.Event())
+        monkeypatch.setattr(Scripted, "rate", Fraction(10))
+        stream.stages._put_at = 100.0  # the next one is due at 100.1
+        assert stream.stages.is_due(100.097, 100.101)
+        assert stream.stages.is_due(100.101, 100.105)  # a little late is jitter
+        assert not stream.stages.is_due(100.0, 100.004)
+        assert not stream.stages.is_due(100.2, 100.204)
+        assert not stream.stages.batches  # nor is one whose size nobody knows
+
+
 def test_a_fast_camera_takes_no_turns_from_a_slow_one(upscaler: Upscaler) -> None:
     bell = threading.Event()
     order: list[int] = []
@@ -260,6 +303,35 @@ def test_one_camera_that_is_away_is_tried_on_and_one_alone_is_an_error(
     alone = LiveRuns(upscaler, [plan(f"b={away},sink=null://")])
     alone.runs[0].source.waits = False  # as `live --source` has it
     assert "gives no video" in alone.run().failed["b"]
+
+
+def test_garbage_from_udp_is_one_cameras_own_trouble(upscaler: Upscaler) -> None:
+    port, over = free_port(), threading.Event()
+
+    def send() -> None:
+        random = np.random.default_rng(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            while not over.wait(0.005):
+                for junk in (random.bytes(1316), b"", b"G" * 188):
+                    sender.sendto(junk, ("127.0.0.1", port))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        report = LiveRuns(
+            upscaler,
+            [
+                plan("a=test://?size=64x64&fps=20,sink=null://"),
+                plan(f"b=udp://127.0.0.1:{port}?timeout=0.5,sink=null://"),
+            ],
+        ).run()
+    finally:
+        over.set()
+        thread.join()
+    assert report.streams["a"].presented >= 1
+    assert not report.streams["a"].drops.get("damaged")
+    assert report.streams["b"].presented == 0
+    assert not report.failed
 
 
 def test_the_duration_ends_a_camera_that_is_away_all_the_time(upscaler: Upscaler) -> None:
