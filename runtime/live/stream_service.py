@@ -33,8 +33,8 @@ from .wall import TakenError, Wall
 ANSWER_S = 20.0
 """Whoever asks waits so long: a network may be made ready meanwhile."""
 
-BEAT_S = 10.0
-"""The main thread looks around far more often than that, or is stuck."""
+BEAT_S = 300.0
+"""The main thread looks around far more often, but for a compiler that makes a new size ready."""
 
 T = TypeVar("T")
 

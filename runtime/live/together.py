@@ -164,10 +164,14 @@ class Together:
             raise
 
     def _look_after(self, figures: DeviceFigures) -> None:
-        """Wait for the end of all, publish figures meanwhile."""
+        """Wait for the end of all, publish figures meanwhile.
+
+        Raises:
+            BaseException: A fault of ours, or of who observes; all has ended in order by then.
+        """
         tick = self.beat = time.monotonic()
         self.begun = True
-        over = False
+        over, fault = False, None
         while not over:
             try:
                 over = self._is_over()
@@ -176,7 +180,7 @@ class Together:
                     self._first = self._first or run.stages.first
                     run.end_in_time(self._first)
                     run.leave_blocked_sinks()
-                if (now := time.monotonic()) - tick >= TICK_S:
+                if (now := time.monotonic()) - tick >= TICK_S and fault is None:
                     tick = now
                     self._publish(figures)
                     self._tell_of_tries()
@@ -185,6 +189,13 @@ class Together:
                     self._looked()
             except KeyboardInterrupt:
                 self.end("interrupted")
+            except BaseException as error:
+                if fault is not None:
+                    raise
+                fault = error
+                self.end("fault")
+        if fault is not None:
+            raise fault
         if self.runs:
             self._publish(figures)
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -22,7 +23,7 @@ from adcvsr.errors import ConfigError, OutputNotWritableError
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_runs import LiveRuns, LiveRunsReport
 from adcvsr.runtime.live.stream_config import StreamPlan, parse_stream, read_streams
-from adcvsr.runtime.live.stream_service import StreamService
+from adcvsr.runtime.live.stream_service import BEAT_S, StreamService
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import free_port
 
@@ -289,6 +290,30 @@ def test_a_fault_of_ours_ends_all_in_order_and_is_raised(upscaler: Upscaler) -> 
     with pytest.raises(ZeroDivisionError):
         run.run()
     assert run._reports["a"].presented == run._reports["a"].captured
+
+
+def test_who_observes_may_fail_and_recordings_are_kept(upscaler: Upscaler, tmp_path: Path) -> None:
+    """Such as a terminal that is gone."""
+    recording = parse_stream(f"a={CAMERA},sink={tmp_path}/a.mkv", DEFAULTS)
+
+    def observe(records: object, notes: object) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        LiveRuns(upscaler, [recording], observe=observe).run()
+    assert (tmp_path / "a.mkv").exists()
+    assert not [t for t in threading.enumerate() if t.name.startswith("adcvsr")]
+
+
+def test_a_main_thread_that_stands_still_is_not_healthy() -> None:
+    service = StreamService(None, DEFAULTS)
+    together = SimpleNamespace(ends=False, begun=True, beat=time.monotonic())
+    service._runs = cast("Any", SimpleNamespace(together=together))
+    assert service.why_not_healthy() == ""
+    together.beat -= 2 * BEAT_S
+    assert service.why_not_healthy() == "the main thread has not looked around for 600 s"
+    together.begun = False  # networks are loaded
+    assert service.why_not_healthy() == ""
 
 
 def test_the_page_listens_with_ipv6_and_says_when_its_port_is_taken() -> None:
