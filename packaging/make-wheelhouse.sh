@@ -8,7 +8,6 @@ folder=${2:-wheelhouse}
 cd "$(dirname "$0")/.."
 mkdir -p "$folder"
 python3 -m pip wheel ".[$extra]" -c constraints.txt --wheel-dir "$folder"
-cp constraints.txt packaging/adcvsr-live.service packaging/live.env.example \
-    packaging/adcvsr.logrotate "$folder/"
+cp constraints.txt packaging/*.service packaging/*.example packaging/adcvsr.logrotate "$folder/"
 (cd "$folder" && sha256sum -- *.whl > SHA256SUMS)
 echo "$folder: $(ls "$folder"/*.whl | wc -l) wheels"

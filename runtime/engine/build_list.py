@@ -35,6 +35,7 @@ def order_engines(
     precision: str | None = None,
     sizes: SizeRange | None = None,
     frames: int | None = None,
+    streams: int = 1,
     options: BuildOptions | None = None,
     report: Report = lambda line: None,
 ) -> list[EngineOrder]:
@@ -50,6 +51,7 @@ def order_engines(
             computes the `fp32` graph in TF32.
         sizes: Input sizes; None for `DEFAULT_SIZE`.
         frames: Of a clip graph's window; None as the bundle says.
+        streams: Whose frames run at once, of a stream bundle.
         options: Further choices.
         report: Called with what was chosen where nothing was asked for.
 
@@ -60,6 +62,10 @@ def order_engines(
         MissingPackageError: The compiler is not installed.
     """
     options = options or BuildOptions()
+    if streams > 1 and (bundle.kind == "clip" or options.dla is not None):
+        raise ConfigError(
+            f"--streams {streams}: a network that is not causal, or a DLA, runs one stream at once"
+        )
     named = [target(name) for name in targets if name != CURRENT]
     if named and len(named) < len(targets):
         raise ConfigError("--target current cannot be mixed with named targets")
@@ -78,7 +84,16 @@ def order_engines(
         sizes = SizeRange.fixed(*DEFAULT_SIZE)
         report(f"size {sizes.text}: none was named (--size, or --min, --opt and --max)")
     order = order_for(
-        bundle, variant, variant.file, flavour, gpu, sizes, sms=sms, frames=frames, options=options
+        bundle,
+        variant,
+        variant.file,
+        flavour,
+        gpu,
+        sizes,
+        sms=sms,
+        frames=frames,
+        streams=streams,
+        options=options,
     )
     if variant.decoder_file is None:
         return [order]

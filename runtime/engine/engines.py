@@ -16,6 +16,7 @@ from typing import Any
 from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import EngineError
+from ...graph.batch_axis import with_batch_axis
 from ...graph.file import read_graph
 from ...graph.yuv_ends import YuvEnds
 from ...version import __version__
@@ -51,6 +52,7 @@ def order_for(
     *,
     sms: tuple[int, ...] = (),
     frames: int | None = None,
+    streams: int = 1,
     options: BuildOptions | None = None,
     yuv: YuvEnds | None = None,
 ) -> EngineOrder:
@@ -65,6 +67,7 @@ def order_for(
         sizes: Rounded up to the network's multiple here.
         sms: Compute capabilities of an engine ahead of time.
         frames: Of a clip graph's window; None as the bundle says.
+        streams: Whose frames run at once.
         options: Further choices.
         yuv: Of which YUV 4:2:0 pictures are; None for RGB.
     """
@@ -79,6 +82,7 @@ def order_for(
         sms=(gpu.sm,) if gpu else sms,
         sizes=sizes.padded(bundle.size_multiple),
         frames=frames or (bundle.window.frames if bundle.window else 1),
+        streams=streams,
         options=options or BuildOptions(),
         yuv=yuv,
     )
@@ -124,7 +128,12 @@ def ensure_engine(
         built = time.monotonic()
         variant = order.bundle.variant(order.variant_id)
         printed: list[str] = []
-        with order.bundle.graph(variant, order.graph_file) as graph:
+        with order.bundle.graph(variant, order.graph_file) as stored:
+            graph = stored
+            if order.streams > 1:
+                if isinstance(stored, Path):
+                    raise EngineError(f"{order.describe()}: the graph's weights lie beside it")
+                graph = with_batch_axis(stored)
             plan = build_plan(
                 flavour,
                 order,
@@ -239,6 +248,7 @@ def find_engine(
             continue
         same = all(identity.get(key) == value for key, value in source.items() if key != "builder")
         same = same and identity["options"]["tf32"] == order.tf32
+        same = same and identity.get("streams", 1) == order.streams
         same = same and _loads(identity, order.builder)
         low, _, high = _input_range(order, identity) or ((0, 0), None, (0, 0))
         fits = all(a <= b <= c for a, b, c in zip(low, (height, width), high, strict=True))

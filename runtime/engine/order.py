@@ -160,6 +160,8 @@ class EngineOrder:
     sizes: SizeRange
     frames: int = 1
     """Frames of a clip graph's window."""
+    streams: int = 1
+    """Streams whose frames run at once, of a stream graph."""
     options: BuildOptions = field(default_factory=BuildOptions)
     yuv: YuvEnds | None = None
     """Of which YUV 4:2:0 pictures are; None for RGB."""
@@ -199,14 +201,16 @@ class EngineOrder:
         if self.part == "decoder":
             assert bundle.features is not None
             return {bundle.features.name: bundle.features.shape(height, width)}
-        shapes: dict[str, Shape] = {bundle.input_name: (self.frames, height, width, 3)}
+        frames = self.frames * self.streams  # of which one is 1
+        shapes: dict[str, Shape] = {bundle.input_name: (frames, height, width, 3)}
         if self.yuv is not None:
-            pairs = (1, (height + 1) // 2, (width + 1) // 2, 2)
+            pairs = (frames, (height + 1) // 2, (width + 1) // 2, 2)
             shapes = {
-                bundle.input_name: (1, height, width, 1),
+                bundle.input_name: (frames, height, width, 1),
                 CHROMA.format(bundle.input_name): pairs,
             }
-        return shapes | {spec.name: spec.shape(height, width) for spec in bundle.state}
+        state = {spec.name: spec.shape(height, width, self.streams) for spec in bundle.state}
+        return shapes | state
 
     def profile(self) -> dict[str, tuple[Shape, Shape, Shape]]:
         """Smallest, best and largest shape of every input."""
@@ -227,6 +231,8 @@ class EngineOrder:
         }
         if self.yuv is not None:
             source["yuv"] = [self.yuv.matrix, self.yuv.full_range]
+        if self.streams > 1:  # what came later is there only where it is used
+            source["streams"] = self.streams
         return {**source, "hwc8": self.hwc8} if self.hwc8 else source
 
     def ended(self, graph: bytes | Path) -> bytes | Path:
@@ -267,7 +273,8 @@ class EngineOrder:
             part += f" of YUV ({self.yuv.describe()})"
         if self.options.dla is not None:
             where += f", DLA core {self.options.dla}"
-        return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text} for {where}"
+        many = f" of {self.streams} streams" if self.streams > 1 else ""
+        return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text}{many} for {where}"
 
 
 def runs_on(identity: Mapping[str, Any], gpu: Gpu) -> bool:

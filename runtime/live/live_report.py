@@ -37,6 +37,9 @@ class LiveOptions:
     crop: Crop | None = None
     """The part of each picture that is upscaled at first; None for all of it."""
 
+    priority: int = 0
+    """Of several streams the one of more is served first in a round of the network."""
+
     glass: str | None = field(default=None, repr=False)
     """Address where the output can be received again, to read the time in its pictures."""
 
@@ -73,7 +76,7 @@ class LiveReport:
     """Frames dropped, by reason: `newer`, `late`, `damaged`, and `sink` for those no sink sent."""
     resets: dict[str, int]
     """Times the network's past was forgotten: `cut`, `seek`, `stall`, `size`, `reconnect`,
-    `model`, `crop`."""
+    `model`, `crop`, `asked`."""
     reconnects: int
     damaged_packets: int
     ms: dict[str, dict[str, float | None]]

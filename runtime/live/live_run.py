@@ -13,6 +13,7 @@ from ...bundle import Bundle
 from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
+from .governor import governor_of
 from .live_report import LiveOptions, LiveReport
 from .stream_run import StreamRun
 from .together import Together
@@ -31,6 +32,7 @@ class LiveRun(StreamRun):
             that are installed.
         observe: Called about once a second with the latest record and the notes so far.
         trace: Collects when each frame was in the network, encoded and presented.
+        cheaper: Networks to step down to, the best first; see `governor`.
 
     Raises:
         ClipNetworkError: The network is not causal.
@@ -49,8 +51,19 @@ class LiveRun(StreamRun):
         offer: Sequence[Bundle] | None = None,
         observe: Callable[[dict[str, Any], list[str]], None] | None = None,
         trace: Trace | None = None,
+        cheaper: Sequence[Upscaler] = (),
     ) -> None:
-        super().__init__(upscaler, source, sink, options, encode=encode, offer=offer, trace=trace)
+        governor = governor_of([upscaler, *cheaper], options or LiveOptions())
+        super().__init__(
+            upscaler,
+            source,
+            sink,
+            options,
+            encode=encode,
+            offer=offer,
+            trace=trace,
+            governor=governor,
+        )
         self._observe = observe
 
     def run(self) -> LiveReport:

@@ -11,9 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from ...pictures.yuv import AnyPicture
+from ..sessions.session import StreamSession
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
@@ -26,6 +29,19 @@ from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
 from .source import UNKNOWN_RATE, VideoSource
 from .zoom import Zoom
+
+JITTER_S = 0.002
+"""A frame that is this late is still waited for, where frames of others wait to run with it."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A frame on its way through the network."""
+
+    placed: Placed
+    low: AnyPicture
+    """What the network gets: (H, W, 3) uint8 RGB, or YUV 4:2:0."""
+    times: FrameTimes
 
 
 class LiveStages:
@@ -73,6 +89,9 @@ class LiveStages:
         """Width and height of what the network took last."""
         self.is_over = False
         """Whether the network gets nothing from it any more."""
+        self.reset_asked = threading.Event()
+        """Set by any thread: the past is forgotten before the next frame."""
+        self._put_at = 0.0  # when the latest frame was there
         self._ending, self._swap, self._zoom = ending, swap, zoom
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
@@ -157,22 +176,59 @@ class LiveStages:
         Returns:
             Whether the network ran.
         """
+        taken = self.take()
+        if taken is not None:
+            self.upscale(taken)
+        return taken is not None
+
+    def take(self) -> Taken | None:
+        """Take the next frame for the network, where `turn` would; `upscale` has to follow."""
         if self.is_over:
-            return False
+            return None
         if self._nobody_takes.is_set() or self._captured.is_over:
             self._end_outputs()
-            return False
+            return None
         if not self._has_room():
-            return False
+            return None
         placed = self._captured.poll(self.accounting.ahead_seconds())
         if placed is None:
-            return False
+            return None
         try:
-            self._upscale(placed)
+            return self._prepare(placed)
         except BaseException as error:
-            self.fail(error)
-            self._nobody_takes.set()
-        return True
+            self.give_up(error)
+            return None
+
+    def upscale(self, taken: Taken) -> None:
+        """Run the network, if it did not run ahead, and pass the picture on; see `turn`."""
+        try:
+            self._finish(taken)
+        except BaseException as error:
+            self.give_up(error)
+
+    def give_up(self, error: BaseException) -> None:
+        """End this stream for an error in the network's thread."""
+        self.fail(error)
+        self._nobody_takes.set()
+
+    @property
+    def batches(self) -> bool:
+        """Whether its frames may run in one batch with those of others."""
+        session = self.upscaler.session
+        return isinstance(session, StreamSession) and session.batches and not self.is_over
+
+    def is_due(self, now: float, until: float) -> bool:
+        """Whether its next frame is expected between two moments and has not come.
+
+        A camera that stands still, or is away, is not waited for: its frame was due long ago.
+        """
+        due = self._put_at + float(1 / self.rate)
+        return now - JITTER_S <= due <= until and not self.has_frame
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether a frame waits for the network."""
+        return len(self._captured.waiting) > 0
 
     @property
     def is_ending(self) -> bool:
@@ -224,6 +280,7 @@ class LiveStages:
                     self.accounting.frame_captured()
                     placed = watch.place(frame, float(1 / self.rate), waited)
                     began = self.clock()
+                    self._put_at = began
                     self._captured.put(placed, frame.captured)
                     waited = self.clock() - began
                     if self._ending.is_set():
@@ -231,7 +288,7 @@ class LiveStages:
         finally:
             self._captured.end()
 
-    def _upscale(self, placed: Placed) -> None:
+    def _prepare(self, placed: Placed) -> Taken:
         frame = placed.frame
         times = FrameTimes(frame.captured, taken=self.clock())
         name = self.source.address.text
@@ -243,10 +300,18 @@ class LiveStages:
         if self._swap():
             self.accounting.reset("model")
         reason = self._resets.reason(placed) or ("crop" if self._zoom.changed else None)
+        if self.reset_asked.is_set():
+            self.reset_asked.clear()
+            reason = "asked"
         if reason is not None:
             self.upscaler.reset()
             self.accounting.reset(reason)
-        low, picture = self.pixels.upscale(frame, part)
+        return Taken(placed, self.pixels.take(frame, part), times)
+
+    def _finish(self, taken: Taken) -> None:
+        placed, low, times = taken.placed, taken.low, taken.times
+        frame = placed.frame
+        picture = self.pixels.run(low)
         times.inferred = self.clock()
         if self._trace is not None:
             age_ms = round(1000 * (times.inferred - times.captured), 3)

@@ -91,23 +91,29 @@ class RequestHandler(BaseHTTPRequestHandler):
             return False
         return True
 
+    @property
+    def page(self) -> PageState:
+        """What is asked for."""
+        return self.server.page
+
     def do_GET(self) -> None:
         """Answer one request."""
-        page = self.server.page
-        url = urlsplit(self.path)
-        if not self._is_admitted():
-            return
-        if url.path == "/":
+        if self._is_admitted():
+            self._get(urlsplit(self.path).path)
+
+    def _get(self, path: str) -> None:
+        page = self.page
+        if path == "/":
             self._answer(page.page, "text/html; charset=utf-8")
-        elif url.path == "/stats":
+        elif path == "/stats":
             self._answer(page.stats, JSON)
-        elif url.path == "/metrics":
+        elif path == "/metrics":
             self._answer(page.metrics, "text/plain; version=0.0.4; charset=utf-8")
-        elif url.path == "/models":
-            self._answer(json.dumps(page.switch.state() if page.switch else {}).encode(), JSON)
-        elif url.path == "/crop":
-            self._answer(json.dumps(page.zoom.state() if page.zoom else {}).encode(), JSON)
-        elif url.path == "/pictures":
+        elif path == "/models":
+            self._answer_json(page.switch.state() if page.switch else {})
+        elif path == "/crop":
+            self._answer_json(page.zoom.state() if page.zoom else {})
+        elif path == "/pictures":
             self._stream()
         else:
             known = "there are /, /pictures, /stats, /metrics, /models and /crop"
@@ -115,10 +121,19 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a wish: another model to `/models`, another part of the picture to `/crop`."""
-        page = self.server.page
-        if not self._is_admitted():
-            return
-        path = urlsplit(self.path).path
+        if self._is_admitted():
+            self._post(urlsplit(self.path).path)
+
+    def do_DELETE(self) -> None:
+        """Take something away."""
+        if self._is_admitted():
+            self._delete(urlsplit(self.path).path)
+
+    def _delete(self, path: str) -> None:
+        self._refuse(HTTPStatus.NOT_FOUND, f"there is nothing to delete at {path}")
+
+    def _post(self, path: str) -> None:
+        page = self.page
         if path not in WISHES or page.switch is None or page.zoom is None:
             self._refuse(HTTPStatus.NOT_FOUND, "POST goes to /models or /crop, while a stream runs")
         elif not self._comes_from_the_page():
@@ -141,7 +156,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         except SwitchRefusedError as error:
             self._refuse(HTTPStatus.CONFLICT, str(error))
         else:
-            self._answer(json.dumps(switch.state()).encode(), JSON, HTTPStatus.ACCEPTED)
+            self._answer_json(switch.state(), HTTPStatus.ACCEPTED)
 
     def _zoom(self, zoom: Zoom, wish: Item) -> None:
         try:
@@ -149,7 +164,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         except AdcVsrError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         else:
-            self._answer(json.dumps(zoom.state()).encode(), JSON, HTTPStatus.ACCEPTED)
+            self._answer_json(zoom.state(), HTTPStatus.ACCEPTED)
 
     def _give_up(self, status: HTTPStatus) -> None:
         self.connection.settimeout(TIMEOUT_S)
@@ -175,9 +190,12 @@ class RequestHandler(BaseHTTPRequestHandler):
         A browser says which page asks (Origin), and sends JSON to another site only after it has
         been allowed to, which it never is here.
         """
+        return self._is_ours() and self.headers.get_content_type() == JSON
+
+    def _is_ours(self) -> bool:
+        """Whether the page that asks, where a browser says so, is this one."""
         origin = self.headers.get("Origin")
-        ours = origin is None or urlsplit(origin).netloc == self.headers.get("Host")
-        return ours and self.headers.get_content_type() == JSON
+        return origin is None or urlsplit(origin).netloc == self.headers.get("Host")
 
     def _read_wish(self) -> Item | None:
         """The request's body; None where it is no JSON."""
@@ -214,6 +232,9 @@ class RequestHandler(BaseHTTPRequestHandler):
         self._head(status, kind, len(body))
         self.wfile.write(body)
 
+    def _answer_json(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._answer(json.dumps(content).encode(), JSON, status)
+
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status)
 
@@ -227,7 +248,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _stream(self) -> None:
-        page = self.server.page
+        page = self.page
         client = self.client_address[0]
         if not page.admit_viewer(client):
             self._refuse(
@@ -261,11 +282,16 @@ class HttpServer(ThreadingHTTPServer):
     daemon_threads = True  # a viewer that takes nothing must not hold up the end
     request_queue_size = MAX_REQUESTS
 
-    def __init__(self, place: tuple[str, int], page: PageState) -> None:
+    def __init__(
+        self,
+        place: tuple[str, int],
+        page: PageState,
+        handler: type[RequestHandler] = RequestHandler,
+    ) -> None:
         self.page = page
         if ":" in place[0]:
             self.address_family = socket.AF_INET6
-        super().__init__(place, RequestHandler)
+        super().__init__(place, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """See `BaseServer`."""

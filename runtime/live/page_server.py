@@ -6,9 +6,10 @@ server = PageServer("127.0.0.1", 8080, token="", max_viewers=4)
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 from ...errors import OutputNotWritableError
-from .page_requests import HttpServer
+from .page_requests import HttpServer, RequestHandler
 from .page_state import PageState
 
 
@@ -25,10 +26,12 @@ class PageServer(PageState):
         OutputNotWritableError: The address is taken or is not this machine's.
     """
 
+    handler: ClassVar[type[RequestHandler]] = RequestHandler
+
     def __init__(self, host: str, port: int, token: str, max_viewers: int) -> None:
         super().__init__(token, max_viewers)
         try:
-            self._server = HttpServer((host, port), self)
+            self._server = HttpServer((host, port), self, self.handler)
         except OSError as error:
             raise OutputNotWritableError(
                 f"cannot listen at {host}:{port}: {error.strerror or error}; choose another port"

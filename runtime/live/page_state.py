@@ -23,6 +23,11 @@ TIMEOUT_S = 10.0
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+def read_page(name: str) -> bytes:
+    """A page that lies beside this file."""
+    return Path(__file__).with_name(name).read_bytes()
+
+
 class PageState:
     """The newest pictures and figures, and who watches.
 
@@ -36,7 +41,7 @@ class PageState:
         self.viewers = 0
         """Streams of pictures that run."""
         self._viewers_of: Counter[str] = Counter()
-        self.page = Path(__file__).with_name("page.html").read_bytes()
+        self.page = read_page("page.html")
         self.stats, self.metrics = b"{}", b""
         self.switch: ModelSwitch | None = None
         """Between models, once there is one."""

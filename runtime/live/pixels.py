@@ -37,15 +37,12 @@ class LivePixels:
         self._why_not = ""  # those are not taken as they are
         self._refused: dict[tuple[str, YuvEnds], str] = {}  # graphs that cannot have the ends
 
-    def upscale(self, frame: LiveFrame, part: Crop | None) -> tuple[AnyPicture, AnyPicture]:
-        """Upscale the next frame.
+    def take(self, frame: LiveFrame, part: Crop | None) -> AnyPicture:
+        """Make of the next frame what the network is to be given; `run` has to follow.
 
         Args:
             frame: As captured.
             part: Of it; None for all.
-
-        Returns:
-            What the network was given, and what it made of it.
 
         Raises:
             ConfigError: YUV is asked for and not possible.
@@ -65,11 +62,15 @@ class LivePixels:
         self.pixels, self.reason = pixels, why
         if not why:
             planes = self._planes(frame)
-            low = planes if part is None else planes.part(part)
-            return low, self.upscaler.upscale_yuv(low)
+            return planes if part is None else planes.part(part)
         rgb = frame.rgb(self._reformatter)
-        rgb = rgb if part is None else part.of(rgb)
-        return rgb, self.upscaler(rgb)
+        return rgb if part is None else part.of(rgb)
+
+    def run(self, low: AnyPicture) -> AnyPicture:
+        """Upscale what `take` made."""
+        if isinstance(low, YuvPicture):
+            return self.upscaler.upscale_yuv(low)
+        return self.upscaler(low)
 
     def _planes(self, frame: LiveFrame) -> YuvPicture:
         if isinstance(frame.picture, YuvPicture):

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from ..processing.cut_reset import SceneWatch
 from .source import LiveFrame
 
-Reason: TypeAlias = Literal["cut", "seek", "stall", "size", "reconnect", "model", "crop"]
+Reason: TypeAlias = Literal["cut", "seek", "stall", "size", "reconnect", "model", "crop", "asked"]
 
 STALL_FRAMES = 8
 """Frames that may be missing in the source before the past counts as stale: a quarter of a second

@@ -26,6 +26,7 @@ from ..video.encoders import EncodeOptions
 from .address import Address
 from .model_switch import ModelSwitch
 from .page_server import PageServer
+from .page_state import PageState
 from .sink import Encoded, FinishedFrame, VideoSink
 from .zoom import Zoom
 
@@ -56,29 +57,20 @@ class PageSink(VideoSink):
         super().__init__(address, options)
         if any((options.encoder, options.preset, options.crf is not None)):
             raise ConfigError(f"'{address.text}' sends JPEG pictures: leave encoder options out")
-        try:
-            place = urlsplit(f"//{address.place}")
-            host, port = place.hostname or "127.0.0.1", place.port
-        except ValueError as error:
-            raise ConfigError(f"'{address.text}': {error}; expected http://HOST:PORT") from error
-        if place.username is not None or place.path.strip("/"):
-            raise ConfigError(
-                f"'{address.text}': the page has neither users nor folders; expected "
-                "http://HOST:PORT, with ?token=... where others are to be kept out"
-            )
-        token = address.take("token", "") or os.environ.get(TOKEN_VARIABLE, "")
-        learn_piece(token)
-        if host not in LOOPBACK and len(token) < MIN_TOKEN_LENGTH:
-            raise ConfigError(
-                f"'{address.text}' can be reached from elsewhere: set a token of at least "
-                f"{MIN_TOKEN_LENGTH} characters, export {TOKEN_VARIABLE}=$(openssl rand -hex 16)"
-            )
-        viewers = int(address.number("viewers", 4, low=1, high=64))
+        server = self._server = PageServer(*page_place(address))
+        self._begin(server)
+        self._closing = threading.Lock()
+        self.notes.add(f"the page: {server.url}" + ("?token=..." if server.token else ""))
+
+    def _begin(self, page: PageState) -> None:
+        """Show what is encoded from now on.
+
+        Args:
+            page: Where.
+        """
+        self._page = page
         self.encoder = "mjpeg"
         self._small, self._big = JpegEncoder(), JpegEncoder()
-        self._server = PageServer(host, port or 8080, token, viewers)
-        self._closing = threading.Lock()
-        self.notes.add(f"the page: {self._server.url}" + ("?token=..." if token else ""))
 
     @property
     def port(self) -> int:
@@ -88,7 +80,7 @@ class PageSink(VideoSink):
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
         self.size = self._output_size(frame)
-        if not self._server.viewers:
+        if not self._page.viewers:
             return b""
         source, picture = (
             self._small.encode(frame.source),
@@ -107,22 +99,49 @@ class PageSink(VideoSink):
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`; viewers take it from there at their own pace."""
         if encoded:
-            self._server.show(encoded)
+            self._page.show(encoded)
         return True
 
     def publish(self, record: Mapping[str, Any], metrics: str) -> None:
         """See `VideoSink`."""
-        text = json.dumps({**record, "viewers": self._server.viewers})
-        self._server.tell(text.encode(), metrics.encode())
+        text = json.dumps({**record, "viewers": self._page.viewers})
+        self._page.tell(text.encode(), metrics.encode())
 
     def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:
         """See `VideoSink`."""
-        self._server.switch, self._server.zoom = switch, zoom
+        self._page.switch, self._page.zoom = switch, zoom
 
     def close(self) -> None:
         """See `VideoSink`."""
         with self._closing:
             self._server.close()
+
+
+def page_place(address: Address) -> tuple[str, int, str, int]:
+    """Host, port, token and the most viewers of a page's address; its options are taken out.
+
+    Raises:
+        ConfigError: It is no address of a page, or can be reached from elsewhere without a token.
+    """
+    try:
+        place = urlsplit(f"//{address.place}")
+        host, port = place.hostname or "127.0.0.1", place.port
+    except ValueError as error:
+        raise ConfigError(f"'{address.text}': {error}; expected http://HOST:PORT") from error
+    if place.username is not None or place.path.strip("/"):
+        raise ConfigError(
+            f"'{address.text}': the page has neither users nor folders; expected "
+            "http://HOST:PORT, with ?token=... where others are to be kept out"
+        )
+    token = address.take("token", "") or os.environ.get(TOKEN_VARIABLE, "")
+    learn_piece(token)
+    if host not in LOOPBACK and len(token) < MIN_TOKEN_LENGTH:
+        raise ConfigError(
+            f"'{address.text}' can be reached from elsewhere: set a token of at least "
+            f"{MIN_TOKEN_LENGTH} characters, export {TOKEN_VARIABLE}=$(openssl rand -hex 16)"
+        )
+    viewers = int(address.number("viewers", 4, low=1, high=64))
+    return host, port or 8080, token, viewers
 
 
 class JpegEncoder:

@@ -24,6 +24,8 @@ from .live_report import LiveOptions
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
+MOST_PRIORITY = 100
+
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|' + r"'([^']*)'")
 
 
@@ -58,6 +60,7 @@ class _Table:
     cut_reset: bool
     stall_frames: int
     crop: str | None
+    priority: int
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -68,13 +71,17 @@ class _Table:
             raise ConfigError(f"policy '{self.policy}', expected newest or every")
         if self.stall_frames < 1:
             raise ConfigError(f"stall_frames={self.stall_frames}, expected 1 or more")
+        if abs(self.priority) > MOST_PRIORITY:
+            raise ConfigError(
+                f"priority={self.priority}, expected -{MOST_PRIORITY} to {MOST_PRIORITY}"
+            )
         if self.max_latency_ms is not None and self.max_latency_ms < 1:
             raise ConfigError(f"max_latency_ms={self.max_latency_ms:g}, expected 1 or more")
 
 
 _KEYS = {field.name: field for field in fields(_Table)}
 
-_SHARED = ("policy", "max_latency_ms", "cut_reset", "stall_frames")
+_SHARED = ("policy", "max_latency_ms", "cut_reset", "stall_frames", "priority")
 """Keys that are fields of `LiveOptions` as they are."""
 
 
@@ -143,6 +150,32 @@ def parse_stream(text: str, defaults: LiveOptions) -> StreamPlan:
             values[key] = value
     table = {key.replace("-", "_"): _typed(value) for key, value in values.items()}
     return _plan(name, {"source": source, "sinks": sinks, **table}, where, defaults)
+
+
+def plan_of(values: Mapping[str, Any], defaults: LiveOptions) -> StreamPlan:
+    """Read a stream as a program asks for it: a file's keys, and `name`.
+
+    Args:
+        values: Of JSON; nothing is changed.
+        defaults: For what it does not say.
+
+    Raises:
+        ConfigError: An unknown key, or a value of the wrong kind.
+    """
+    for text in (values.get("source"), *_listed(values.get("sinks"))):
+        learn(text if isinstance(text, str) else "")
+    table = {key: value for key, value in values.items() if key != "name"}
+    name = values.get("name")
+    if not isinstance(name, str):
+        raise ConfigError("a stream needs a name, a text of letters, digits, _ and -")
+    for key in table:
+        if key not in _KEYS:
+            raise ConfigError(f"stream: unknown key '{key}'{nearest(key, {'name': None, **_KEYS})}")
+    return _plan(name, table, "stream", defaults)
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list) else ()
 
 
 def require_names(plans: Sequence[StreamPlan]) -> None:

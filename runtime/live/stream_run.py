@@ -23,6 +23,7 @@ from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
 from .accounting import Accounting
 from .glass import GlassReader
+from .governor import Governor
 from .live_report import LiveOptions, LiveReport, resident_bytes
 from .live_stages import LiveStages
 from .model_switch import ModelSwitch
@@ -45,6 +46,8 @@ class StreamRun:
             that are installed.
         trace: Collects when each frame was in the network, encoded and presented.
         name: Of the stream, where there are several.
+        beside: Sinks beside those of the addresses, such as a tile of the page of all.
+        governor: Chooses the network while it runs.
 
     Raises:
         ClipNetworkError: The network is not causal.
@@ -63,6 +66,8 @@ class StreamRun:
         offer: Sequence[Bundle] | None = None,
         trace: Trace | None = None,
         name: str = "",
+        beside: Sequence[VideoSink] = (),
+        governor: Governor | None = None,
     ) -> None:
         if upscaler.bundle.kind == "clip":
             raise ClipNetworkError(
@@ -71,6 +76,7 @@ class StreamRun:
             )
         self.options = options = options or LiveOptions()
         self.upscaler, self.name = upscaler, name
+        self.governor = governor
         self._backend_notes = upscaler.backend_notes()
         self.clock = time.monotonic
         self.accounting = Accounting()
@@ -82,12 +88,17 @@ class StreamRun:
         self.glass = GlassReader(options.glass, self.accounting) if options.glass else None
         texts = [sink] if isinstance(sink, str) else list(sink)
         self.sinks: list[VideoSink] = open_sinks(texts, encode or EncodeOptions())
+        self.sinks += beside
         self._own_notes = Notes()
         self.zoom = Zoom(options.crop, self._own_notes.add)
         self._stats: FileIO | None = None
         self._torn_line = False  # the last one in the file of figures
         self._frames_before, self._record_at = 0, 0.0
         self._begun = False
+        self.latest_ms: float | None = None
+        """Median latency of the latest second."""
+        self.latest_fps = 0.0
+        """Frames out a second, likewise."""
         self.ended = "end of source"
         """Why it ended, or will."""
         try:
@@ -173,10 +184,16 @@ class StreamRun:
             self.ended = reason
             self.ending.set()
 
-    def end_in_time(self) -> None:
-        """End it where its duration is over."""
+    def end_in_time(self, began: float | None = None) -> None:
+        """End it where its duration is over.
+
+        Args:
+            began: When the first frame of any stream was there: what counts for a camera that is
+                away all the time.
+        """
         limit = self.options.duration_s
-        if limit is not None and self.stages.seconds_until(self.clock()) >= limit:
+        first = self.stages.first if self.stages.first is not None else began
+        if limit is not None and first is not None and self.clock() - first >= limit:
             self.end("duration")
 
     def leave_blocked_sinks(self) -> None:
@@ -203,20 +220,28 @@ class StreamRun:
         frames, seconds = presented - self._frames_before, at - self._record_at
         self._frames_before, self._record_at = presented, at
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        ms, drops = self.accounting.end_interval(), self.stages.drops()
+        self.latest_ms = ms["latency"]["p50"]
+        self.latest_fps = round(frames / max(seconds, 1e-9), 2)
+        steps = {}
+        if self.governor is not None:
+            self.governor.judge(ms["latency"]["p95"], drops.get("newer", 0) + drops.get("late", 0))
+            steps = {"steps": dict(self.governor.steps)}
         return {
             "time": now.replace("+00:00", "Z"),
             **({"stream": self.name} if self.name else {}),
             "seconds": round(self.stages.seconds_until(at), 3),
             "captured": self.accounting.captured,
             "presented": presented,
-            "fps": round(frames / max(seconds, 1e-9), 2),
-            "drops": self.stages.drops(),
+            "fps": self.latest_fps,
+            "drops": drops,
+            **steps,
             "resets": dict(self.accounting.resets),
             "reconnects": self.source.reconnects,
             "damaged_packets": self.source.damaged_packets,
             **self._running(),
             "crop": self.zoom.state()["crop"],
-            "ms": self.accounting.end_interval(),
+            "ms": ms,
             "sinks": [output.figures() for output in self.stages.outputs],
             "cpu_seconds": round(time.process_time() - self._cpu_before, 3),
             "rss_bytes": resident_bytes(),
@@ -243,6 +268,7 @@ class StreamRun:
             *self.source.notes,
             *(line for sink in self.sinks for line in sink.notes),
             *glass,
+            *(self.governor.notes if self.governor is not None else ()),
             *self._own_notes,
             *self._end_note(),
         ]
@@ -331,12 +357,17 @@ class StreamRun:
                 crop.require_within(self.source.address.text, width, height)
                 width, height = crop.width, crop.height
             self.upscaler.check_memory(self.source.address.text, width, height)
+            if self.governor is not None:
+                rate = float(self.stages.rate)
+                self.governor.begin(self.upscaler, (width, height), 1 / rate)
             self.upscaler(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 
     def _swap(self) -> bool:
         """Change to a network that was loaded, which is then the one that is watched."""
         changed = self.switch.swap()
+        if self.governor is not None:
+            changed = self.governor.swap(self.upscaler, by_hand=changed) or changed
         if changed:
             self._watch_network()
         return changed

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arrays import AnyFloats, Floats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
+from ...graph.batch_axis import with_batch_axis
 from ...graph.float_ends import HALF, with_float_ends
 from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
 from ...pictures.yuv import YuvPicture
+from .batch_slots import BatchSlots, neighbours
+from .ort_batch import LARGEST_BATCH_PX, OrtBatches, bind
 from .ort_precision import products_saturate
-from .session import ClipSession, Profile, StreamSession
+from .session import ClipSession, Profile, StreamSession, crop, pad_to_multiple
 from .state_ring import StateRing
 
 DEEP = 256
@@ -69,6 +71,8 @@ class OrtCpuSession(StreamSession):
         self._binding: Any = None
         self._ring: StateRing[list[AnyFloats]] = StateRing()
         self._lender: OrtCpuSession | None = None  # whose loaded graph is used
+        self._batches: OrtBatches | None = None  # of all that share one graph
+        self._slot: tuple[BatchSlots, int] | None = None
 
     def of_yuv(self, ends: YuvEnds) -> OrtCpuSession:
         """See `StreamSession`."""
@@ -82,8 +86,72 @@ class OrtCpuSession(StreamSession):
         other = OrtCpuSession(
             self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=self.yuv
         )
-        other._lender = self
+        other._lender, other._batches = self, self._batches
         return other
+
+    def prepare_batches(self) -> str:
+        """See `StreamSession`; the graph is loaded once more, with its batch axis open."""
+        if self._batches is None:
+            try:
+                graph = load_graph(
+                    self.bundle, self.variant, self.variant.file, self.threads, batch_axis=True
+                )
+                self._batches = OrtBatches(self.bundle, self.variant, graph)
+            except (GraphError, BackendUnavailableError) as error:
+                return str(error)
+        return ""
+
+    def batch_family(self, frame: Frame) -> object | None:
+        """See `StreamSession`."""
+        fits = frame.shape[:2] == self._shape and 2 * frame[..., 0].size <= LARGEST_BATCH_PX
+        return self._slot[0] if self._slot is not None and fits and self._ahead is None else None
+
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+        """See `StreamSession`."""
+        assert self._batches is not None
+        members = [(session, frame) for session, frame in pairs if isinstance(session, type(self))]
+        assert len(members) == len(pairs)
+        slots = [session._slot[1] for session, _ in members if session._slot is not None]
+        most = max(LARGEST_BATCH_PX // members[0][1][..., 0].size, 1)
+        runs = [run for run in neighbours(slots, most) if len(run) > 1]
+        for run in runs:
+            self._run_neighbours([members[index] for index in run])
+        return [len(run) for run in runs]
+
+    def _run_neighbours(self, members: Sequence[tuple[OrtCpuSession, Frame]]) -> None:
+        """Run sessions whose slots follow each other in one batch."""
+        leader = members[0][0]
+        assert leader._slot is not None
+        assert self._batches is not None
+        slots, first = leader._slot
+        role = leader._ring.places(0)[0]
+        for session, _ in members:
+            session._require_role(role)
+        multiple = self.bundle.size_multiple
+        given = np.stack([pad_to_multiple(frame, multiple) for _, frame in members])
+        end = first + len(members)
+        with leader._in_engine():
+            out = self._batches.run(
+                given, slots.views(role, first, end), slots.views(1 - role, first, end)
+            )
+        for (session, frame), picture in zip(members, out, strict=True):
+            session._ring.advance(0)
+            whole = given.shape[1:] == frame.shape
+            session._ahead = (frame, picture if whole else crop(picture, frame.shape))
+
+    def _require_role(self, role: int) -> None:
+        """Have the state in the array that the batch reads: a stream that missed a turn copies."""
+        current, spare = self._ring.places(0)
+        if current != role:
+            for old, new in zip(self._ring.sets[current], self._ring.sets[spare], strict=True):
+                np.copyto(new, old)
+            self._ring.advance(0)
+
+    def _leave_slot(self) -> None:
+        if self._slot is not None:
+            slots, slot = self._slot
+            slots.give(slot)
+            self._slot, self.batches = None, False
 
     def _open(self) -> None:
         bundle, variant = self.bundle, self.variant
@@ -119,14 +187,24 @@ class OrtCpuSession(StreamSession):
     def _close(self) -> None:
         if self._lender is None:
             self.profiles = end_profiles([self._runtime], self.profile_prefix)
-        self._binding = self._runtime = None
+        self._leave_slot()
+        self._binding = self._runtime = self._batches = self._ahead = None
         self._ring = StateRing()
         self._floats = np.empty(0, np.float32)
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         dtype = np.dtype(self.variant.state_dtype)
         shapes = [spec.shape(height, width) for spec in self.bundle.state]
-        self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
+        self._leave_slot()
+        if self._lender is not None and self._batches is not None and slots == 1:
+            self._slot = self._batches.take(height, width)
+        if self._slot is not None:
+            self.batches = True
+            mine, slot = self._slot
+            views = iter([mine.views(role, slot, slot + 1) for role in range(2)])
+            self._ring.fill(1, lambda: next(views))
+        else:
+            self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
         if self.deep:
             self._floats = np.empty((height * SCALE, width * SCALE, 3), np.float32)
 
@@ -261,6 +339,7 @@ def load_graph(
     profile: Path | None = None,
     float_ends: bool = False,
     yuv_ends: YuvEnds | None = None,
+    batch_axis: bool = False,
 ) -> Any:
     """Load one graph of a variant for the CPU.
 
@@ -272,9 +351,10 @@ def load_graph(
         profile: Prefix of a file in which ONNX Runtime notes every layer's times.
         float_ends: Whether its pictures are to be float levels.
         yuv_ends: Of which YUV 4:2:0 its pictures are to be; None leaves them RGB.
+        batch_axis: Whether it is to take several streams' frames at once.
 
     Raises:
-        GraphError: It cannot have such ends.
+        GraphError: It cannot have such ends, or no batch axis.
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
         BundleError: The file is missing or altered; see `Bundle.graph`.
@@ -302,6 +382,10 @@ def load_graph(
                 graph = with_yuv_ends(stored, *names, yuv_ends, bytes_inside=True)
             else:
                 graph = with_float_ends(stored, *names)
+        if batch_axis:
+            if isinstance(stored, Path):
+                raise GraphError("the graph's weights lie beside it")
+            graph = with_batch_axis(stored)
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions
@@ -346,11 +430,6 @@ def require_interface(
             f"{found} and outputs {sorted(named)}, the manifest says {inputs} and "
             f"{sorted(outputs)}; export it again"
         )
-
-
-def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:
-    """Bind a numpy buffer in place, without a copy."""
-    bind_tensor(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def picture_buffer(height: int, width: int) -> Frame:

@@ -219,6 +219,29 @@ class StreamSession(Session):
     yuv_unasked: ClassVar[bool] = True
     """Whether they run where nobody asks for them: not where each is a build of minutes."""
 
+    _ahead: tuple[Frame, Frame] | None = None
+    """A frame that ran in a batch, and its picture, until `infer` is asked for it."""
+
+    batches: bool = False
+    """Whether frames of the latest size may run in a batch with those of other streams."""
+
+    def prepare_batches(self) -> str:
+        """Make the network ready for frames of several streams at once, before `another_stream`.
+
+        Returns:
+            Why it runs them one by one; empty where it takes several. See `batch_slots.run_ahead`.
+        """
+        return f"{self.backend} runs the frames of several streams one by one"
+
+    def batch_family(self, frame: Frame) -> object | None:
+        """What sessions have in common that may run a frame of this size in one batch, or None."""
+        del frame
+        return None
+
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+        """Run frames of one size and family; see `batch_slots.run_ahead`."""
+        raise NotImplementedError  # no family, no batch
+
     overlaps: bool = False
     """Whether `infer_behind` has the copies of one frame beside the computation of another."""
 
@@ -235,7 +258,7 @@ class StreamSession(Session):
         trace: TracebackType | None,
     ) -> None:
         """Free everything; a picture that was not taken is lost."""
-        self._behind, self._under_way = None, False
+        self._behind, self._ahead, self._under_way = None, None, False
         super().__exit__(kind, error, trace)
 
     def infer_behind(self, frame: Frame) -> Frame | None:
@@ -309,6 +332,11 @@ class StreamSession(Session):
         self._require(frame)
         if self._under_way:
             raise RuntimeError("a picture is under way: take it with `last` first")
+        if (ahead := self._ahead) is not None:
+            self._ahead = None
+            if ahead[0] is not frame:
+                raise RuntimeError("another frame than the one that ran in a batch; reset first")
+            return ahead[1]
         return self._sized(frame.shape[:2], lambda: self._run(frame))
 
     def infer_yuv(self, picture: YuvPicture) -> YuvPicture:
@@ -382,6 +410,7 @@ class StreamSession(Session):
 
     def reset(self) -> None:
         """Forget the past: the next frame is treated as the first of a new stream."""
+        self._ahead = None
         if self._shape is not None:
             self._reset()
 

@@ -94,11 +94,46 @@ class EngineSource:
             self.cache.clear(entry.key)
             entry = self._build(order, str(error))
             plan = entry.read_plan()
-        entry.touch()
         self.plan_bytes[file] = entry.size_bytes
         current = CurrentEngines(self.cache, self.bundle.name, self.device.gpu).current
         deployed = current is not None and entry.key in current["keys"]
         self.deployed_mapped = current.get("mapped") if current and deployed else None
+        return self._start(entry, plan)
+
+    def batches(self) -> list[int]:
+        """Streams at once of engines in the cache, most first; of whichever networks."""
+        found = {int(entry.identity.get("streams", 1)) for entry in self.cache.entries()}
+        return sorted(found - {1}, reverse=True)
+
+    def load_batch(self, file: str, height: int, width: int) -> tuple[int, EngineRunner] | None:
+        """Load an engine for several streams of a (padded) size; None where the cache has none.
+
+        None is built here: a compiler would hold up the streams that run.
+
+        Returns:
+            How many streams it takes at once, and the engine.
+
+        Raises:
+            EngineError: It is damaged, or does not load.
+        """
+        sizes = SizeRange.fixed(height, width)
+        for streams in self.batches():
+            order = order_for(
+                self.bundle,
+                self.variant,
+                file,
+                self.flavour,
+                self.device.gpu,
+                sizes,
+                streams=streams,
+            )
+            entry = find_engine(order, self.device.gpu, height, width, self.cache, only=self.only)
+            if entry is not None:
+                return streams, self._start(entry, entry.read_plan())
+        return None
+
+    def _start(self, entry: CacheEntry, plan: bytes) -> EngineRunner:
+        entry.touch()
         return EngineRunner(
             self.flavour,
             self.device,

@@ -19,9 +19,10 @@ from ...graph.yuv_ends import CHROMA, YuvEnds
 from ...pictures.yuv import YuvPicture
 from ..engine.order import Shape
 from ..nvidia.device import Device, PinnedBuffer
-from .session import StreamSession
+from .session import StreamSession, crop, pad_to_multiple
 from .state_ring import StateRing
 from .trt_base import TensorRtBase
+from .trt_batch import TrtBatches, TrtBlock
 from .trt_lanes import Lane, Lanes
 from .trt_parts import (
     picture_of,
@@ -56,7 +57,12 @@ class TensorRtSession(TensorRtBase, StreamSession):
     @property
     def runners(self) -> list[EngineRunner]:
         """Engines in use, for the census."""
-        return [self.runner] if self.runner else []
+        mine = [self.runner] if self.runner else []
+        return mine + (self._batches.runners if self._lends and self._batches else [])
+
+    _batches: TrtBatches | None = None  # of all streams of one network
+    _lends: bool = False  # whether they are this one's
+    _slot: tuple[TrtBlock, int] | None = None
 
     def of_yuv(self, ends: YuvEnds) -> TensorRtSession:
         """See `StreamSession`."""
@@ -68,9 +74,57 @@ class TensorRtSession(TensorRtBase, StreamSession):
     def _beside(self) -> TensorRtSession:
         other = type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
         other.yuv = self.yuv
+        other._batches = self._batches
         return other
 
+    def prepare_batches(self) -> str:
+        """See `StreamSession`; takes engines of `adcvsr build --streams` out of the cache."""
+        assert self._device is not None
+        assert self.engines is not None
+        if not self.engines.batches():
+            return (
+                "no engine in the cache takes several streams ('adcvsr build --streams 4' with "
+                "their size makes one)"
+            )
+        self._batches = TrtBatches(self.bundle, self.variant, self._device, self.engines)
+        self._lends = True
+        return ""
+
+    def batch_family(self, frame: Frame) -> object | None:
+        """See `StreamSession`."""
+        fits = frame.shape[:2] == self._shape and self._ahead is None
+        return self._slot[0] if self._slot is not None and fits else None
+
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+        """See `StreamSession`."""
+        members = [(session, frame) for session, frame in pairs if isinstance(session, type(self))]
+        assert self._slot is not None
+        block = self._slot[0]
+        if 2 * len(members) <= block.streams:
+            return []  # most of the engine's work would be for nobody
+        role = self._ring.places(0)[0]
+        multiple = self.bundle.size_multiple
+        frames = {}
+        for session, frame in members:
+            assert session._slot is not None
+            current, spare = session._ring.places(0)
+            if current != role:  # it missed a turn
+                block.copy(session._slot[1], current, spare)
+                session._ring.advance(0)
+            frames[session._slot[1]] = np.ascontiguousarray(pad_to_multiple(frame, multiple))
+        pictures = block.run(frames, role)
+        for session, frame in members:
+            assert session._slot is not None
+            session._ring.advance(0)
+            session._ahead = (frame, crop(pictures[session._slot[1]], frame.shape))
+        self.engine_seconds = (self.engine_seconds or 0.0) + block.runner.take_seconds()
+        return [len(members)]
+
     def _forget(self) -> None:
+        if self._slot is not None:
+            block, slot = self._slot
+            block.give(slot)
+            self._slot, self.batches = None, False
         self.runner: EngineRunner | None = None
         self._staged: dict[str, tuple[PinnedBuffer, int]] = {}
         self._ring: StateRing[list[int]] = StateRing()
@@ -101,7 +155,15 @@ class TensorRtSession(TensorRtBase, StreamSession):
             self._staged[name] = staging(device, math.prod(shape), mapped=self._mapped)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
         self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
-        self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
+        if self._batches is not None and not self._lends and slots == 1:
+            self._slot = self._batches.take(height, width)
+        if self._slot is not None:
+            self.batches = True
+            block, slot = self._slot
+            views = iter([block.views(role, slot) for role in range(2)])
+            self._ring.fill(1, lambda: next(views))
+        else:
+            self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
 
     def _free(self) -> None:
         """Free what belongs to the former size: engine first, then its buffers."""
@@ -110,8 +172,9 @@ class TensorRtSession(TensorRtBase, StreamSession):
         if self.runner is not None:
             self.runner.close()
             self.runner = None
-        for address in (address for each in self._ring.sets for address in each):
-            device.free(address)
+        if self._slot is None:  # else they are the block's
+            for address in (address for each in self._ring.sets for address in each):
+                device.free(address)
         if self._lanes is not None:
             self._lanes.free()
         for pair in self._staged.values():
@@ -124,6 +187,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
         for state in self._ring.current():
             for address, size in zip(state, self._sizes, strict=True):
                 self._device.zero(address, size)
+        if self._slot is not None:
+            self._device.synchronize()  # a batch runs on another stream
 
     def _pictures(self, height: int, width: int) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Shapes of what is taken and made, by name; all uint8."""

@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -67,6 +68,19 @@ def prepare() -> None:
 def be_patient() -> None:
     """Leave it to the command to end, however long its calls are: it saves its work first."""
     _State.patient = True
+
+
+def take_over(name: str, call: Callable[[], None]) -> None:
+    """Have a signal mean something else than the end from now on; one that is ignored stays so.
+
+    Args:
+        name: Such as `SIGHUP`; nothing happens on a system without it.
+        call: What it means; called between two steps of the main thread.
+    """
+    number = getattr(signal, name, None)
+    if number in _State.handled:
+        _State.handled = tuple(each for each in _State.handled if each is not number)
+        signal.signal(number, lambda number, frame: call())
 
 
 def _open_standard_streams() -> None:

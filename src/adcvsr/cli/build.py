@@ -69,6 +69,14 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     help="Frames a network that is not causal sees at once [default: the bundle's].",
 )
 @click.option(
+    "--streams",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Streams of one size whose frames 'adcvsr live' may run at once with this engine.",
+)
+@click.option(
     "--workspace", metavar="BYTES", default="2GiB", show_default=True, help="Scratch memory's cap."
 )
 @click.option(
@@ -139,6 +147,7 @@ def _build(
     best: Size | None,
     largest: Size | None,
     frames: int | None,
+    streams: int,
     workspace: str,
     timing_cache: Path | None,
     level: int | None,
@@ -166,6 +175,7 @@ def _build(
         precision=precision,
         sizes=choose_sizes(size, smallest, best, largest),
         frames=frames,
+        streams=streams,
         options=BuildOptions(
             workspace_bytes=parse_bytes(workspace),
             hardware=hardware_compatible,

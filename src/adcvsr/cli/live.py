@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from ..errors import BatchError
+from ..interrupts import take_over
 from ._options import (
     backend_option,
     crop_option,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from ..pictures.crop import Crop
     from ..runtime.live.live_report import LiveOptions, LiveReport
     from ..runtime.live.stream_config import StreamPlan
+    from ..runtime.live.stream_service import StreamService
     from ..runtime.upscaler import Upscaler
 
 
@@ -83,13 +87,25 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="NAME=URI,sink=URI",
     multiple=True,
     help="In the place of --source and --sink, one of several streams over one network; further "
-    "keys: policy, max-latency-ms, crop, cut-reset, stall-frames.",
+    "keys: policy, max-latency-ms, crop, cut-reset, stall-frames, priority.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
-    help="Several streams, a table [streams.NAME] with source and sinks for each.",
+    help="Several streams, a table [streams.NAME] with source and sinks for each; SIGHUP reads it "
+    "again.",
+)
+@click.option(
+    "--page",
+    metavar="URI",
+    help="A page and API for all streams, such as http://127.0.0.1:8080; they may be added and "
+    "removed there, and the run goes on until Ctrl-C.",
+)
+@click.option(
+    "--oversubscribe",
+    is_flag=True,
+    help="Begin with more streams than the network keeps up with.",
 )
 @click.option(
     "--policy",
@@ -139,7 +155,8 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="NAME|BUNDLE",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="A name from 'adcvsr models' or a bundle's path; nano for clean input.",
+    help="A name from 'adcvsr models' or a bundle's path; nano for clean input. auto=small,nano: "
+    "the first that keeps within --max-latency-ms, chosen anew while it runs.",
 )
 @backend_option
 @variant_option
@@ -167,6 +184,8 @@ def command(
     sinks: tuple[str, ...],
     streams: tuple[str, ...],
     config: Path | None,
+    page: str | None,
+    oversubscribe: bool,
     policy: Any,
     max_latency_ms: float | None,
     duration: float | None,
@@ -200,6 +219,7 @@ def command(
     """
     from ..bundle import open_bundle
     from ..runtime.live.live_report import LiveOptions
+    from ..runtime.live.stream_service import StreamService
     from ..runtime.upscaler import Upscaler
     from ..runtime.video.encoders import EncodeOptions
 
@@ -207,7 +227,7 @@ def command(
         keep_stdout()
         if as_json:
             raise click.UsageError("stdout cannot hold both: --json needs another --sink")
-    several = bool(streams or config)
+    several = bool(streams or config or page)
     _require_ends(source, sinks, several=several, glass=glass)
     options = LiveOptions(
         policy=policy,
@@ -220,7 +240,7 @@ def command(
         pixels=pixels,
         stats_path=stats_jsonl,
     )
-    plans = _plans(streams, config, options) if several else []
+    model, *cheaper = _models(model)
     encode = EncodeOptions(
         encoder=encoder,
         preset=preset,
@@ -243,12 +263,18 @@ def command(
             allow_untrained=allow_untrained,
             trace=trace,
         ) as upscaler,
+        ExitStack() as further,
     ):
         show.passed_over(upscaler.session.reasons)
         choices: dict[str, Any] = {"encode": encode, "offer": offered, "trace": trace}
+        choices["cheaper"] = [further.enter_context(upscaler.beside(each)) for each in cheaper]
         wrong: AdcVsrError | None = None
         if several:
-            wrong = _run_several(upscaler, plans, show, choices, as_json=as_json)
+            choices["oversubscribe"] = oversubscribe
+            read = partial(_plans, streams, config, options)
+            service = StreamService(page, options, read if config is not None else None)
+            further.callback(service.close)
+            wrong = _run_several(upscaler, service, read, show, choices, as_json=as_json)
         else:
             assert source is not None
             _run_one(upscaler, source, sinks, options, show, choices, as_json=as_json)
@@ -278,6 +304,22 @@ def _require_ends(
             f"Missing option '{missing}' (env var: '{variable}'); several streams: --stream or "
             "--config"
         )
+
+
+def _models(text: str) -> list[str]:
+    """One model, or those of `auto=BEST,CHEAPER`.
+
+    Raises:
+        click.UsageError: There is nothing to choose between.
+    """
+    if not text.startswith("auto="):
+        return [text]
+    models = [each.strip() for each in text.removeprefix("auto=").split(",")]
+    if len(models) < 2 or not all(models) or len(set(models)) < len(models):
+        raise click.UsageError(
+            f"--model {text}: expected two models or more, the best first, such as auto=small,nano"
+        )
+    return models
 
 
 def _plans(streams: tuple[str, ...], config: Path | None, options: LiveOptions) -> list[StreamPlan]:
@@ -310,7 +352,8 @@ def _run_one(
 
 def _run_several(
     upscaler: Upscaler,
-    plans: list[StreamPlan],
+    service: StreamService,
+    read: Callable[[], list[StreamPlan]],
     show: _Status,
     choices: dict[str, Any],
     *,
@@ -319,7 +362,20 @@ def _run_several(
     """Run them; returns the error that names those that failed."""
     from ..runtime.live.live_runs import LiveRuns
 
-    report = LiveRuns(upscaler, plans, observe=show.several, **choices).run()
+    plans = read()
+    runs = LiveRuns(
+        upscaler,
+        plans,
+        observe=show.several,
+        stays=service.has_page,
+        beside=service.beside,
+        looked=service.look,
+        **choices,
+    )
+    service.serve(runs, plans)
+    if not sys.stdin.isatty():  # of a terminal it means that it is closed
+        take_over("SIGHUP", service.reload_asked.set)
+    report = runs.run()
     show.end()
     if as_json:
         print_json(report.to_json(), indent=None)
@@ -331,7 +387,8 @@ def _run_several(
     if not report.failed:
         return None
     reasons = "; ".join(f"{name}: {error}" for name, error in report.failed.items())
-    return BatchError(f"{len(report.failed)} of {len(plans)} streams failed: {reasons}")
+    every = len(report.streams.keys() | report.failed.keys())
+    return BatchError(f"{len(report.failed)} of {every} streams failed: {reasons}")
 
 
 class _Status:
@@ -356,7 +413,7 @@ class _Status:
             self.end()
             run_notes(new, self._reasons, once=False)
         self._said = Counter(notes)
-        if self._terminal:
+        if self._terminal and records:
             p50, p99 = (
                 max(record["ms"]["latency"][name] or 0 for record in records)
                 for name in ("p50", "p99")

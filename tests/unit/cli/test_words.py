@@ -26,7 +26,7 @@ FOREIGN = {
     *("--system-site-packages", "--runtime", "--rm", "--index-url", "--no-install-recommends"),
     *("--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--start-method"),
     *("--multi_gpu", "--num_processes", "--cpu", "--no-index", "--groups", "--home-dir"),
-    *("--create-home",),
+    *("--create-home", "--gpus"),
     *("--system", "--res_h", "--res_w", "--process_size", "--shm-size", "--ipc", "--logdir"),
     *("--array", "--requeue", "--wrap"),
 }

@@ -207,6 +207,20 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert "adcvsr-live" not in done.stderr, done.stderr
 
 
+def test_a_page_of_all_streams_is_ready_before_any_camera(listener: socket.socket) -> None:
+    """A service whose cameras are away must not be started again for it."""
+
+    def looked() -> None:
+        if together_.metrics or together_._told_ready:
+            raise KeyboardInterrupt
+
+    together_ = together.Together([], come_and_go=True, stays=True, looked=looked)
+    together_.run()
+    said = heard(listener)
+    assert said[0] == "READY=1\nSTATUS=no stream yet"
+    assert "WATCHDOG=1" in said
+
+
 def test_a_live_run_is_ready_with_its_first_picture(listener: socket.socket) -> None:
     with Upscaler("nano", threads=1) as upscaler:
         options = LiveOptions(duration_s=1)

@@ -16,7 +16,7 @@ from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.crop import Crop
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.pictures.yuv import YuvPicture, yuv_from_frame
+from adcvsr.pictures.yuv import AnyPicture, YuvPicture, yuv_from_frame
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.pixels import LivePixels
@@ -66,6 +66,12 @@ def test_a_camera_is_recorded_as_it_is_in_rgb(
     assert np.abs(rgb - yuv).mean() < 1.5
 
 
+def both(pixels: LivePixels, frame: LiveFrame, part: Crop | None) -> tuple[AnyPicture, AnyPicture]:
+    """What the network is given, and what it makes of it."""
+    low = pixels.take(frame, part)
+    return low, pixels.run(low)
+
+
 def test_a_file_is_yuv_and_the_pattern_is_rgb(upscaler: Upscaler, make_video: VideoMaker) -> None:
     options = LiveOptions(policy="every")
     assert LiveRun(upscaler, str(make_video()), "null://", options).run().pixels == "yuv"
@@ -81,7 +87,7 @@ def test_pictures_are_those_of_the_session(upscaler: Upscaler) -> None:
     pixels = LivePixels(upscaler)
     frames = captured()
     upscaler.reset()
-    made = [pixels.upscale(live(frame), None) for frame in frames]
+    made = [both(pixels, live(frame), None) for frame in frames]
     assert [type(low) for low, _ in made] == [YuvPicture] * 3
     upscaler.reset()
     for frame, (_, picture) in zip(frames, made, strict=True):
@@ -97,14 +103,14 @@ def test_a_zoom_between_two_pixels_of_chroma_goes_through_rgb_and_back(
     """The network starts anew where the stream changes: its past is of the other kind."""
     pixels, (frame, *_) = LivePixels(upscaler), captured()
     upscaler.reset()
-    first = pixels.upscale(live(frame), Crop(16, 16, 4, 2))[1]
-    odd = pixels.upscale(live(frame), Crop(16, 16, 5, 2))[1]
+    first = both(pixels, live(frame), Crop(16, 16, 4, 2))[1]
+    odd = both(pixels, live(frame), Crop(16, 16, 5, 2))[1]
     assert isinstance(odd, np.ndarray)
     assert (pixels.pixels, pixels.reason) == (
         "rgb",
         "the part 16x16+5+2 begins between two pixels of chroma",
     )
-    again = pixels.upscale(live(frame), Crop(16, 16, 4, 2))[1]
+    again = both(pixels, live(frame), Crop(16, 16, 4, 2))[1]
     assert pixels.pixels == "yuv"
     assert isinstance(first, YuvPicture)
     assert isinstance(again, YuvPicture)
@@ -114,7 +120,7 @@ def test_a_zoom_between_two_pixels_of_chroma_goes_through_rgb_and_back(
 def test_yuv_that_is_asked_for_is_given_or_an_error(upscaler: Upscaler) -> None:
     pixels = LivePixels(upscaler, "yuv")
     with pytest.raises(ConfigError, match="--pixels yuv is not possible: the source is yuv422p"):
-        pixels.upscale(live(captured(kind="yuv422p")[0]), None)
+        both(pixels, live(captured(kind="yuv422p")[0]), None)
 
 
 def test_streams_beside_each_other_share_what_is_loaded(upscaler: Upscaler) -> None:
@@ -122,11 +128,11 @@ def test_streams_beside_each_other_share_what_is_loaded(upscaler: Upscaler) -> N
         frames = captured()
         alone, between = LivePixels(one), LivePixels(two)
         for frame in frames:
-            expected = alone.upscale(live(frame), None)[1]
-        between.upscale(live(frames[2]), None)
+            expected = both(alone, live(frame), None)[1]
+        both(between, live(frames[2]), None)
         two.reset()
         for frame in frames:
-            found = between.upscale(live(frame), None)[1]
+            found = both(between, live(frame), None)[1]
         assert isinstance(expected, YuvPicture)
         assert isinstance(found, YuvPicture)
         assert np.array_equal(expected.luma, found.luma)

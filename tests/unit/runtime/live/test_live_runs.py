@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from adcvsr.errors import ConfigError, UnreadableVideoError
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.redaction import learn
 from adcvsr.runtime.live import source_av
-from adcvsr.runtime.live.accounting import Accounting, prometheus_text
+from adcvsr.runtime.live.accounting import Accounting
 from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.infer_turns import InferTurns
 from adcvsr.runtime.live.live_report import LiveOptions
@@ -36,9 +38,11 @@ from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.live.stream_config import parse_stream, read_streams
 from adcvsr.runtime.live.zoom import Zoom
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.threads.worker import Worker
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
+from live_streams import free_port
 
 SIZES = ((16, 12), (15, 9), (20, 12))
 CLIPS = {size: draw_clip(6, size[1], size[0]) for size in SIZES}
@@ -48,6 +52,8 @@ EVERY = LiveOptions(policy="every", cut_reset=False, stall_frames=1000)  # a bus
 @pytest.fixture(scope="module")
 def upscaler() -> Iterator[Upscaler]:
     with Upscaler("nano", variant="fp32-onnx", backend="ort-cpu", threads=1) as ready:
+        assert isinstance(ready.session, StreamSession)
+        assert ready.session.prepare_batches() == ""  # as `LiveRuns` does
         yield ready
 
 
@@ -177,6 +183,43 @@ def test_streams_together_are_bit_for_bit_what_each_is_alone(
             assert np.array_equal(mine, expected)
 
 
+def test_cameras_of_one_size_run_in_batches_and_one_of_more_priority_first(
+    upscaler: Upscaler,
+) -> None:
+    many = [
+        plan(f"{name}=test://?size=64x64&fps=500&frames=20,sink=null://", EVERY) for name in "abc"
+    ]
+    report = LiveRuns(upscaler, many, oversubscribe=True).run()
+    assert [each.presented for each in report.streams.values()] == [20, 20, 20]
+    assert sum(report.batches.values()) > 0
+    assert set(report.batches) <= {2, 3}
+    order: list[str] = []
+    bell = threading.Event()
+    with ExitStack() as stack:
+        streams = {
+            name: Stream(stack.enter_context(upscaler.another_stream()), bell) for name in "abc"
+        }
+        for name, stream in streams.items():
+            stream.stages.options = replace(EVERY, priority={"a": 0, "b": -1, "c": 7}[name])
+            stream.stages.turn = lambda name=name: bool(order.append(name))  # type: ignore[method-assign, misc, func-returns-value]
+        InferTurns(bell, [stream.stages for stream in streams.values()]).round()
+    assert order == ["c", "a", "b"]
+
+
+def test_a_camera_that_is_overdue_is_not_waited_for(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with upscaler.another_stream() as one:
+        stream = Stream(one, threading.Event())
+        monkeypatch.setattr(Scripted, "rate", Fraction(10))
+        stream.stages._put_at = 100.0  # the next one is due at 100.1
+        assert stream.stages.is_due(100.097, 100.101)
+        assert stream.stages.is_due(100.101, 100.105)  # a little late is jitter
+        assert not stream.stages.is_due(100.0, 100.004)
+        assert not stream.stages.is_due(100.2, 100.204)
+        assert not stream.stages.batches  # nor is one whose size nobody knows
+
+
 def test_a_fast_camera_takes_no_turns_from_a_slow_one(upscaler: Upscaler) -> None:
     bell = threading.Event()
     order: list[int] = []
@@ -210,8 +253,15 @@ def test_cameras_of_different_sizes_and_rates_and_one_that_fails(
         plan(f"gone={tmp_path / 'none.mp4'},sink=null://"),
     ]
     seen: list[list[str]] = []
-    runs = LiveRuns(upscaler, plans, observe=lambda records, notes: seen.append(notes))
+    texts: list[str] = []
+
+    def observe(records: object, notes: list[str]) -> None:
+        seen.append(notes)
+        texts.append(runs.together.metrics)
+
+    runs = LiveRuns(upscaler, plans, observe=observe)
     report = runs.run()
+    assert list(report.streams) == ["door", "yard", "gone"]
     door, yard = report.streams["door"], report.streams["yard"]
     assert door.captured >= 3
     assert door.captured == door.presented + sum(door.drops.values())
@@ -225,8 +275,9 @@ def test_cameras_of_different_sizes_and_rates_and_one_that_fails(
     assert list(report.failed) == ["gone"]
     assert "none.mp4" in report.failed["gone"]
     assert any(note.startswith("gone: ended: ") for note in seen[-1])
-    text = prometheus_text([run.record({}) for run in runs.runs], [r.accounting for r in runs.runs])
+    text = next(text for text in reversed(texts) if 'stream="door"' in text)
     assert f'adcvsr_frames_captured_total{{stream="door"}} {door.captured}' in text
+    text = texts[0]
     assert 'adcvsr_sink_frames_presented_total{stream="yard",sink="null://"}' in text
     assert 'stream="door",stage="latency",quantile="0.99"' in text
     families = [line for line in text.splitlines() if line.startswith("# TYPE")]
@@ -242,15 +293,54 @@ def test_one_camera_that_is_away_is_tried_on_and_one_alone_is_an_error(
     runs = LiveRuns(
         upscaler, [plan("a=test://?size=64x64&fps=20,sink=null://"), plan(f"b={away},sink=null://")]
     )
+    away_run = runs.runs[1]
     threading.Timer(2.0, lambda: [run.end("enough") for run in runs.runs]).start()
     report = runs.run()
     assert not report.failed
     assert report.streams["a"].presented >= 1
     assert report.streams["b"].captured == 0
-    assert runs.runs[1].source.tries >= 1
+    assert away_run.source.tries >= 1
     alone = LiveRuns(upscaler, [plan(f"b={away},sink=null://")])
     alone.runs[0].source.waits = False  # as `live --source` has it
     assert "gives no video" in alone.run().failed["b"]
+
+
+def test_garbage_from_udp_is_one_cameras_own_trouble(upscaler: Upscaler) -> None:
+    port, over = free_port(), threading.Event()
+
+    def send() -> None:
+        random = np.random.default_rng(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            while not over.wait(0.005):
+                for junk in (random.bytes(1316), b"", b"G" * 188):
+                    sender.sendto(junk, ("127.0.0.1", port))
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        report = LiveRuns(
+            upscaler,
+            [
+                plan("a=test://?size=64x64&fps=20,sink=null://"),
+                plan(f"b=udp://127.0.0.1:{port}?timeout=0.5,sink=null://"),
+            ],
+        ).run()
+    finally:
+        over.set()
+        thread.join()
+    assert report.streams["a"].presented >= 1
+    assert not report.streams["a"].drops.get("damaged")
+    assert report.streams["b"].presented == 0
+    assert not report.failed
+
+
+def test_the_duration_ends_a_camera_that_is_away_all_the_time(upscaler: Upscaler) -> None:
+    away = plan("b=udp://127.0.0.1:9?timeout=0.2,sink=null://")
+    report = LiveRuns(upscaler, [plan("a=test://?size=64x64&fps=20,sink=null://"), away]).run()
+    assert {name: each.ended for name, each in report.streams.items()} == {
+        "a": "duration",
+        "b": "duration",
+    }
 
 
 class TestConfig:
@@ -422,7 +512,11 @@ def test_a_sink_that_blocks_for_ever_is_left_and_not_closed(upscaler: Upscaler) 
 
 def test_an_error_of_a_stream_is_its_own(upscaler: Upscaler) -> None:
     runs = LiveRuns(
-        upscaler, [plan("a=test://?fps=20,sink=null://"), plan("b=test://,sink=null://")]
+        upscaler,
+        [
+            plan("a=test://?fps=20&size=48x64,sink=null://"),
+            plan("b=test://?size=48x64,sink=null://"),
+        ],
     )
 
     def fail() -> Generator[LiveFrame, None, None]:
