@@ -136,9 +136,10 @@ def deploy_bundle(
     if accepted is not None:
         candidate, orders = accepted
         order = orders[0]
-        builder, size = order.builder, order.sizes
-        pointer.advance(_entry(candidate, order.backend, builder, size.text, budget))
-        _write_measurement(cache, bundle, gpu, candidate, order.backend, builder, size.best, report)
+        builder, sizes = order.builder, order.sizes
+        pointer.advance(_entry(candidate, order.backend, builder, sizes.text, budget))
+        measured = (cache, bundle, gpu, candidate, order.backend, builder, sizes.best)
+        _write_measurement(*measured, report)
     return DeployReport(
         bundle=bundle.name,
         backend=accepted[1][0].backend if accepted else backend,
