@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from ...arrays import Frame
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
+from ...pictures.yuv import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
@@ -57,7 +57,7 @@ class _CountedCuts(CutResetProcessor):
         self.reset()
         self.passed, self._warm = 0, warm_up
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         before = self.cuts
         yield from super().push(frame)

@@ -87,7 +87,7 @@ def pictures_of_one_run(
         patch.setattr(FileSink, "write", keep)
         settings = settings or settings_for(source, output)
         read, options = settings.read_options(), settings.encode_options(None)
-        report = upscaler.upscale_file(source, output, options=options, read=read)
+        report = upscaler.upscale_file(source, output, options=options, read=read, pixels="rgb")
     return found, report.scene_cuts
 
 
