@@ -89,7 +89,9 @@ def killed(source: Path, output: Path, job: tuple[str, ...], rng: random.Random)
         process = subprocess.Popen(words)
         while process.poll() is None and done(folder) <= before:
             time.sleep(0.02)
-        time.sleep(rng.random())
+        time.sleep(rng.random() / 5)
+        if process.poll() is not None:
+            sys.exit("a run ended before it could be killed: choose longer --seconds")
         process.kill()
         process.wait()
         print(f"killed with {done(folder)} segments finished")

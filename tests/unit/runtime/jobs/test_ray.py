@@ -44,9 +44,18 @@ def ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    folders: list[str] = []
+    make = tempfile.mkdtemp
+
+    def kept(**how: Any) -> str:
+        folders.append(make(**how))
+        return folders[-1]
+
+    monkeypatch.setattr(ray_workers.tempfile, "mkdtemp", kept)
     yield found
     assert not (home / ".ray").exists()
-    assert not list(Path(tempfile.gettempdir()).glob("adcvsr-ray-*"))
+    assert folders
+    assert not any(Path(each).exists() for each in folders)
 
 
 def run(*words: object) -> Result:
