@@ -44,8 +44,8 @@ def all_rows() -> tuple[list[Row], list[str]]:
     size = f"{stored['width']}x{stored['height']}"
     return rows, [
         f"frames of {size}; counted from untrained exports, stored in the package ({COMMAND})",
-        "times are predictions from assumed shares of the peaks; 'adcvsr plan BUNDLE' corrects "
-        "them by measurements",
+        "times are predictions, fitted to published measurements (docs/measurements.md); "
+        "'adcvsr plan BUNDLE' says how sure, and corrects them by measurements",
     ]
 
 
