@@ -150,7 +150,7 @@ def fit_pack(
         # The spread follows the misses; figures that the samples decide have used some of them up.
         freedom = max(int(kept.sum()) - float(np.trace(told @ np.linalg.inv(precision))), 1.0)
         spread = max(float(np.sqrt((misses(values) ** 2).sum() / freedom)), LEAST_SPREAD)
-    return values, np.linalg.inv(precision), spread
+    return values, np.asarray(np.linalg.inv(precision), np.float64), spread
 
 
 def _left_out(name: str, pack: Pack, labels: Sequence[str]) -> list[float]:

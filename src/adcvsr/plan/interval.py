@@ -92,12 +92,12 @@ def network_spread(
     if measured == "graph":
         return MEASURED
     step = 1e-3
-    base = math.log(seconds(Shares(*fit.values)))
+    base = math.log(seconds(Shares.under(fit.values)))
     slope = np.zeros(len(FIGURES))
     for index in range(len(FIGURES)):
         nudged = list(fit.values)
         nudged[index] *= math.exp(step)
-        slope[index] = (math.log(seconds(Shares(*nudged))) - base) / step
+        slope[index] = (math.log(seconds(Shares.under(nudged))) - base) / step
     variance = fit.spread**2 + float(slope @ np.array(fit.covariance) @ slope)
     if target.name not in fit.devices and measured != "device":
         variance += read_fitted().device_spread ** 2

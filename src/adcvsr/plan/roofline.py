@@ -10,7 +10,7 @@ a measurement of the device itself corrects them (`measured`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import BackendUnavailableError
@@ -66,7 +66,13 @@ class Shares:
     def of(cls, fit: Fit) -> Shares:
         """Those of a class of devices."""
         rows = f"{fit.rows} measurements of {fit.networks} networks, class {fit.name}"
-        return cls(*fit.values, source=f"fitted to {rows} (docs/measurements.md)")
+        return cls.under(fit.values, f"fitted to {rows} (docs/measurements.md)")
+
+    @classmethod
+    def under(cls, figures: Sequence[float], source: str = "") -> Shares:
+        """From `fitted.FIGURES`, in their order."""
+        compute, half_channels, bandwidth, kernel_seconds = figures
+        return cls(compute, half_channels, bandwidth, kernel_seconds, source)
 
     def slowdown(self, node: NodeCost) -> float:
         """By how much few channels lengthen a convolution."""
