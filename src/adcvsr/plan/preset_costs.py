@@ -89,9 +89,9 @@ def pack_cost(cost: GraphCost) -> dict[str, Any]:
 def unpack_cost(entry: dict[str, Any]) -> GraphCost:
     """The cost that `pack_cost` stored; nodes have no names."""
     nodes = [
-        NodeCost("", *figures, in_channels=read, out_channels=written)
-        for count, *figures, read, written in entry["nodes"]
-        for _ in range(count)
+        NodeCost("", *stored[1:7], in_channels=stored[7], out_channels=stored[8])
+        for stored in entry["nodes"]
+        for _ in range(stored[0])
     ]
     return GraphCost(
         nodes=tuple(nodes),
