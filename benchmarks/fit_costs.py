@@ -46,6 +46,8 @@ def row_lines(ledger: Ledger, fits: dict[str, Fit]) -> list[str]:
     for row in ledger.rows:
         modelled = modelled_ms(row, fits)
         power = f", {row.power}" if row.power else ""
+        if row.compute_share != 1:
+            power += f", {row.compute_share:.2f} of the target's arithmetic"
         told = "not fitted" if modelled is None else f"{modelled:.2f} ({modelled / row.ms:.2f})"
         lines.append(
             f"| {row.device}{power} | {row.runtime} | {row.network} | {row.width}x{row.height} "
@@ -58,8 +60,8 @@ def fit_lines(fits: dict[str, Fit]) -> list[str]:
     """The table of classes."""
     lines = [
         "| class | rows | devices | networks | compute | half channels | bandwidth | kernel "
-        "| spread | a row left out | a network left out | a device left out |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| spread | a row left out | a network left out | a device left out | inside 90 % |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for fit in fits.values():
         compute, half, bandwidth, kernel = fit.values
@@ -70,9 +72,15 @@ def fit_lines(fits: dict[str, Fit]) -> list[str]:
         lines.append(
             f"| {fit.name} | {fit.rows} | {', '.join(fit.devices)} | {fit.networks} "
             f"| {compute:.2f} | {half:.1f} | {bandwidth:.2f} | {kernel * 1e6:.1f} µs "
-            f"| {np.exp(fit.spread):.2f} | {' | '.join(left)} |"
+            f"| {np.exp(fit.spread):.2f} | {' | '.join(left)} | {fit.covered:.0%} |"
         )
     return lines
+
+
+def note_lines(ledger: Ledger) -> list[str]:
+    """What is to be known of each source's rows."""
+    notes = dict.fromkeys((row.source, row.device, row.note) for row in ledger.rows)
+    return [f"- `{source}`, {device}: {note}" for source, device, note in notes if note]
 
 
 def source_lines(ledger: Ledger) -> list[str]:
@@ -89,6 +97,7 @@ def tables(ledger: Ledger, fits: dict[str, Fit]) -> dict[str, list[str]]:
     """All parts of the page that are made from the ledger."""
     return {
         "rows": row_lines(ledger, fits),
+        "notes": note_lines(ledger),
         "fit": fit_lines(fits),
         "sources": source_lines(ledger),
         "left out": left_lines(ledger),

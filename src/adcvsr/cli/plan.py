@@ -19,7 +19,7 @@ NOT_FEASIBLE = 3
 
 NARROWED_BY = {
     "network": "the network's time on the device (adcvsr deploy {bundle})",
-    "codecs": "the codecs' time on the device (a clip of this size through adcvsr upscale)",
+    "codecs": "the codecs' time on the device (stages of adcvsr upscale --json, this size)",
 }
 """How to get the measurement that would narrow an interval most."""
 

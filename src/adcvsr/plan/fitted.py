@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from ..errors import ConfigError
@@ -21,6 +22,12 @@ from ..targets.facts import Target
 
 TABLE = Path(__file__).with_name("fitted.json")
 COMMAND = "python benchmarks/fit_costs.py"
+
+SHARE = 0.9
+"""Of cases that an interval is to hold."""
+
+SIGMAS = NormalDist().inv_cdf((1 + SHARE) / 2)
+"""Half an interval, in spreads."""
 
 FIGURES = ("compute", "half_channels", "bandwidth", "kernel_seconds")
 """In the order of every vector of them."""
@@ -69,6 +76,8 @@ class Fit:
     network is predicted from the others."""
     device_spread: float | None
     """Of devices left out; None where there is but one."""
+    covered: float
+    """Share of rows that, left out, lie within the interval that is to hold nine in ten."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,7 @@ def as_table(fit: Fit) -> dict[str, Any]:
         "precisions": list(fit.precisions),
         "left_out": {k: [_short(each) for each in pair] for k, pair in fit.left_out.items()},
         "device_spread": None if fit.device_spread is None else _short(fit.device_spread),
+        "covered": _short(fit.covered),
     }
 
 
@@ -147,6 +157,7 @@ def _read(name: str, each: Item) -> Fit:
             for key, pair in each["left_out"].fields()
         },
         device_spread=None if between is None else between.number(0),
+        covered=each["covered"].number(0, 1),
     )
 
 

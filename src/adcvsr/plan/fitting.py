@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..targets import target as find_target
-from .fitted import CLASSES, Fit, class_of
+from .fitted import CLASSES, SIGMAS, Fit, class_of
 from .ledger import Row
 from .work import Work, count_work
 
@@ -79,6 +79,7 @@ def _fit_class(name: str, samples: list[Sample]) -> Fit:
         precisions=tuple(sorted({sample.row.precision for sample in samples})),
         left_out={key: _summary(errors) for key, errors in left_out.items() if errors},
         device_spread=_rms(left_out["device"]) if left_out["device"] else None,
+        covered=float(np.mean(np.abs(left_out["row"]) <= SIGMAS * spread)),
     )
 
 

@@ -19,13 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..targets import Target
-from .fitted import FIGURES, Fit, read_fitted
+from .fitted import FIGURES, SHARE, SIGMAS, Fit, read_fitted
 from .roofline import Shares
-
-SHARE = 0.9
-"""Of cases that an interval is to hold."""
-
-_SIGMAS = NormalDist().inv_cdf((1 + SHARE) / 2)
 
 UNSEEN = math.log(1.5)
 """Spread of a backend or a precision without rows in the ledger, each; an assumption."""
@@ -110,7 +105,7 @@ def network_spread(
 
 def codec_spread(target: Target) -> float:
     """Spread of the codecs' time; 0 where they are not judged."""
-    return math.log(CODEC_FACTOR.get(target.kind, 1.0)) / _SIGMAS
+    return math.log(CODEC_FACTOR.get(target.kind, 1.0)) / SIGMAS
 
 
 def judge(
@@ -152,7 +147,7 @@ def judge(
         low_ms=low,
         high_ms=high,
         probability=float((found <= budget_ms).mean()),
-        network_factor=math.exp(_SIGMAS * network),
+        network_factor=math.exp(SIGMAS * network),
         narrowed_by=best,
         narrowed_ms=after[best],
     )

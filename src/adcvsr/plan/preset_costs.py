@@ -88,11 +88,10 @@ def pack_cost(cost: GraphCost) -> dict[str, Any]:
 
 def unpack_cost(entry: dict[str, Any]) -> GraphCost:
     """The cost that `pack_cost` stored; nodes have no names."""
-    nodes = [
-        NodeCost("", *stored[1:7], in_channels=stored[7], out_channels=stored[8])
-        for stored in entry["nodes"]
-        for _ in range(stored[0])
-    ]
+    nodes = []
+    for count, *figures, read, written in entry["nodes"]:
+        node = replace(NodeCost("", *figures), in_channels=read, out_channels=written)
+        nodes += [node] * count
     return GraphCost(
         nodes=tuple(nodes),
         weight_bytes=entry["weight_bytes"],
