@@ -171,6 +171,10 @@ def _codecs(plan: Plan) -> str:
 
 
 def _verdict(plan: Plan) -> str:
+    return ("most probably " if plan.verdict == "uncertain" else "") + _most_probable(plan)
+
+
+def _most_probable(plan: Plan) -> str:
     if plan.feasible:
         fps = f"up to {plan.largest_fps:.0f} fps at this size"
         if plan.video.ms is None:

@@ -160,7 +160,10 @@ def _public_rows(run: Item, sources: tuple[str, ...], networks: dict[str, Item])
 def _own_rows(result: Item, entry: Item, name: str) -> Iterator[Row]:
     """Rows of a result of `adcvsr bench`; its schema is in docs/bench.md."""
     bundle = open_bundle(result["bundle"]["name"].text())
+    if bundle.window is not None:
+        result["bundle"]["name"].expected("a bundle of a stream network: windows are not modelled")
     width, height = (side.integer(1, 1 << 16) for side in result["size"].items(least=2, most=2))
+    share = entry.get("compute_share")
     facts = result["conditions"]
     worthless = any(
         each["worthless"].flag() for each in result["warnings"].items() if each.get("worthless")
@@ -182,7 +185,7 @@ def _own_rows(result: Item, entry: Item, name: str) -> Iterator[Row]:
             target=find_target(entry["target"].text()).name if chosen in taken else None,
             device=board.text(),
             power=None if power is None else power.text(),
-            compute_share=1.0,
+            compute_share=1.0 if share is None else share.number(0.01, 2),
             backend=backend,
             runtime=f"adcvsr {facts['adcvsr'].text()}",
             precision=VariantName.parse(chosen).precision,

@@ -104,6 +104,33 @@ class TestLedger:
         assert row.ms == pytest.approx(54.147 / 2)  # CPU time over two threads
         assert "CPU time over 2 threads" in row.note
 
+    def test_a_board_enters_as_its_report_says(self, tmp_path: Path) -> None:
+        """A GPU's row by wall time; none where other work made that worthless."""
+        result = json.loads(
+            (ROOT / "benchmarks" / "results" / "xeon-2-cores-nano-320x180.json").read_text()
+        )
+        result["conditions"] |= {"board": "Jetson Orin Nano", "power_mode": "25W"}
+        result["variants"] = result["variants"][:1]
+        result["variants"][0] |= {"backend": "tensorrt", "variant": "fp16-trt"}
+        result["variants"][0]["latency_ms"]["p50"] = 2.5
+        entry: dict[str, object] = {
+            "file": "board.json",
+            "target": "orin-nano",
+            "fitted": ["fp16-trt"],
+        }
+        entry["compute_share"] = 0.5
+        document = {"sources": {}, "networks": {}, "runs": [], "bench": [entry], "left_out": []}
+        (tmp_path / "ledger.json").write_text(json.dumps(document))
+        (tmp_path / "results").mkdir()
+        for warnings, expected in ((result["warnings"], []), ([], [2.5])):
+            (tmp_path / "results" / "board.json").write_text(
+                json.dumps(result | {"warnings": warnings})
+            )
+            rows = read_ledger(tmp_path / "ledger.json").rows
+            assert [row.ms for row in rows] == expected
+        assert (rows[0].target, rows[0].power, rows[0].fitted) == ("orin-nano", "25W", True)
+        assert rows[0].compute_share == 0.5
+
     def test_what_is_wrong_is_named(self, tmp_path: Path) -> None:
         document = json.loads((ROOT / "benchmarks" / "ledger.json").read_text())
         document["runs"][0]["rows"][0]["network"] = "nanovsr"
