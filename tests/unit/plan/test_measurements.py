@@ -24,6 +24,8 @@ from adcvsr.plan.ledger import Ledger, read_ledger
 from adcvsr.plan.measured import Measurement
 from adcvsr.plan.networks import make_network
 from adcvsr.plan.planning import Source, plan_bundle
+from adcvsr.plan.preset_costs import TABLE as PRESETS
+from adcvsr.plan.preset_costs import pack_cost
 from adcvsr.plan.roofline import Shares, predict
 from adcvsr.plan.work import count_work
 from adcvsr.reading import parse_json
@@ -204,6 +206,15 @@ class TestInterval:
         node = next(n for n in cost.nodes if (n.in_channels, n.out_channels) == (16, 16))
         wide = replace(node, in_channels=256, out_channels=256)
         assert shares.slowdown(node) > 2 * shares.slowdown(wide)
+
+    def test_stored_presets_have_their_channels(self) -> None:
+        """Without them 16 channels would cost what 256 do."""
+        stored = json.loads(PRESETS.read_text())["presets"]
+        nano = next(entry for entry in stored if entry["preset"] == "nano")
+        cost = count_bundle_cost(open_bundle("nano"), "fp32-onnx", height=180, width=320)
+        assert pack_cost(cost)["nodes"] == nano["nodes"]
+        convolutions = [node for entry in stored for node in entry["nodes"] if node[1] == "Conv"]
+        assert all(node[7] and node[8] for node in convolutions)
 
     def test_nobody_knows_a_device_without_rows_as_well(self) -> None:
         def spread(name: str, backend: str, precision: str, **more: str) -> float:
