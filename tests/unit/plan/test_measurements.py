@@ -148,7 +148,7 @@ class TestFit:
     ) -> None:
         stored = read_fitted()
         assert stored.ledger_sha256 == ledger.sha256, f"run {command.COMMAND} --write"
-        again = fit_classes(ledger.rows)
+        again = fit_classes(ledger.rows)  # differs too where a shipped graph has changed
         assert set(again) == set(stored.classes)
         for name, fit in again.items():
             assert fit.values == pytest.approx(stored.classes[name].values, rel=1e-3)
