@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 NOT_FEASIBLE = 3
 """Exit code of an answer that is no."""
 
+NARROWED_BY = {
+    "network": "the network's time on the device (adcvsr deploy {bundle})",
+    "codecs": "the codecs' time on the device (stages of adcvsr upscale --json, this size)",
+}
+"""How to get the measurement that would narrow an interval most."""
+
 
 @click.command()
 @click.argument("bundle", metavar="[BUNDLE]", required=False)
@@ -47,11 +53,13 @@ def command(
     """Predict whether BUNDLE keeps up with a source on a target, and what would.
 
     Decoding, network, encoding and memory are judged together, and what limits is said. Exits 3
-    where it is not feasible.
+    where it is not feasible, as far as is most probable; how sure that is follows, with the
+    interval that holds in nine cases of ten.
 
-    The network's time is a roofline over the graph's multiply-adds and bytes, corrected by measured
-    speeds in $ADCVSR_CACHE/measured where there are any, with the bytes of the compiler's layer
-    list where an engine of the cache has one (docs/engines.md).
+    The network's time is a roofline over the graph's multiply-adds and bytes, fitted to published
+    and own measurements (docs/measurements.md), corrected by measured speeds in
+    $ADCVSR_CACHE/measured where there are any, with the bytes of the compiler's layer list where an
+    engine of the cache has one (docs/engines.md).
     """
     output_size = read_output_size(size)
     if every:
@@ -107,6 +115,7 @@ def describe(plan: Plan) -> str:
         + f": weights {_mb(cost.weight_bytes)}, activations {_mb(cost.peak_activation_bytes)}, "
         f"state 2 x {_mb(cost.state_bytes)}",
         f"  {_verdict(plan)}",
+        *_sureness(plan),
     ]
     return "\n".join(lines)
 
@@ -122,10 +131,15 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "source": asdict(plan.source),
         "output_size": list(plan.output),
         "feasible": plan.feasible,
+        "verdict": plan.verdict,
         "limit": plan.limit,
         "frame_ms": round(plan.frame_ms, 3),
         "pipeline_ms": round(plan.pipeline_ms, 3),
         "codecs": {**asdict(plan.video), "ms": plan.video.ms},
+        "interval": asdict(plan.interval) if plan.interval else None,
+        "interval_fps": _fps(plan.interval.low_ms, plan.interval.high_ms)
+        if plan.interval
+        else None,
         "largest_fps": round(plan.largest_fps, 2),
         "largest": asdict(plan.largest) if plan.largest else None,
         "bound": plan.prediction.bound,
@@ -157,6 +171,10 @@ def _codecs(plan: Plan) -> str:
 
 
 def _verdict(plan: Plan) -> str:
+    return ("most probably " if plan.verdict == "uncertain" else "") + _most_probable(plan)
+
+
+def _most_probable(plan: Plan) -> str:
     if plan.feasible:
         fps = f"up to {plan.largest_fps:.0f} fps at this size"
         if plan.video.ms is None:
@@ -167,6 +185,30 @@ def _verdict(plan: Plan) -> str:
     if plan.largest:
         instead.append(f"{plan.largest.text} at this rate")
     return f"not feasible ({why}); what is: {' or '.join(instead) or 'nothing of this shape'}"
+
+
+def _sureness(plan: Plan) -> list[str]:
+    """The interval, and what would narrow it."""
+    if plan.interval is None:
+        return []
+    parts = {"network": "network", "decode": "decoder", "encode": "encoder"}
+    how = NARROWED_BY[plan.interval.narrowed_by].format(bundle=plan.bundle)
+    range_now = _range(plan.interval.low_ms, plan.interval.high_ms)
+    return [
+        f"  expected     {range_now} fps (90 %), the {parts[plan.limit]} binds: {plan.verdict}; "
+        f"the network's time is known within a factor of {plan.interval.network_factor:.2f}",
+        f"  most tells   {how}: {_range(*plan.interval.narrowed_ms)} fps then, if as predicted",
+    ]
+
+
+def _range(low_ms: float, high_ms: float) -> str:
+    """Frames a second between two times, as closely as they are known."""
+    return " to ".join(f"{fps:.0f}" if fps >= 10 else f"{fps:.1f}" for fps in _fps(low_ms, high_ms))
+
+
+def _fps(low_ms: float, high_ms: float) -> tuple[float, float]:
+    """Frames a second, the fewer first."""
+    return round(1000 / high_ms, 2), round(1000 / low_ms, 2)
 
 
 def _print_all(as_json: bool) -> None:

@@ -19,8 +19,10 @@ from ..pictures.output_size import OutputSize
 from ..targets import Target
 from ..variants import VariantName, contenders, faster, why_not
 from .compiled import CompiledGraph, compiled_graph
+from .fitted import fit_for
+from .interval import Interval, codec_spread, judge, network_spread
 from .measured import Measurement, correction
-from .roofline import Prediction, predict
+from .roofline import Prediction, Shares, predict
 from .video_cost import VideoCost, video_cost, video_notes
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
@@ -91,6 +93,8 @@ class Plan:
     largest: Source | None = None
     """Largest size that runs at the source's rate; None when the source itself does, or none."""
     notes: list[str] = field(default_factory=list)
+    interval: Interval | None = None
+    """How sure it is; None where the memory does not suffice."""
 
     @property
     def fits_memory(self) -> bool:
@@ -117,6 +121,11 @@ class Plan:
     def feasible(self) -> bool:
         """Whether every frame is decoded, upscaled and encoded before the next one comes."""
         return self.fits_memory and self.pipeline_ms <= 1000 / self.source.fps
+
+    @property
+    def verdict(self) -> str:
+        """`feasible`, `uncertain` or `infeasible`; `feasible` says what is most probable."""
+        return "infeasible" if self.interval is None else self.interval.verdict
 
     @property
     def largest_fps(self) -> float:
@@ -286,10 +295,44 @@ def plan_bundle(
             ],
         )
 
+    def seconds(shares: Shares) -> float:
+        nodes = run(variant_id, source.height, source.width)[0].nodes
+        floats = VariantName.parse(variant_id).of_floats
+        layers = listed(variant_id, source.height, source.width)
+        return predict(nodes, target, chosen, floats, layers, shares=shares).seconds
+
+    def judged(plan: Plan) -> Plan:
+        known = _measured(measurements, bundle.name, variant_id, target.name, chosen) if by else ""
+        used = plan.prediction.precisions
+        fit = fit_for(target, chosen)
+        spread = network_spread(fit, target, chosen, used, seconds, measured=known)
+        return replace(plan, interval=_interval(plan, spread, codec_spread(target)))
+
     plan = at(source.width, source.height)
     if plan.feasible:
-        return plan
-    return at(source.width, source.height, _largest(source, lambda w, h: at(w, h).feasible))
+        return judged(plan)
+    best = _largest(source, lambda w, h: at(w, h).feasible)
+    return judged(at(source.width, source.height, best))
+
+
+def _interval(plan: Plan, network: float, codecs: float) -> Interval | None:
+    """How sure a plan is of its pipeline's time."""
+    if not plan.fits_memory:
+        return None
+    video = plan.video.ms or 0.0
+    budget = 1000 / plan.source.fps
+    together = plan.shares_processor
+    return judge(plan.frame_ms, network, video, codecs if video else 0.0, budget, together=together)
+
+
+def _measured(
+    measurements: Sequence[Measurement], bundle: str, variant: str, target: str, backend: str
+) -> str:
+    """What a correction stands on: `graph`, or `device` where another network was measured."""
+    here = {
+        (m.bundle, m.variant) for m in measurements if (m.target, m.backend) == (target, backend)
+    }
+    return "graph" if (bundle, variant) in here else "device"
 
 
 def _largest(source: Source, feasible: Callable[[int, int], bool]) -> Source | None:

@@ -44,8 +44,8 @@ def all_rows() -> tuple[list[Row], list[str]]:
     size = f"{stored['width']}x{stored['height']}"
     return rows, [
         f"frames of {size}; counted from untrained exports, stored in the package ({COMMAND})",
-        "times are predictions from assumed shares of the peaks; 'adcvsr plan BUNDLE' corrects "
-        "them by measurements",
+        "times are predictions, fitted to published measurements (docs/measurements.md); "
+        "'adcvsr plan BUNDLE' says how sure, and corrects them by measurements",
     ]
 
 
@@ -63,7 +63,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def pack_cost(cost: GraphCost) -> dict[str, Any]:
-    """A cost for the table: equal nodes as one list of a count, the operator and five figures."""
+    """A cost for the table: equal nodes as one list of a count, the operator and seven figures."""
     counted: dict[tuple[Any, ...], int] = {}
     for node in cost.nodes:
         key = (
@@ -73,6 +73,8 @@ def pack_cost(cost: GraphCost) -> dict[str, Any]:
             node.written_bytes,
             node.weight_bytes,
             node.score_bytes,
+            node.in_channels,
+            node.out_channels,
         )
         counted[key] = counted.get(key, 0) + 1
     return {
@@ -86,7 +88,10 @@ def pack_cost(cost: GraphCost) -> dict[str, Any]:
 
 def unpack_cost(entry: dict[str, Any]) -> GraphCost:
     """The cost that `pack_cost` stored; nodes have no names."""
-    nodes = [NodeCost("", *figures) for count, *figures in entry["nodes"] for _ in range(count)]
+    nodes = []
+    for count, *figures, read, written in entry["nodes"]:
+        node = replace(NodeCost("", *figures), in_channels=read, out_channels=written)
+        nodes += [node] * count
     return GraphCost(
         nodes=tuple(nodes),
         weight_bytes=entry["weight_bytes"],

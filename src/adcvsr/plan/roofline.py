@@ -2,14 +2,15 @@
 
 Every product (convolution, matrix product) takes as long as its arithmetic or its memory traffic,
 whichever is longer; everything else is fused into them where an engine can. A target reaches a
-share of its peaks; the shares are assumptions until a measurement corrects them (`measured`).
+share of its peaks, less with few channels; the shares are fitted to measured speeds (`fitted`), and
+a measurement of the device itself corrects them (`measured`).
 
     predict(cost.nodes, target("orin-nano"), "tensorrt").seconds
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import BackendUnavailableError
@@ -17,6 +18,7 @@ from ..graph.cost import NodeCost
 from ..targets import Target
 from ..variants import ENGINE_BACKENDS, QUANTIZED, why_not
 from .compiled import CompiledGraph
+from .fitted import Fit, fit_for
 
 ELEMENT_PRECISION = {
     "float16": "fp16",
@@ -38,12 +40,19 @@ ELEMENTWISE = frozenset(
 """Fused into the product before them; only a second operand costs a read."""
 
 
+FULL_CHANNELS = 8
+"""Channels below which a convolution in floats takes no less time: tensor cores fill them up."""
+
+
 @dataclass(frozen=True)
 class Shares:
     """Shares of a target's peaks a network is expected to reach, and the cost of a kernel."""
 
     compute: float
-    """Of the dense TOPS."""
+    """Of the dense TOPS, with many channels."""
+
+    half_channels: float
+    """Read or written channels with which a convolution reaches half of that."""
 
     bandwidth: float
     """Of the memory bandwidth."""
@@ -51,23 +60,29 @@ class Shares:
     kernel_seconds: float
     """To start one kernel inside a CUDA graph."""
 
-    source: str
+    source: str = ""
     """How these are known."""
 
+    @classmethod
+    def of(cls, fit: Fit) -> Shares:
+        """Those of a class of devices."""
+        rows = f"{fit.rows} measurements of {fit.networks} networks, class {fit.name}"
+        return cls.under(fit.values, f"fitted to {rows} (docs/measurements.md)")
 
-GPU_SHARES = Shares(
-    compute=0.35,
-    bandwidth=0.65,
-    kernel_seconds=3e-6,
-    source="assumed, not measured: convolutions of few channels rarely reach half of a tensor "
-    "core's peak",
-)
-CPU_SHARES = Shares(
-    compute=0.55,
-    bandwidth=0.6,
-    kernel_seconds=2e-5,
-    source="measured with nano in ONNX Runtime on the target's two cores (docs/engines.md)",
-)
+    @classmethod
+    def under(cls, figures: Sequence[float], source: str = "") -> Shares:
+        """From `fitted.FIGURES`, in their order."""
+        compute, half_channels, bandwidth, kernel_seconds = figures
+        return cls(compute, half_channels, bandwidth, kernel_seconds, source)
+
+    def slowdown(self, node: NodeCost) -> float:
+        """By how much few channels lengthen a convolution."""
+        least = LANE_CHANNELS if ELEMENT_PRECISION.get(node.element) in QUANTIZED else FULL_CHANNELS
+        factor = 1.0
+        for channels in (node.in_channels, node.out_channels):
+            if channels:
+                factor *= 1 + self.half_channels / max(channels, least)
+        return factor
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,8 @@ def predict(
     backend: str,
     of_floats: str = "fp32",
     compiled: CompiledGraph | None = None,
+    *,
+    shares: Shares | None = None,
 ) -> Prediction:
     """Predict one run.
 
@@ -105,11 +122,12 @@ def predict(
         of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
         compiled: What the compiler made of the graph: its bytes and kernels take the place of
             those counted from the graph, node by node in proportion.
+        shares: Others than those fitted to the target's class.
 
     Raises:
         BackendUnavailableError: The target has no such arithmetic, with the reason.
     """
-    shares = CPU_SHARES if target.kind == "cpu" else GPU_SHARES
+    shares = shares or Shares.of(fit_for(target, backend))
     assert target.bandwidth_gb_s is not None
     bandwidth = target.bandwidth_gb_s.value * 1e9 * shares.bandwidth
     total = compute = memory = 0.0
@@ -128,7 +146,8 @@ def predict(
             operations = 2.0 * node.multiply_adds
             if target.kind != "cpu" and precision in QUANTIZED:
                 operations *= _filled(node.in_channels) * _filled(node.out_channels)
-            arithmetic = operations / (_rate(target, backend, precision) * shares.compute)
+            share = min(shares.compute / shares.slowdown(node), 1.0)
+            arithmetic = operations / (_rate(target, backend, precision) * share)
         moved = _moved(node, backend)
         weights = _weights_moved(node)
         traffic = ((moved - weights) * listed + weights) / bandwidth
@@ -197,6 +216,9 @@ def _rate(target: Target, backend: str, precision: str) -> float:
     """
     if reason := why_not(target.sm, backend, precision):
         raise BackendUnavailableError(f"{target.name}, {backend}: {reason}")
+    # TensorRT lets FP16 add up in FP16 unless told otherwise; GeForces do that twice as fast.
+    if precision == "fp16" and "fp16_acc16" in target.dense_tops:
+        precision = "fp16_acc16"
     if precision not in target.dense_tops:
         known = ", ".join(sorted(target.dense_tops))
         raise BackendUnavailableError(

@@ -380,7 +380,7 @@ _ALL = (
         memory_gb=None,
         bandwidth_gb_s=Fact(26.9, "measured", "own", "copies of 256 MiB by two threads"),
         dense_tops=_tops("measured", "own", "512x512 product in numpy, two threads", fp32=0.26)
-        | _tops("derived", "own", "from nano, INT8 in 0.67 of FP32's time on it", int8=0.34),
+        | _tops("derived", "own", "from nano, INT8 in 0.67 of FP32's time on it", int8=0.31),
         note="an example, not a class: measure your own",
     ),
 )

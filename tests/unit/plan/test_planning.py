@@ -14,10 +14,11 @@ from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError
 from adcvsr.graph.cost import GraphCost, NodeCost, count_bundle_cost
 from adcvsr.plan.compiled import CompiledGraph
+from adcvsr.plan.fitted import fit_for
 from adcvsr.plan.measured import Measurement, correction, read_measurements
 from adcvsr.plan.planning import Plan, Source, plan_bundle
 from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
-from adcvsr.plan.roofline import GPU_SHARES, moved_bytes, predict
+from adcvsr.plan.roofline import Shares, moved_bytes, predict
 from adcvsr.targets import TARGETS, target
 
 pytest.importorskip("onnx", reason="counting graphs needs onnx")
@@ -27,7 +28,7 @@ CONV = NodeCost("c", "Conv", 10**9, 10**6, 10**6, 10**4, element="float16")
 
 def test_a_product_takes_the_longer_of_both() -> None:
     orin = target("orin-nano")
-    shares = GPU_SHARES
+    shares = Shares.of(fit_for(orin, "tensorrt"))
     one = predict([CONV], orin, "tensorrt")
     assert one.bound == "compute"
     by_hand = 2e9 / (17e12 * shares.compute) + shares.kernel_seconds
@@ -56,7 +57,7 @@ def test_eight_bits_are_padded_on_tensor_cores_alone() -> None:
     """16 channels are computed and read as 32; a CPU takes them as they are."""
     base = {"read_bytes": 10**8, "written_bytes": 0, "weight_bytes": 0, "element": "int8"}
     thin = NodeCost("c", "Conv", 10**9, **base, in_channels=16, out_channels=16)
-    wide = NodeCost("c", "Conv", 10**9, **base, in_channels=32, out_channels=64)
+    wide = NodeCost("c", "Conv", 10**9, **base, in_channels=32, out_channels=32)
     for name, backend, factor in (("orin-nano", "tensorrt", 2), ("cpu", "ort-cpu", 1)):
         got = [predict([node], target(name), backend) for node in (thin, wide)]
         assert got[0].compute_seconds == pytest.approx(factor**2 * got[1].compute_seconds)
@@ -95,7 +96,7 @@ def test_a_layer_list_decides_what_a_graph_moves() -> None:
     counted, listed = plan(), plan(fused)
     assert listed.frame_ms < 0.7 * counted.frame_ms
     assert any("480 MB in 30 kernels a frame, by the layer list" in note for note in listed.notes)
-    shares = GPU_SHARES
+    shares = Shares.of(fit_for(rtx, "tensorrt-rtx"))
     bandwidth = rtx.bandwidth_gb_s.value * 1e9 * shares.bandwidth
     weights = sum(node.weight_bytes for node in listed.cost.nodes)
     by_hand = (480e6 + weights) / bandwidth
@@ -296,7 +297,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(cli, [*arguments, "320x180@30"])
     assert done.exit_code == 0, done.output
     assert "feasible: up to" in done.stdout
-    assert "assumed, not measured" in done.stderr
+    assert "fitted to 11 measurements of 4 networks" in done.stderr
+    assert " fps (90 %), the network binds: " in done.stdout
     done = run(cli, [*arguments, "1920x1080@60", "--json"])
     assert done.exit_code == 3
     facts = json.loads(done.stdout)
