@@ -11,7 +11,6 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays import Frame
-from ...config import SCALE
 from ..nvidia.device import PinnedBuffer
 from .session import StreamSession
 from .state_ring import StateRing
@@ -73,7 +72,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         shapes |= {spec.name: spec.shape(height, width) for spec in bundle.state}
         self.runner.set_shapes(shapes)
         self._frame = staging(device, height * width * 3)
-        self._picture = staging(device, height * width * 3 * SCALE * SCALE)
+        self._picture = staging(device, height * width * 3 * bundle.scale**2)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
         self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
         self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
@@ -124,7 +123,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._wait(device)
         self._ring.advance(slot)
         height, width = frame.shape[:2]
-        return picture_of(picture_host, height, width)
+        return picture_of(picture_host, height, width, self.bundle.scale)
 
 
 class TensorRtRtxSession(TensorRtSession):
