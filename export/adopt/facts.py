@@ -22,8 +22,9 @@ from ...pictures.synthetic import draw_clip
 from ..graphs.replay import open_session
 from .original import Original, nodes_with_sizes
 
-RANGES = {"0-1": (255.0, 0.0), "-1-1": (127.5, 127.5), "0-255": (1.0, 0.0)}
-"""Levels of a unit, and the level of nought, by range."""
+RANGES = {"0-255": (1.0, 0.0), "-1-1": (127.5, 127.5), "0-1": (255.0, 0.0)}
+"""Levels of a unit, and the level of nought, by range. The widest come first: a network that is
+given less than its range still makes a picture, if a worse one; given more, it makes none."""
 
 COLOUR_ORDERS = ("RGB", "BGR")
 
@@ -44,8 +45,9 @@ AREA_PX = 4
 """Both are compared as means over squares of so many input pixels a side: networks that restore
 change what is finer."""
 
-CLEARLY = 0.8
-"""Another way is taken for right where its distance is less than this times the first one's."""
+CLEARLY, LEAST_GAIN = 0.8, 0.5
+"""Another way is taken for right where its distance is less than the first times that of what was
+taken so far, and by so many levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +148,17 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
     height, width = (_up(side, multiple) for side in PICTURE_SIDES)
     picture = draw_clip(3, height, width)[1]
     ranges = [wanted.range] if wanted.range else list(RANGES)
-    tried = {(each, "RGB"): _distance(runner, picture, each, "RGB", scale) for each in ranges}
-    best = _clearly_best(tried, [(each, "RGB") for each in ranges])[0]
-    tried[best, "BGR"] = _distance(runner, picture, best, "BGR", scale)
     orders = [wanted.colour] if wanted.colour else list(COLOUR_ORDERS)
-    colour = _clearly_best(tried, [(best, each) for each in orders])[1]
+    tried: dict[tuple[str, str], float] = {}
+
+    def nearest(ways: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        for each in ways:
+            if each not in tried:
+                tried[each] = _distance(runner, picture, *each, scale)
+        return _clearly_best(tried, ways)
+
+    best, _ = nearest([(each, orders[0]) for each in ranges])
+    _, colour = nearest([(best, each) for each in orders])
     distance = tried[best, colour]
     named = {f"{r} {c}": round(d, 2) for (r, c), d in tried.items()}
     if not distance <= MOST_DISTANCE:
@@ -199,7 +207,8 @@ def _clearly_best(
     """The first, unless a later one is clearly nearer."""
     best = among[0]
     for each in among[1:]:
-        if tried[each] < CLEARLY * tried[best] or not np.isfinite(tried[best]):
+        nearer = min(CLEARLY * tried[best], tried[best] - LEAST_GAIN)
+        if tried[each] < nearer or not np.isfinite(tried[best]):
             best = each
     return best
 
@@ -268,6 +277,7 @@ def _require_batch_of_its_own(runner: Runner, multiple: int) -> None:
     """Refuse a network whose pictures depend on what else is in the batch, where it takes two."""
     height, width = (_odd_up(side, multiple) for side in (24, 32))
     pair = draw_clip(2, height, width).astype(np.float32).transpose(0, 3, 1, 2) / 255
+    pair[1] = 1 - pair[1]  # as another as can be
     try:
         both = runner.run(pair)
     except Exception:  # it takes one picture alone: nothing to depend on

@@ -290,9 +290,10 @@ def _shapes(
             f"'{path}': input '{picture.name}' is {kind} of shape {dims}, expected one picture of "
             "floats with 3 colours, such as (1, 3, height, width)"
         )
-    found = [name for name, axis in LAYOUTS.items() if dims[axis] in (COLOURS, None)]
-    certain = [name for name in found if dims[LAYOUTS[name]] == COLOURS]
-    chosen = layout or (certain or found or [""])[0]
+    found = [name for name, axis in LAYOUTS.items() if dims[axis] == COLOURS]
+    if not found and all(dims[axis] is None for axis in LAYOUTS.values()):
+        found = list(LAYOUTS)  # nothing is fixed: what is said, or the usual one
+    chosen = layout or (found or [""])[0]
     if chosen not in found:
         raise AdoptError(
             f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
@@ -305,17 +306,18 @@ def _shapes(
         )
     axes = (2, 3) if chosen == "NCHW" else (1, 2)
     height, width = (dims[axis] for axis in axes)
+    _scales_of_sizes(model)
     for value, names in ((picture, ("H", "W")), (model.graph.output[0], ("high", "wide"))):
         shape = value.type.tensor_type.shape
         del shape.dim[:]
-        sides = [1, COLOURS, *names] if chosen == "NCHW" else [1, *names, COLOURS]
+        one: int | str = 1 if dims[0] == 1 else "batch"
+        sides = [one, COLOURS, *names] if chosen == "NCHW" else [one, *names, COLOURS]
         for side in sides:
             dim = shape.dim.add()
             if isinstance(side, int):
                 dim.dim_value = side
             else:
                 dim.dim_param = side
-    _scales_of_sizes(model)
     del model.graph.value_info[:]
     return chosen, (height, width) if height and width else None
 
@@ -327,8 +329,11 @@ def _scales_of_sizes(model: onnx.ModelProto) -> None:
         for node in model.graph.node
         if node.op_type == "Resize" and len(node.input) > 3 and node.input[3]
     ]
+    if not sized:
+        return
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    shapes = {v.name: _dims(v) for v in model.graph.value_info}
+    known = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {v.name: _dims(v) for v in (*known.value_info, *known.input)}
     for node in sized:
         before, after = shapes.get(node.input[0]), weights.get(node.input[3])
         if before is None or after is None or not all(before):

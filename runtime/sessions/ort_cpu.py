@@ -108,7 +108,7 @@ class OrtCpuSession(StreamSession):
         shapes = [spec.shape(height, width) for spec in self.bundle.state]
         self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
         if self.deep:
-            self._floats = picture_buffer(height, width, self.bundle.scale, np.float32)
+            self._floats = picture_buffer((height, width), self.bundle.scale, np.float32)
 
     def _reset(self) -> None:
         for state in self._ring.current():
@@ -117,9 +117,7 @@ class OrtCpuSession(StreamSession):
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
         given = np.multiply(frame, 1 / DEEP, dtype=np.float32) if self.deep else frame
-        out: Any = (
-            self._floats if self.deep else picture_buffer(*frame.shape[:2], self.bundle.scale)
-        )
+        out: Any = self._floats if self.deep else picture_buffer(frame.shape, self.bundle.scale)
         binding = self._binding
         bind(binding.bind_input, self.bundle.input_name, given[None])
         bind(binding.bind_output, self.bundle.output_name, out[None])
@@ -189,7 +187,7 @@ class OrtCpuClipSession(ClipSession):
             self._encoder.run_with_iobinding(binding)
 
     def _decode(self, index: int) -> Frame:
-        out = picture_buffer(*self._input_size, self.bundle.scale)
+        out: Frame = picture_buffer(self._input_size, self.bundle.scale)
         binding = self._decoder.io_binding()
         bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
         bind(binding.bind_output, self.bundle.output_name, out[None])
@@ -312,9 +310,9 @@ def bind(bind_tensor: Any, name: str, array: npt.NDArray[Any]) -> None:
     bind_tensor(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
-def picture_buffer(height: int, width: int, scale: int, kind: npt.DTypeLike = np.uint8) -> Any:
-    """An uninitialised picture for a frame of the given size."""
-    return np.empty((height * scale, width * scale, 3), kind)
+def picture_buffer(size: Sequence[int], scale: int, kind: npt.DTypeLike = np.uint8) -> Any:
+    """An uninitialised picture for a frame of (H, W, ...)."""
+    return np.empty((size[0] * scale, size[1] * scale, 3), kind)
 
 
 def import_onnxruntime() -> Any:
