@@ -157,15 +157,20 @@ def _interface(network: AdcVsr, state: Sequence[StateSpec]) -> dict[str, Any]:
         "kind": "stream" if causal else "clip",
         "input": picture_entry(INPUT_NAME, 1, 1) if causal else picture_entry(CLIP_NAME, "T", 1),
         "output": picture_entry(OUTPUT_NAME, 1, SCALE),
-        "state": [
-            {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
-            for s in state
-        ],
+        "state": state_entries(state),
     }
     if not causal:
         shape = _shape("T", network.feature_channels, network.config.unshuffle)
         interface["features"] = {"name": FEATURES_NAME, "shape": shape}
     return interface
+
+
+def state_entries(state: Sequence[StateSpec]) -> list[dict[str, Any]]:
+    """What the manifest says of carried state."""
+    return [
+        {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
+        for s in state
+    ]
 
 
 def picture_entry(name: str, frames: int | str, scale: int) -> dict[str, Any]:

@@ -125,3 +125,24 @@ def stacked() -> onnx.ModelProto:
     b.add("Conv", ["s", b.weight("w", 3, 9, 3, 3)], "c", pads=[1] * 4)
     b.add("Add", ["c", "x"], "y")
     return b.model(["t", 3, "h", "w"], ["t", 3, "h", "w"])
+
+
+def upscaling(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The clip at twice its size, moved by a little of what the network makes of it."""
+    b = _Builder()
+    rank = len(model.graph.input[0].type.tensor_type.shape.dim)
+    graph = model.graph
+    next(n for n in graph.node if "y" in n.output).output[0] = "own"
+    b.weights["scales"] = np.array([*[1] * (rank - 2), 2, 2], np.float32)
+    b.weights["little"] = np.float32(0.02)
+    b.add("Mul", ["own", "little"], "change")
+    b.add("Add", ["x", "change"], "changed")
+    b.add("Resize", ["changed", "", "scales"], "y", mode="nearest",
+          coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    graph.node.extend(b.nodes)
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(v), n) for n, v in b.weights.items()
+    )
+    for dim in list(graph.output[0].type.tensor_type.shape.dim)[-2:]:
+        dim.Clear()
+    return model

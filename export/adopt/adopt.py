@@ -26,7 +26,7 @@ from ..colour_gate import gate_colours
 from ..graphs.onnx_file import DATA_SUFFIX, EMBEDDED_LIMIT_BYTES, EXTERNAL_TENSOR_BYTES
 from ..graphs.traced import INPUT_NAME, OUTPUT_NAME
 from ..graphs.variant_files import VariantFiles
-from ..manifest import GOLDEN_FILE, picture_entry, variant_entry
+from ..manifest import GOLDEN_FILE, picture_entry, state_entries, variant_entry
 from ..parity import LEVEL_TOLERANCE
 from ..variants import remember_proven
 from .facts import Facts, Wanted, find_facts
@@ -39,6 +39,9 @@ from .surgery import stream_of
 LICENCE_FILE = "LICENCE.txt"
 
 LICENCE_LIMIT_BYTES = 1 << 20
+
+MOST_EXACT = 96
+"""Pixels to each side that tiles are cut exactly for; with more, tiles would be mostly margin."""
 
 Report = Callable[[str], None]
 
@@ -101,14 +104,14 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
             name=source.stem,
             scale=facts.scale,
             size_multiple=facts.size_multiple,
-            radius=radius,
-            past=0,
+            radius=radius if radius is not None and radius <= MOST_EXACT else None,
+            past=original.framed.past if original.framed else 0,
             delay=0,
             origin_sha256=original.sha256,
         )
         whole = "stream" if original.parameters <= MOST_PARAMETERS else "clip"
         request = request_for(whole, facts.size_multiple, scale=facts.scale)
-        colours = gate_colours(files, [], (), request, report=report)[REFERENCE]
+        colours = gate_colours(files, [], original.states, request, report=report)[REFERENCE]
         entry = variant_entry(
             files, "float32", {"parity": {**parity.to_json(), "colours": colours}}
         )
@@ -183,6 +186,11 @@ def _reach_line(radius: int | None) -> str:
         return (
             "reach: not known from its operators, or the whole picture: tiles are blended, not cut"
         )
+    if radius > MOST_EXACT:
+        return (
+            f"reach: {radius} pixels to each side, more than the {MOST_EXACT} that tiles are cut "
+            "exactly for: they are blended"
+        )
     return f"reach: {radius} pixels to each side: tiles give what the whole picture would"
 
 
@@ -227,7 +235,7 @@ def _manifest(
             "kind": "stream",
             "input": picture_entry(INPUT_NAME, 1, 1),
             "output": picture_entry(OUTPUT_NAME, 1, facts.scale),
-            "state": [],
+            "state": state_entries(original.states),
         },
         "variants": {REFERENCE: entry},
         "golden": {"file": GOLDEN_FILE, "max_level_error": LEVEL_TOLERANCE},

@@ -109,9 +109,13 @@ class Runner:
             ) from error
 
     def run(self, values: Floats) -> Any:
-        """Run (1, 3, H, W) in the network's own range and order."""
+        """Run (1, 3, H, W) in the network's own range and order, as a first frame."""
         given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
-        found = self._session.run(None, {self.original.input_name: np.ascontiguousarray(given)})[0]
+        feeds = {self.original.input_name: np.ascontiguousarray(given)}
+        feeds |= {
+            s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in self.original.states
+        }
+        found = self._session.run([self.original.output_name], feeds)[0]
         if self.original.layout == "NHWC" and found.ndim == 4:
             found = found.transpose(0, 3, 1, 2)
         return found
@@ -135,16 +139,38 @@ class Runner:
         return out
 
 
+def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> list[Floats]:
+    """What a network makes of a clip (T, H, W, 3), over clips as it was, as `Runner.levels` gives.
+
+    Raises:
+        AdoptError: The clip is not of the size and length that the file fixes.
+    """
+    if original.clip is None or original.framed is None:
+        runner = Runner(original)
+        return [runner.levels(frame, range_, colour) for frame in clip]
+    unit, nought = RANGES[range_]
+    order = slice(None, None, -1 if colour == "BGR" else 1)
+    values = (clip.astype(np.float32) - np.float32(nought)) / np.float32(unit)
+    planes = values.transpose(0, 3, 1, 2)[:, order]
+    axis = original.framed.axis
+    given = planes if axis == 0 else np.moveaxis(planes, 0, axis - 1)[None]
+    session = open_session(original.clip.SerializeToString())
+    name = original.clip.graph.input[0].name
+    found = session.run(None, {name: np.ascontiguousarray(given)})[0]
+    made = found if axis == 0 else np.moveaxis(found[0], axis - 1, 0)
+    out = made[:, order].transpose(0, 2, 3, 1) * np.float32(unit) + np.float32(nought)
+    return list(out)
+
+
 def find_facts(original: Original, wanted: Wanted) -> Facts:
     """Try a network on pictures.
 
     Raises:
         AdoptError: It is no upscaler by a whole number up to `MOST_SCALE`, sizes are fixed in it,
-            pictures of a batch depend on each other, or its output does not resemble its input.
+            or its output does not resemble its input.
     """
     runner = Runner(original)
     scale, multiple = _scale_and_multiple(runner, wanted.scale)
-    _require_batch_of_its_own(runner, multiple)
     height, width = (_up(side, multiple) for side in PICTURE_SIDES)
     picture = draw_clip(3, height, width)[1]
     ranges = [wanted.range] if wanted.range else list(RANGES)
@@ -270,29 +296,6 @@ def _require_picture(original: Original, shape: tuple[int, ...]) -> None:
             f"'{original.files[0]}': output '{original.output_name}' of node '{node.name}' "
             f"({node.op_type}) has shape {tuple(shape)}, expected a picture of 3 colours: a "
             "network that classifies or measures is no upscaler"
-        )
-
-
-def _require_batch_of_its_own(runner: Runner, multiple: int) -> None:
-    """Refuse a network whose pictures depend on what else is in the batch, where it takes two."""
-    height, width = (_odd_up(side, multiple) for side in (24, 32))
-    pair = draw_clip(2, height, width).astype(np.float32).transpose(0, 3, 1, 2) / 255
-    pair[1] = 1 - pair[1]  # as another as can be
-    try:
-        both = runner.run(pair)
-    except Exception:  # it takes one picture alone: nothing to depend on
-        return
-    if len(both) != 2:
-        raise AdoptError(
-            f"'{runner.original.files[0]}' makes {len(both)} pictures of a batch of two; a network "
-            "over several frames is not adopted as one of single frames"
-        )
-    alone = runner.run(pair[:1])
-    difference = float(np.abs(both[:1] - alone).max())
-    if difference > 1e-3 * max(float(np.abs(alone).max()), 1e-6):
-        raise AdoptError(
-            f"'{runner.original.files[0]}': its output depends on what else is in the batch (by "
-            f"{difference:.3g}); frames of a stream come one by one"
         )
 
 

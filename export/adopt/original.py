@@ -17,9 +17,12 @@ from onnx import TensorProto, numpy_helper
 
 from ...bundle.graph_guard import OPERATORS, STANDARD_DOMAINS
 from ...bundle.onnx_locations import scan_graph
+from ...bundle.schema import StateSpec
 from ...config import SHOWN_LENGTH
 from ...errors import AdoptError
 from ..graphs.onnx_file import OPSET
+from ..graphs.replay import open_session
+from .clips import Framed, clip_axis, frame_by_frame
 from .ncnn_graph import ncnn_to_onnx
 
 MOST_BYTES = 2 << 30
@@ -29,6 +32,9 @@ COLOURS = 3
 
 LAYOUTS = {"NCHW": 1, "NHWC": 3}
 """Where the colours are, by layout."""
+
+MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
+"""Pixels of a side of the pictures by which a batch is tried, and a share of the largest value."""
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
 
@@ -55,6 +61,17 @@ class Original:
 
     notes: tuple[str, ...] = ()
     """What was changed in reading, a line each."""
+
+    clip: onnx.ModelProto | None = None
+    """Of a network over clips the model as it was, of which `model` is derived."""
+
+    framed: Framed | None = None
+    """Of the same, what was derived."""
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """What is carried from frame to frame; nought before the first."""
+        return self.framed.states if self.framed else ()
 
     @property
     def sha256(self) -> str:
@@ -140,8 +157,52 @@ def _read_onnx(path: Path, layout: str | None) -> Original:
     _lift_constants(model)
     model = _of_opset(path, model)
     found = _one_picture(path, model)
+    dims = _dims(model.graph.input[0])
+    axis = clip_axis(dims)
+    if axis is None and len(dims) == 4 and dims[0] is None and _mixes(model, dims):
+        axis = 0
+    if axis is not None:
+        framed = frame_by_frame(path, model, axis)
+        notes.append(_framed_line(framed))
+        sides = dims[-2:]
+        return replace(
+            found,
+            model=framed.model,
+            clip=model,
+            framed=framed,
+            declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
+            files=tuple(files),
+            notes=tuple(notes),
+        )
     layout, declared = _shapes(path, model, layout)
     return replace(found, layout=layout, declared=declared, files=tuple(files), notes=tuple(notes))
+
+
+def _mixes(model: onnx.ModelProto, dims: Sequence[int | None]) -> bool:
+    """Whether pictures of a batch depend on each other: then the batch is time."""
+    pair = np.random.default_rng(0).uniform(0, 1, [2, *(dim or MIX_SIDE for dim in dims[1:])])
+    name = model.graph.input[0].name
+    try:
+        session = open_session(model.SerializeToString())
+        both, *each = (
+            session.run(None, {name: values.astype(np.float32)})[0]
+            for values in (pair, pair[:1], pair[1:])
+        )
+    except Exception:  # of several kinds; what does not run is told where it is to run
+        return False
+    alone = np.concatenate(each)
+    limit = MIX_TOLERANCE * max(float(np.abs(alone).max()), 1e-6)
+    return both.shape != alone.shape or float(np.abs(both - alone).max()) > limit
+
+
+def _framed_line(framed: Framed) -> str:
+    names = ", ".join(
+        f"{state.channels} channels of 1/{state.divisor} of the sides" for state in framed.states
+    )
+    return (
+        f"a network over clips, streamed: {len(framed.states)} states ({names}), {framed.past} "
+        f"frames of past; frame by frame it is {framed.difference:.1g} from the whole clip"
+    )
 
 
 def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:

@@ -16,10 +16,9 @@ import numpy as np
 from ...arrays import Floats, Levels
 from ...errors import ParityError
 from ...pictures.synthetic import draw_clip
-from ..graphs.replay import open_session
-from ..graphs.traced import INPUT_NAME, OUTPUT_NAME
+from ..graphs.replay import open_session, run_stream
 from ..parity import FRAMES, LEVEL_TOLERANCE, GoldenClip
-from .facts import RANGES, Facts, Runner
+from .facts import RANGES, Facts, whole_clip
 from .original import Original
 
 SIZES = ((48, 64), (33, 47))
@@ -29,6 +28,9 @@ HEAVY_PARAMETERS = 3_000_000
 """Of a network that is run over fewer frames, as each takes seconds."""
 
 HEAVY_FRAMES = 2
+
+CLIP_FRAMES = 16
+"""Of a network over clips of any length: for an error in a state to show."""
 
 NCNN = "ncnn"
 
@@ -64,16 +66,18 @@ def check_adopted(
     Raises:
         ParityError: They differ by more than `LEVEL_TOLERANCE`.
     """
-    runner, session = Runner(original), open_session(graph)
+    session = open_session(graph)
     others = _ncnn_runner(original, facts) if original.adopted == NCNN else None
     count = HEAVY_FRAMES if original.parameters > HEAVY_PARAMETERS else FRAMES
     multiple = facts.size_multiple
     found, floats, of_ncnn, golden, frames = 0, 0.0, 0, None, 0
-    for height, width in SIZES:
+    if original.framed is not None:
+        count = original.framed.frames or max(count, CLIP_FRAMES)
+    for height, width in [original.declared] if original.clip and original.declared else SIZES:
         clip = draw_clip(count, *(side + -side % multiple for side in (height, width)))
-        exact = [runner.levels(frame, facts.range, facts.colour) for frame in clip]
+        exact = whole_clip(original, clip, facts.range, facts.colour)
         expected = np.stack([_rounded(each) for each in exact])
-        pictures = np.stack([_upscale(session, frame) for frame in clip])
+        pictures = run_stream(session, clip, original.states).picture
         found = max(found, _difference(pictures, expected))
         floats = max(floats, *(_beyond(p, e) for p, e in zip(pictures, exact, strict=True)))
         if others is not None:
@@ -89,11 +93,6 @@ def check_adopted(
             )
     assert golden is not None
     return report, golden
-
-
-def _upscale(session: Any, frame: Levels) -> Levels:
-    picture: Levels = session.run([OUTPUT_NAME], {INPUT_NAME: frame[None]})[0][0]
-    return picture
 
 
 def _rounded(levels: Floats) -> Levels:

@@ -48,22 +48,23 @@ def radius_of(model: onnx.ModelProto, scale: int) -> int | None:
 
     Args:
         model: From one picture to one `scale` times as large, both (1, C, H, W); pictures may be
-            (1, H, W, C) at the ends.
+            (1, H, W, C) at the ends. Further inputs are states, `NAME` and `NAME_next`.
         scale: Of the output.
     """
     edit = GraphEdit(model)
     start = _Seen(Fraction(1), Fraction(0), Fraction(0))
-    seen: dict[str, Rows] = {model.graph.input[0].name: (start, start)}
+    states = {value.name for value in model.graph.input[1:]}
+    held: dict[str, Rows] = {}  # what states have seen: of the frame before, as the picture now
     try:
-        for node in model.graph.node:
-            reads = [seen[name] for name in node.input if name in seen]
-            if not reads:
-                continue  # of constants
-            rule = _RULES.get(node.op_type)
-            if rule is None:
-                return None
-            found = rule(node, reads, edit.weights)
-            seen.update(dict.fromkeys(node.output, found))
+        for _ in range(len(states) + 2):
+            seen: dict[str, Rows] = {model.graph.input[0].name: (start, start), **held}
+            _follow(model, edit.weights, seen)
+            found = {name: seen[f"{name}_next"] for name in states if f"{name}_next" in seen}
+            if found == held:
+                break
+            held = found
+        else:
+            return None  # it sees further with every frame
     except _UnknownReachError:
         return None
     ends = seen.get(model.graph.output[0].name)
@@ -72,6 +73,18 @@ def radius_of(model: onnx.ModelProto, scale: int) -> int | None:
     # Of the s output pixels of an input pixel the last is (s - 1) / s of a pixel further on.
     last = Fraction(scale - 1, scale)
     return max(max(-floor(end.low), ceil(end.high + last)) for end in ends)
+
+
+def _follow(model: onnx.ModelProto, weights: Weights, seen: dict[str, Rows]) -> None:
+    """Add what every node sees."""
+    for node in model.graph.node:
+        reads = [seen[name] for name in node.input if name in seen]
+        if not reads:
+            continue  # of constants, or of states before the first frame
+        rule = _RULES.get(node.op_type)
+        if rule is None:
+            raise _UnknownReachError
+        seen.update(dict.fromkeys(node.output, rule(node, reads, weights)))
 
 
 def _union(reads: list[Rows]) -> Rows:

@@ -2,11 +2,12 @@
 
 The clip's graph is unrolled: every tensor becomes its frames, and what mixes frames (convolutions
 over time, shifts, recurrence written out) is followed to them. Then the picture of one frame is
-laid beside that of the next: what is the same but a frame later is one node of the stream, and what a
-picture needs of frames before becomes state. A picture that needs frames after its own comes later
-by as many; one that needs all of them, as recurrence backwards does, cannot be streamed.
+laid beside that of the next: what is the same but a frame later is one node of the stream, and what
+a picture needs of frames before becomes state. A network whose pictures need frames after their own
+is refused, with the nodes named: what stands for frames before the clip is nought inside the
+network, and a stream that runs behind would have computed something there.
 
-    stream = streamify(model, lookahead=0)
+    stream = streamify(model, frames_axis=0)
     stream.model  # frame and states in, picture and next states out
 """
 
@@ -93,20 +94,19 @@ class Stream:
     shapes: dict[str, tuple[int, ...]]
     """(1, C, h, w) of every state, at the first of `TRIAL_SIDES`."""
 
-    delay: int
-    """Frames by which a picture comes after its own."""
+    frame_shape: tuple[int, ...]
+    """Of what comes in, at the first of `TRIAL_SIDES` or the file's own size."""
 
     past: int
     """Frames of the input before a picture's that it depends on, as far as was unrolled."""
 
 
-def streamify(model: onnx.ModelProto, *, frames_axis: int, lookahead: int = 0) -> Stream:
+def streamify(model: onnx.ModelProto, *, frames_axis: int) -> Stream:
     """Derive the graph of one frame.
 
     Args:
         model: Float, opset 13 or later, one input and one output that have time on an axis.
         frames_axis: Where time is in the input.
-        lookahead: Frames by which a picture may come later.
 
     Raises:
         AdoptError: A node does with time what is not known, or the network cannot be streamed; the
@@ -127,14 +127,13 @@ def streamify(model: onnx.ModelProto, *, frames_axis: int, lookahead: int = 0) -
             f"a picture needs frames to the end of the clip, however long: {', '.join(named)} go "
             "backwards through it; such a network runs in windows"
         )
-    delay = max(later[middle], 0)
-    if delay > lookahead:
+    if later[middle] > 0:
         named = _latest_nodes(outputs[middle])
         raise AdoptError(
-            f"a picture needs {delay} frames after its own ({', '.join(named)}); --lookahead "
-            f"{delay} lets pictures come {delay} frames later"
+            f"a picture needs {later[middle]} frames after its own ({', '.join(named)}); such a "
+            "network runs in windows"
         )
-    return _Emitter(unrolled, middle, delay).stream()
+    return _Emitter(unrolled, middle).stream()
 
 
 class _Unrolled:
@@ -684,7 +683,6 @@ class _Emitter:
     now: int
     """The frame that comes in."""
 
-    delay: int
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -698,11 +696,10 @@ class _Emitter:
     def stream(self) -> Stream:
         """Write it."""
         outputs, total = self.unrolled.outputs, self.unrolled.count
-        for at in range(self.now - self.delay, total - self.delay - 1):
-            if at >= 0:
-                self._pair(outputs[at], outputs[at + 1])
+        for at in range(self.now, total - 1):
+            self._pair(outputs[at], outputs[at + 1])
         with _deep():
-            picture = self._emit(outputs[self.now - self.delay])
+            picture = self._emit(outputs[self.now])
             ends = []
             done: set[int] = set()
             while waiting := [k for k in self.states if k not in done]:
@@ -798,13 +795,16 @@ class _Emitter:
         dims = [d.dim_value or d.dim_param for d in graph_of.input[0].type.tensor_type.shape.dim]
         dims[self.unrolled.axis] = 1
         inputs = [helper.make_tensor_value_info("frame", kind, dims)]
-        inputs += [helper.make_tensor_value_info(name, kind, None) for name, _ in ends]
+        shapes = {self.states[key]: _four(held.shape) for key, held in self.held.items()}
+        dynamic = {name: [1, shape[1], None, None] for name, shape in shapes.items()}
+        inputs += [helper.make_tensor_value_info(name, kind, dynamic[name]) for name, _ in ends]
         nodes = list(self.nodes)
         nodes.append(helper.make_node("Identity", [picture], ["picture"], "picture"))
-        outputs = [helper.make_tensor_value_info("picture", kind, None)]
+        rank = len(self.unrolled.outputs[self.now].shape)
+        outputs = [helper.make_tensor_value_info("picture", kind, [None] * rank)]
         for name, tensor in ends:
             nodes.append(helper.make_node("Identity", [tensor], [f"{name}_next"], f"{name}_next"))
-            outputs.append(helper.make_tensor_value_info(f"{name}_next", kind, None))
+            outputs.append(helper.make_tensor_value_info(f"{name}_next", kind, dynamic[name]))
         built = helper.make_graph(
             nodes,
             "stream",
@@ -818,11 +818,9 @@ class _Emitter:
             opset_imports=list(self.unrolled.model.opset_import),
             ir_version=self.unrolled.model.ir_version,
         )
-        at = self.now - self.delay
-        past = at - _earliest(self.unrolled.outputs[at])
+        past = self.now - _earliest(self.unrolled.outputs[self.now])
         states = tuple((name, f"{name}_next") for name, _ in ends)
-        shapes = {self.states[key]: _four(held.shape) for key, held in self.held.items()}
-        return Stream(model, states, shapes, self.delay, max(past, 0))
+        return Stream(model, states, shapes, self.unrolled.inputs[0].shape, max(past, 0))
 
 
 def _ones(shape: tuple[int, ...]) -> list[int]:
@@ -860,8 +858,7 @@ def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int, frames: int 
         frames: Of the clip; of a graph of a fixed number its own.
 
     Returns:
-        Largest difference of any picture; the last `delay` of the clip are left out, as what
-        comes after the clip is not known to a stream.
+        Largest difference of any picture.
 
     Raises:
         AdoptError: It is more than `TOLERANCE` times the picture's range.
@@ -884,10 +881,8 @@ def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int, frames: int 
     axis = next(
         i for i, side in enumerate(pictures[0].shape) if side == 1 and whole.shape[i] == count
     )
-    found = np.concatenate(pictures[stream.delay :], axis)
-    truth = np.take(whole, range(count - stream.delay), axis)
-    difference = float(np.abs(found - truth).max())
-    if not difference <= TOLERANCE * max(float(np.abs(truth).max()), 1.0):
+    difference = float(np.abs(np.concatenate(pictures, axis) - whole).max())
+    if not difference <= TOLERANCE * max(float(np.abs(whole).max()), 1.0):
         raise AdoptError(
             f"frame by frame the network gives another picture than over the whole clip, by "
             f"{difference:.3g}: what it takes for frames before the first is not nought; no stream"

@@ -83,7 +83,7 @@ def stream_of(original: Original, facts: Facts) -> onnx.ModelProto:
     graph.node.extend(head)
     planes = _planes_out(edit, sink, facts)
     _finish_levels(edit, planes, unit, nought, facts)
-    _set_ends(graph, facts)
+    _set_ends(graph, original, facts)
     _drop_identities(edit)
     try:
         model = edit.finish()
@@ -272,8 +272,8 @@ def _shift(edit: GraphEdit, tensor: str, offset: float) -> bool:
     return False
 
 
-def _set_ends(graph: onnx.GraphProto, facts: Facts) -> None:
-    """Declare the uint8 pictures."""
+def _set_ends(graph: onnx.GraphProto, original: Original, facts: Facts) -> None:
+    """Declare the uint8 pictures and the states."""
     del graph.input[:], graph.output[:]
     sides = ["H", "W"]
     graph.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, [1, *sides, 3]))
@@ -281,6 +281,11 @@ def _set_ends(graph: onnx.GraphProto, facts: Facts) -> None:
     graph.output.append(
         helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.UINT8, [1, *grown, 3])
     )
+    for state in original.states:
+        parts = sides if state.divisor == 1 else [f"{side}/{state.divisor}" for side in sides]
+        shape = [1, state.channels, *parts]
+        for values, name in ((graph.input, state.name), (graph.output, state.next_name)):
+            values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
 
 def _drop_identities(edit: GraphEdit) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from clip_networks import conv3d, recurrent, shift, upscaling
 from foreign_networks import flagged, ncnn_upscaler, plain, upscaler, weights_of, write_ncnn
 from onnx import TensorProto, helper, numpy_helper
 
@@ -228,6 +229,10 @@ def _with_state() -> onnx.ModelProto:
     return model
 
 
+def _five_at_once() -> onnx.ModelProto:
+    return upscaling(recurrent(frames=6, backwards=True))
+
+
 def _no_picture() -> onnx.ModelProto:
     model = _changed()
     dims = model.graph.input[0].type.tensor_type.shape.dim
@@ -252,12 +257,15 @@ def _no_picture() -> onnx.ModelProto:
         (_one_and_a_half, "makes 1.5 times the size"),
         (_with_state, r"has 2 inputs \('x' .*, 'hidden' "),
         (_no_picture, r"input 'x' of shape \(1, 5, None, None\) has no 3 colours"),
-        (lambda: _changed(batch="n", mix_batch=True, opset=17), "depends on what else is in the"),
-        (lambda: _changed(batch=7), "takes 7 pictures at once"),
+        (
+            lambda: _changed(batch="n", mix_batch=True, opset=17),
+            r"over clips: node 'tail/mean' \(ReduceMean\) does with time",
+        ),
+        (_five_at_once, "over clips: a picture needs frames to the end of the clip"),
     ],
     ids=[
         *("custom", "control-flow", "nan", "classifier", "scale-1.5", "state", "five-colours"),
-        *("batch-mixed", "batch-of-7"),
+        *("batch-mixed", "backwards"),
     ],
 )
 def test_what_is_no_upscaler_is_refused_in_one_line(tmp_path: Path, model: Any, says: str) -> None:
@@ -477,3 +485,34 @@ def test_a_manifest_that_says_another_scale_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(manifest))
     with pytest.raises(AdcVsrError, match="scale is 4, expected 2, as its network makes"):
         Bundle(bundle.path)
+
+
+@pytest.mark.parametrize("name", ["conv3d", "shift", "recurrent"])
+def test_a_network_over_clips_becomes_a_stream(tmp_path: Path, name: str) -> None:
+    model = upscaling({"conv3d": conv3d, "shift": shift, "recurrent": recurrent}[name]())
+    lines: list[str] = []
+    source = saved(tmp_path / "n.onnx", model)
+    bundle = adopt(source, tmp_path / "b", NAMED, report=lines.append)
+    assert "a network over clips, streamed" in lines[0]
+    assert bundle.kind == "stream"
+    assert bundle.state
+    assert bundle.variant("fp32-onnx").facts["parity"]["level_error"] <= 1
+    clip = draw_clip(6, 30, 44)
+    with (
+        Upscaler(bundle, backend="ort-cpu") as upscaler_,
+        Upscaler(bundle, backend="ort-cpu") as other,
+    ):
+        first = [upscaler_(frame) for frame in clip]
+        assert first[0].shape == (60, 88, 3)
+        assert all(map(np.array_equal, other.upscale_clip(clip), first))
+        upscaler_.reset()
+        assert np.array_equal(upscaler_(clip[0]), first[0])
+        assert not np.array_equal(upscaler_(clip[0]), first[0])  # it has a past now
+
+
+def test_a_network_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.onnx", upscaling(conv3d(before=1, after=1)))
+    with pytest.raises(
+        AdoptError, match=r"is a network over clips: a picture needs 2 frames after"
+    ):
+        adopt(path, tmp_path / "b", NAMED, report=print)

@@ -25,30 +25,21 @@ def test_frame_by_frame_is_the_whole_clip(name: str) -> None:
     make, axis, states, past = CAUSAL[name]
     model = make()
     stream = streamify(model, frames_axis=axis)
-    assert (len(stream.states), stream.delay, stream.past) == (states, 0, past)
+    assert (len(stream.states), stream.past) == (states, past)
     assert prove(model, stream, axis) < 1e-5
     onnx.checker.check_model(stream.model)
 
 
-def test_what_comes_later_is_asked_for_and_delays() -> None:
-    model = conv3d(before=1, after=1)
-    with pytest.raises(AdoptError, match=r"needs 2 frames after its own \('net/.*--lookahead 2"):
-        streamify(model, frames_axis=2, lookahead=1)
-    stream = streamify(model, frames_axis=2, lookahead=2)
-    assert stream.delay == 2
-    assert prove(model, stream, 2) < 1e-5
-
-
-def test_recurrence_that_looks_ahead() -> None:
-    model = recurrent(ahead=1, frames=12)
-    stream = streamify(model, frames_axis=1, lookahead=1)
-    assert stream.delay == 1
-    assert prove(model, stream, 1) < 1e-5
+def test_what_comes_later_is_refused_with_its_nodes() -> None:
+    with pytest.raises(AdoptError, match=r"needs 2 frames after its own \('net/f', 'net/c'"):
+        streamify(conv3d(before=1, after=1), frames_axis=2)
+    with pytest.raises(AdoptError, match=r"needs 1 frames after its own \('net/fin\d"):
+        streamify(recurrent(ahead=1, frames=12), frames_axis=1)
 
 
 def test_backwards_through_the_clip_is_refused_with_its_nodes() -> None:
     with pytest.raises(AdoptError, match=r"to the end of the clip.*'net/bin\d+'.* in windows"):
-        streamify(recurrent(backwards=True), frames_axis=1, lookahead=9)
+        streamify(recurrent(backwards=True), frames_axis=1)
 
 
 def test_another_start_than_nought_is_found_out() -> None:
