@@ -27,6 +27,7 @@ from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
 from ..files import json_bytes
 from ..given import MANIFEST
+from ..graph.past import past_of
 from ..leftovers import move_in, part_folder
 from ..model import AdcVsr, load_checkpoint
 from ..model.untrained import untrained_network
@@ -36,6 +37,7 @@ from .archive import zip_entry, zip_folder
 from .channel_alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .colour_gate import gate_colours
 from .fp16.half_precision import FP16, half_entry, read_half_clips, write_half
+from .graphs.traced import OUTPUT_NAME
 from .graphs.variant_files import VariantFiles, input_shapes, state_specs, write_graphs
 from .manifest import GOLDEN_FILE, BundleSettings, manifest_of, variant_entry
 from .parity import GoldenClip, ParityReport, check_parity
@@ -150,7 +152,14 @@ def _write_bundle(
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
         manifest = manifest_of(
-            network, provenance, settings, variants, folder, state=state, trained=trained
+            network,
+            provenance,
+            settings,
+            variants,
+            folder,
+            state=state,
+            past_frames=_past_frames(network, files, state),
+            trained=trained,
         )
         (folder / MANIFEST).write_bytes(json_bytes(manifest))
         for variant in variants:
@@ -159,6 +168,18 @@ def _write_bundle(
     bundle = Bundle(output)
     bundle.verify_files()
     return bundle
+
+
+def _past_frames(network: AdcVsr, files: VariantFiles, state: Sequence[StateSpec]) -> int | None:
+    """How many frames a causal network looks back, from its graph; None of one that is not."""
+    if not network.config.causal:
+        return None
+    return past_of(
+        files.graph.read_bytes(),
+        {spec.name: spec.next_name for spec in state},
+        OUTPUT_NAME,
+        network.config,
+    )
 
 
 def _alignment(

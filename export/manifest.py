@@ -87,6 +87,7 @@ def manifest_of(
     folder: Path,
     *,
     state: Sequence[StateSpec],
+    past_frames: int | None,
     trained: bool,
 ) -> Manifest:
     """The whole manifest.
@@ -98,6 +99,7 @@ def manifest_of(
         variants: An entry each, see `variant_entry`.
         folder: All other files of the bundle, which are hashed.
         state: The network's carried state.
+        past_frames: How many frames a causal network looks back; None of others.
         trained: False marks weights that are no use for pictures.
     """
     config = network.config
@@ -111,7 +113,8 @@ def manifest_of(
         "trained": trained,
         "size_multiple": config.size_multiple,
         "colour_match": asdict(settings.colour_match),
-        "interface": _interface(network, state),
+        "interface": _interface(network, state)
+        | ({} if past_frames is None else {"past_frames": past_frames}),
         "variants": dict(variants),
         "golden": golden,
         "calibration": None,

@@ -19,11 +19,12 @@ import numpy as np
 
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
-from ..errors import BundleError, ClipNetworkError, ConfigError, GraphError
+from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
+from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
@@ -37,11 +38,8 @@ from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import FileSink, planes_for
+from .video.sink import FileSink
 from .video.source import FileSource
-
-EIGHT_BITS = 8
-"""Of a level, in frames and pictures of all backends; see `Upscaler._deep_session`."""
 
 
 class Upscaler:
@@ -317,9 +315,18 @@ class Upscaler:
             check_output(output, options, source)
             self._processor.reset()
             session, why = self.session, ""
-            if _is_deep(output, reader, options):
+            if is_deep(output, reader.info, options):
                 with result.stages["infer"].threads.claim():
-                    session, why = self._deep_session(outputs, notes.append)
+                    session, why = open_deep(
+                        session,
+                        outputs,
+                        matched=self._matched,
+                        asked=self._asked_variant,
+                        tile=self._tile,
+                        threads=self._thread_count,
+                        note=notes.append,
+                        trace=self._trace,
+                    )
             processor = self._processor
             if session.deep:
                 processor = create_processor(session, colour_match="none")
@@ -365,41 +372,6 @@ class Upscaler:
             notes = [*reader.notes, *notes]
             return make_report(session, reader, sink, result, processor, notes)
 
-    def _deep_session(self, outputs: ExitStack, note: Callable[[str], None]) -> tuple[Session, str]:
-        """What runs frames of more than 8 bits; else the ordinary session, and why.
-
-        Args:
-            outputs: Closes it.
-            note: Called with a line where another variant runs.
-        """
-        mine = self.session
-        if mine.backend != "ort-cpu" or self.bundle.kind != "stream":
-            return mine, f"{mine.backend} runs this {self.bundle.kind} network with 8 bits"
-        if self._matched != "none":
-            return mine, f"colours are matched to the input in 8 bits ({self._matched})"
-        if self._asked_variant and mine.variant.precision != "fp32":
-            return mine, f"variant {mine.variant.id} takes 8, fp32 more"
-        from .sessions.ort_cpu import OrtCpuSession
-
-        try:
-            variant = self.bundle.variant(self.bundle.find_variant("fp32", mine.backend))
-            session = OrtCpuSession(
-                self.bundle, variant, tile=self._tile, threads=self._thread_count, deep=True
-            )
-            session.reasons = mine.reasons
-            if self._trace is not None:
-                self._trace.watch(session)
-                outputs.callback(self._trace.merge, session)  # once it is closed
-            outputs.enter_context(session)
-        except (BundleError, GraphError) as error:
-            return mine, f"bundle '{self.bundle.name}' takes 8 ({error})"
-        if variant.id != mine.variant.id:
-            note(
-                f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
-                "bits (--bits 8 is faster)"
-            )
-        return session, ""
-
     def _warm_up(self, width: int, height: int) -> None:
         """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
 
@@ -429,9 +401,3 @@ class Upscaler:
         if looks_like_gpu():
             notes += [f"not on {reason}" for reason in self.session.reasons]
         return notes
-
-
-def _is_deep(output: Path, reader: FileSource, options: EncodeOptions) -> bool:
-    """Whether more than 8 bits come in or are asked for, and the encoder takes them."""
-    meant = reader.info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
-    return meant and planes_for(output, reader.info, options).holds.bits > EIGHT_BITS

@@ -7,6 +7,7 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import itertools
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from filelock import FileLock
 
 from adcvsr import redaction
@@ -103,6 +105,12 @@ def measured_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a collection of garbage, one a file read, skips it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_secret_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test before took for secret is not hidden in the words of this one."""
@@ -150,6 +158,7 @@ def make_video(tmp_path: Path) -> VideoMaker:
         path = tmp_path / name
         width, height = size
         frames = draw_clip(len(pts), height, width)
+        scaler = VideoReformatter()  # a frame's own is set up anew for each, in milliseconds
         with av.open(str(path), "w") as container:
             container.metadata.update(metadata or {})
             stream = container.add_stream(encoder, rate=rate)
@@ -166,8 +175,11 @@ def make_video(tmp_path: Path) -> VideoMaker:
                 text.time_base = Fraction(1, 1000)
                 text.metadata["language"] = "eng"
             for image, time in zip(frames, pts, strict=True):
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                    format=pixel_format, dst_colorspace=1, dst_color_range=colour[1]
+                frame = scaler.reformat(
+                    av.VideoFrame.from_ndarray(image, format="rgb24"),
+                    format=pixel_format,
+                    dst_colorspace=1,
+                    dst_color_range=colour[1],
                 )
                 frame.pts, frame.time_base = time, time_base
                 container.mux(stream.encode(frame))
@@ -216,3 +228,12 @@ def clip_bundle(make_once: MakeOnce) -> Path:
     return (
         make_once("clip", lambda f: write_clip_bundle(f / "clip", clip_network(), window)) / "clip"
     )
+
+
+@pytest.fixture
+def few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named flat colours alone, where a test is not about colours: the rest takes seconds."""
+    from adcvsr.runtime.proof import colours
+
+    named = np.array(list(colours.NAMED.values()), np.uint8)
+    monkeypatch.setattr(colours, "flat_colours", lambda: named)

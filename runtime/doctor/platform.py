@@ -7,7 +7,7 @@ import platform
 import sys
 
 from ...host.machine import Host
-from ...host.memory import group_limit, memory_fields
+from ...host.memory import available_bytes, group_limit, memory_fields
 from ...host.processors import read_processors
 from .findings import Finding
 from .fixes import JETSON_DOCS, JETSON_PYTHON
@@ -118,7 +118,7 @@ def _memory(host: Host) -> list[Finding]:
     values = memory_fields(host)
     if "MemTotal" not in values:
         return []
-    total, free = values["MemTotal"], values.get("MemAvailable", 0)
+    total, free = values["MemTotal"], available_bytes(host) or 0
     limit = group_limit(host)
     if limit and limit < total:
         total, free = limit, min(free, limit)

@@ -28,12 +28,13 @@ class Deinterlacer:
         self._stream, self._mode, self._note = stream, mode, note
         self._graph: Graph | None = None
         self._format: tuple[int, int, str] | None = None
-        self._said = False
+        self.met = False
+        """Whether an interlaced frame came."""
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Take a decoded frame; yield those that are finished, in order (bwdif waits for one)."""
-        if frame.interlaced_frame and not self._said:
-            self._said = True
+        if frame.interlaced_frame and not self.met:
+            self.met = True
             self._note(
                 "the video is interlaced: deinterlaced (bwdif, a frame for two fields)"
                 if self._mode == "auto"

@@ -24,6 +24,9 @@ PRESET_ENCODERS = frozenset(
     {"libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc"}
 )
 
+MOST_X265_FRAMES = 4
+"""Frames that x265 codes at once where its threads are given; more cost memory and quality."""
+
 DEFAULT_CRF = "20"
 DEFAULT_PRESET = "veryfast"
 """Real time on two cores beside the network: medium costs 2.5 times as much (docs/decisions.md)."""
@@ -58,6 +61,10 @@ class EncodeOptions:
 
     overwrite: bool = False
     """Whether an existing output may be replaced."""
+
+    threads: int | None = None
+    """Threads of the encoder, on which its bits depend, and closed groups of pictures; None takes
+    as many as it likes."""
 
 
 def find_encoder(name: str) -> Any:
@@ -98,6 +105,9 @@ def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     if encoder == "libx265":
         # Its threads are a pool of its own, which it takes from the processors it sees.
         pools = f":pools={limit}" if (limit := thread_limit()) else ""
+        if options.threads:
+            frames = min(options.threads, MOST_X265_FRAMES)
+            pools = f":pools={options.threads}:frame-threads={frames}:open-gop=0"
         chosen["x265-params"] = f"log-level=error{pools}"
         chosen["forced-idr"] = "1"
     if encoder == "libvpx-vp9":

@@ -12,7 +12,7 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -44,6 +44,8 @@ from .planes import Chosen, choose_format
 from .preset_fit import fit_preset
 from .sound import EncodedSound
 from .source import FileSource
+
+AnySink = TypeVar("AnySink", bound="FileSink")
 
 ASPECT_TOLERANCE = 0.01
 """Relative; Matroska counts whole pixels of the shown size."""
@@ -112,7 +114,7 @@ class FileSink:
         try:
             self._part.touch(exist_ok=False)  # FFmpeg would look only when the header is written
             self._container = av.open(
-                media_url(self._part), "w", container_options=container_options(path, source)
+                media_url(self._part), "w", container_options=self._container_options(source)
             )
         except (av.FFmpegError, OSError) as error:
             with suppress(OSError):
@@ -139,6 +141,10 @@ class FileSink:
         except BaseException:
             self.abort()
             raise
+
+    def _container_options(self, source: FileSource) -> dict[str, str]:
+        """What the muxer is told."""
+        return container_options(self.path, source)
 
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
@@ -174,7 +180,7 @@ class FileSink:
         aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
-        context.thread_count = thread_limit()
+        context.thread_count = options.threads or thread_limit()
         self._times = OutputTimes(suffix, info, rate)
         if suffix in CODING_ORDER:
             context.max_b_frames = 0
@@ -403,7 +409,7 @@ class FileSink:
                 self._container.close()
         self._part.unlink(missing_ok=True)
 
-    def __enter__(self) -> FileSink:
+    def __enter__(self: AnySink) -> AnySink:
         """Return itself; the constructor opened the file."""
         return self
 

@@ -134,6 +134,7 @@ class FileSource:
         self._first: av.VideoFrame | None = None  # until frames are asked for
         self._sizes: tuple[int, int] = (0, 0)
         self._ended = False
+        self._pictures = True
         self._skipped = 0
         self._late: Fraction | None = None  # the first frame, from the start, behind what is read
         self._announced = Announced(self.path, self.container, self.stream)
@@ -256,6 +257,21 @@ class FileSource:
         yield from waiting
         yield from self._items
 
+    def without_pictures(self) -> Iterator[av.Packet[Any]]:
+        """Yield the packets of `carried` streams alone, in the place of iterating.
+
+        The video is read and not decoded.
+        """
+        self._pictures = False
+        for item in self:
+            if not isinstance(item, SourceFrame):
+                yield item
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether an interlaced frame was met so far."""
+        return self._deinterlacer.met
+
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
         clock = FileClock(self.container.format.name, starts_at(self.container))
         try:
@@ -278,7 +294,7 @@ class FileSource:
                 if self._within(packet):
                     yield packet
                 continue
-            if self._ended:
+            if self._ended or not self._pictures:
                 if self._is_past(packet):
                     return
                 continue
@@ -289,7 +305,8 @@ class FileSource:
                 continue
             yield from self._finished(frames)
         if not self._ended:
-            yield from self._finished([], last=True)
+            if self._pictures:
+                yield from self._finished([], last=True)
             if (missing := self._announced.missing()) is not None and self.frames_read:
                 self.missing = missing
                 self.notes.append(missing.note())
@@ -315,7 +332,11 @@ class FileSource:
             if not self.frames_read:
                 self._late = seconds
         else:
-            yield self._convert(frame, pts)
+            yield from self._taken(frame, pts)
+
+    def _taken(self, frame: av.VideoFrame, pts: int) -> Iterator[SourceFrame]:
+        """Convert a frame that lies between start and end."""
+        yield self._convert(frame, pts)
 
     def _within(self, packet: av.Packet[Any]) -> bool:
         """Whether a packet of another stream belongs to what is read."""

@@ -37,6 +37,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |-- QuantizationError            a variant that cannot be made, or not as its recipe says
     |-- ParityError                  an exported graph does not match the network
     |-- BenchError                   results of a benchmark that cannot be read or compared
+    |-- JobError                     a job that cannot be planned, gone on with or joined as it is
     `-- BatchError                   some files of a run over many failed; the others are done
 """
 
@@ -151,6 +152,10 @@ class OutputNotWritableError(OutputError, OSError):
 
 class BatchError(AdcVsrError, RuntimeError):
     """Some files of a run over many failed, each with a line of its own; the others are done."""
+
+
+class JobError(AdcVsrError, RuntimeError):
+    """A job cannot be planned, is of other settings than asked for, or lacks segments."""
 
 
 class TrainingDataError(TrainingError, ValueError):

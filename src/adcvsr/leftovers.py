@@ -163,6 +163,22 @@ def remove_own() -> None:
                 _discard(part)
 
 
+def own_name() -> str:
+    """This process's name, as in the names of its parts: machine, boot, number and begin."""
+    return "-".join(_me())
+
+
+def is_gone(name: str) -> bool:
+    """Whether the process of a name (`own_name`) ran here since the last boot and is gone."""
+    parts = name.split("-")
+    if len(parts) != 4 or parts[:2] != list(_me()[:2]) or os.name != "posix":
+        return False
+    pid, began = parts[2:]
+    if not pid.isdigit():
+        return False
+    return not _is_there(int(pid)) or (began != "0" and _began(int(pid)) not in (began, "0"))
+
+
 def any_in_use() -> bool:
     """Whether this process has written parts; they may be gone by now."""
     return bool(_used)
@@ -252,9 +268,7 @@ def _is_dead(part: Path) -> bool:
         with suppress(OSError):
             return part.lstat().st_mtime < _booted_at()
         return False
-    if _is_there(int(pid)):
-        return began != "0" and _began(int(pid)) not in (began, "0")
-    return True
+    return is_gone("-".join((place, boot, pid, began)))
 
 
 def _is_there(pid: int) -> bool:

@@ -248,7 +248,7 @@ def open_cache(
         "licences": list(licences),
     }
     names = [HEADER, COPY]
-    if (folder / HEADER).exists():
+    if _was_begun(folder):
         there = _read_header(folder)
         _check_same(folder, there, header)
         if there["samples"] >= samples:
@@ -279,9 +279,25 @@ def check_teacher(store: CacheFolder, wanted: str) -> None:
         )
 
 
+def _was_begun(folder: Path) -> bool:
+    """Whether a cache is there, its header or at least the copy of it.
+
+    Raises:
+        TeacherCacheError: Samples are there without either: whose they are nobody knows.
+    """
+    if (folder / HEADER).exists() or (folder / COPY).exists():
+        return True
+    if any(folder.glob("*.jsonl")):
+        raise TeacherCacheError(
+            f"'{folder}' has samples, but neither {HEADER} nor {COPY}, which say whose they are; "
+            "put one of them back, or fill the cache again, in another folder"
+        )
+    return False
+
+
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
-    if not path.exists():
+    if not _was_begun(folder):
         raise TeacherCacheError(
             f"no teacher cache in '{folder}': no {HEADER} there; 'adcvsr train cache-teacher' "
             "makes one"
@@ -291,6 +307,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
         spare = _parse_header(folder / COPY)
     if spare is None:
         header = _parse_header(path)
+    elif not path.exists():
+        header = spare
+        _write_header(path, spare)
+        _LOGGER.warning("'%s' is gone and is made anew from '%s'", path, COPY)
     else:
         found = read_or_set_aside(path, lambda: _parse_header(path), TeacherCacheError)
         header = found or spare

@@ -220,6 +220,8 @@ def check_rest(manifest: Item) -> None:
         licence.text()
     manifest["provenance"].mapping()
     interface = manifest["interface"]
+    if (past := interface.get("past_frames")) is not None:
+        past.integer(0, MOST_FRAMES)
     state = interface.get("state")
     features = interface.get("features")
     for tensor in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TASKS: dict[str, tuple[str, ...]] = {
-    "Upscale": ("upscale", "live", "demo"),
+    "Upscale": ("upscale", "job", "live", "demo"),
     "Look at what is here": ("models", "inspect", "doctor", "report", "targets"),
     "Measure": ("evaluate", "bench", "profile", "plan", "verify"),
     "Train and export": ("train", "import", "export", "adopt"),
@@ -31,6 +31,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "adcvsr import stable-diffusion stable-diffusion-2-1/ -o start.safetensors",
     ),
     "inspect": ("adcvsr inspect nano --size 640x360",),
+    "job plan": ("adcvsr job plan film.mkv film_x4.mkv /mnt/film.job",),
+    "job work": (
+        "adcvsr job work /mnt/film.job",
+        "adcvsr job work /mnt/film.job --index $SLURM_ARRAY_TASK_ID",
+    ),
+    "job status": ("adcvsr job status /mnt/film.job",),
+    "job join": ("adcvsr job join /mnt/film.job",),
+    "job verify": ("adcvsr job verify /mnt/film.job --sample 3",),
     "live": (
         "adcvsr live --source rtsp://camera/stream --sink http://127.0.0.1:8080",
         "adcvsr live --source v4l2:///dev/video0 --sink out.mkv --sink http://127.0.0.1:8080",
@@ -68,6 +76,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "adcvsr upscale in.mp4",
         "adcvsr upscale in.mp4 out.mkv --model nano-camera --crf 16",
         "adcvsr upscale clips/ out/",
+        "adcvsr upscale film.mkv film_x4.mkv --resume",
     ),
     "verify": ("adcvsr verify nano",),
 }

@@ -30,19 +30,29 @@ def upscale_one(
     Returns:
         With `strict`, the error where it is damaged or ends early: its output is written.
     """
-    from ..errors import IncompleteVideoError
-
     with frame_progress(job.source.name) as progress:
         report = upscaler.upscale_file(
             job.source, job.output, compare=compare, progress=progress, **choices
         )
+    return say_report(report, strict=strict, as_json=as_json)
+
+
+def say_report(report: UpscaleReport, *, strict: bool, as_json: bool) -> AdcVsrError | None:
+    """Print what was done to one file.
+
+    Returns:
+        With `strict`, the error where it is damaged or ends early: its output is written.
+    """
+    from ..errors import IncompleteVideoError
+
     if as_json:
         print_json(report.to_json(), indent=None)
     else:
         _summary(report)
     if strict and not report.whole:
         return IncompleteVideoError(
-            f"'{job.source}' is damaged or ends early (--strict); '{job.output}' holds what came"
+            f"'{report.input}' is damaged or ends early (--strict); '{report.output}' holds what "
+            "came"
         )
     return None
 
@@ -61,33 +71,61 @@ def upscale_all(
     Returns:
         The error that names those that failed or, with `strict`, are damaged or end early.
     """
-    from ..errors import IncompleteVideoError
-
-    finished: list[dict[str, Any]] = []
-    failed: list[dict[str, str]] = []
-    torn: list[str] = []
+    batch = Batch(len(jobs), skipped, strict=strict, as_json=as_json)
     with files_progress(len(jobs)) as begin:
         for index, job in enumerate(jobs):
             report = _try_one(upscaler, job, begin(index, job.source.name), choices)
             if isinstance(report, str):
-                failed.append({"input": str(job.source), "error": report})
-                say_error(report)
-                continue
-            finished.append(report.to_json())
-            if not report.whole:
-                torn.append(job.source.name)
-            if not as_json:
-                _summary(report)
-    if as_json:
-        report_all(finished, failed, skipped)
-    if failed:
-        return failed_files([each["input"] for each in failed], len(jobs))
-    if strict and torn:
-        return IncompleteVideoError(
-            f"{len(torn)} of {len(jobs)} files are damaged or end early (--strict), their outputs "
-            f"hold what came: {', '.join(torn)}"
-        )
-    return None
+                batch.failed_at(str(job.source), report)
+            else:
+                batch.made(report)
+    return batch.end()
+
+
+class Batch:
+    """What becomes of many files, said as it comes.
+
+    Args:
+        count: All files.
+        skipped: Those that were left out.
+        strict: Whether a damaged input is an error in the end.
+        as_json: Whether all is printed as JSON in the end.
+    """
+
+    def __init__(self, count: int, skipped: Sequence[Job], *, strict: bool, as_json: bool) -> None:
+        self.count, self.skipped = count, skipped
+        self.strict, self.as_json = strict, as_json
+        self._finished: list[dict[str, Any]] = []
+        self._failed: list[dict[str, str]] = []
+        self._torn: list[str] = []
+
+    def made(self, report: UpscaleReport) -> None:
+        """Count a file that was upscaled."""
+        self._finished.append(report.to_json())
+        if not report.whole:
+            self._torn.append(Path(report.input).name)
+        if not self.as_json:
+            _summary(report)
+
+    def failed_at(self, source: str, reason: str) -> None:
+        """Count a file that failed."""
+        self._failed.append({"input": source, "error": reason})
+        say_error(reason)
+
+    def end(self) -> AdcVsrError | None:
+        """Print the JSON; the error that names those that failed or, with `strict`, are torn."""
+        from ..errors import IncompleteVideoError
+
+        if self.as_json:
+            report_all(self._finished, self._failed, self.skipped)
+        if self._failed:
+            return failed_files([each["input"] for each in self._failed], self.count)
+        if self.strict and self._torn:
+            return IncompleteVideoError(
+                f"{len(self._torn)} of {self.count} files are damaged or end early (--strict), "
+                f"their outputs hold what came: {', '.join(self._torn)}"
+            )
+        return None
 
 
 def _try_one(

@@ -40,6 +40,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle, with proof.",
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
+    "job": "Upscale a long file in segments, on any machines.",
     "live": "Upscale a live stream, at a latency that is stated.",
     "models": "List the bundles at hand, and what each is for.",
     "plan": "Predict whether a bundle runs live on a target.",

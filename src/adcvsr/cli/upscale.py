@@ -3,138 +3,74 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..bundle.schema import COLOUR_MATCHES
-from ._options import (
-    backend_option,
-    crop_option,
-    cut_reset_option,
-    json_option,
-    model_option,
-    output_size_options,
-    read_output_size,
-    variant_option,
-)
+from ._job_runs import JobRun, upscale_jobs
+from ._options import json_option, read_output_size
 from ._say import note
 from ._trace import open_trace, trace_option
+from ._upscale_options import (
+    NETWORK,
+    READING,
+    WRITING,
+    job_options,
+    job_settings,
+    ray_option,
+    threads_option,
+    upscale_options,
+)
 from ._upscale_runs import report_all, upscale_all, upscale_one
 
 if TYPE_CHECKING:
     from ..pictures.output_size import OutputSize
     from ..runtime.batch import Job
 
-NETWORK = ("backend", "variant", "tile", "colour_match", "threads", "allow_untrained")
-READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
-WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio", "overwrite")
-"""Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
-
-
-class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """Seconds as a number, or [hours:]minutes:seconds."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
-        """Read it exactly, as a fraction."""
-        try:
-            total = Fraction(0)
-            for part in str(value).split(":"):
-                total = total * 60 + Fraction(part)
-        except (ValueError, ZeroDivisionError):
-            self.fail(f"'{value}' is no time; expected seconds or [h:]m:s", param, ctx)
-        return total
-
 
 @click.command()
 @click.argument("paths", metavar="INPUT... [OUTPUT]", nargs=-1, required=True)
-@model_option
-@backend_option
-@variant_option
-@click.option(
-    "--tile",
-    type=click.IntRange(1),
-    metavar="PX",
-    help="Give the network at most PX x PX input pixels at once, to save memory: exact for "
-    "networks without norms and attention, blended for others.",
-)
-@click.option(
-    "--colour-match",
-    type=click.Choice(COLOUR_MATCHES),
-    help="Match mean and contrast to the input: not, each frame by itself, or averaged over the "
-    "stream so that brightness does not pump [default: as the bundle says].",
-)
-@click.option("--start", type=Seconds(), default="0", help="Where to begin: seconds or [h:]m:s.")
-@click.option("--duration", type=Seconds(), help="How much to upscale [default: to the end].")
-@crop_option
-@click.option("--video-stream", type=click.IntRange(0), metavar="N", help="Stream of INPUT.")
-@click.option(
-    "--deinterlace",
-    type=click.Choice(["auto", "off"]),
-    default="auto",
-    show_default=True,
-    help="Deinterlace interlaced frames (bwdif), or leave them combed.",
-)
-@click.option(
-    "--decoder",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where INPUT is decoded.",
-)
+@upscale_options
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OUT",
     help="Also write a clip with bicubic and the network side by side.",
 )
-@cut_reset_option
-@output_size_options
-@click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: by OUTPUT's ending].")
-@click.option(
-    "--preset",
-    metavar="NAME",
-    help="Encoder preset; auto is the slowest that keeps real time [default: veryfast].",
-)
-@click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
-@click.option(
-    "--bits",
-    type=click.Choice(["auto", "8", "10"]),
-    default="auto",
-    show_default=True,
-    callback=lambda _context, _option, value: None if value == "auto" else int(value),
-    help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
-)
-@click.option(
-    "--chroma",
-    type=click.Choice(["auto", "420"]),
-    default="auto",
-    show_default=True,
-    help="Keep INPUT's 4:2:2 or 4:4:4 where the encoder has it, or write 4:2:0.",
-)
-@click.option(
-    "--audio",
-    type=click.Choice(["auto", "copy", "none"]),
-    default="auto",
-    show_default=True,
-    help="Copy sound, and encode anew what OUTPUT's container cannot hold (auto), leave that out "
-    "(copy), or leave out all (none).",
-)
-@click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@threads_option
 @click.option(
     "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Work in segments, and go on with those an interrupted run left; a killed run loses the "
+    "segment it was at.",
+)
+@click.option(
+    "--job",
+    "job_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the segments in DIR, with a certificate [default with --resume: OUTPUT.job, until "
+    "OUTPUT is there].",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that make segments (with --ray local: segments at once), the processors shared "
+    "out among them.",
+)
+@ray_option
+@job_options
 @click.option(
     "--strict",
     is_flag=True,
     help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written all the same.",
 )
-@click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
 @trace_option
 @json_option
 def command(
@@ -142,6 +78,12 @@ def command(
     model: str,
     compare: Path | None,
     skip_existing: bool,
+    resume: bool,
+    job_folder: Path | None,
+    workers: int,
+    ray: str | None,
+    segment_seconds: float,
+    equal_within: int,
     strict: bool,
     trace_path: Path | None,
     as_json: bool,
@@ -157,6 +99,9 @@ def command(
 
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
+
+    With --resume, --job, --workers or --ray files are made in segments, whose pictures are those of
+    one run to the last bit (docs/jobs.md, docs/cluster.md).
     """
     from ..runtime.upscaler import Upscaler
 
@@ -174,17 +119,64 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
+    if resume or job_folder is not None or workers > 1 or ray is not None:
+        _refuse_in_job(compare, trace_path)
+        planned = {"segment_seconds": segment_seconds, "equal_within": equal_within}
+        how = JobRun(
+            folder=job_folder,
+            root=output if work.many else None,
+            resume=resume,
+            workers=workers,
+            threads=options["threads"],
+            ray=ray,
+            overwrite=options["overwrite"],
+            strict=strict,
+            as_json=as_json,
+        )
+        wanted = [
+            job_settings(each.source, each.output, model, options, size, **planned)
+            for each in work.todo
+        ]
+        if (wrong := upscale_jobs(wanted, work.skipped, how)) is not None:
+            raise wrong
+        return
+    _refuse_without_job(click.get_current_context())
     with (
         open_trace(trace_path, overwrite=options["overwrite"]) as trace,
-        Upscaler(model, trace=trace, **{name: options[name] for name in NETWORK}) as upscaler,
+        Upscaler(model, trace=trace, **_network(options)) as upscaler,
     ):
-        how: Any = {"strict": strict, "as_json": as_json}
+        say: Any = {"strict": strict, "as_json": as_json}
         if work.many:
-            wrong = upscale_all(upscaler, work.todo, work.skipped, choices, **how)
+            wrong = upscale_all(upscaler, work.todo, work.skipped, choices, **say)
         else:
-            wrong = upscale_one(upscaler, work.todo[0], compare, choices, **how)
+            wrong = upscale_one(upscaler, work.todo[0], compare, choices, **say)
     if wrong is not None:  # after the trace is written
         raise wrong
+
+
+def _network(options: dict[str, Any]) -> dict[str, Any]:
+    """What upscales and how, for `Upscaler`."""
+    return {name: options[name] for name in (*NETWORK, "threads")}
+
+
+def _refuse_in_job(compare: Path | None, trace_path: Path | None) -> None:
+    """Refuse what a job does not do."""
+    for name, value in (("--compare", compare), ("--trace", trace_path)):
+        if value is not None:
+            raise click.UsageError(
+                f"{name} is not for segments: leave out --resume, --job, --workers and --ray, or "
+                "leave it out"
+            )
+
+
+def _refuse_without_job(context: click.Context) -> None:
+    """Refuse what is said of segments where there are none."""
+    for name in ("segment_seconds", "equal_within"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is about segments: give --resume, --job, --workers or "
+                "--ray too"
+            )
 
 
 def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]:
@@ -194,7 +186,9 @@ def _choices(options: dict[str, Any], size: OutputSize | None) -> dict[str, Any]
 
     return {
         "cut_reset": options["cut_reset"],
-        "options": EncodeOptions(**{name: options[name] for name in WRITING}, size=size),
+        "options": EncodeOptions(
+            **{name: options[name] for name in (*WRITING, "overwrite")}, size=size
+        ),
         "read": ReadOptions(**{name: options[name] for name in READING}),
     }
 

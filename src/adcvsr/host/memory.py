@@ -9,6 +9,9 @@ from .machine import Host, this_host
 
 GROUPS = "/sys/fs/cgroup"
 
+FIRST_VERSION = f"{GROUPS}/memory"
+"""Of control groups, inside a container."""
+
 
 def memory_fields(host: Host) -> dict[str, int]:
     """The sizes in `/proc/meminfo`, in bytes: `MemTotal`, `MemAvailable`, `SwapTotal`, ..."""
@@ -21,9 +24,10 @@ def memory_fields(host: Host) -> dict[str, int]:
 
 
 def group_limit(host: Host) -> int | None:
-    """Memory limit of the container, version 2 or 1 of control groups; None without one."""
-    paths = (f"{GROUPS}/memory.max", f"{GROUPS}/memory/memory.limit_in_bytes")
-    return next((n for path in paths if (n := host.number(path)) is not None), None)
+    """Least memory limit of the control groups this process is in, bytes; None without one."""
+    paths = [f"{group}/memory.max" for group in _groups(host)]
+    limits = [host.number(path) for path in (*paths, f"{FIRST_VERSION}/memory.limit_in_bytes")]
+    return min((each for each in limits if each is not None), default=None)
 
 
 def available_bytes(host: Host | None = None) -> int | None:
@@ -42,13 +46,16 @@ def available_bytes(host: Host | None = None) -> int | None:
 
 def _left_in_groups(host: Host) -> int | None:
     """What the limits of control groups leave (version 2, or 1 inside a container)."""
+    left = [_left_in(host, group, "memory.max", "memory.current") for group in _groups(host)]
+    left.append(_left_in(host, FIRST_VERSION, "memory.limit_in_bytes", "memory.usage_in_bytes"))
+    return min((each for each in left if each is not None), default=None)
+
+
+def _groups(host: Host) -> list[str]:
+    """Folders of the control groups (version 2) this process is in, the topmost first."""
     own = (host.read("/proc/self/cgroup") or "").rpartition("0::")[2].strip()
     parts = [part for part in own.split("/") if part not in ("", "..")]
-    groups = ["/".join([GROUPS, *parts[:count]]) for count in range(len(parts) + 1)]
-    left = [_left_in(host, group, "memory.max", "memory.current") for group in groups]
-    first = f"{GROUPS}/memory"
-    left.append(_left_in(host, first, "memory.limit_in_bytes", "memory.usage_in_bytes"))
-    return min((each for each in left if each is not None), default=None)
+    return ["/".join([GROUPS, *parts[:count]]) for count in range(len(parts) + 1)]
 
 
 def _left_in(host: Host, group: str, limit: str, used: str) -> int | None:

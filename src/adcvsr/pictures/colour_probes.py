@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -149,7 +150,8 @@ def flat_mosaic(colours: Levels, height: int, width: int) -> Mosaic:
     return Mosaic(colours, np.pad(frames, rest, mode="edge"))
 
 
-def probe_clips(height: int, width: int) -> list[ProbeClip]:
+@lru_cache(maxsize=2)
+def probe_clips(height: int, width: int) -> tuple[ProbeClip, ...]:
     """Draw clips full of colours.
 
     Args:
@@ -157,7 +159,7 @@ def probe_clips(height: int, width: int) -> list[ProbeClip]:
         width: In pixels.
 
     Returns:
-        The same for the same arguments.
+        The same for the same arguments; their frames cannot be written to.
     """
     drawn = {
         "saturated panels": _panels,
@@ -169,10 +171,13 @@ def probe_clips(height: int, width: int) -> list[ProbeClip]:
         "dark noise": _dark,
         "flashes": _flashes,
     }
-    return [
+    clips = tuple(
         ProbeClip(name, _levels(draw(height, width)), sharp=name in SHARP)
         for name, draw in drawn.items()
-    ]
+    )
+    for clip in clips:
+        clip.frames.setflags(write=False)
+    return clips
 
 
 def calibration_clips(height: int, width: int) -> list[ProbeClip]:

@@ -26,6 +26,7 @@ READ_OR_NOT_WRITTEN = {
         "half_decoder",
         "images",
         "import_from",
+        "job_folder",
     ),
     *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),
     *("vae", "validate", "validate_dists"),

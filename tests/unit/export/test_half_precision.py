@@ -91,6 +91,7 @@ def kept_operators(graph: Path) -> set[str]:
     return kept
 
 
+@pytest.mark.slow
 @needs_modelopt
 def test_norms_and_softmax_stay(clip_files: VariantFiles, tmp_path: Path) -> None:
     source = copied(clip_files, tmp_path / "bundle")

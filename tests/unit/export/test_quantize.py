@@ -58,6 +58,8 @@ from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.proof.verify import verify_bundle
 from adcvsr.runtime.sessions.ort_precision import why_not_judged
 
+pytestmark = pytest.mark.usefixtures("few_colours")  # random weights make no picture
+
 GATE = "psnr_db = 42.0"
 GOLDEN_GATE = "golden_psnr_db = 38.0"
 MIX, NO_MIX = "mix_channels = true", "mix_channels = false"

@@ -47,7 +47,7 @@ def test_the_tightest_group_decides(tmp_path: Path, own: str) -> None:
         },
     )
     assert available_bytes(host) == (1100 if "job" in own else 2400)
-    assert group_limit(host) == 3000
+    assert group_limit(host) == (2000 if "job" in own else 3000)
 
 
 def test_version_1(tmp_path: Path) -> None:

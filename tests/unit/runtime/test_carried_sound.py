@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from click.testing import CliRunner
 
 from adcvsr.cli.commands import cli
@@ -40,6 +41,7 @@ def write_beep(
     rate: int = RATE,
 ) -> Path:
     """Grey pictures that are white while a tone sounds; with a gap, sound is missing before it."""
+    scaler = VideoReformatter()
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
@@ -55,7 +57,7 @@ def write_beep(
                 image = np.full((32, 32, 3), 255 if white else 80, np.uint8)
                 picture = av.VideoFrame.from_ndarray(image, format="rgb24")
                 picture.pts, picture.time_base = index // 2, Fraction(1, 25)
-                container.mux(video.encode(picture.reformat(format="yuv420p")))
+                container.mux(video.encode(scaler.reformat(picture, format="yuv420p")))
             if (gap and 0.1 < time < 0.3) or time < begin:
                 continue
             times = time + np.arange(step) / rate

@@ -35,7 +35,7 @@ from fake_cuda import FakeDriver
 from fake_trt import Builder
 from gpu_backends import fake_gpu
 
-pytestmark = pytest.mark.usefixtures("nano_in_fp32")
+pytestmark = pytest.mark.usefixtures("nano_in_fp32", "few_colours")
 
 SMALL = SizeRange.fixed(24, 32)
 LISTS = Path(__file__).parents[2] / "layer_lists"

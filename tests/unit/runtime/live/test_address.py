@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adcvsr.errors import AdcVsrError, ConfigError, InputNotFoundError, UnreadableVideoError
+from adcvsr.runtime.live import source_av
 from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.rtsp_target import MOST_PATH_BYTES, MOST_USER_BYTES, rtsp_target
 from adcvsr.runtime.live.sink import SINKS, open_sink
@@ -154,7 +155,10 @@ def test_what_is_no_sink() -> None:
 
 @pytest.mark.parametrize("scheme", sorted({*SOURCES, *SINKS, "srt", "hls"} - {"file"}))
 @pytest.mark.parametrize("form", ["{0}://u:Qsecret1@127.0.0.1:9/s", "{0}:/u:Qsecret1@h?x", "{0}:"])
-def test_no_scheme_shows_a_password(scheme: str, form: str, tmp_path: Path) -> None:
+def test_no_scheme_shows_a_password(
+    scheme: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_av, "DEFAULT_TIMEOUT_S", 0.2)  # where nobody ever sends
     text = form.format(scheme)
     said = [repr(Address.parse(text))] if form.startswith("{0}://") else []
     for make in (

@@ -319,6 +319,30 @@ class TestMismatch:
         with pytest.raises(TeacherCacheError, match="of the teacher 'doubling:version=1', this"):
             fill(tmp_path, pairs, GroundTruth())
 
+    def test_a_header_that_is_gone_comes_back_from_its_copy(
+        self, tmp_path: Path, pairs: DrawnPairs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fill(tmp_path, pairs)
+        header = tmp_path / "cache.json"
+        before = header.read_bytes()
+        header.unlink()
+        with pytest.raises(TeacherCacheError, match="of the teacher 'doubling:version=1', this"):
+            fill(tmp_path, pairs, GroundTruth())
+        assert header.read_bytes() == before
+        (line,) = caplog.messages
+        assert line.endswith("cache.json' is gone and is made anew from 'cache.copy.json'")
+        assert len(CachedPairs(tmp_path)) == 4
+
+    def test_samples_without_any_header(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+        fill(tmp_path, pairs, samples=1)
+        for name in ("cache.json", "cache.copy.json"):
+            (tmp_path / name).unlink()
+        before = contents(tmp_path)
+        for use in (lambda: CachedPairs(tmp_path), lambda: fill(tmp_path, pairs, GroundTruth())):
+            with pytest.raises(TeacherCacheError, match="but neither cache.json nor cache.copy"):
+                use()
+        assert contents(tmp_path) == before
+
     def test_a_damaged_header_without_a_good_copy(self, tmp_path: Path, pairs: DrawnPairs) -> None:
         """Whose samples these are nobody knows: nothing is moved, nothing mixed."""
         fill(tmp_path, pairs, samples=1)

@@ -1,0 +1,166 @@
+"""What segments cost, and how fast a long file is planned.
+
+    python benchmarks/job_segments.py                       # time and size, beside a run without
+    python benchmarks/job_segments.py --workers 2           # and with two processes
+    python benchmarks/job_segments.py --plan-hours 10       # a plan of a file of 10 hours
+
+Each round runs `adcvsr upscale` on the same clip plainly and as a job with segments of --segment
+seconds, in turn, in processes of their own. On a machine that is busy otherwise the processor time
+says more than the seconds. The least of all rounds is compared, and the SHA-256 of all job results,
+which must be one. The clip is drawn, or a video of yours played over and over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.jobs.planning import make_plan
+from adcvsr.runtime.jobs.settings import JobSettings
+
+RATE = 25
+GROUP = 50
+"""Frames from key frame to key frame of what is drawn: 2 s."""
+
+
+def main() -> int:
+    """Measure, print, and tell by the exit status whether all job results were one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clip", type=Path, help="a video in the place of the drawn one")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of the input")
+    parser.add_argument("--size", default="160x90", help="of what is drawn")
+    parser.add_argument("--segment", type=float, default=10.0, help="seconds of a segment")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--variant", default="int8")
+    parser.add_argument("--workers", type=int, default=1, help="also with so many processes")
+    parser.add_argument("--plan-hours", type=float, help="only plan a file of so many hours")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.plan_hours:
+            return plan_long(folder, given.plan_hours)
+        source = folder / "in.mp4"
+        draw(source, given.seconds, given.size, given.clip)
+        return compare(folder, source, given)
+
+
+def draw(path: Path, seconds: float, size: str, clip: Path | None) -> None:
+    """Write the input: moving pictures, forwards and backwards, or a clip over and over."""
+    width, height = map(int, size.split("x"))
+    if clip is None:
+        frames = list(draw_clip(GROUP, height, width))
+    else:
+        with av.open(str(clip)) as container:
+            decoded = container.decode(video=0)
+            frames = [
+                each.to_ndarray(format="rgb24")
+                for each, _ in zip(decoded, range(300), strict=False)
+            ]
+    frames += frames[::-1]
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=RATE)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = GROUP
+        stream.options = {"preset": "ultrafast"}
+        for at in range(round(seconds * RATE)):
+            frame = av.VideoFrame.from_ndarray(frames[at % len(frames)], format="rgb24")
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+
+
+def compare(folder: Path, source: Path, given: argparse.Namespace) -> int:
+    """Run all kinds in turn, and print what each costs beside the plain one."""
+    segment = ("--segment-seconds", str(given.segment))
+    kinds: dict[str, tuple[str, ...]] = {"plain": (), "job": ("--resume", *segment)}
+    if given.workers > 1:
+        kinds[f"{given.workers} workers"] = ("--workers", str(given.workers), *segment)
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    processor: dict[str, list[float]] = {name: [] for name in kinds}
+    sizes: dict[str, int] = {}
+    hashes = set()
+    for _ in range(given.rounds):
+        for name, options in kinds.items():
+            output = folder / "out.mp4"
+            wall, cpu = run(source, output, given.variant, options)
+            seconds[name].append(wall)
+            processor[name].append(cpu)
+            sizes[name] = output.stat().st_size
+            if name != "plain":
+                hashes.add(hashlib.sha256(output.read_bytes()).hexdigest())
+            output.unlink()
+    for name in kinds:
+        wall, cpu = min(seconds[name]), min(processor[name])
+        print(
+            f"{name:10} {wall:7.2f} s ({over(wall, min(seconds['plain']))})  {cpu:7.2f} s of "
+            f"processors ({over(cpu, min(processor['plain']))})  {sizes[name]:,} bytes "
+            f"({over(sizes[name], sizes['plain'])})"
+        )
+    print(f"{len(hashes)} different job result{'s' * (len(hashes) != 1)}")
+    return 0 if len(hashes) == 1 else 1
+
+
+def run(source: Path, output: Path, variant: str, options: tuple[str, ...]) -> tuple[float, float]:
+    """Wall and processor seconds of one command."""
+    words = ["-m", "adcvsr", "upscale", str(source), str(output), "--variant", variant, "-q"]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run([sys.executable, *words, *options], check=True)
+    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def over(value: float, base: float) -> str:
+    """How much more than the plain one."""
+    return f"{value / base - 1:+.1%}"
+
+
+def plan_long(folder: Path, hours: float) -> int:
+    """Repeat a minute's packets to a file of so many hours, and plan it."""
+    minute, source = folder / "minute.mp4", folder / "long.mp4"
+    draw(minute, 60, "64x36", None)
+    repeat(minute, source, round(hours * 60))
+    settings = JobSettings(
+        source=str(source), output=str(folder / "out.mp4"), variant="int8", backend="ort-cpu"
+    )
+    began, used = time.monotonic(), time.process_time()
+    plan = make_plan(settings)
+    wall, used = time.monotonic() - began, time.process_time() - used
+    data = plan.to_bytes()
+    print(
+        f"{hours:g} hours, {plan.frames:,} frames, {source.stat().st_size:,} bytes: "
+        f"{len(plan.segments):,} segments planned by {plan.scan} in {wall:.1f} s ({used:.1f} s of "
+        f"processors), plan.json {len(data):,} bytes"
+    )
+    return 0
+
+
+def repeat(minute: Path, path: Path, times: int) -> None:
+    """Write a video's packets over and over, each time a minute later."""
+    with av.open(str(minute)) as container:
+        template = container.streams.video[0]
+        packets = [p for p in container.demux(template) if p.size]
+        base = Fraction(template.time_base or 1)
+        kept = [(bytes(p), p.pts or 0, p.dts or 0, p.is_keyframe) for p in packets]
+        length = round(60 / base)
+        with av.open(str(path), "w") as output:
+            stream = output.add_stream_from_template(template)
+            for turn in range(times):
+                for data, pts, dts, key in kept:
+                    packet = av.Packet(data)
+                    packet.pts, packet.dts = pts + turn * length, dts + turn * length
+                    packet.time_base, packet.is_keyframe, packet.stream = base, key, stream
+                    output.mux(packet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

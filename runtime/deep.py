@@ -1,0 +1,82 @@
+"""Frames of more than 8 bits: whether any come, and what runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import BundleError, GraphError
+from .sessions.session import Session
+from .trace import Trace
+from .video.encoders import EncodeOptions
+from .video.info import VideoInfo
+from .video.sink import planes_for
+
+EIGHT_BITS = 8
+"""Of a level, in frames and pictures of all backends; see `open_deep`."""
+
+
+def is_deep(output: Path, info: VideoInfo, options: EncodeOptions) -> bool:
+    """Whether more than 8 bits come in or are asked for, and the encoder takes them.
+
+    Args:
+        output: Its ending chooses the encoder where the options do not.
+        info: Of the input.
+        options: Encoder choices.
+    """
+    meant = info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
+    return meant and planes_for(output, info, options).holds.bits > EIGHT_BITS
+
+
+def open_deep(
+    mine: Session,
+    opened: ExitStack,
+    *,
+    matched: str,
+    asked: bool,
+    tile: int | None,
+    threads: int,
+    note: Callable[[str], None],
+    trace: Trace | None = None,
+) -> tuple[Session, str]:
+    """Open what runs frames of more than 8 bits.
+
+    Args:
+        mine: The ordinary session.
+        opened: Closes what is opened.
+        matched: How colours are matched to the input.
+        asked: Whether the session's variant was asked for.
+        tile: As for `create_session`.
+        threads: Likewise.
+        note: Called with a line where another variant runs.
+        trace: Watches it.
+
+    Returns:
+        The session, or the ordinary one and why.
+    """
+    bundle = mine.bundle
+    if mine.backend != "ort-cpu" or bundle.kind != "stream":
+        return mine, f"{mine.backend} runs this {bundle.kind} network with 8 bits"
+    if matched != "none":
+        return mine, f"colours are matched to the input in 8 bits ({matched})"
+    if asked and mine.variant.precision != "fp32":
+        return mine, f"variant {mine.variant.id} takes 8, fp32 more"
+    from .sessions.ort_cpu import OrtCpuSession
+
+    try:
+        variant = bundle.variant(bundle.find_variant("fp32", mine.backend))
+        session = OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
+        session.reasons = mine.reasons
+        if trace is not None:
+            trace.watch(session)
+            opened.callback(trace.merge, session)  # once it is closed
+        opened.enter_context(session)
+    except (BundleError, GraphError) as error:
+        return mine, f"bundle '{bundle.name}' takes 8 ({error})"
+    if variant.id != mine.variant.id:
+        note(
+            f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
+            "bits (--bits 8 is faster)"
+        )
+    return session, ""

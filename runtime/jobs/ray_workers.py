@@ -1,0 +1,225 @@
+"""Segments as tasks of Ray: paths go out, a few numbers come back, frames never travel.
+
+Ray places tasks on machines and begins those anew whose worker was killed; what is made, by whom,
+and whether it is right stands in the job's folder, which all machines see.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import AdcVsrError, BackendUnavailableError, missing_package
+from ...fault import fault_line
+from ...host.processors import usable_processors
+from ...redaction import shown
+from .folder import Job
+from .local_workers import share
+from .work import SegmentWorker, make_one
+
+RETRIES = 3
+"""Times a segment is begun anew whose worker was killed, before it counts as one that kills."""
+
+WINDOW = 2000
+"""Tasks that Ray holds at once: enough for every autoscaler, few for a job of any length."""
+
+CPUS = 4
+"""Processors a segment takes on a cluster where nobody says: beyond, threads bring less."""
+
+POLL_S = 1.0
+
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""No statistics go to Ray's makers; GPUs of a task are hidden from none that asked for none."""
+
+
+@dataclass
+class _Run:
+    """Where a run over several jobs stands."""
+
+    todo: list[tuple[int, int]]
+    """Job and segment, last first."""
+    left: dict[int, int]
+    """Segments not settled, by job."""
+    failed: dict[int, dict[int, str]] = field(default_factory=dict)
+    """Reasons by job and segment."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Machines that may not work, and why."""
+    running: dict[Any, tuple[int, int]] = field(default_factory=dict)
+
+
+def run_on_ray(
+    jobs: Sequence[Job],
+    address: str,
+    *,
+    workers: int = 1,
+    threads: int = 0,
+    note: Callable[[str], None],
+) -> Iterator[tuple[Job, dict[int, str]]]:
+    """Have the open segments of jobs made on Ray.
+
+    A segment whose worker is killed is begun anew; one that cannot be made ends with its reason,
+    and all others are made.
+
+    Args:
+        jobs: Opened, in folders that every machine sees.
+        address: `local` for this machine, `auto` for the cluster it is part of, or a cluster's.
+        workers: Segments at once on this machine, for `local`.
+        threads: Processors a segment takes; 0 for a share of this machine, or a few of a cluster's.
+        note: Called with lines worth telling the user.
+
+    Yields:
+        Each job once nothing more is made of it, with a reason for every segment that was not.
+
+    Raises:
+        MissingPackageError: Ray is not installed.
+        BackendUnavailableError: There is no cluster at the address.
+    """
+    opened = [job.open_segments() for job in jobs]
+    yield from ((job, {}) for job, todo in zip(jobs, opened, strict=True) if not todo)
+    tasks = [(at, index) for at, todo in enumerate(opened) for index in todo]
+    if not tasks:
+        return
+    run = _Run(tasks[::-1], {at: len(todo) for at, todo in enumerate(opened) if todo})
+    with _cluster(address) as ray:
+        cpus = threads or (share(workers) if address == "local" else _few(ray, note))
+        try:
+            while run.todo or run.running:
+                _submit(ray, run, jobs, cpus)
+                ready, _ = ray.wait(list(run.running), num_returns=1, timeout=POLL_S)
+                for reference in ready:
+                    at, index = run.running.pop(reference)
+                    _settle(run, at, index, _result(ray, reference), _machines(ray))
+                for at in [at for at, count in run.left.items() if not count]:
+                    del run.left[at]
+                    yield jobs[at], run.failed.get(at, {})
+        finally:
+            for reference in run.running:
+                ray.cancel(reference, force=True)
+
+
+def make_segment(folder: str, index: int, threads: int) -> dict[str, Any]:
+    """Make a segment in a worker of Ray; the task itself.
+
+    Returns:
+        `machine`, and `refused` where it may not work at all, or `failed` where the segment cannot
+        be made, each with the reason.
+    """
+    import ray
+
+    machine = ray.get_runtime_context().get_node_id()
+    try:
+        worker = _worker(folder, threads)
+    except AdcVsrError as error:
+        return {"machine": machine, "refused": str(error)}
+    try:
+        make_one(worker, index)
+    except AdcVsrError as error:
+        return {"machine": machine, "failed": str(error)}
+    return {"machine": machine}
+
+
+_kept: dict[tuple[str, int], SegmentWorker] = {}
+"""The loaded network of this process, for the segments that come after: one at most."""
+
+
+def _worker(folder: str, threads: int) -> SegmentWorker:
+    key = (folder, threads)
+    if key not in _kept:
+        while _kept:
+            _kept.popitem()[1].__exit__(None, None, None)
+        _kept[key] = SegmentWorker(Job(Path(folder)), threads=threads).__enter__()
+    return _kept[key]
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    """Be connected to a cluster, or to one of this machine alone that goes with the run."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+    try:
+        import ray
+    except ImportError as error:
+        raise missing_package("ray", "ray", "--ray") from error
+    more: dict[str, Any] = {}
+    folder = None
+    if address == "local":
+        folder = tempfile.mkdtemp(prefix="adcvsr-ray-")
+        more = {"num_cpus": usable_processors(), "_temp_dir": folder, "include_dashboard": False}
+    try:
+        try:
+            ray.init(address=address, logging_level="ERROR", log_to_driver=False, **more)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise BackendUnavailableError(
+                f"no Ray cluster at '{shown(address)}': {str(error).splitlines()[0]}; 'local' "
+                "takes this machine alone, 'auto' the cluster it is part of"
+            ) from error
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _submit(ray: Any, run: _Run, jobs: Sequence[Job], cpus: int) -> None:
+    task = ray.remote(make_segment)
+    while run.todo and len(run.running) < WINDOW:
+        at, index = run.todo.pop()
+        job = jobs[at]
+        gpu = job.plan.network.backend != "ort-cpu"
+        away = {"ray.io/node-id": f"!in({','.join(run.refused)})"} if run.refused else None
+        chosen = task.options(
+            num_cpus=1 if gpu else cpus,
+            num_gpus=int(gpu),
+            max_retries=RETRIES,
+            label_selector=away,
+            name=f"{job.folder.name} segment {index}",
+        )
+        reference = chosen.remote(str(job.folder.absolute()), index, 0 if gpu else cpus)
+        run.running[reference] = (at, index)
+
+
+def _settle(run: _Run, at: int, index: int, result: dict[str, Any], machines: set[str]) -> None:
+    """Take a task's result: done, failed for good, or to be made by another machine."""
+    reason = result.get("failed")
+    if "refused" in result:
+        run.refused[result["machine"]] = result["refused"]
+        if machines - set(run.refused):
+            run.todo.append((at, index))
+            return
+        reason = result["refused"]
+    if reason is not None:
+        run.failed.setdefault(at, {})[index] = reason
+    run.left[at] -= 1
+
+
+def _result(ray: Any, reference: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = getattr(error, "cause", None)
+        return {"failed": fault_line(cause if isinstance(cause, Exception) else error)}
+    except ray.exceptions.RayError as error:
+        return {
+            "failed": f"its worker was killed {RETRIES + 1} times (out of memory, or a fault in a "
+            f"library): {str(error).strip().splitlines()[0]}"
+        }
+    return found
+
+
+def _machines(ray: Any) -> set[str]:
+    return {each["NodeID"] for each in ray.nodes() if each["Alive"]}
+
+
+def _few(ray: Any, note: Callable[[str], None]) -> int:
+    """Processors of a segment on a cluster: no more than its smallest machine has."""
+    counts = [int(each["Resources"].get("CPU", 0)) for each in ray.nodes() if each["Alive"]]
+    cpus = max(min([CPUS, *(count for count in counts if count)]), 1)
+    note(f"each segment takes {cpus} processor{'s' * (cpus > 1)} (--threads takes others)")
+    return cpus

@@ -1,0 +1,169 @@
+"""A whole job in one go: planned or gone on with, worked on, joined."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...errors import AdcVsrError, JobError
+from ...files import file_sha256
+from ...reading import read_json
+from ..video.output_file import check_output
+from .folder import CERTIFICATE, Job
+from .identity import require_source
+from .join import Joined, join
+from .local_workers import run_workers
+from .planning import make_plan
+from .settings import JobSettings
+from .work import SegmentWorker, work_on
+
+
+def default_folder(output: Path) -> Path:
+    """Where a job lies that was given no folder: beside its output."""
+    return output.with_name(f"{output.name}.job")
+
+
+def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bool) -> Job:
+    """Go on with the job in a folder, or plan one there.
+
+    Args:
+        settings: What is asked for.
+        folder: The job's.
+        resume: Whether a job that is there is gone on with.
+        overwrite: Whether an existing output may be replaced.
+
+    Raises:
+        JobError: There is one and `resume` is off, or it is of other settings, or its source was
+            changed.
+        AdcVsrError: It cannot be planned.
+    """
+    if not Job.is_in(folder):
+        return Job.create(folder, make_plan(settings, overwrite=overwrite))
+    if not resume:
+        raise JobError(
+            f"'{folder}' holds a job already: --resume goes on with it; remove the folder to begin "
+            "anew"
+        )
+    job = Job(folder)
+    job.plan.settings.require_same(settings, folder)
+    source = require_source(job.plan)
+    options = settings.encode_options(None, overwrite=overwrite or _is_joined(job))
+    check_output(Path(settings.output), options, source)
+    return job
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    workers: int = 1,
+    threads: int = 0,
+    ray: str | None = None,
+    overwrite: bool = False,
+    note: Callable[[str], None],
+) -> Iterator[tuple[Job, Joined | AdcVsrError]]:
+    """Make what is open of each job, and join it: one after another, or all at once on Ray.
+
+    Args:
+        jobs: Opened.
+        workers: See `run_job`; on Ray of this machine segments at once.
+        threads: See `run_job`; on Ray processors of a segment.
+        ray: `local`, `auto` or a cluster's address; None works without Ray.
+        overwrite: Whether existing outputs may be replaced.
+        note: Called with lines worth telling the user.
+
+    Yields:
+        Each job with what came of it: the error where it could not be made or joined.
+
+    Raises:
+        MissingPackageError, BackendUnavailableError: Ray is not there.
+    """
+    if ray is None:
+        for job in jobs:
+            choices: Any = {"workers": workers, "threads": threads, "note": note}
+            yield job, _or_error(partial(run_job, job, overwrite=overwrite, **choices))
+        return
+    from .ray_workers import run_on_ray
+
+    for job in jobs:
+        _look_at_segments(job, note)
+    for job, reasons in run_on_ray(jobs, ray, workers=workers, threads=threads, note=note):
+        if reasons:
+            yield job, not_made(job, reasons)
+        else:
+            yield job, _or_error(partial(_join, job, overwrite=overwrite))
+
+
+def run_job(
+    job: Job,
+    *,
+    workers: int = 1,
+    threads: int = 0,
+    overwrite: bool = False,
+    note: Callable[[str], None],
+) -> Joined:
+    """Make what is open and join.
+
+    Args:
+        job: Opened.
+        workers: Processes; 1 works in this one.
+        threads: Of the network in this one; 0 for all processors.
+        overwrite: Whether an existing output may be replaced.
+        note: Called with lines worth telling the user.
+
+    Raises:
+        AdcVsrError: A segment or the join failed; finished segments stay.
+    """
+    left = _look_at_segments(job, note)
+    if left and workers > 1:
+        run_workers(job, workers)
+    elif left:
+        with SegmentWorker(job, threads=threads) as worker:
+            work_on(worker, wait=True)
+    return _join(job, overwrite=overwrite)
+
+
+def not_made(job: Job, reasons: dict[int, str]) -> JobError:
+    """The error of segments that could not be made, each with its reason."""
+    index, reason = min(reasons.items())
+    return JobError(
+        f"{len(reasons)} of {len(job.plan.segments)} segments of '{job.folder}' are not made: "
+        f"segment {index}: {reason}; the others are kept, --resume goes on"
+    )
+
+
+def _look_at_segments(job: Job, note: Callable[[str], None]) -> list[int]:
+    """Forget what is damaged, and say what is there; the segments that are open."""
+    for line in job.discard_damaged():
+        note(line)
+    left = job.open_segments()
+    if len(left) < len(job.plan.segments):
+        note(f"{len(job.plan.segments) - len(left)} of {len(job.plan.segments)} segments are there")
+    return left
+
+
+def _join(job: Job, *, overwrite: bool) -> Joined:
+    return join(job, overwrite=overwrite or _is_joined(job))
+
+
+def _or_error(run: Callable[[], Joined]) -> Joined | AdcVsrError:
+    try:
+        return run()
+    except AdcVsrError as error:
+        return error
+
+
+def remove_folder(job: Job) -> None:
+    """Remove a job's folder; its output stays."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _is_joined(job: Job) -> bool:
+    """Whether the output is there and is this job's, to the last bit."""
+    certificate, output = job.folder / CERTIFICATE, Path(job.plan.settings.output)
+    if not certificate.is_file() or not output.is_file():
+        return False
+    found = read_json(certificate, error=JobError, advice="remove it and join again")
+    return found["output"]["sha256"].text() == file_sha256(output)

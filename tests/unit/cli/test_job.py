@@ -1,0 +1,144 @@
+"""`adcvsr job` and `adcvsr upscale --resume`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adcvsr.cli.commands import cli
+from adcvsr.errors import BatchError, ClipNetworkError, ConfigError, JobError
+from adcvsr.files import file_sha256
+from adcvsr.runtime.jobs import local_workers
+from adcvsr.runtime.jobs.folder import Job
+from adcvsr.runtime.jobs.local_workers import share, warn_of_workers
+from video_facts import VideoMaker, video_facts
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=True)
+
+
+@pytest.fixture
+def film(make_video: VideoMaker) -> Path:
+    return make_video("film.mp4", pts=tuple(range(0, 26 * 512, 512)), audio=True)
+
+
+def test_plan_work_status_join_verify(tmp_path: Path, film: Path) -> None:
+    output, folder = tmp_path / "out.mkv", tmp_path / "job"
+    words = (film, output, folder, "--segment-seconds", 0.5, "--variant", "fp32")
+    planned = run("job", "plan", *words, "--json")
+    assert planned.exit_code == 0, planned.output
+    count = json.loads(planned.stdout)["segments"]
+    assert count >= 2
+    assert isinstance(run("job", "plan", *words).exception, JobError)
+    made = run("job", "work", folder, "--index", 1, "--threads", 1, "--json")
+    assert json.loads(made.stdout) == {
+        "folder": str(folder),
+        "made": [1],
+        "open": [index for index in range(count) if index != 1],
+    }
+    assert json.loads(run("job", "work", folder, "--index", 1, "--json").stdout)["made"] == []
+    assert "no segment 99" in str(run("job", "work", folder, "--index", 99).exception)
+    assert "lacks" in str(run("job", "join", folder).exception)
+    status = run("job", "status", folder)
+    assert "open" in status.stdout
+    assert "done" in status.stdout
+    assert run("job", "work", folder, "--threads", 1).exit_code == 0
+    assert json.loads(run("job", "status", folder, "--json").stdout)["counts"]["done"] == count
+    joined = run("job", "join", folder, "--json")
+    assert json.loads(joined.stdout)["frames"] == len(video_facts(output).times) == 26
+    certificate = json.loads((folder / "certificate.json").read_text())
+    assert certificate["output"]["sha256"] == file_sha256(output)
+    assert certificate["plan_sha256"] == Job(folder).plan.sha256
+    verified = run("job", "verify", folder, "--sample", 1, "--threads", 1)
+    assert verified.exit_code == 0, verified.output
+    assert "equal" in verified.stdout
+    job = Job(folder)
+    facts = json.loads(job.facts_of(0).read_text())
+    job.facts_of(0).write_text(json.dumps({**facts, "pictures": "00000000"}))
+    assert isinstance(run("job", "verify", folder, "--sample", 9).exception, JobError)
+
+
+def test_resume_keeps_nothing_but_the_output(tmp_path: Path, film: Path) -> None:
+    output = tmp_path / "out.mp4"
+    words = ("upscale", film, output, "--segment-seconds", 0.5, "--variant", "fp32")
+    done = run(*words, "--resume", "--threads", 1)
+    assert done.exit_code == 0, done.output
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["film.mp4", "out.mp4"]
+    first = file_sha256(output)
+    output.unlink()
+    kept = run(*words, "--job", tmp_path / "job", "--threads", 1)
+    assert kept.exit_code == 0, kept.output
+    assert (tmp_path / "job" / "certificate.json").is_file()
+    assert file_sha256(output) == first
+    assert isinstance(run(*words, "--job", tmp_path / "job").exception, JobError)
+    other = run(*words, "--job", tmp_path / "job", "--resume", "--crf", 30)
+    assert "crf is the default, not 30" in str(other.exception)
+    assert run(*words, "--resume", "--compare", tmp_path / "c.mp4").exit_code == 2
+    assert run(*words).exit_code == 2  # --segment-seconds without segments
+
+
+def test_a_folder_of_files_in_segments(tmp_path: Path, film: Path) -> None:
+    films, output = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    film.rename(films / "good.mp4")
+    (films / "bad.mp4").write_bytes(b"no video at all")
+    words = ("upscale", films, output, "--segment-seconds", 0.5, "--variant", "fp32")
+    found = run(*words, "--job", tmp_path / "jobs", "--threads", 1, "--json")
+    assert isinstance(found.exception, BatchError), found.output
+    said = json.loads(found.stdout)
+    assert [Path(each["input"]).name for each in said["failed"]] == ["bad.mp4"]
+    assert (output / "good.mp4").is_file()
+    assert [each.name for each in (tmp_path / "jobs").iterdir()] == ["good.mp4.job"]
+    (films / "bad.mp4").unlink()
+    first = file_sha256(output / "good.mp4")
+    (output / "good.mp4").unlink()
+    again = run(*words, "--job", tmp_path / "jobs", "--resume")
+    assert again.exit_code == 0, again.output
+    assert "segments are there" in again.stderr
+    assert file_sha256(output / "good.mp4") == first
+    watched = run("job", "status", tmp_path / "jobs" / "good.mp4.job", "--watch")
+    assert json.loads(watched.stdout)["segments_done"] == json.loads(watched.stdout)["segments"]
+
+
+def test_what_a_job_does_not_do_is_refused(tmp_path: Path, film: Path, clip_bundle: Path) -> None:
+    def refused(name: str, *options: object) -> BaseException | None:
+        output = name if ":" in name else tmp_path / name
+        return run("job", "plan", film, output, tmp_path / "job", *options).exception
+
+    not_causal = refused("out.mp4", "--model", clip_bundle)
+    assert isinstance(not_causal, ClipNetworkError)
+    assert "not causal" in str(not_causal)
+    for name, options, reason in (
+        ("out.avi", (), "a job writes"),
+        ("out.mp4", ("--encoder", "libvpx-vp9"), "libx264 or libx265"),
+        ("out.mp4", ("--colour-match", "ema"), "averages over all"),
+        ("out.mp4", ("--segment-seconds", 0.1), "expected 0.5 to 3600"),
+    ):
+        error = refused(name, *options)
+        assert isinstance(error, ConfigError)
+        assert reason in str(error)
+    stored = refused("s3://bucket/out.mp4")
+    assert "copy it into the store" in str(stored)
+    assert not (tmp_path / "job").exists()
+
+
+def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_workers, "usable_processors", lambda: 8)
+    assert [share(count) for count in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
+    assert warn_of_workers(8, 0) is None
+    assert "wait for each other" in (warn_of_workers(9, 0) or "")
+    assert "each of 2 gets 4" in (warn_of_workers(2, 6) or "")
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_bytes(tmp_path: Path, film: Path) -> None:
+    words = ("upscale", film, "--segment-seconds", 0.5, "--variant", "fp32")
+    for name, options in (("one.mp4", ("--resume",)), ("two.mp4", ("--workers", 2))):
+        done = run(*words[:2], tmp_path / name, *words[2:], *options)
+        assert done.exit_code == 0, done.output
+    assert file_sha256(tmp_path / "one.mp4") == file_sha256(tmp_path / "two.mp4")
+    assert not list(tmp_path.glob("*.job"))

@@ -1,0 +1,147 @@
+"""Segments made by Ray: the same bits, workers that are killed, segments that cannot be made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adcvsr.cli.commands import cli
+from adcvsr.errors import BatchError, MissingPackageError
+from adcvsr.files import file_sha256
+from adcvsr.runtime.jobs import ray_workers
+from adcvsr.runtime.jobs.folder import Job
+from adcvsr.runtime.jobs.planning import make_plan
+from adcvsr.runtime.jobs.ray_workers import _Run, _settle, run_on_ray
+from adcvsr.runtime.jobs.settings import JobSettings
+from video_facts import VideoMaker
+
+OPTIONS = ("--segment-seconds", "0.5", "--variant", "fp32")
+
+
+@pytest.fixture
+def film(make_video: VideoMaker) -> Path:
+    return make_video(
+        "film.mp4", size=(96, 64), pts=range(75), time_base=Fraction(1, 25), audio=True
+    )
+
+
+@pytest.fixture
+def ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ray, with a home of its own that must stay empty."""
+    found = pytest.importorskip("ray", reason="needs Ray: pip install adcvsr[ray]")
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    yield found
+    assert list(home.iterdir()) == []
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=True)
+
+
+@pytest.mark.slow
+def test_the_bits_of_one_process_though_a_worker_is_killed(
+    ray: Any, tmp_path: Path, film: Path
+) -> None:
+    assert run("upscale", film, tmp_path / "one.mp4", *OPTIONS, "--resume").exit_code == 0
+    killed: list[int] = []
+    folder = tmp_path / "two.mp4.job"
+    killer = threading.Thread(target=_kill_a_worker, args=(folder, killed))
+    killer.start()
+    words = ("--ray", "local", "--workers", 2)
+    made = run("upscale", film, tmp_path / "two.mp4", *OPTIONS, *words)
+    killer.join()
+    assert made.exit_code == 0, made.output
+    assert killed
+    assert killed[0] != os.getpid()
+    assert file_sha256(tmp_path / "two.mp4") == file_sha256(tmp_path / "one.mp4")
+    assert not folder.exists()
+
+
+def _kill_a_worker(folder: Path, killed: list[int]) -> None:
+    until = time.monotonic() + 120
+    while not killed and time.monotonic() < until:
+        for lease in (folder / "leases").glob("0*.json"):
+            try:
+                pid = json.loads(lease.read_bytes())["pid"]
+            except (OSError, ValueError):
+                continue
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            break
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_folder_is_one_job_and_a_poisonous_segment_ends_with_its_reason(
+    ray: Any, tmp_path: Path, film: Path, make_video: VideoMaker
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    film.rename(films / "good.mp4")
+    torn = make_video("torn.mp4", size=(96, 64), pts=range(75), time_base=Fraction(1, 25))
+    torn.rename(films / "torn.mp4")
+    data = bytearray((films / "torn.mp4").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(range(7, 71))
+    (films / "torn.mp4").write_bytes(data)
+    output, jobs = tmp_path / "out", tmp_path / "jobs"
+    found = run("upscale", films, output, *OPTIONS, "--ray", "local", "--job", jobs, "--json")
+    assert isinstance(found.exception, BatchError), found.output
+    said = json.loads(found.stdout)
+    assert [Path(each["output"]).name for each in said["files"]] == ["good.mp4"]
+    (failed,) = said["failed"]
+    assert "--scan frames" in failed["error"]
+    job = Job(jobs / "torn.mp4.job")
+    assert 0 < len(job.open_segments()) < len(job.plan.segments)
+    assert not (output / "torn.mp4").exists()
+
+
+def test_a_machine_that_may_not_work_leaves_its_segments_to_others() -> None:
+    run = _Run([], {0: 2})
+    machines = {"a", "b"}
+    _settle(run, 0, 4, {"machine": "a", "refused": "other bits"}, machines)
+    assert run.todo == [(0, 4)]
+    assert run.left == {0: 2}
+    _settle(run, 0, 4, {"machine": "b"}, machines)
+    assert (run.left, run.failed) == ({0: 1}, {})
+    _settle(run, 0, 5, {"machine": "b", "refused": "no input"}, machines)
+    assert run.left == {0: 0}
+    assert run.failed == {0: {5: "no input"}}
+
+
+def test_without_ray_the_extra_is_named(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    settings = JobSettings(source=str(film), output=str(tmp_path / "o.mp4"), variant="fp32")
+    job = Job.create(tmp_path / "job", make_plan(settings))
+    with pytest.raises(MissingPackageError, match=r"adcvsr\[ray\]"):
+        list(run_on_ray([job], "auto", note=lambda line: None))
+
+
+def test_the_network_stays_loaded_for_the_segments_that_follow(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = JobSettings(
+        source=str(film), output=str(tmp_path / "o.mp4"), variant="fp32", segment_seconds=1.0
+    )
+    first = Job.create(tmp_path / "one", make_plan(settings))
+    second = Job.create(tmp_path / "two", first.plan)
+    monkeypatch.setattr(ray_workers, "_kept", {})
+    one = ray_workers._worker(str(first.folder), 1)
+    assert ray_workers._worker(str(first.folder), 1) is one
+    other = ray_workers._worker(str(second.folder), 1)
+    assert other is not one
+    assert list(ray_workers._kept) == [(str(second.folder), 1)]
+    other.__exit__(None, None, None)
