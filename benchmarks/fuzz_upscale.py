@@ -160,7 +160,7 @@ def work() -> None:
     sink.SCALE = 1  # type: ignore[attr-defined]
     options = EncodeOptions(preset="ultrafast")
     with Upscaler("nano", threads=1) as upscaler:
-        upscaler._processor = Unchanged(upscaler.session)  # type: ignore[arg-type]
+        upscaler._clips = Unchanged(upscaler.session)  # type: ignore[arg-type]
         for line in sys.stdin:
             copy, output = map(Path, json.loads(line))
             shutil.rmtree(output, ignore_errors=True)

@@ -407,6 +407,7 @@ class TorchSession(TensorRtSession):
     """A TensorRT session whose engine is torch: staging, state, graphs and events are the real."""
 
     compute: Callable[[Mapping[str, int], Mapping[str, tuple[int, ...]], int], None]
+    deployed_mapped = None
 
     def _open(self) -> None:
         self.engine_seconds = 0.0
@@ -467,7 +468,7 @@ def numpy_answer(frames: np.ndarray) -> list[np.ndarray]:
 
 @check(4)
 def session_over_torch() -> Facts:
-    """Staging, state that swaps, a graph a direction and events around a foreign engine."""
+    """Staging, overlap, state that swaps, a graph a direction, events around a foreign engine."""
     bundle, frames = open_bundle("nano"), clip()
     session = TorchSession(bundle, bundle.variants["fp32-onnx"])
     session.compute = torch_compute(bundle)
@@ -482,8 +483,13 @@ def session_over_torch() -> Facts:
         must(graphs == 2, f"{graphs} graphs were captured, expected one a direction")
         engine_ms = 1000 * (session.engine_seconds or 0.0) / (2 * FRAMES)
         must(0 < engine_ms < 1000, f"the engine took {engine_ms} ms a frame")
-    for number, (picture, right) in enumerate(zip(found, wanted, strict=True)):
-        must(np.array_equal(picture, right), f"frame {number} is not what the engine computes")
+        for number, (picture, right) in enumerate(zip(found, wanted, strict=True)):
+            must(np.array_equal(picture, right), f"frame {number} is not what the engine computes")
+        session.reset()
+        late = [session.infer_behind(frame) for frame in frames]
+        behind = [*late[1:], session.last()]
+    same = all(np.array_equal(a, b) for a, b in zip(behind, wanted, strict=True))
+    must(same, "copies beside the engine give other pictures")
     same = all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
     must(same, "after a reset the same frames give other pictures")
     return {"graphs": graphs, "engine_ms": round(engine_ms, 4)}

@@ -104,6 +104,7 @@ class Upscaler:
         )
         self._colour_match = colour_match
         self._processor = create_processor(self.session, colour_match=colour_match)
+        self._clips = create_processor(self.session, colour_match=colour_match, overlap=True)
         self._matched = colour_match or self.bundle.colour_match.mode
         self._trace = trace
         if trace is not None:
@@ -153,7 +154,7 @@ class Upscaler:
                 to the last; close the iterator to end it before.
         """
         with self._user.claim("a clip"):
-            yield from map(self._reducer, self._processor.clip(frames))
+            yield from map(self._reducer, self._clips.clip(frames))
 
     def reset(self) -> None:
         """Forget the past: the next frame starts a new stream (a cut, a seek, another source).
@@ -193,6 +194,7 @@ class Upscaler:
         other = copy.copy(self)
         other.session = session = self.session.another_stream()
         other._processor = create_processor(session, colour_match=self._colour_match)
+        other._clips = create_processor(session, colour_match=self._colour_match, overlap=True)
         other._user, other._threads, other._trace = OneUser(), StageThreads(), None
         with other._threads.claim():
             session.__enter__()
@@ -210,7 +212,15 @@ class Upscaler:
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
                 each._processor.reset()
-            for name in ("bundle", "session", "_processor", "_reducer", "_threads", "_matched"):
+            for name in (
+                "bundle",
+                "session",
+                "_processor",
+                "_clips",
+                "_reducer",
+                "_threads",
+                "_matched",
+            ):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -313,7 +323,7 @@ class Upscaler:
         notes: list[str] = []
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
-            self._processor.reset()
+            self._clips.reset()
             session, why = self.session, ""
             if is_deep(output, reader.info, options):
                 with result.stages["infer"].threads.claim():
@@ -327,7 +337,7 @@ class Upscaler:
                         note=notes.append,
                         trace=self._trace,
                     )
-            processor = self._processor
+            processor = self._clips
             if session.deep:
                 processor = create_processor(session, colour_match="none")
             if cut_reset and self.bundle.kind == "stream":
@@ -364,7 +374,7 @@ class Upscaler:
                     reader, processor, sink, result, step, scale=self.bundle.scale, compare=beside
                 ).run()
             finally:
-                self._processor.reset()
+                self._clips.reset()
             sink.finish()
             if beside is not None:
                 beside.finish()

@@ -2,7 +2,8 @@
 
 Device addresses are made up, so that host code touching them fails; memory freed once is gone;
 calls need a current context in their thread; a capturing stream records instead of running. What
-is queued happens when the stream is waited for, not before; nothing in use by it may be freed.
+is queued happens when the stream is waited for, not before (or, of streams beside the first, as
+soon as their own waits allow: `eager_copies`); nothing in use by it may be freed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Stream:
         self.recording: list[Callable[[], None]] | None = None
         self.queued: list[Callable[[], None]] = []
         self.broken = False
+        self.blocked: Callable[[Any], bool] = lambda work: False
+        """Whether the next work waits for another stream; set by the driver."""
 
     def __int__(self) -> int:
         return self.handle
@@ -45,9 +48,14 @@ class Stream:
         """Keep for later, or record while capturing."""
         (self.queued if self.recording is None else self.recording).append(work)
 
-    def finish(self) -> None:
-        """What the GPU would have done by now."""
-        while self.queued:
+    def finish(self, until: Callable[[], bool] = lambda: False) -> None:
+        """What the GPU would have done by now, or up to some point."""
+        while self.queued and not until():
+            self.queued.pop(0)()
+
+    def advance(self) -> None:
+        """Run ahead, up to what waits for another stream."""
+        while self.queued and not self.blocked(self.queued[0]):
             self.queued.pop(0)()
 
 
@@ -70,11 +78,21 @@ class FakeDriver:
         self.attributes = {"major": sm // 10, "minor": sm % 10, "integrated": int(integrated)}
         self.memory: dict[int, np.ndarray] = {}
         self.pinned: dict[int, Any] = {}
+        self.mapped: set[int] = set()
         self.streams: dict[int, Stream] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.executables: dict[int, list[Callable[[], None]]] = {}
         self.events: dict[int, int | None] = {}
+        self.recorded: dict[int, tuple[Stream, int]] = {}
+        """Where each event was recorded last, and how often in all."""
+        self.reached: dict[int, int] = {}
+        """How many of an event's records the GPU has come to."""
+        self.waits: dict[Any, tuple[int, int]] = {}
+        """Queued waits, and what they wait for."""
+        self.eager_copies = False
+        """Streams beside the first run ahead as far as they can."""
         self.next = BASE
+        self.created = 0
         self.retained = 0
         self.local = threading.local()
         self.time_us = 0
@@ -131,10 +149,12 @@ class FakeDriver:
 
     def cuMemHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
         self._check_context()
-        assert bool(flags & 2) == self.integrated, "mapped exactly where memory is shared"
+        assert self.integrated or not flags & 2, "mapped only where memory is shared"
         block = (ctypes.c_uint8 * (size + 4096))()
         address = -(-ctypes.addressof(block) // 4096) * 4096
         self.pinned[address] = (block, size)
+        if flags & 2:
+            self.mapped.add(address)
         return OK, address
 
     def cuMemFreeHost(self, address: int) -> tuple[Any, ...]:
@@ -144,6 +164,7 @@ class FakeDriver:
 
     def cuMemHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
         assert address in self.pinned
+        assert address in self.mapped
         return OK, address
 
     def view(self, address: int, size: int) -> np.ndarray:
@@ -152,7 +173,7 @@ class FakeDriver:
             if start <= address < start + block.nbytes:
                 assert address - start + size <= block.nbytes, "beyond the end of its memory"
                 return block[address - start : address - start + size]
-        assert self.integrated, f"no device memory at {address:#x} (freed, or the host's)"
+        assert address in self.mapped, f"no device memory at {address:#x} (freed, or the host's)"
         return self.host(address, size)
 
     def host(self, address: int, size: int) -> np.ndarray:
@@ -189,7 +210,9 @@ class FakeDriver:
     def cuStreamCreate(self, flags: int) -> tuple[Any, ...]:
         self._check_context()
         assert flags == 1, "a stream that other libraries' default stream does not wait for"
-        stream = Stream(len(self.streams) + 1)
+        self.created += 1
+        stream = Stream(self.created)
+        stream.blocked = self._is_blocked
         self.streams[stream.handle] = stream
         return OK, stream
 
@@ -264,11 +287,43 @@ class FakeDriver:
             # Outside of a capture the flag is refused; without it a graph would not note the time.
             return (CUresult.CUDA_ERROR_INVALID_VALUE,)
 
+        count = self.recorded[event][1] + 1 if event in self.recorded else 1
+        if stream.recording is None:
+            self.recorded[event] = (stream, count)
+
         def work() -> None:
             self.time_us += 500
             self.events[event] = self.time_us
+            self.reached[event] = count
 
         return self._queue(stream, work)
+
+    def cuStreamWaitEvent(self, stream: Stream, event: int, flags: int) -> tuple[Any, ...]:
+        assert event in self.events
+        assert stream.recording is None, "a wait for what is outside of a capture"
+        if event not in self.recorded:
+            return (OK,)  # as CUDA: never recorded, nothing to wait for
+        other, count = self.recorded[event]
+
+        def work() -> None:
+            other.finish(until=lambda: self.reached.get(event, 0) >= count)
+            self.waits.pop(work)
+
+        self.waits[work] = (event, count)
+        return self._queue(stream, work)
+
+    def cuEventSynchronize(self, event: int) -> tuple[Any, ...]:
+        self._check_context()
+        if self.failed:
+            return (CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,)
+        if event in self.recorded:
+            stream, count = self.recorded[event]
+            stream.finish(until=lambda: self.reached.get(event, 0) >= count)
+        return (OK,)
+
+    def _is_blocked(self, work: Any) -> bool:
+        event, count = self.waits.get(work, (0, 0))
+        return self.reached.get(event, 0) < count
 
     def cuEventElapsedTime(self, first: int, last: int) -> tuple[Any, ...]:
         start, end = self.events[first], self.events[last]
@@ -297,6 +352,8 @@ class FakeDriver:
         self._check_context()
         assert stream.handle in self.streams
         stream.queue(work)
+        if self.eager_copies and stream.handle != min(self.streams) and stream.recording is None:
+            stream.advance()
         return (OK,)
 
     def _check_context(self) -> None:

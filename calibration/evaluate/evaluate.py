@@ -21,7 +21,7 @@ from pathlib import Path
 import av
 
 from ...arrays import Levels
-from ...metrics import StreamMeter, TruthStream, UsableMetrics, VmafProcess
+from ...metrics import StreamMeter, TruthStream, UsableMetrics, open_meter
 from ...metrics.stream import Moment
 from ...pictures.scene_cuts import small_luma
 from ...runtime.processing.cut_reset import SceneWatch
@@ -151,10 +151,9 @@ class _ClipRun:
                 )
         possible = {m.name: m for m in self.metrics.metrics if m.name not in self.reasons}
         for method in self.methods:
-            vmaf = None
-            if "vmaf" in possible and self.metrics.ffmpeg is not None:
-                vmaf = stack.enter_context(VmafProcess(self.metrics.ffmpeg, height, width))
-            self.meters[method.name] = StreamMeter(possible.values(), vmaf)
+            measured = list(possible.values())
+            meter = open_meter(measured, self.metrics.ffmpeg, height, width, stack)
+            self.meters[method.name] = meter
         if "warp" in possible:
             self.meters[TRUTH] = StreamMeter([possible["warp"]])
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Levels
-from ...metrics import METRICS, Metric, StreamMeter, TruthStream, UsableMetrics, VmafProcess, luma
+from ...metrics import METRICS, Metric, StreamMeter, TruthStream, UsableMetrics, luma, open_meter
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ...runtime.processing.backends import create_processor
 from ...runtime.sessions.session import Session
@@ -118,11 +118,8 @@ def measure_clip(
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
 
         def meter() -> StreamMeter:
-            vmaf = None
-            if metrics.ffmpeg and any(metric.name == "vmaf" for metric in possible):
-                height, width = (scale * side - 2 * BORDER_PX for side in clip.frames[0].shape[:2])
-                vmaf = stack.enter_context(VmafProcess(metrics.ffmpeg, height, width))
-            return StreamMeter(possible, vmaf)
+            height, width = (scale * side - 2 * BORDER_PX for side in clip.frames[0].shape[:2])
+            return open_meter(possible, metrics.ffmpeg, height, width, stack)
 
         meters = {name: meter() for name in names[1:]}
         truth_meters = {name: meter() for name in names} if clip.truth else {}

@@ -47,8 +47,8 @@ class GraphEdit:
         return [node for node in self.model.graph.node if tensor in node.input]
 
     def set_weight(self, name: str, value: npt.NDArray[np.generic]) -> None:
-        """Change or add an initializer."""
-        self.weights[name] = np.ascontiguousarray(value)
+        """Change or add an initializer; a scalar stays one, which compilers tell from one value."""
+        self.weights[name] = np.asarray(value, order="C")
 
     def bias_of(self, node: onnx.NodeProto) -> str:
         """Name of a convolution's bias; it gets one of zeros where it has none."""

@@ -35,6 +35,7 @@ from ..int8.int8_ort import choose_units, quantized_tensors
 from ..int8.integer_ends import last_convolution
 from ..int8.quantized import Quantized
 from ..recipes.recipe import Recipe
+from .state_scales import tie_state_scales
 from .thin_graph import make_thin, put_back
 
 MOST_FEEDS = 64
@@ -134,6 +135,8 @@ def _quantize_small(
         (folder / GRAPH).write_bytes(graph)
         model = _run(folder, onnx.load_model_from_string(graph), feeds, recipe)
     model = _with_interface(model, recipe, bundle)
+    if bundle.state:
+        model = tie_state_scales(model, {spec.name: spec.next_name for spec in bundle.state})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -148,7 +151,8 @@ def _quantize_large(
         # What the twin computes is not used: one run shows ModelOpt the shapes.
         model = _run(folder, thin.model, feeds[:1], recipe)
     model = _with_interface(model, recipe, bundle)
-    return put_back(model, thin, peaks, recipe.precision, target)
+    states = [(spec.name, spec.next_name) for spec in bundle.state]
+    return put_back(model, thin, peaks, recipe.precision, target, states=states)
 
 
 def _with_interface(model: onnx.ModelProto, recipe: Recipe, bundle: Bundle) -> onnx.ModelProto:

@@ -97,6 +97,8 @@ def put_back(
     peaks: Mapping[str, float],
     precision: str,
     target: Path,
+    *,
+    states: Sequence[tuple[str, str]] = (),
 ) -> onnx.ModelProto:
     """Write a quantized twin as the graph it stands for.
 
@@ -106,6 +108,7 @@ def put_back(
         peaks: Largest absolute value of the graph's own activations by name.
         precision: `int8` or `fp8`.
         target: The ONNX file to write; weights go beside it.
+        states: Names of carried states and of those to come, which share a range.
 
     Returns:
         The graph as written, weights left beside it.
@@ -119,7 +122,8 @@ def put_back(
         _grow(nodes[name], kernel, precision)
     # ONNX Runtime gives a Softmax all that it could reach, whatever it did.
     whole = {n.output[0]: 1.0 for n in thin.model.graph.node if n.op_type == "Softmax"}
-    _set_activations(model, _concatenated(thin.model), {**peaks, **whole}, precision)
+    ties = [*_concatenated(thin.model), *(list(pair) for pair in states)]
+    _set_activations(model, ties, {**peaks, **whole}, precision)
     for file in (target, target.with_name(f"{target.name}.data")):
         file.unlink(missing_ok=True)  # a link to a file of the user's is not written through
     save_graph(model, target)
@@ -183,8 +187,8 @@ def _set_activations(
 
     Args:
         model: What ModelOpt made.
-        ties: See `_concatenated`. ModelOpt gives them one range where they are quantized, to spare
-            conversions.
+        ties: See `_concatenated`, to which ModelOpt gives one range where they are quantized, to
+            spare conversions; and states with those to come.
         peaks: See `put_back`.
         precision: Likewise.
     """

@@ -6,13 +6,15 @@ accept(session, order, budget_ms=33.3)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ...arrays import Frame
+from ...bundle import Bundle
 from ...graph.receptive import spatial_radius
 from ...metrics import finite_db, psnr_of
 from ...pictures.colour_probes import TILE_PX
@@ -59,6 +61,10 @@ class Acceptance:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     frames: int = 0
+    mapped: bool | None = None
+    """Whether frames and pictures lie in memory that CPU and GPU share; None where not timed."""
+    staging: str = ""
+    """How both ways compare, for people."""
     reasons: list[str] = field(default_factory=list)
 
     @property
@@ -75,6 +81,7 @@ def accept(
     precision: str,
     budget_ms: float | None,
     frames: int = MEASURED_FRAMES,
+    ways: Sequence[bool | None] = (None,),
 ) -> Acceptance:
     """Try engines out on the device.
 
@@ -85,57 +92,103 @@ def accept(
         precision: What products have to be computed in.
         budget_ms: Most milliseconds a frame may take at the 99th percentile; None for any.
         frames: Frames to measure.
+        ways: How frames and pictures may reach the GPU, see `TensorRtSession.mapped`: all are
+            timed, and the fastest by its median is what everything else is judged in.
     """
     found = Acceptance()
     height, width = orders[0].sizes.best
-    with make_session() as session:
-        session.engines.only = keys
-        clip = draw_clip(8, height, width)
-        times = _measure(session, clip, orders[0].frames, frames)
-        for order, runner in zip(orders, session.runners, strict=True):
-            wanted = graph_precisions(order)
-            census = census_of(runner.engine, session.engines.flavour.trt, wanted)
-            found.census.append(census.text())
-            if (why := census.why_not(precision)) is not None:
-                found.reasons.append(why)
-            if orders[0].options.dla is not None and not census.dla:
-                found.reasons.append(f"nothing runs on the DLA: {census.text()}")
+
+    def make() -> Any:
+        session = make_session()
+        if found.mapped is not None:
+            session.mapped = found.mapped
+        return session
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        with make() as session:
+            session.engines.only = keys
+            yield session
+
+    clip = draw_clip(8, height, width)
+    timed: dict[bool | None, list[float]] = {}
+    for found.mapped in ways:
+        with opened() as session:
+            timed[found.mapped] = measure(session, clip, orders[0].frames, frames)
+            if len(timed) == 1:  # the engines are the same each time
+                _take_census(found, session, orders, precision)
+    medians = {way: float(np.median(times)) for way, times in timed.items()}
+    found.mapped = min(ways, key=lambda way: medians[way])
+    found.staging = staging_line(found.mapped, medians)
+    judge_latency(found, timed[found.mapped], budget_ms)
+    _judge_golden(found, make, orders, keys, precision)
+    judge_colours(found, opened, orders[0].bundle, orders[0].sizes.best)
+    return found
+
+
+def _take_census(
+    found: Acceptance, session: Any, orders: list[EngineOrder], precision: str
+) -> None:
+    """Ask the engines of a session what they compute in."""
+    for order, runner in zip(orders, session.runners, strict=True):
+        wanted = graph_precisions(order)
+        census = census_of(runner.engine, session.engines.flavour.trt, wanted)
+        found.census.append(census.text())
+        if (why := census.why_not(precision)) is not None:
+            found.reasons.append(why)
+        if orders[0].options.dla is not None and not census.dla:
+            found.reasons.append(f"nothing runs on the DLA: {census.text()}")
+
+
+def staging_line(kept: bool | None, medians: Mapping[bool | None, float]) -> str:
+    """What was timed of ways to the GPU, and what was kept; empty where there was one way."""
+    if kept is None or len(medians) < 2:
+        return ""
+    names = {True: "mapped", False: "copied"}
+    told = ", ".join(f"{names[bool(way)]} {ms:.2f} ms" for way, ms in medians.items())
+    return f"{names[kept]} memory is kept: {told} (p50)"
+
+
+def judge_latency(found: Acceptance, times: list[float], budget_ms: float | None) -> None:
+    """Note the percentiles of frames' milliseconds, and a reason where p99 is over the budget."""
     found.frames = len(times)
     found.p50_ms, found.p99_ms = (float(np.percentile(times, q)) for q in (50, 99))
     if budget_ms is not None and found.p99_ms > budget_ms:
         found.reasons.append(
             f"p99 of {found.p99_ms:.2f} ms a frame is over the budget of {budget_ms:.2f} ms"
         )
-    _judge_golden(found, make_session, orders, keys, precision)
-    _judge_colours(found, make_session, orders, keys)
-    return found
 
 
-def _judge_colours(
-    found: Acceptance, make_session: Callable[[], Any], orders: list[EngineOrder], keys: set[str]
+def judge_colours(
+    found: Acceptance, opened: Callable[[], Any], bundle: Bundle, size: tuple[int, int]
 ) -> None:
-    """Run drawn colours at the engine's own size, against FP32 on the CPU where that is there."""
-    order = orders[0]
-    if not order.bundle.trained or order.part != "stream":
+    """Run drawn colours at a size, against FP32 on the CPU where that is there.
+
+    Args:
+        found: Gets the line, and a reason where they are beyond.
+        opened: A context in which a session of what is tried is open.
+        bundle: Of the network.
+        size: Height and width.
+    """
+    if not bundle.trained or bundle.kind != "stream":
         found.colours = "not judged: for trained networks that run frame by frame"
         return
-    if min(order.sizes.best) < TILE_PX:
+    if min(size) < TILE_PX:
         found.colours = f"not judged: a flat colour takes {TILE_PX}x{TILE_PX} pixels"
         return
-    request = colour_request(order.bundle, order.sizes.best)
-    expected = reference_pictures(order.bundle, request)
-    with make_session() as session:
-        session.engines.only = keys
+    request = colour_request(bundle, size)
+    expected = reference_pictures(bundle, request)
+    with opened() as session:
         pictures = run_colours(session_runner(session), request)
         variant = session.variant
     colours = compare_colours(pictures, expected, request)
     found.colours = colours.line()
-    why = colours.why_beyond(colour_limits(order.bundle, variant, colours.against))
+    why = colours.why_beyond(colour_limits(bundle, variant, colours.against))
     if why is not None:
         found.reasons.append(f"colours: {why}")
 
 
-def _measure(session: Any, clip: Frame, window: int, frames: int) -> list[float]:
+def measure(session: Any, clip: Frame, window: int, frames: int) -> list[float]:
     """Milliseconds of each frame as a caller sees them, copies included."""
     times = []
     if isinstance(session, ClipSession):

@@ -24,10 +24,13 @@ class CurrentEngines:
         cache: Where engines are.
         bundle: The bundle's name.
         gpu: The GPU.
+        backend: `ort-cuda`, which builds no engine and has a file of its own; empty for the
+            backends that do, of which one is current.
     """
 
-    def __init__(self, cache: EngineCache, bundle: str, gpu: Gpu) -> None:
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{bundle}--{gpu.name}")
+    def __init__(self, cache: EngineCache, bundle: str, gpu: Gpu, backend: str = "") -> None:
+        name = f"{bundle}--{backend}--{gpu.name}" if backend else f"{bundle}--{gpu.name}"
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name)
         self.path: Path = cache.folder / CURRENT_FOLDER / f"{slug}.json"
         self._cache = cache
 
@@ -40,7 +43,9 @@ class CurrentEngines:
     def advance(self, entry: dict[str, Any]) -> None:
         """Make an entry current; what was so becomes what a rollback returns to."""
         before = self.current
-        same = before is not None and before["keys"] == entry["keys"]
+        same = before is not None and all(
+            before.get(name) == entry.get(name) for name in ("keys", "variant", "nhwc")
+        )
         previous = self._read().get("previous") if same else before
         self._write({"current": entry, "previous": previous})
 

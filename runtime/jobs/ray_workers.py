@@ -1,4 +1,4 @@
-"""Segments as tasks of Ray: paths go out, a few numbers come back, frames never travel.
+"""Segments and joins as tasks of Ray: paths go out, a few numbers come back, frames never travel.
 
 Ray places tasks on machines and begins those anew whose worker was killed; what is made, by whom,
 and whether it is right stands in the job's folder, which all machines see.
@@ -7,19 +7,21 @@ and whether it is right stands in the job's folder, which all machines see.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import AdcVsrError, BackendUnavailableError, missing_package
+from ...errors import AdcVsrError, BackendUnavailableError, JobError, missing_package
 from ...fault import fault_line
 from ...host.processors import usable_processors
 from ...redaction import shown
 from .folder import Job
+from .join import Joined, join
 from .local_workers import share
 from .work import SegmentWorker, make_one
 
@@ -35,7 +37,10 @@ CPUS = 4
 POLL_S = 1.0
 
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""No statistics go to Ray's makers; GPUs of a task are hidden from none that asked for none."""
+"""No statistics go to Ray's makers; a task without a GPU keeps its environment."""
+
+ALONE = {"RAY_raylet_start_wait_time_s": "300", "RAY_gcs_server_port_wait_time_s": "300"}
+"""Of Ray on this machine alone: a busy one takes longer to start it."""
 
 
 @dataclass
@@ -51,6 +56,8 @@ class _Run:
     refused: dict[str, str] = field(default_factory=dict)
     """Machines that may not work, and why."""
     running: dict[Any, tuple[int, int]] = field(default_factory=dict)
+    joining: dict[Any, int] = field(default_factory=dict)
+    """Jobs of which all is made."""
 
 
 def run_on_ray(
@@ -59,9 +66,10 @@ def run_on_ray(
     *,
     workers: int = 1,
     threads: int = 0,
+    overwrite: Callable[[Job], bool] | None = None,
     note: Callable[[str], None],
-) -> Iterator[tuple[Job, dict[int, str]]]:
-    """Have the open segments of jobs made on Ray.
+) -> Iterator[tuple[Job, Joined | JobError | None]]:
+    """Have the open segments of jobs made on Ray, and joined.
 
     A segment whose worker is killed is begun anew; one that cannot be made ends with its reason,
     and all others are made.
@@ -71,36 +79,53 @@ def run_on_ray(
         address: `local` for this machine, `auto` for the cluster it is part of, or a cluster's.
         workers: Segments at once on this machine, for `local`.
         threads: Processors a segment takes; 0 for a share of this machine, or a few of a cluster's.
+        overwrite: Tells whether a job's output may be replaced; None joins nothing.
         note: Called with lines worth telling the user.
 
     Yields:
-        Each job once nothing more is made of it, with a reason for every segment that was not.
+        Each job once nothing more is done for it: joined, or the error with the reason, or None
+        where nothing was to be joined.
 
     Raises:
         MissingPackageError: Ray is not installed.
         BackendUnavailableError: There is no cluster at the address.
     """
     opened = [job.open_segments() for job in jobs]
-    yield from ((job, {}) for job, todo in zip(jobs, opened, strict=True) if not todo)
     tasks = [(at, index) for at, todo in enumerate(opened) for index in todo]
-    if not tasks:
-        return
-    run = _Run(tasks[::-1], {at: len(todo) for at, todo in enumerate(opened) if todo})
+    run = _Run(tasks[::-1], {at: len(todo) for at, todo in enumerate(opened)})
     with _cluster(address) as ray:
         cpus = threads or (share(workers) if address == "local" else _few(ray, note))
+        join = ray.remote(join_job).options(max_retries=RETRIES)
         try:
-            while run.todo or run.running:
+            while run.left or run.joining:
                 _submit(ray, run, jobs, cpus)
-                ready, _ = ray.wait(list(run.running), num_returns=1, timeout=POLL_S)
-                for reference in ready:
-                    at, index = run.running.pop(reference)
-                    _settle(run, at, index, _result(ray, reference), _machines(ray))
                 for at in [at for at, count in run.left.items() if not count]:
                     del run.left[at]
-                    yield jobs[at], run.failed.get(at, {})
+                    if at in run.failed:
+                        yield jobs[at], not_made(jobs[at], run.failed[at])
+                    elif overwrite is None:
+                        yield jobs[at], None
+                    else:
+                        may = overwrite(jobs[at])
+                        run.joining[join.remote(str(jobs[at].folder.absolute()), may)] = at
+                for reference in _ready(ray, run):
+                    if reference in run.joining:
+                        yield jobs[run.joining.pop(reference)], _join_result(ray, reference)
+                        continue
+                    at, index = run.running.pop(reference)
+                    _settle(run, at, index, _result(ray, reference), _machines(ray))
         finally:
-            for reference in run.running:
+            for reference in [*run.running, *run.joining]:
                 ray.cancel(reference, force=True)
+
+
+def not_made(job: Job, reasons: dict[int, str]) -> JobError:
+    """The error of segments that could not be made, each with its reason."""
+    index, reason = min(reasons.items())
+    return JobError(
+        f"{len(reasons)} of {len(job.plan.segments)} segments of '{job.folder}' are not made: "
+        f"segment {index}: {reason}; the others are kept, --resume goes on"
+    )
 
 
 def make_segment(folder: str, index: int, threads: int) -> dict[str, Any]:
@@ -124,6 +149,14 @@ def make_segment(folder: str, index: int, threads: int) -> dict[str, Any]:
     return {"machine": machine}
 
 
+def join_job(folder: str, overwrite: bool) -> Joined | str:
+    """Join a job in a worker of Ray; the reason where it cannot be joined."""
+    try:
+        return join(Job(Path(folder)), overwrite=overwrite)
+    except AdcVsrError as error:
+        return str(error)
+
+
 _kept: dict[tuple[str, int], SegmentWorker] = {}
 """The loaded network of this process, for the segments that come after: one at most."""
 
@@ -140,17 +173,22 @@ def _worker(folder: str, threads: int) -> SegmentWorker:
 @contextmanager
 def _cluster(address: str) -> Iterator[Any]:
     """Be connected to a cluster, or to one of this machine alone that goes with the run."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
-    try:
-        import ray
-    except ImportError as error:
-        raise missing_package("ray", "ray", "--ray") from error
-    more: dict[str, Any] = {}
-    folder = None
-    if address == "local":
-        folder = tempfile.mkdtemp(prefix="adcvsr-ray-")
-        more = {"num_cpus": usable_processors(), "_temp_dir": folder, "include_dashboard": False}
-    try:
+    with ExitStack() as ended:
+        ended.enter_context(_environment(ENVIRONMENT))
+        try:
+            import ray
+        except ImportError as error:
+            raise missing_package("ray", "ray", "--ray") from error
+        more: dict[str, Any] = {}
+        if address == "local":
+            # Without a token of this run's own Ray keeps one in ~/.ray.
+            own = {**ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            ended.enter_context(_environment(own))
+            folder = tempfile.mkdtemp(prefix="adcvsr-ray-")
+            ended.callback(shutil.rmtree, folder, ignore_errors=True)
+            more = {"num_cpus": usable_processors(), "_temp_dir": folder}
+            more["include_dashboard"] = False
+        ended.callback(ray.shutdown)
         try:
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **more)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -158,13 +196,19 @@ def _cluster(address: str) -> Iterator[Any]:
                 f"no Ray cluster at '{shown(address)}': {str(error).splitlines()[0]}; 'local' "
                 "takes this machine alone, 'auto' the cluster it is part of"
             ) from error
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+        yield ray
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment that nobody has set, for as long as it lasts."""
+    mine = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in mine:
+            os.environ.pop(name, None)
 
 
 def _submit(ray: Any, run: _Run, jobs: Sequence[Job], cpus: int) -> None:
@@ -202,15 +246,37 @@ def _settle(run: _Run, at: int, index: int, result: dict[str, Any], machines: se
 def _result(ray: Any, reference: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = getattr(error, "cause", None)
-        return {"failed": fault_line(cause if isinstance(cause, Exception) else error)}
     except ray.exceptions.RayError as error:
-        return {
-            "failed": f"its worker was killed {RETRIES + 1} times (out of memory, or a fault in a "
-            f"library): {str(error).strip().splitlines()[0]}"
-        }
+        return {"failed": _result_reason(ray, error)}
     return found
+
+
+def _result_reason(ray: Any, error: Exception) -> str:
+    """Why a task ended without a result."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        cause = getattr(error, "cause", None)
+        return fault_line(cause if isinstance(cause, Exception) else error)
+    return (
+        f"its worker was killed {RETRIES + 1} times (out of memory, or a fault in a library): "
+        f"{str(error).strip().splitlines()[0]}"
+    )
+
+
+def _ready(ray: Any, run: _Run) -> list[Any]:
+    """Tasks that have ended; waits for one."""
+    waiting = [*run.joining, *run.running]
+    if not waiting:
+        return []
+    ready: list[Any] = ray.wait(waiting, num_returns=1, timeout=POLL_S)[0]
+    return ready
+
+
+def _join_result(ray: Any, reference: Any) -> Joined | JobError:
+    try:
+        found: Joined | str = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return JobError(_result_reason(ray, error))
+    return JobError(found) if isinstance(found, str) else found
 
 
 def _machines(ray: Any) -> set[str]:

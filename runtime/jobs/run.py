@@ -41,7 +41,12 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
         AdcVsrError: It cannot be planned.
     """
     if not Job.is_in(folder):
-        return Job.create(folder, make_plan(settings, overwrite=overwrite))
+        plan = make_plan(settings, overwrite=overwrite)
+        try:
+            return Job.create(folder, plan)
+        except JobError:
+            if not (resume and Job.is_in(folder)):
+                raise  # else another run planned it meanwhile
     if not resume:
         raise JobError(
             f"'{folder}' holds a job already: --resume goes on with it; remove the folder to begin "
@@ -89,11 +94,11 @@ def run_jobs(
 
     for job in jobs:
         _look_at_segments(job, note)
-    for job, reasons in run_on_ray(jobs, ray, workers=workers, threads=threads, note=note):
-        if reasons:
-            yield job, not_made(job, reasons)
-        else:
-            yield job, _or_error(partial(_join, job, overwrite=overwrite))
+    options: Any = {"workers": workers, "threads": threads, "note": note}
+    may = partial(_may_replace, overwrite=overwrite)
+    for job, came in run_on_ray(jobs, ray, overwrite=may, **options):
+        assert came is not None
+        yield job, came
 
 
 def run_job(
@@ -122,16 +127,7 @@ def run_job(
     elif left:
         with SegmentWorker(job, threads=threads) as worker:
             work_on(worker, wait=True)
-    return _join(job, overwrite=overwrite)
-
-
-def not_made(job: Job, reasons: dict[int, str]) -> JobError:
-    """The error of segments that could not be made, each with its reason."""
-    index, reason = min(reasons.items())
-    return JobError(
-        f"{len(reasons)} of {len(job.plan.segments)} segments of '{job.folder}' are not made: "
-        f"segment {index}: {reason}; the others are kept, --resume goes on"
-    )
+    return join(job, overwrite=_may_replace(job, overwrite=overwrite))
 
 
 def _look_at_segments(job: Job, note: Callable[[str], None]) -> list[int]:
@@ -144,8 +140,8 @@ def _look_at_segments(job: Job, note: Callable[[str], None]) -> list[int]:
     return left
 
 
-def _join(job: Job, *, overwrite: bool) -> Joined:
-    return join(job, overwrite=overwrite or _is_joined(job))
+def _may_replace(job: Job, *, overwrite: bool) -> bool:
+    return overwrite or _is_joined(job)
 
 
 def _or_error(run: Callable[[], Joined]) -> Joined | AdcVsrError:

@@ -1,4 +1,4 @@
-"""One GPU as a session uses it: a stream of its own, memory, pinned staging, CUDA graphs.
+"""One GPU as a session uses it: streams of its own, memory, pinned staging, CUDA graphs.
 
 Everything goes through CUDA's driver API (cuda-python), which needs no CUDA toolkit and works with
 every driver the engines work with. What is allocated here is freed here, at the latest by `close`.
@@ -61,6 +61,19 @@ class Device:
         # Non-blocking: the legacy default stream of other libraries must not serialise with it.
         flag = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         self.stream = checked(driver.cuStreamCreate(int(flag)))
+        self._streams = [self.stream]
+
+    def another_stream(self) -> Any:
+        """Create a stream beside the first: what is queued on it runs at the same time."""
+        flag = self.driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        stream = checked(self.driver.cuStreamCreate(int(flag)))
+        self._streams.append(stream)
+        return stream
+
+    def drop_stream(self, stream: Any) -> None:
+        """Destroy a stream beside the first, on which nothing is queued any more."""
+        self._streams.remove(stream)
+        checked(self.driver.cuStreamDestroy(stream))
 
     @property
     def stream_handle(self) -> int:
@@ -82,9 +95,16 @@ class Device:
         self._memory.remove(address)
         checked(self.driver.cuMemFree(address))
 
-    def pin(self, size: int) -> PinnedBuffer:
-        """Allocate host memory for staging, mapped for the GPU where memory is shared."""
-        driver, mapped = self.driver, self.gpu.integrated
+    def pin(self, size: int, *, mapped: bool | None = None) -> PinnedBuffer:
+        """Allocate host memory for staging.
+
+        Args:
+            size: Bytes.
+            mapped: Whether the GPU reads and writes it in place; None where memory is shared.
+        """
+        driver = self.driver
+        if mapped is None:
+            mapped = self.gpu.integrated
         flags = driver.CU_MEMHOSTALLOC_DEVICEMAP if mapped else 0
         host = int(checked(driver.cuMemHostAlloc(size, int(flags))))
         self._pinned.add(host)
@@ -97,13 +117,15 @@ class Device:
         self._pinned.remove(buffer.host)
         checked(self.driver.cuMemFreeHost(buffer.host))
 
-    def upload(self, address: int, buffer: PinnedBuffer, size: int) -> None:
-        """Queue a copy to the device."""
-        checked(self.driver.cuMemcpyHtoDAsync(address, buffer.host, size, self.stream))
+    def upload(self, address: int, buffer: PinnedBuffer, size: int, stream: Any = None) -> None:
+        """Queue a copy to the device, on the first stream or another one."""
+        stream = self.stream if stream is None else stream
+        checked(self.driver.cuMemcpyHtoDAsync(address, buffer.host, size, stream))
 
-    def download(self, buffer: PinnedBuffer, address: int, size: int) -> None:
-        """Queue a copy from the device."""
-        checked(self.driver.cuMemcpyDtoHAsync(buffer.host, address, size, self.stream))
+    def download(self, buffer: PinnedBuffer, address: int, size: int, stream: Any = None) -> None:
+        """Queue a copy from the device, likewise."""
+        stream = self.stream if stream is None else stream
+        checked(self.driver.cuMemcpyDtoHAsync(buffer.host, address, size, stream))
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy within the device."""
@@ -114,8 +136,9 @@ class Device:
         checked(self.driver.cuMemsetD8Async(address, 0, size, self.stream))
 
     def synchronize(self) -> None:
-        """Wait for everything queued."""
-        checked(self.driver.cuStreamSynchronize(self.stream))
+        """Wait for everything queued, on all streams."""
+        for stream in self._streams:
+            checked(self.driver.cuStreamSynchronize(stream))
 
     def event(self) -> Any:
         """Create an event that notes when the stream reaches it."""
@@ -123,12 +146,27 @@ class Device:
         self._events.append(event)
         return event
 
-    def record(self, event: Any) -> None:
-        """Queue noting the time, also in each launch of a graph that is being captured."""
+    def record(self, event: Any, stream: Any = None) -> None:
+        """Queue noting the time, also in each launch of a graph that is being captured.
+
+        Args:
+            event: From `event`.
+            stream: None for the first.
+        """
         flags = self.driver.CUevent_record_flags
         # Within a capture a plain record would only be an edge of the graph.
         flag = flags.CU_EVENT_RECORD_EXTERNAL if self._capturing else flags.CU_EVENT_RECORD_DEFAULT
-        checked(self.driver.cuEventRecordWithFlags(event, self.stream, int(flag)))
+        stream = self.stream if stream is None else stream
+        checked(self.driver.cuEventRecordWithFlags(event, stream, int(flag)))
+
+    def wait_for(self, event: Any, stream: Any = None) -> None:
+        """Queue waiting until another stream has reached what `record` queued last."""
+        stream = self.stream if stream is None else stream
+        checked(self.driver.cuStreamWaitEvent(stream, event, 0))
+
+    def synchronize_event(self, event: Any) -> None:
+        """Wait until the GPU has reached what `record` queued last; what is behind it goes on."""
+        checked(self.driver.cuEventSynchronize(event))
 
     def seconds(self, first: Any, last: Any) -> float:
         """Time between two events that were waited for, to about half a microsecond."""
@@ -200,5 +238,6 @@ class Device:
         for host in [*self._pinned]:
             self._pinned.remove(host)
             checked(self.driver.cuMemFreeHost(host))
-        checked(self.driver.cuStreamDestroy(self.stream))
+        for stream in self._streams:
+            checked(self.driver.cuStreamDestroy(stream))
         checked(self.driver.cuDevicePrimaryCtxRelease(self._ordinal))

@@ -111,7 +111,7 @@ def _candidates(bundle: Bundle, backend: str, variant: str | None) -> tuple[Vari
     """The variant asked for, or what the backend takes unasked."""
     if variant is not None:
         return (bundle.variant(bundle.find_variant(variant, backend)),)
-    if backend in ENGINE_BACKENDS and (deployed := _deployed_variant(bundle, backend)):
+    if backend != "ort-cpu" and (deployed := _deployed_variant(bundle, backend)):
         return (deployed,)
     names = contenders(bundle.variants, backend, None, kind=bundle.kind)
     if not names:
@@ -128,7 +128,8 @@ def _deployed_variant(bundle: Bundle, backend: str) -> Variant | None:
     from ..engine.engine_cache import EngineCache
 
     try:
-        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu()).current
+        own = "" if backend in ENGINE_BACKENDS else backend
+        current = CurrentEngines(EngineCache(), bundle.name, gpu.current_gpu(), own).current
     except (BackendUnavailableError, MissingPackageError):
         return None  # no GPU: said by what asks for it next
     if current is None or current["backend"] != backend:
@@ -221,12 +222,15 @@ def _gpu_session_class(backend: str, bundle: Bundle) -> Any:
     return TensorRtRtxSession if rtx else TensorRtSession
 
 
-def create_processor(session: Session, *, colour_match: str | None = None) -> FrameProcessor:
+def create_processor(
+    session: Session, *, colour_match: str | None = None, overlap: bool = False
+) -> FrameProcessor:
     """Make what takes a session's frames in and gives finished ones out.
 
     Args:
         session: Of either kind; opened before the first frame.
         colour_match: `none`, `frame` or `ema`; None as the bundle says.
+        overlap: See `StreamProcessor`; for files, which want frames a second and no latency.
 
     Raises:
         ConfigError: There is no such colour match.
@@ -241,5 +245,5 @@ def create_processor(session: Session, *, colour_match: str | None = None) -> Fr
     if isinstance(session, ClipSession):
         processor = ClipProcessor(session)
     else:
-        processor = StreamProcessor(cast("StreamSession", session))
+        processor = StreamProcessor(cast("StreamSession", session), overlap=overlap)
     return processor if match.mode == "none" else ColourMatchedProcessor(processor, match)

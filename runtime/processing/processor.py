@@ -81,26 +81,34 @@ class FrameProcessor(ABC):
 
 
 class StreamProcessor(FrameProcessor):
-    """A causal network: each frame is finished at once.
+    """A causal network: each frame is finished at once, or with the next one.
 
     Args:
         session: Opened.
+        overlap: Pictures may come a frame later: copies then run beside the network where the
+            backend can do that.
     """
 
-    def __init__(self, session: StreamSession) -> None:
+    def __init__(self, session: StreamSession, *, overlap: bool = False) -> None:
         self.session = session
+        self._behind = overlap and session.overlaps
 
     def push(self, frame: Frame) -> Iterator[Frame]:
         """See `FrameProcessor`."""
-        yield self.session.infer(frame)
+        picture = self.session.infer_behind(frame) if self._behind else self.session.infer(frame)
+        if picture is not None:
+            yield picture
 
     def finish(self) -> Iterator[Frame]:
-        """See `FrameProcessor`; nothing is left."""
+        """See `FrameProcessor`."""
+        if self._behind and (picture := self.session.last()) is not None:
+            yield picture
         self.session.reset()
-        yield from ()
 
     def reset(self) -> None:
         """See `FrameProcessor`."""
+        if self._behind:
+            self.session.last()
         self.session.reset()
 
     def facts(self) -> dict[str, Any]:

@@ -16,8 +16,11 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
-from ...errors import BackendUnavailableError, MissingPackageError
+from ...errors import BackendUnavailableError, EngineError, MissingPackageError
 from ...host.processors import thread_limit
+from ..engine.current import CurrentEngines
+from ..engine.engine_cache import EngineCache
+from ..nvidia.gpu import current_gpu
 from ..threads.own_thread import OwnThread
 from .ort_cpu import import_onnxruntime
 from .session import ClipSession, StreamSession
@@ -46,6 +49,7 @@ class CudaGraphs:
         file: The graph.
         sizes: Shape of every input.
         capture: Record a CUDA graph for each `direction` of `run`.
+        nhwc: Have convolutions work with a pixel's channels together, where there are kernels.
 
     Raises:
         BackendUnavailableError: It does not run on the GPU as a whole; the message has the reason.
@@ -56,11 +60,19 @@ class CudaGraphs:
     device: ClassVar[str] = "cuda"
 
     def __init__(
-        self, bundle: Bundle, variant: Variant, file: str, sizes: Sizes, *, capture: bool
+        self,
+        bundle: Bundle,
+        variant: Variant,
+        file: str,
+        sizes: Sizes,
+        *,
+        capture: bool,
+        nhwc: bool = False,
     ) -> None:
         self.ort = import_onnxruntime_gpu() if self.provider == CUDA else import_onnxruntime()
         self.captures = capture and self.provider == CUDA
         """Whether the first run of a direction records its CUDA graph."""
+        self.nhwc = nhwc
         with bundle.graph(variant, file) as graph:
             self._session = self._load(
                 graph, sizes, f"'{file}' of '{bundle.name}'", tf32=variant.precision == "tf32"
@@ -106,7 +118,8 @@ class CudaGraphs:
             capture = {"enable_cuda_graph": "1"} if self.captures else {}
             # On by default; the precision is the one the variant names.
             arithmetic = {"use_tf32": str(int(tf32))}
-            provider = (CUDA, {**OPTIONS, **arithmetic, **capture})
+            layout = {"prefer_nhwc": "1"} if self.nhwc else {}
+            provider = (CUDA, {**OPTIONS, **arithmetic, **layout, **capture})
         try:
             session = ort.InferenceSession(source, options, providers=[provider])
         except Exception as error:  # onnxruntime raises its own untyped exceptions
@@ -152,6 +165,9 @@ class OrtCudaSession(StreamSession):
 
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         super().__init__(bundle, variant, tile=tile)
+        self.nhwc: bool | None = None
+        """Set before opening: the layout of convolutions; None for the one that `adcvsr deploy`
+        measured to be faster here, and else for planes."""
         self._thread: OwnThread | None = None
         self._forget()
 
@@ -190,7 +206,8 @@ class OrtCudaSession(StreamSession):
         bundle, dtype = self.bundle, self.variant.state_dtype
         shapes = {spec.name: spec.shape(height, width) for spec in bundle.state}
         sizes: Sizes = {bundle.input_name: (1, height, width, 3), **shapes}
-        graph = self.graphs(bundle, self.variant, self.variant.file, sizes, capture=True)
+        nhwc = deployed_nhwc(bundle, self.variant) if self.nhwc is None else self.nhwc
+        graph = self.graphs(bundle, self.variant, self.variant.file, sizes, capture=True, nhwc=nhwc)
         self._graph = graph
         self._frame = graph.empty((1, height, width, 3), "uint8")
         self._picture = graph.empty((1, height * bundle.scale, width * bundle.scale, 3), "uint8")
@@ -321,6 +338,16 @@ class OrtCudaClipSession(ClipSession):
             )
         out: Frame = self._decoder.fetch(self._picture)[0]
         return out
+
+
+def deployed_nhwc(bundle: Bundle, variant: Variant) -> bool:
+    """The layout `adcvsr deploy --backend ort-cuda` made current; False where it did not run."""
+    try:
+        pointer = CurrentEngines(EngineCache(), bundle.name, current_gpu(), "ort-cuda")
+        current = pointer.current
+    except (BackendUnavailableError, MissingPackageError, EngineError):
+        return False  # without cuda-python nothing was deployed
+    return current is not None and current["variant"] == variant.id and bool(current.get("nhwc"))
 
 
 def import_onnxruntime_gpu() -> Any:

@@ -205,6 +205,78 @@ class StreamSession(Session):
     of fixed shapes builds once.
     """
 
+    overlaps: bool = False
+    """Whether `infer_behind` has the copies of one frame beside the computation of another."""
+
+    _behind: Frame | None = None
+    """A finished picture that `infer_behind` has not given yet."""
+
+    _under_way: bool = False
+    """Whether the backend has a frame that `_take` was not called for."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Free everything; a picture that was not taken is lost."""
+        self._behind, self._under_way = None, False
+        super().__exit__(kind, error, trace)
+
+    def infer_behind(self, frame: Frame) -> Frame | None:
+        """Take the next frame of a stream, and give the picture of the one before.
+
+        For those who can wait a frame longer: the host's copies and the GPU's run while a frame is
+        computed, where the backend `overlaps`. `last` gives the last picture.
+
+        Args:
+            frame: See `infer`; it may be changed afterwards.
+
+        Returns:
+            See `infer`; None for the first frame.
+
+        Raises:
+            RuntimeError, ValueError: See `infer`.
+        """
+        self._require(frame)
+        whole = self.layout is not None and self.layout.count == 1
+        if not (self.overlaps and whole and frame.shape[:2] == self._shape):
+            before = self.last()  # before buffers of another size take the place of its own
+            self._behind = self.infer(frame)
+            return before
+        self._begin(np.ascontiguousarray(pad_to_multiple(frame, self.bundle.size_multiple)))
+        before = self.last()
+        self._under_way = True
+        return before
+
+    def last(self) -> Frame | None:
+        """The picture that `infer_behind` has not given yet; None where there is none."""
+        if self._behind is not None:
+            picture, self._behind = self._behind, None
+            return picture
+        if not self._under_way:
+            return None
+        self._under_way = False
+        assert self._shape is not None
+        height, width = self._shape
+        multiple = self.bundle.size_multiple
+        padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        out = self._take(*padded)
+        return out if padded == (height, width) else crop(out, (height, width), self.bundle.scale)
+
+    def _begin(self, frame: Frame) -> None:
+        """Queue a frame of the size given to `_resize`; for backends that overlap.
+
+        Args:
+            frame: (H, W, 3), C-contiguous.
+        """
+        raise NotImplementedError
+
+    def _take(self, height: int, width: int) -> Frame:
+        """Wait for the picture of the frame that began first, (4H, 4W, 3), owned by the caller."""
+        raise NotImplementedError
+
     def infer(self, frame: Frame) -> Frame:
         """Upscale the next frame of a stream.
 
@@ -217,10 +289,12 @@ class StreamSession(Session):
             (sH, sW, 3) uint8 RGB, C-contiguous, owned by the caller.
 
         Raises:
-            RuntimeError: The session is not open.
+            RuntimeError: The session is not open, or has a picture of `infer_behind` under way.
             ValueError: The frame has another shape or dtype.
         """
         self._require(frame)
+        if self._under_way:
+            raise RuntimeError("a picture is under way: take it with `last` first")
         if frame.shape[:2] == self._shape:
             return self._run(frame)
         with self._preparing(frame.shape[:2]):

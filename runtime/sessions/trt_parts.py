@@ -10,6 +10,7 @@ from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BackendUnavailableError, EngineError
 from ...variants import why_not
+from ..engine.current import CurrentEngines
 from ..engine.engine_cache import CacheEntry, EngineCache
 from ..engine.engines import ensure_engine, find_engine, order_for
 from ..engine.order import EngineOrder, SizeRange
@@ -60,6 +61,9 @@ class EngineSource:
         """Of all runs so far, see `trt_profile`."""
         self.only: set[str] | None = None
         """Keys that may be used; None for all. `adcvsr deploy` tries one engine."""
+        self.deployed_mapped: bool | None = None
+        """Of the latest engine: whether `adcvsr deploy` measured mapped memory to be the faster
+        way for frames and pictures; None where it did not."""
 
     def load(self, file: str, height: int, width: int, frames: int = 1) -> EngineRunner:
         """Load the engine of a graph that takes a (padded) size.
@@ -87,6 +91,9 @@ class EngineSource:
             plan = entry.read_plan()
         entry.touch()
         self.plan_bytes[file] = entry.size_bytes
+        current = CurrentEngines(self.cache, self.bundle.name, self.device.gpu).current
+        deployed = current is not None and entry.key in current["keys"]
+        self.deployed_mapped = current.get("mapped") if current and deployed else None
         return EngineRunner(
             self.flavour,
             self.device,
@@ -111,9 +118,15 @@ class EngineSource:
         ).entry
 
 
-def staging(device: Device, size: int) -> tuple[PinnedBuffer, int]:
-    """Pinned memory and the device address that goes with it: the same where memory is shared."""
-    host = device.pin(size)
+def staging(device: Device, size: int, *, mapped: bool | None = None) -> tuple[PinnedBuffer, int]:
+    """Pinned memory and the device address that goes with it: the same where it is mapped.
+
+    Args:
+        device: Where.
+        size: Bytes.
+        mapped: See `Device.pin`.
+    """
+    host = device.pin(size, mapped=mapped)
     return host, device.allocate(size) if host.device is None else host.device
 
 

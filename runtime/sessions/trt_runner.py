@@ -67,8 +67,8 @@ class EngineRunner:
         self.outputs = [n for n in names if n not in self.inputs]
         self._graphs: dict[tuple[int, ...], Any] = {}
         self._warm = False
-        self._span = (device.event(), device.event())
-        self._untaken = False  # whether a run's time was not taken yet
+        self._spans: dict[int, tuple[Any, Any]] = {}  # begin and end of a lane's latest run
+        self._untaken: set[int] = set()  # lanes whose run's time was not taken yet
         self.captures = events is None
         """Whether runs are captured; False for profiles, and once driver or engine refused."""
         self._profiler: LayerProfiler | None = None
@@ -107,6 +107,7 @@ class EngineRunner:
         *,
         before: Callable[[], None] | None = None,
         after: Callable[[], None] | None = None,
+        lane: int = 0,
     ) -> None:
         """Queue one run.
 
@@ -114,20 +115,24 @@ class EngineRunner:
             addresses: Of every input and output on the device; each set is captured once.
             before: Queues what comes first, such as an upload; captured along.
             after: Queues what comes last.
+            lane: Runs that may be under way at once are of different lanes, each timed for itself;
+                one lane's have the same `before` and `after`.
 
         Raises:
             EngineError: The engine refused.
         """
-        self._untaken = True
-        key = tuple(addresses[name] for name in (*self.inputs, *self.outputs))
+        self._untaken.add(lane)
+        key = (lane, *(addresses[name] for name in (*self.inputs, *self.outputs)))
         if key in self._graphs:
             self.device.launch(self._graphs[key])
             return
+        if lane not in self._spans:  # not within a capture
+            self._spans[lane] = (self.device.event(), self.device.event())
 
         def work() -> None:
             if before:
                 before()
-            self._enqueue(addresses)
+            self._enqueue(addresses, lane)
             if after:
                 after()
 
@@ -143,12 +148,12 @@ class EngineRunner:
             self._profiler.end(began)
         self._warm = True
 
-    def take_seconds(self) -> float:
-        """Time the latest run took on the device, which was waited for; each run's once."""
-        if not self._untaken:
+    def take_seconds(self, lane: int = 0) -> float:
+        """Time a lane's latest run took on the device, which was waited for; each run's once."""
+        if lane not in self._untaken:
             return 0.0
-        self._untaken = False
-        return self.device.seconds(*self._span)
+        self._untaken.remove(lane)
+        return self.device.seconds(*self._spans[lane])
 
     def drop_graphs(self) -> None:
         """Forget captured graphs: shapes or addresses change."""
@@ -160,24 +165,26 @@ class EngineRunner:
     def close(self) -> None:
         """Free the engine, nothing of which may be queued any more; buffers are the session's."""
         self.drop_graphs()
-        for event in self._span:
+        for event in (event for span in self._spans.values() for event in span):
             self.device.drop_event(event)
+        self._spans.clear()
         if self._kernels is not None:
             self._kernels.save()
         # In this order: each needs the one before it in life.
         self._context = self._profiler = self._kernels = None
         self.engine = self._runtime = None
 
-    def _enqueue(self, addresses: Mapping[str, int]) -> None:
+    def _enqueue(self, addresses: Mapping[str, int], lane: int) -> None:
         for name in (*self.inputs, *self.outputs):
             address = addresses[name]
             assert address % ALIGNMENT == 0, (name, address)
             if not self._context.set_tensor_address(name, address):
                 raise EngineError(f"the engine does not take an address for '{name}'")
-        self.device.record(self._span[0])
+        began, ended = self._spans[lane]
+        self.device.record(began)
         if not self._context.execute_async_v3(self.device.stream_handle):
             raise self._error("the engine failed")
-        self.device.record(self._span[1])
+        self.device.record(ended)
 
     def _error(self, what: str) -> EngineError:
         return EngineError(f"{what}: {build_complaint(self._log.take())}")

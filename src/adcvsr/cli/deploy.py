@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.argument("bundle", metavar="BUNDLE")
 @click.option(
     "--backend",
-    type=click.Choice(("auto", *ENGINE_BACKENDS)),
+    type=click.Choice(("auto", *ENGINE_BACKENDS, "ort-cuda")),
     default="auto",
     show_default=True,
-    help="Which compiler.",
+    help="Which compiler; ort-cuda builds nothing, its two layouts are tried.",
 )
 @click.option(
     "--precision",
@@ -73,6 +73,13 @@ if TYPE_CHECKING:
     help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
 )
 @click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
+@click.option(
+    "--staging",
+    type=click.Choice(("auto", "mapped", "copied")),
+    default="auto",
+    show_default=True,
+    help="On a Jetson: frames read in place or copied; auto times both and keeps the faster.",
+)
 @click.option("--rollback", is_flag=True, help="Make current what was so before; builds nothing.")
 @json_option
 def command(
@@ -89,6 +96,7 @@ def command(
     workspace: str,
     dla: int | None,
     dla_fallback: bool,
+    staging: str,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -96,12 +104,15 @@ def command(
 
     They have to compute in the precision asked for, give the bundle's golden pictures, and stay
     within the budget at the 99th percentile. Otherwise what was current stays, and exit is 1.
+
+    --backend ort-cuda tries both layouts of convolutions, which have to give the same, and the
+    faster one becomes current for that backend.
     """
     from ..bundle import open_bundle
 
     opened = open_bundle(bundle)
     if rollback:
-        _roll_back(opened.name, as_json)
+        _roll_back(opened.name, backend, as_json)
         return
     from ..runtime.deploy.deploy import deploy_bundle
     from ..runtime.engine.order import BuildOptions, parse_bytes
@@ -118,6 +129,7 @@ def command(
             options=BuildOptions(
                 workspace_bytes=parse_bytes(workspace), dla=dla, dla_fallback=dla_fallback
             ),
+            staging=staging,
             progress=progress,
             report=note,
         )
@@ -129,12 +141,13 @@ def command(
         sys.exit(1)
 
 
-def _roll_back(bundle: str, as_json: bool) -> None:
+def _roll_back(bundle: str, backend: str, as_json: bool) -> None:
     from ..runtime.engine.current import CurrentEngines
     from ..runtime.engine.engine_cache import EngineCache
     from ..runtime.nvidia.gpu import current_gpu
 
-    entry = CurrentEngines(EngineCache(), bundle, current_gpu()).roll_back()
+    own = backend if backend == "ort-cuda" else ""
+    entry = CurrentEngines(EngineCache(), bundle, current_gpu(), own).roll_back()
     if as_json:
         print_json({"current": entry}, indent=None)
     else:
@@ -155,6 +168,8 @@ def _print(report: DeployReport) -> None:
                 f"  latency  p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms over "
                 f"{found.frames} runs"
             )
+            if found.staging:
+                done(f"  staging  {found.staging}")
     current = report.current
     if current is None:
         done(f"{report.bundle} on {report.gpu}: nothing is current")

@@ -40,7 +40,8 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     metavar="NAMES",
     default="default",
     show_default=True,
-    help="psnr, psnr_rgb, ssim, ms_ssim, haarpsi, gmsd, vmaf, frame_diff, warp, with commas; "
+    help="psnr, psnr_rgb, ssim, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, vmaf_neg, "
+    "vmaf_v1, cambi (banding), delta_e (colour shift), clipped, frame_diff, warp, with commas; "
     "'default' leaves out what is slow or needs more than numpy, 'all' takes what is at hand.",
 )
 @click.option(

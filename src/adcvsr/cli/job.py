@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError
+from ..errors import ConfigError, JobError
 from ._group import CommandGroup
 from ._job_display import jobs_progress, watch_job
 from ._options import json_option, read_output_size
@@ -153,11 +153,10 @@ def work_command(
 
 def _work_on_ray(job: Job, address: str, threads: int) -> None:
     from ..runtime.jobs.ray_workers import run_on_ray
-    from ..runtime.jobs.run import not_made
 
-    for _, reasons in run_on_ray([job], address, threads=threads, note=note):
-        if reasons:
-            raise not_made(job, reasons)
+    for _, came in run_on_ray([job], address, threads=threads, note=note):
+        if isinstance(came, JobError):
+            raise came
 
 
 @command.command("status")
@@ -228,7 +227,6 @@ def verify_command(folder: Path, sample: int, seed: int, threads: int, as_json: 
 
     Every bit of the pictures and of the file is compared; exit 1 where one differs.
     """
-    from ..errors import JobError
     from ..runtime.jobs.folder import Job
     from ..runtime.jobs.verify import choose_sample, verify
     from ..runtime.jobs.work import SegmentWorker

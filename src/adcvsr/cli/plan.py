@@ -50,7 +50,8 @@ def command(
     where it is not feasible.
 
     The network's time is a roofline over the graph's multiply-adds and bytes, corrected by measured
-    speeds in $ADCVSR_CACHE/measured where there are any (docs/engines.md).
+    speeds in $ADCVSR_CACHE/measured where there are any, with the bytes of the compiler's layer
+    list where an engine of the cache has one (docs/engines.md).
     """
     output_size = read_output_size(size)
     if every:
@@ -64,6 +65,8 @@ def command(
     from ..files import cache_folder
     from ..plan.measured import FOLDER, read_measurements
     from ..plan.planning import Source, plan_bundle
+    from ..runtime.engine.compiled import compiled_graphs
+    from ..runtime.engine.engine_cache import EngineCache
     from ..targets import target
 
     notes: list[str] = []
@@ -76,6 +79,7 @@ def command(
         measurements=read_measurements(cache_folder() / FOLDER, notes.append),
         encode=encode,
         size=output_size,
+        compiled=compiled_graphs(EngineCache()),
     )
     for text in [*notes, *plan.notes]:
         note(text)

@@ -7,11 +7,14 @@ Definitions, sources and limits: docs/metrics.md.
 """
 
 from .catalogue import METRICS, Metric, UsableMetrics, choose_metrics, usable_metrics
+from .colour_shift import ciede2000, clipped_share, colour_shift
 from .fidelity import MOST_DB, finite_db, ms_ssim, ms_ssim_y, psnr, psnr_of, psnr_y, ssim, ssim_y
+from .flip import flip
 from .perceptual import gmsd, gmsd_y, haarpsi, haarpsi_y
 from .planes import full_range, luma
 from .resample import limit_size, resize_bicubic, resize_lanczos
-from .stream import StreamMeter, TruthStream
+from .ssimulacra2 import ssimulacra2
+from .stream import StreamMeter, TruthStream, open_meter
 from .temporal import (
     Motion,
     frame_difference_error,
@@ -21,6 +24,7 @@ from .temporal import (
     warping_error,
 )
 from .vmaf import VmafProcess, find_vmaf_ffmpeg
+from .xpsnr import XpsnrMeter
 
 __all__ = [
     "METRICS",
@@ -31,9 +35,14 @@ __all__ = [
     "TruthStream",
     "UsableMetrics",
     "VmafProcess",
+    "XpsnrMeter",
     "choose_metrics",
+    "ciede2000",
+    "clipped_share",
+    "colour_shift",
     "find_vmaf_ffmpeg",
     "finite_db",
+    "flip",
     "frame_difference_error",
     "full_range",
     "gmsd",
@@ -46,6 +55,7 @@ __all__ = [
     "measure_motion",
     "ms_ssim",
     "ms_ssim_y",
+    "open_meter",
     "psnr",
     "psnr_of",
     "psnr_y",
@@ -54,6 +64,7 @@ __all__ = [
     "resize_lanczos",
     "ssim",
     "ssim_y",
+    "ssimulacra2",
     "usable_metrics",
     "warping_error",
 ]

@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 
 from ..config import nearest
 from ..errors import ConfigError, MissingPackageError, MissingProgramError
+from .colour_shift import BLOCK_PX
 from .fidelity import MS_SSIM_LEAST_PX, SSIM_LEAST_PX, finite_db
+from .flip import FLIP_LEAST_PX
 from .perceptual import PERCEPTUAL_LEAST_PX
+from .ssimulacra2 import SSIMULACRA2_LEAST_PX
 from .temporal import FLOW_LEAST_PX, require_opencv
-from .vmaf import VMAF_LEAST_PX, find_vmaf_ffmpeg
+from .vmaf import CAMBI_LEAST_PX, VMAF_LEAST_PX, find_vmaf_ffmpeg
+from .xpsnr import XPSNR_LEAST_PX, require_xpsnr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Metric:
     """Least side of the compared pictures, the border taken off."""
 
     needs: str | None = None
-    """What beside numpy: `opencv`, `ffmpeg`, or nothing."""
+    """What beside numpy: `opencv`, `ffmpeg` (with libvmaf), `xpsnr` (in PyAV), or nothing."""
 
     default: bool = True
     """Measured where nothing else is asked for: fast, and needs nothing."""
@@ -101,6 +105,76 @@ METRICS = {
             default=False,
         ),
         Metric(
+            name="vmaf_neg",
+            title="VMAF-NEG",
+            digits=1,
+            higher_is_better=True,
+            least_px=VMAF_LEAST_PX,
+            needs="ffmpeg",
+            default=False,
+        ),
+        Metric(
+            name="vmaf_v1",
+            title="VMAF v1",
+            digits=1,
+            higher_is_better=True,
+            least_px=CAMBI_LEAST_PX,
+            needs="ffmpeg",
+            default=False,
+        ),
+        Metric(
+            name="cambi",
+            title="CAMBI",
+            digits=2,
+            higher_is_better=False,
+            least_px=CAMBI_LEAST_PX,
+            needs="ffmpeg",
+            default=False,
+        ),
+        Metric(
+            name="xpsnr",
+            title="XPSNR-Y",
+            unit="dB",
+            digits=2,
+            higher_is_better=True,
+            least_px=XPSNR_LEAST_PX,
+            needs="xpsnr",
+            default=False,
+        ),
+        Metric(
+            name="ssimulacra2",
+            title="SSIMULACRA2",
+            digits=1,
+            higher_is_better=True,
+            least_px=SSIMULACRA2_LEAST_PX,
+            default=False,
+        ),
+        Metric(
+            name="flip",
+            title="FLIP",
+            digits=4,
+            higher_is_better=False,
+            least_px=FLIP_LEAST_PX,
+            default=False,
+        ),
+        Metric(
+            name="delta_e",
+            title="colour shift",
+            unit="dE00",
+            digits=2,
+            higher_is_better=False,
+            least_px=BLOCK_PX,
+            default=False,
+        ),
+        Metric(
+            name="clipped",
+            title="clipped",
+            unit="%",
+            digits=2,
+            higher_is_better=False,
+            default=False,
+        ),
+        Metric(
             name="frame_diff",
             title="frame diff.",
             unit="levels",
@@ -131,7 +205,7 @@ class UsableMetrics:
     metrics: tuple[Metric, ...]
 
     ffmpeg: str | None = None
-    """For VMAF, where it is among them."""
+    """For what libvmaf measures, where any of it is among them."""
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Metrics of `all` that cannot be measured here, and why."""
@@ -156,7 +230,9 @@ def usable_metrics(text: str, ffmpeg: str | None = None) -> UsableMetrics:
             if metric.needs == "opencv":
                 require_opencv()
             elif metric.needs == "ffmpeg":
-                program = find_vmaf_ffmpeg(ffmpeg)
+                program = find_vmaf_ffmpeg(ffmpeg, metric.name)
+            elif metric.needs == "xpsnr":
+                require_xpsnr()
             metrics.append(metric)
         except (MissingPackageError, MissingProgramError) as error:
             if metric.name in named:

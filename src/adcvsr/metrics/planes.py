@@ -45,6 +45,25 @@ def luma(image: Levels) -> Plane:
     return plane
 
 
+CHROMA_WEIGHTS = ((-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
+"""Cb and Cr of BT.601 limited range, of RGB in [0, 1]."""
+
+
+def chroma_420(image: Levels) -> Plane:
+    """BT.601 limited-range Cb and Cr of RGB, means of 2x2 pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (2, (H + 1) / 2, (W + 1) / 2) float32 in [16, 240], not rounded.
+    """
+    weights = np.array(CHROMA_WEIGHTS, np.float32).T / np.float32(255)
+    planes: Plane = np.moveaxis(halve(image.astype(np.float32) @ weights), -1, 0)
+    planes += np.float32(128)
+    return planes
+
+
 def full_range(plane: Plane) -> Plane:
     """Stretch limited-range luma [16, 235] to [0, 255]."""
     stretched: Plane = (plane - np.float32(LUMA_BLACK)) * np.float32(255 / LUMA_SPAN)

@@ -14,17 +14,22 @@ Nothing is held but a frame and the one before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..arrays import Levels
 from .catalogue import Metric
+from .colour_shift import clipped_share, colour_shift
 from .fidelity import ms_ssim, psnr, ssim
+from .flip import flip
 from .perceptual import gmsd, haarpsi
-from .planes import Plane, cut_border, full_range, luma
+from .planes import Plane, chroma_420, cut_border, full_range, luma
+from .ssimulacra2 import ssimulacra2
 from .temporal import Motion, frame_difference_error, half_size, measure_motion, warping_error
-from .vmaf import VmafProcess
+from .vmaf import VMAF_MEASURES, VmafProcess
+from .xpsnr import XpsnrMeter
 
 
 class Picture:
@@ -42,6 +47,11 @@ class Picture:
     def luma(self) -> Plane:
         """Limited-range luma."""
         return luma(self.image)
+
+    @cached_property
+    def chroma(self) -> Plane:
+        """Limited-range chroma at half size, (2, H / 2, W / 2)."""
+        return chroma_420(self.image)
 
     @cached_property
     def full_luma(self) -> Plane:
@@ -97,16 +107,22 @@ class StreamMeter:
     """One output's side of a clip: figures of every frame, added up.
 
     Args:
-        metrics: What to measure; VMAF only where `vmaf` is given.
+        metrics: What to measure; what libvmaf and XPSNR measure only where these are given.
         vmaf: A running process, owned by the caller.
+        xpsnr: Likewise a filter.
     """
 
-    def __init__(self, metrics: Iterable[Metric], vmaf: VmafProcess | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Iterable[Metric],
+        vmaf: VmafProcess | None = None,
+        xpsnr: XpsnrMeter | None = None,
+    ) -> None:
         self._names = [metric.name for metric in metrics if metric.name in _MEASURES]
         self.values: dict[str, list[float]] = {name: [] for name in self._names}
         """Figures of every frame; temporal ones have none of a scene's first."""
         self._before: Picture | None = None
-        self._vmaf = vmaf
+        self._vmaf, self._xpsnr = vmaf, xpsnr
 
     def add(self, image: Levels, moment: Moment) -> None:
         """Measure the next frame, (H, W, 3) uint8 RGB, against the truth at that moment.
@@ -120,21 +136,48 @@ class StreamMeter:
             if value is not None:
                 self.values[name].append(value)
         if self._vmaf is not None:
-            self._vmaf.add(output.luma, moment.truth.luma)
+            truth = moment.truth
+            chroma = (output.chroma, truth.chroma) if self._vmaf.sees_chroma else None
+            self._vmaf.add(output.luma, truth.luma, chroma)
+        if self._xpsnr is not None:
+            self._xpsnr.add(output.luma, moment.truth.luma)
         self._before = output
 
     def means(self) -> dict[str, float | None]:
         """Means over the frames measured so far; None where no frame could be.
 
-        Ends the VMAF process where there is one.
+        Ends the VMAF process and the XPSNR filter where there are any.
         """
+        if self._xpsnr is not None:
+            self.values["xpsnr"] = self._xpsnr.scores()
         means = {
             name: math.fsum(values) / len(values) if values else None
             for name, values in self.values.items()
         }
         if self._vmaf is not None:
-            means["vmaf"] = self._vmaf.score()
+            means.update(self._vmaf.scores())
         return means
+
+
+def open_meter(
+    metrics: Sequence[Metric], ffmpeg: str | None, height: int, width: int, stack: ExitStack
+) -> StreamMeter:
+    """Make a meter with what its metrics need.
+
+    Args:
+        metrics: What to measure.
+        ffmpeg: For what libvmaf measures.
+        height: Of the pictures without their border, pixels.
+        width: Likewise.
+        stack: Closes what is opened.
+    """
+    names = {metric.name for metric in metrics}
+    vmaf = xpsnr = None
+    if ffmpeg is not None and (measures := names & VMAF_MEASURES):
+        vmaf = stack.enter_context(VmafProcess(ffmpeg, height, width, measures))
+    if "xpsnr" in names:
+        xpsnr = stack.enter_context(XpsnrMeter(height, width))
+    return StreamMeter(metrics, vmaf, xpsnr)
 
 
 Measure = Callable[[Picture, "Picture | None", Moment], "float | None"]
@@ -157,6 +200,10 @@ _MEASURES: dict[str, Measure] = {
     "psnr_rgb": lambda output, _, moment: psnr(output.image, moment.truth.image),
     "ssim": lambda output, _, moment: ssim(output.luma, moment.truth.luma),
     "ms_ssim": lambda output, _, moment: ms_ssim(output.luma, moment.truth.luma),
+    "ssimulacra2": lambda output, _, moment: ssimulacra2(output.image, moment.truth.image),
+    "flip": lambda output, _, moment: flip(output.image, moment.truth.image),
+    "delta_e": lambda output, _, moment: colour_shift(output.image, moment.truth.image),
+    "clipped": lambda output, _, moment: clipped_share(output.image, moment.truth.image),
     "haarpsi": lambda output, _, moment: haarpsi(output.full_luma, moment.truth.full_luma),
     "gmsd": lambda output, _, moment: gmsd(output.full_luma, moment.truth.full_luma),
     "frame_diff": _frame_diff,

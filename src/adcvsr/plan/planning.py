@@ -18,6 +18,7 @@ from ..graph.cost import GraphCost, count_bundle_cost
 from ..pictures.output_size import OutputSize
 from ..targets import Target
 from ..variants import VariantName, contenders, faster, why_not
+from .compiled import CompiledGraph, compiled_graph
 from .measured import Measurement, correction
 from .roofline import Prediction, predict
 from .video_cost import VideoCost, video_cost, video_notes
@@ -190,6 +191,7 @@ def plan_bundle(
     measurements: Sequence[Measurement] = (),
     encode: bool = True,
     size: OutputSize | None = None,
+    compiled: Sequence[CompiledGraph] = (),
 ) -> Plan:
     """Predict whether a pipeline (decode, network, encode) keeps up with a source on a target.
 
@@ -203,6 +205,8 @@ def plan_bundle(
         measurements: Speeds of the network that correct the prediction.
         encode: Whether the result is encoded, and not shown or used by something else.
         size: Of the output; None for what the network makes.
+        compiled: Layer lists of engines built here or for the target; where one is of the graph,
+            it decides what the network moves.
 
     Raises:
         ConfigError: The source does not have the size's shape.
@@ -212,10 +216,21 @@ def plan_bundle(
     names, chosen = choose_variants(bundle, target, variant, backend)
     frames, fresh = _window(bundle)
 
+    def listed(name: str, height: int, width: int) -> CompiledGraph | None:
+        onnx = bundle.manifest["files"][bundle.variant(name).file]["sha256"]
+        return (
+            compiled_graph(
+                compiled, onnx=onnx, backend=chosen, sm=target.sm, width=width, height=height
+            )
+            if frames == 1
+            else None
+        )
+
     @cache
     def run(name: str, height: int, width: int) -> tuple[GraphCost, Prediction]:
         cost = count_bundle_cost(bundle, name, height=height, width=width, frames=frames)
-        return cost, predict(cost.nodes, target, chosen, VariantName.parse(name).of_floats)
+        floats, layers = VariantName.parse(name).of_floats, listed(name, height, width)
+        return cost, predict(cost.nodes, target, chosen, floats, layers)
 
     def uncorrected_ms(name: str, height: int, width: int) -> float:
         return run(name, height, width)[1].seconds / fresh * 1000
@@ -266,6 +281,7 @@ def plan_bundle(
             notes=[
                 *_choice_notes(variant_id, expected_ms),
                 *_notes(prediction, by),
+                *_layer_notes(prediction, listed(variant_id, height, width), chosen, by),
                 *sized.notes,
                 *video_notes(target, output, encode=encode),
             ],
@@ -327,6 +343,26 @@ def _choice_notes(variant_id: str, expected_ms: Mapping[str, float]) -> list[str
         return []
     times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in expected_ms.items())
     return [f"variant {variant_id}, by prediction: {times}; a session measures both and chooses"]
+
+
+def _layer_notes(
+    prediction: Prediction, layers: CompiledGraph | None, backend: str, corrected_by: str
+) -> list[str]:
+    """Where the network's bytes are from, and what of 8 bits nobody has seen."""
+    if layers is not None:
+        return [
+            f"{layers.bytes / 1e6:,.0f} MB in {layers.kernels} kernels a frame, by the layer list "
+            f"of engine {layers.key[:12]} ({layers.width}x{layers.height})"
+        ]
+    if "fp8" in prediction.precisions and not corrected_by:
+        decides = "adcvsr deploy, on the device"
+        if backend == "tensorrt-rtx":
+            decides = "adcvsr build --precision fp8, whose layer list a plan then takes"
+        return [
+            "fp8 is counted without a gain over fp16, as TensorRT-RTX compiles its convolutions; "
+            f"what this compiler makes of the graph decides: {decides}"
+        ]
+    return []
 
 
 def _notes(prediction: Prediction, corrected_by: str) -> list[str]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from ..errors import BackendUnavailableError
 from ..graph.cost import NodeCost
 from ..targets import Target
-from ..variants import QUANTIZED, why_not
+from ..variants import ENGINE_BACKENDS, QUANTIZED, why_not
+from .compiled import CompiledGraph
 
 ELEMENT_PRECISION = {
     "float16": "fp16",
@@ -89,7 +90,11 @@ class Prediction:
 
 
 def predict(
-    nodes: Iterable[NodeCost], target: Target, backend: str, of_floats: str = "fp32"
+    nodes: Iterable[NodeCost],
+    target: Target,
+    backend: str,
+    of_floats: str = "fp32",
+    compiled: CompiledGraph | None = None,
 ) -> Prediction:
     """Predict one run.
 
@@ -98,6 +103,8 @@ def predict(
         target: Where.
         backend: What runs it.
         of_floats: Precision of products whose factors are stored as FP32: `fp32` or `tf32`.
+        compiled: What the compiler made of the graph: its bytes and kernels take the place of
+            those counted from the graph, node by node in proportion.
 
     Raises:
         BackendUnavailableError: The target has no such arithmetic, with the reason.
@@ -107,7 +114,13 @@ def predict(
     bandwidth = target.bandwidth_gb_s.value * 1e9 * shares.bandwidth
     total = compute = memory = 0.0
     products: dict[str, int] = {}
-    for node in nodes:
+    counted = list(nodes)
+    listed = 1.0  # bytes moved by the layer list for each that is counted here
+    if compiled is not None:
+        activations = sum(_moved(node, backend) - _weights_moved(node) for node in counted)
+        listed = compiled.bytes / activations if activations else 1.0
+        total = compiled.kernels * shares.kernel_seconds
+    for node in counted:
         arithmetic = 0.0
         if node.multiply_adds:
             precision = ELEMENT_PRECISION.get(node.element, of_floats)
@@ -116,17 +129,29 @@ def predict(
             if target.kind != "cpu" and precision in QUANTIZED:
                 operations *= _filled(node.in_channels) * _filled(node.out_channels)
             arithmetic = operations / (_rate(target, backend, precision) * shares.compute)
-        # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
-        moved = float(moved_bytes(node))
-        if backend != "ort-cpu":
-            moved = max(moved - node.score_bytes, 0) + _more_in_8_bits(node, backend)
-        traffic = moved / bandwidth
+        moved = _moved(node, backend)
+        weights = _weights_moved(node)
+        traffic = ((moved - weights) * listed + weights) / bandwidth
         compute += arithmetic
         memory += traffic
-        kernels = 0 if not moved else 2 if _is_rescaled(node, backend) else 1
+        kernels = 0 if not moved or compiled else 2 if _is_rescaled(node, backend) else 1
         total += max(arithmetic, traffic) + kernels * shares.kernel_seconds
     used = sorted(products, key=lambda name: -products[name])
     return Prediction(total, compute, memory, tuple(used), shares)
+
+
+def _moved(node: NodeCost, backend: str) -> float:
+    """Bytes a node moves on a backend."""
+    moved = float(moved_bytes(node))
+    if backend == "ort-cpu":
+        return moved
+    # ONNX Runtime's CPU provider keeps attention's scores in memory; engines fuse them away.
+    return max(moved - node.score_bytes, 0) + _more_in_8_bits(node, backend)
+
+
+def _weights_moved(node: NodeCost) -> int:
+    """Weights among what `moved_bytes` counts; layer lists count activations alone."""
+    return 0 if node.op_type in ELEMENTWISE else node.weight_bytes
 
 
 def moved_bytes(node: NodeCost) -> int:
@@ -145,10 +170,13 @@ def _filled(channels: int) -> float:
 def _is_rescaled(node: NodeCost, backend: str) -> bool:
     """Whether a second kernel rescales what a convolution gives.
 
-    TensorRT-RTX's layer lists show it of every convolution in FP8 (docs/decisions.md).
+    TensorRT-RTX's layer lists show it of every convolution in 8 bits (docs/decisions.md). Nothing
+    was seen of TensorRT: its INT8 convolutions have had fused kernels for years, its FP8 ones are
+    counted like TensorRT-RTX's until a list says better, so that no gain is promised.
     """
     precision = ELEMENT_PRECISION.get(node.element)
-    return backend == "tensorrt-rtx" and node.op_type == "Conv" and precision in QUANTIZED
+    rescaled = QUANTIZED if backend == "tensorrt-rtx" else ("fp8",)
+    return backend in ENGINE_BACKENDS and node.op_type == "Conv" and precision in rescaled
 
 
 def _more_in_8_bits(node: NodeCost, backend: str) -> float:

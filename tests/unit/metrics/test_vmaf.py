@@ -14,6 +14,7 @@ import pytest
 
 from adcvsr.errors import MissingProgramError
 from adcvsr.metrics import VmafProcess, find_vmaf_ffmpeg, luma, resize_bicubic
+from adcvsr.metrics.planes import chroma_420
 from adcvsr.pictures.synthetic import draw_clip
 
 Plane = npt.NDArray[np.float32]
@@ -114,6 +115,64 @@ def test_the_log_beside_the_program_is_read(tmp_path: Path) -> None:
     program = fake_ffmpeg(tmp_path, f"cat > /dev/null\necho '{log}' > vmaf.json\n")
     plane = np.full((256, 512), 100, np.float32)
     assert score(program, [plane], [plane]) == 81.5
+
+
+def test_measures_of_one_process_and_their_chroma(tmp_path: Path) -> None:
+    """One process is asked for all, and gets real chroma where a model looks at it."""
+    log = json.dumps({"pooled_metrics": {n: {"mean": 1.0} for n in ("cambi", "vmaf_v1")}})
+    program = fake_ffmpeg(tmp_path, f"cat > sent\necho \"$@\" > asked\necho '{log}' > vmaf.json\n")
+    grey = np.full((32, 64), 100, np.float32)
+    chroma = [np.full((2, 16, 32), value, np.float32) for value in (60, 70)]
+    with VmafProcess(program, 32, 64, ("vmaf_v1", "cambi")) as vmaf:
+        assert vmaf.sees_chroma
+        vmaf.add(grey, grey + 1, (chroma[0], chroma[1]))
+        assert vmaf.scores() == {"cambi": 1.0, "vmaf_v1": 1.0}
+        folder = vmaf._folder
+        sent = np.frombuffer((folder / "sent").read_bytes(), np.uint8)
+        asked = (folder / "asked").read_text()
+    assert "model=version=vmaf_v1.0.16_3d0h" in asked
+    assert ":name=vmaf_v1:feature=name=cambi" in asked
+    size = 32 * 64
+    parts = [sent[:size], sent[size : 2 * size], *np.split(sent[2 * size :], 4)]
+    assert [set(part.tolist()) for part in parts] == [{101}, {100}, {70}, {60}, {70}, {60}]
+    with VmafProcess(program, 32, 64) as vmaf:
+        assert not vmaf.sees_chroma
+
+
+def test_a_libvmaf_too_old_for_a_model(tmp_path: Path) -> None:
+    program = fake_ffmpeg(tmp_path, "exit 1")
+    assert find_vmaf_ffmpeg(program, "vmaf_neg") == program
+    with pytest.raises(MissingProgramError, match=r"libvmaf 3.2 .* the model vmaf_v1\.0"):
+        find_vmaf_ffmpeg(program, "vmaf_v1")
+
+
+@pytest.mark.slow
+def test_the_models_disagree_as_they_are_meant_to(ffmpeg: str) -> None:
+    """Sharpening past the truth pays with the first model, less without its gain."""
+    find_vmaf_ffmpeg(ffmpeg, "vmaf_v1")
+    truth = draw_clip(3, 240, 256)
+    sharper = (truth * 1.3 - 38).clip(0, 255).astype(np.uint8)
+    with VmafProcess(ffmpeg, 240, 256, ("vmaf", "vmaf_neg", "vmaf_v1", "cambi")) as vmaf:
+        for one, other in zip(sharper, truth, strict=True):
+            vmaf.add(luma(one), luma(other), (chroma_420(one), chroma_420(other)))
+        scores = vmaf.scores()
+    assert scores["vmaf_neg"] < scores["vmaf"] - 1
+    assert 0 < scores["vmaf_v1"] <= 100
+
+
+@pytest.mark.slow
+def test_banding_is_seen(ffmpeg: str) -> None:
+    slope = np.linspace(60, 75, 640, dtype=np.float32)[None] + np.linspace(0, 10, 360)[:, None]
+    slope = slope.astype(np.float32)
+    dither = np.random.default_rng(0).uniform(-1, 1, slope.shape).astype(np.float32)
+    bands = []
+    for output in (slope + 1.5 * dither, slope):  # the second is rounded to levels
+        with VmafProcess(ffmpeg, 360, 640, ("cambi",)) as process:
+            process.add(output, slope)
+            process.add(output, slope)
+            bands.append(process.scores()["cambi"])
+    assert bands[0] < 1
+    assert bands[1] > 10
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from adcvsr.bundle import open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError, ConfigError
 from adcvsr.graph.cost import GraphCost, NodeCost, count_bundle_cost
+from adcvsr.plan.compiled import CompiledGraph
 from adcvsr.plan.measured import Measurement, correction, read_measurements
-from adcvsr.plan.planning import Source, plan_bundle
+from adcvsr.plan.planning import Plan, Source, plan_bundle
 from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
 from adcvsr.plan.roofline import GPU_SHARES, moved_bytes, predict
 from adcvsr.targets import TARGETS, target
@@ -72,6 +73,59 @@ def test_int8_of_nano_gains_little_on_a_gpu() -> None:
     assert (
         padded.compute_seconds > 3 * predict(bare, target("orin-nano"), "tensorrt").compute_seconds
     )
+
+
+def test_a_layer_list_decides_what_a_graph_moves() -> None:
+    """Bytes and kernels of the list in the place of the graph's; arithmetic and weights stay."""
+    small, rtx = open_bundle("small"), target("rtx-40")
+    sha = small.manifest["files"]["fp8-trt.onnx"]["sha256"]
+
+    def plan(*compiled: CompiledGraph, backend: str = "tensorrt-rtx") -> Plan:
+        return plan_bundle(
+            small,
+            rtx,
+            Source(640, 360, 30),
+            variant="fp8",
+            backend=backend,
+            encode=False,
+            compiled=compiled,
+        )
+
+    fused = CompiledGraph("k" * 32, sha, "tensorrt-rtx", (89,), 320, 180, 120e6, 30)
+    counted, listed = plan(), plan(fused)
+    assert listed.frame_ms < 0.7 * counted.frame_ms
+    assert any("480 MB in 30 kernels a frame, by the layer list" in note for note in listed.notes)
+    shares = GPU_SHARES
+    bandwidth = rtx.bandwidth_gb_s.value * 1e9 * shares.bandwidth
+    weights = sum(node.weight_bytes for node in listed.cost.nodes)
+    by_hand = (480e6 + weights) / bandwidth
+    assert listed.prediction.memory_seconds == pytest.approx(by_hand, rel=1e-3)
+    others = [
+        replace(fused, onnx="0" * 64),
+        replace(fused, backend="tensorrt"),
+        replace(fused, sms=(120,)),
+    ]
+    assert plan(*others).frame_ms == counted.frame_ms
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_no_gain_of_fp8_is_promised(backend: str) -> None:
+    """Until a compiler's list or a measurement says so; the note has how to get one."""
+    plans = [
+        plan_bundle(
+            open_bundle("small"),
+            target("rtx-40"),
+            Source(640, 360, 30),
+            variant=precision,
+            backend=backend,
+            encode=False,
+        )
+        for precision in ("fp16", "fp8")
+    ]
+    assert plans[1].frame_ms > 0.95 * plans[0].frame_ms
+    assert not any("fp8" in note for note in plans[0].notes)
+    wanted = "adcvsr deploy" if backend == "tensorrt" else "adcvsr build --precision fp8"
+    assert any("without a gain over fp16" in note and wanted in note for note in plans[1].notes)
 
 
 def test_what_is_fused_moves_nothing_of_its_own() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import ConfigError, EngineError, OutputNotWritableError
+from adcvsr.runtime.engine.compiled import compiled_graphs
 from adcvsr.runtime.engine.engine_cache import CacheEntry, EngineCache
 from adcvsr.runtime.engine.engines import find_engine
 from adcvsr.runtime.engine.order import BuildOptions, EngineOrder, SizeRange, parse_bytes, runs_on
@@ -261,3 +262,27 @@ def test_sizes_and_amounts() -> None:
         SizeRange.fixed(99, 99999)
     with pytest.raises(ConfigError, match="expected 1MiB or more"):
         BuildOptions(workspace_bytes=1)
+
+
+def test_layer_lists_of_the_cache_are_read_for_plans(cache: EngineCache) -> None:
+    """Only where they tell of one size of a stream network; what else lies there is no error."""
+    sha = order_of().source()["onnx"]
+    layers = {"kernels": 14, "bytes": 266112000}
+    facts = {"part": "stream", "size": "640x360", "layers": layers}
+
+    def put_with(facts: dict[str, object]) -> CacheEntry:
+        with cache.lock(order_of().key, print):
+            return cache.store(order_of(), memoryview(b"plan"), facts, print)
+
+    first = put_with(facts)
+    (found,) = compiled_graphs(cache)
+    assert (found.key, found.onnx, found.backend) == (first.key, sha, order_of().backend)
+    assert (found.width, found.height, found.bytes, found.kernels) == (640, 360, 266112000.0, 14)
+    for other in (
+        {"part": "stream", "size": "640x360"},
+        {**facts, "size": "320x180..640x360..1280x720"},
+        {**facts, "layers": {"kernels": 14, "bytes": None}},
+        {**facts, "part": "clip"},
+    ):
+        put_with(other)
+        assert compiled_graphs(cache) == []

@@ -64,7 +64,7 @@ def upscalers() -> Any:
     bundle = open_bundle("nano")
     with Upscaler(bundle, threads=2) as nano, Upscaler(bundle, threads=1) as repeat:
         session = RepeatSession(bundle, bundle.variant("fp32-onnx"))
-        repeat._processor = StreamProcessor(session)
+        repeat._clips = repeat._processor = StreamProcessor(session)
         with session:
             yield nano, repeat
 

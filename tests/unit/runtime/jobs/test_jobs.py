@@ -16,9 +16,10 @@ import pytest
 
 from adcvsr.errors import ConfigError, JobError, OutputNotWritableError
 from adcvsr.files import file_sha256
-from adcvsr.runtime.jobs import work
+from adcvsr.runtime.jobs import run, work
 from adcvsr.runtime.jobs.folder import CERTIFICATE, Job
 from adcvsr.runtime.jobs.join import join
+from adcvsr.runtime.jobs.plan import JobPlan
 from adcvsr.runtime.jobs.planning import make_plan
 from adcvsr.runtime.jobs.run import open_job, run_job
 from adcvsr.runtime.jobs.settings import JobSettings
@@ -453,6 +454,26 @@ def test_two_drivers_on_one_job(tmp_path: Path, film: Path) -> None:
     one = run_job(first, threads=1, note=lambda line: None)
     again = run_job(second, threads=1, note=lambda line: None)
     assert one.certificate["output"] == again.certificate["output"]
+
+
+def test_two_drivers_that_begin_at_once(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, folder = settings_for(film, tmp_path / "out.mp4"), tmp_path / "job"
+
+    def late(*words: Any, **more: Any) -> JobPlan:
+        plan = make_plan(*words, **more)
+        if not Job.is_in(folder):
+            Job.create(folder, plan)  # the other driver's
+        return plan
+
+    monkeypatch.setattr(run, "make_plan", late)
+    job = open_job(settings, folder, resume=True, overwrite=False)
+    assert job.plan.settings == settings
+    with SegmentWorker(job, threads=1) as worker:
+        shutil.rmtree(folder)  # the other one joined it
+        with pytest.raises(JobError, match="is gone: another run finished the job"):
+            work_on(worker, wait=True)
 
 
 def test_status_tells_each_segment(tmp_path: Path, film: Path) -> None:
