@@ -68,8 +68,8 @@ def test_sizes_and_plans_are_by_its_scale(twice: Bundle) -> None:
 def test_truth_is_reduced_by_the_scale(tmp_path: Path, make_video: VideoMaker) -> None:
     clip = make_video(size=(64, 48), pts=(0, 512))
     pairs = list(read_pairs(clip, TruthOptions(scale=2)))
-    assert [low.shape for low, _ in pairs] == [(24, 32, 3)] * 2
-    (enlarged, *_) = baselines(2)[0].upscale(iter([pairs[0][0]]))
+    assert [low.shape for _, low in pairs] == [(24, 32, 3)] * 2
+    (enlarged, *_) = baselines(2)[0].upscale(iter([pairs[0][1]]))
     assert enlarged.shape == (48, 64, 3)
 
 
