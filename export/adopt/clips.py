@@ -113,11 +113,11 @@ def _of_pictures(stream: Stream, axis: int, rank: int) -> onnx.ModelProto:
     model.CopyFrom(stream.model)
     graph = model.graph
     kind = TensorProto.FLOAT
-    shape = [1, COLOURS, "H", "W"]
+    shape: list[int | str | None] = [1, COLOURS, "H", "W"]
     del graph.input[0]
     graph.input.insert(0, helper.make_tensor_value_info(PICTURE_IN, kind, shape))
     del graph.output[0]
-    grown = [1, COLOURS, "high", "wide"]
+    grown: list[int | str | None] = [1, COLOURS, "high", "wide"]
     graph.output.insert(0, helper.make_tensor_value_info(PICTURE_OUT, kind, grown))
     if rank == 4:
         head = helper.make_node("Identity", [PICTURE_IN], ["frame"], "adopted/time_in")

@@ -151,10 +151,11 @@ class WeightReader:
             )
         if flag in (0, FLOAT32):
             return self.plain(count, name)
-        table = self._take(np.dtype("<f4"), 256, name)
-        found = table[self._take(np.dtype("u1"), count, name)]
+        table = self.plain(256, name)
+        places = self._take(np.dtype("u1"), count, name).astype(np.intp)
         self._at += -self._at % 4
-        return found.astype(np.float32)
+        looked_up: Floats = table[places]
+        return looked_up
 
     def plain(self, count: int, name: str) -> Floats:
         """The next weight in float32, as biases and slopes are."""

@@ -230,7 +230,8 @@ def _prelu(graph: _Graph, layer: Layer) -> None:
 
 def _relu(graph: _Graph, layer: Layer) -> None:
     slope = layer.number(0)
-    kind, attributes = ("LeakyRelu", {"alpha": slope}) if slope else ("Relu", {})
+    kind = "LeakyRelu" if slope else "Relu"
+    attributes: dict[str, Any] = {"alpha": slope} if slope else {}
     _same(graph, layer, graph.add(kind, layer.inputs, layer, layer.outputs[0], **attributes))
 
 
@@ -241,7 +242,7 @@ def _clip(graph: _Graph, layer: Layer) -> None:
 
 
 def _hard(graph: _Graph, layer: Layer) -> None:
-    steps = {"alpha": layer.number(0, 0.2), "beta": layer.number(1, 0.5)}
+    steps: dict[str, Any] = {"alpha": layer.number(0, 0.2), "beta": layer.number(1, 0.5)}
     if layer.kind == "HardSigmoid":
         graph.add("HardSigmoid", layer.inputs, layer, layer.outputs[0], **steps)
     else:

@@ -96,7 +96,8 @@ def check_adopted(
 
 
 def _rounded(levels: Floats) -> Levels:
-    return (levels + np.float32(0.5)).clip(0, 255.5).astype(np.uint8)
+    rounded: Levels = (levels + np.float32(0.5)).clip(0, 255.5).astype(np.uint8)
+    return rounded
 
 
 def _difference(found: Levels, expected: Levels) -> int:

@@ -310,7 +310,7 @@ def _folded(model: onnx.ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> dic
             value = shape[attributes.get("start", 0) : attributes.get("end", len(shape))]
         elif all(name in known for name in node.input if name) and (node.input or node.attribute):
             feeds = {name: known[name] for name in node.input if name}
-            (value, *_) = ReferenceEvaluator(node).run(None, feeds)
+            value = np.asarray(ReferenceEvaluator(node).run(None, feeds)[0])
         else:
             continue
         known[node.output[0]] = found[node.output[0]] = np.asarray(value)

@@ -283,7 +283,7 @@ def _set_ends(graph: onnx.GraphProto, original: Original, facts: Facts) -> None:
     )
     for state in original.states:
         parts = sides if state.divisor == 1 else [f"{side}/{state.divisor}" for side in sides]
-        shape = [1, state.channels, *parts]
+        shape: list[int | str | None] = [1, state.channels, *parts]
         for values, name in ((graph.input, state.name), (graph.output, state.next_name)):
             values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
