@@ -82,7 +82,10 @@ def draw(path: Path, seconds: float, size: str, clip: Path | None) -> None:
 def compare(folder: Path, source: Path, given: argparse.Namespace) -> int:
     """Run all kinds in turn, and print what each costs beside the plain one."""
     segment = ("--segment-seconds", str(given.segment))
-    kinds: dict[str, tuple[str, ...]] = {"plain": (), "job": ("--resume", *segment)}
+    kinds: dict[str, tuple[str, ...]] = {
+        "plain": ("--pixels", "rgb"),
+        "job": ("--resume", *segment),
+    }
     if given.workers > 1:
         kinds[f"{given.workers} workers"] = ("--workers", str(given.workers), *segment)
     seconds: dict[str, list[float]] = {name: [] for name in kinds}

@@ -16,9 +16,11 @@ from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
+from ..pictures.yuv import AnyPicture, YuvPicture
 from .processing.processor import FrameProcessor
 from .threads.stage_threads import StageThreads
 from .threads.worker import Worker
@@ -37,8 +39,8 @@ Item: TypeAlias = "SourceFrame | av.Packet[Any]"
 class FinishedFrame:
     """A frame on its way to the sinks."""
 
-    picture: Frame
-    """(4H, 4W, 3) uint8 RGB."""
+    picture: AnyPicture
+    """(4H, 4W, 3) uint8 RGB, or YUV 4:2:0."""
 
     pts: int
     """Presentation time in ticks of the source's time base."""
@@ -119,6 +121,7 @@ class Pipeline:
         self.result = result
         self.progress = progress
         self._stop = threading.Event()
+        self._shown = VideoReformatter()
         self._error: BaseException | None = None
         frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
         self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
@@ -180,12 +183,14 @@ class Pipeline:
         while (item := self._get(self._decoded)) is not None:
             waiting.append(item)
             if isinstance(item, SourceFrame):
-                self._pass_on(self.processor.push(item.rgb), waiting, times)
+                self._pass_on(self.processor.push(item.picture), waiting, times)
             self._pass_packets(waiting)
         self._pass_on(self.processor.finish(), waiting, times)
         self._put(self._upscaled, None)
 
-    def _pass_on(self, pictures: Iterator[Frame], waiting: deque[Item], times: StageTimes) -> None:
+    def _pass_on(
+        self, pictures: Iterator[AnyPicture], waiting: deque[Item], times: StageTimes
+    ) -> None:
         """Hand finished pictures over at their frames' times, with the packets between."""
         for picture in _timed(pictures, times):
             frame = waiting.popleft()
@@ -206,7 +211,7 @@ class Pipeline:
             if isinstance(item, FinishedFrame):
                 self.sink.write(item.picture, item.pts, item.alpha)
                 if self.compare is not None and item.low is not None:
-                    self.compare.write(item.low, item.picture, item.pts)
+                    self.compare.write(item.low, self._rgb_of(item.picture), item.pts)
                 self.result.frames += 1
                 self.progress(self.result.frames)
             else:
@@ -218,6 +223,10 @@ class Pipeline:
         if self.compare is not None:
             self.compare.flush()
         times.worked(began)
+
+    def _rgb_of(self, picture: AnyPicture) -> Frame:
+        """For the comparison."""
+        return picture.rgb(self._shown) if isinstance(picture, YuvPicture) else picture
 
     def _put(self, target: queue.Queue[T], item: T) -> None:
         while not self._stop.is_set():

@@ -24,6 +24,10 @@ class UpscaleReport:
     """Width and height in pixels."""
     pixel_format: str
     """FFmpeg's, of the output: bits, colour and alpha."""
+    pixels: str
+    """What frames were from decoder to encoder: `yuv`, 4:2:0 as they are, or `rgb`."""
+    pixels_reason: str
+    """Why RGB; empty for YUV."""
     frames: int
     """Frames written."""
     seconds: float
@@ -77,6 +81,8 @@ def make_report(
     result: PipelineResult,
     processor: FrameProcessor,
     notes: list[str],
+    *,
+    why_rgb: str,
 ) -> UpscaleReport:
     """Sum up a run.
 
@@ -87,6 +93,7 @@ def make_report(
         result: Of the pipeline.
         processor: What frames went through.
         notes: So far; more are added.
+        why_rgb: Why frames were RGB, where they were.
     """
     if reader.damaged_packets:
         notes.append(f"{reader.damaged_packets} damaged packets were skipped")
@@ -101,6 +108,8 @@ def make_report(
         input_size=(width, height),
         output_size=(sink.width, sink.height),
         pixel_format=sink.pixel_format,
+        pixels="rgb" if session.yuv is None else "yuv",
+        pixels_reason=why_rgb,
         frames=result.frames,
         seconds=round(result.seconds, 3),
         fps=round(result.frames / max(result.seconds, 1e-9), 2),

@@ -20,15 +20,18 @@ import numpy as np
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
+from ..pictures.yuv import YuvPicture
 from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
+from .processing.processor import FrameProcessor, require_rgb
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
@@ -40,6 +43,7 @@ from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink
 from .video.source import FileSource
+from .yuv import open_yuv, why_not_yuv
 
 
 class Upscaler:
@@ -106,6 +110,8 @@ class Upscaler:
         self._processor = create_processor(self.session, colour_match=colour_match)
         self._clips = create_processor(self.session, colour_match=colour_match, overlap=True)
         self._matched = colour_match or self.bundle.colour_match.mode
+        self._yuv: StreamSession | None = None
+        self._beside: Upscaler | None = None  # whose networks are shared
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -133,7 +139,7 @@ class Upscaler:
             )
         with self._user.claim("a frame"):
             (picture,) = self._processor.push(frame)
-            return self._reducer(picture)
+            return self._reducer(require_rgb(picture))
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.
@@ -163,7 +169,7 @@ class Upscaler:
             UpscalerBusyError: A clip or a file is under way, or another thread's frame.
         """
         with self._user.claim("a reset"):
-            self._processor.reset()
+            self._forget()
 
     def beside(self, model: str | Path | Bundle, variant: str | None = None) -> Upscaler:
         """Load another network as this one was: backend, tile, colour match, threads and trace.
@@ -196,6 +202,7 @@ class Upscaler:
         other._processor = create_processor(session, colour_match=self._colour_match)
         other._clips = create_processor(session, colour_match=self._colour_match, overlap=True)
         other._user, other._threads, other._trace = OneUser(), StageThreads(), None
+        other._yuv, other._beside = None, self
         with other._threads.claim():
             session.__enter__()
         return other
@@ -211,8 +218,8 @@ class Upscaler:
         """
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
-                each._processor.reset()
-            for name in (
+                each._forget()
+            names = (
                 "bundle",
                 "session",
                 "_processor",
@@ -220,13 +227,81 @@ class Upscaler:
                 "_reducer",
                 "_threads",
                 "_matched",
-            ):
+            )
+            for name in (*names, "_yuv"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
 
+    def open_yuv(self, ends: YuvEnds) -> None:
+        """Load the network for pictures of YUV 4:2:0, where it is not loaded for these already.
+
+        Args:
+            ends: How the stream's numbers mean colours; see `why_not_yuv` for whether it can be.
+
+        Raises:
+            GraphError: The network's graph cannot have such ends.
+        """
+        if self._yuv is not None and self._yuv.yuv == ends:
+            return
+        with self._user.claim("loading"), self._threads.claim():
+            opened = self._shared_yuv(ends)
+            opened.__enter__()
+            before, self._yuv = self._yuv, opened
+            if before is not None:
+                before.__exit__(None, None, None)
+
+    def _shared_yuv(self, ends: YuvEnds) -> StreamSession:
+        """A session for these ends, of a network that is loaded already where there is one."""
+        owner = self._beside
+        if owner is not None and owner.session.variant is self.session.variant:
+            if owner._yuv is None:
+                owner.open_yuv(ends)
+            assert owner._yuv is not None
+            if owner._yuv.yuv == ends:
+                return owner._yuv.another_stream()
+        assert isinstance(self.session, StreamSession)
+        return self.session.of_yuv(ends)
+
+    def upscale_yuv(self, picture: YuvPicture) -> YuvPicture:
+        """Upscale the next picture of a stream of YUV 4:2:0, after `open_yuv` for its colours.
+
+        Args:
+            picture: Of any size; a change of size starts a new stream.
+
+        Returns:
+            Four times as high and wide.
+
+        Raises:
+            RuntimeError: The network was not loaded for it.
+            UpscalerBusyError: See `__call__`.
+        """
+        if self._yuv is None:
+            raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
+        with self._user.claim("a frame"):
+            self._yuv.on_prepare = self.session.on_prepare
+            return self._yuv.infer_yuv(picture)
+
+    @property
+    def yuv_ends(self) -> YuvEnds | None:
+        """Of which YUV 4:2:0 the network is loaded, beside RGB; None where it is not."""
+        return None if self._yuv is None else self._yuv.yuv
+
+    @property
+    def reduces(self) -> bool:
+        """Whether pictures are made smaller than the network's, in RGB (`scale`)."""
+        return self._reducer.scale != self.bundle.scale
+
+    def _forget(self) -> None:
+        self._processor.reset()
+        if self._yuv is not None:
+            self._yuv.reset()
+
     def close(self) -> None:
         """Free the network."""
+        if self._yuv is not None:
+            self._yuv.__exit__(None, None, None)
+            self._yuv = None
         self.session.__exit__(None, None, None)
         if self._trace is not None:
             self._trace.merge(self.session)
@@ -255,6 +330,7 @@ class Upscaler:
         size: OutputSize | tuple[int, int] | None = None,
         compare: str | Path | None = None,
         cut_reset: bool = True,
+        pixels: str = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> UpscaleReport:
         """Upscale a video file with everything in it.
@@ -273,6 +349,9 @@ class Upscaler:
             compare: A further output, bicubic and the network side by side at four times the size;
                 None for none.
             cut_reset: Whether a causal network starts anew at scene cuts.
+            pixels: What frames are from decoder to encoder: `yuv`, which 8-bit 4:2:0 video is and
+                the network takes as it is, `rgb`, or `auto` for YUV where it is possible. The
+                report says which, and why.
             progress: Called after every frame with frames written and frames expected (0 when
                 unknown), in another thread.
 
@@ -289,6 +368,7 @@ class Upscaler:
                 read,
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
+                pixels=pixels,
                 progress=progress,
             )
 
@@ -309,6 +389,7 @@ class Upscaler:
         compare: Path | None,
         *,
         cut_reset: bool,
+        pixels: str,
         progress: Callable[[int, int], None] | None,
     ) -> UpscaleReport:
         if compare is not None and compare.absolute() == output.absolute():
@@ -337,15 +418,24 @@ class Upscaler:
                         note=notes.append,
                         trace=self._trace,
                     )
-            processor = self._clips
-            if session.deep:
-                processor = create_processor(session, colour_match="none")
-            if cut_reset and self.bundle.kind == "stream":
-                processor = CutResetProcessor(processor)
             sink = outputs.enter_context(
                 FileSink(output, reader, options, notes.append, why_not_deep=why)
             )
-            reader.keep(deep=session.deep, alpha=sink.planes.alpha)
+            with result.stages["infer"].threads.claim():
+                session, why_rgb = open_yuv(
+                    session,
+                    outputs,
+                    reader,
+                    sink,
+                    pixels=pixels,
+                    matched=self._matched,
+                    tile=self._tile,
+                    trace=self._trace,
+                )
+            if session.yuv is not None:
+                sink.expect_yuv()
+            processor = self._processor_of(session, cut_reset=cut_reset)
+            reader.keep(deep=session.deep, alpha=sink.planes.alpha, yuv=session.yuv is not None)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
                 beside = None
@@ -380,7 +470,24 @@ class Upscaler:
                 beside.finish()
             notes += [*self.backend_notes(), *processor.notes()]
             notes = [*reader.notes, *notes]
-            return make_report(session, reader, sink, result, processor, notes)
+            return make_report(session, reader, sink, result, processor, notes, why_rgb=why_rgb)
+
+    def _processor_of(self, session: Session, *, cut_reset: bool) -> FrameProcessor:
+        """What a file's frames go through, with a session of this network."""
+        processor = self._clips
+        if session is not self.session:
+            processor = create_processor(session, colour_match="none")
+        if cut_reset and self.bundle.kind == "stream":
+            processor = CutResetProcessor(processor)
+        return processor
+
+    def why_not_yuv(self, *, asked: bool = False) -> str:
+        """Say why the network takes no YUV 4:2:0, whatever the source; empty if it does.
+
+        Args:
+            asked: Whether YUV is asked for, and may take a build of its own.
+        """
+        return why_not_yuv(self.session, matched=self._matched, tile=self._tile, asked=asked)
 
     def _warm_up(self, width: int, height: int) -> None:
         """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.

@@ -17,6 +17,7 @@ from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import EngineError
 from ...graph.file import read_graph
+from ...graph.yuv_ends import YuvEnds
 from ...version import __version__
 from ..nvidia.flavour import Flavour, error_log, load_flavour
 from ..nvidia.gpu import Gpu
@@ -51,6 +52,7 @@ def order_for(
     sms: tuple[int, ...] = (),
     frames: int | None = None,
     options: BuildOptions | None = None,
+    yuv: YuvEnds | None = None,
 ) -> EngineOrder:
     """Order one graph's engine, for a GPU or ahead of time.
 
@@ -64,6 +66,7 @@ def order_for(
         sms: Compute capabilities of an engine ahead of time.
         frames: Of a clip graph's window; None as the bundle says.
         options: Further choices.
+        yuv: Of which YUV 4:2:0 pictures are; None for RGB.
     """
     return EngineOrder(
         bundle=bundle,
@@ -77,6 +80,7 @@ def order_for(
         sizes=sizes.padded(bundle.size_multiple),
         frames=frames or (bundle.window.frames if bundle.window else 1),
         options=options or BuildOptions(),
+        yuv=yuv,
     )
 
 
@@ -124,7 +128,7 @@ def ensure_engine(
             plan = build_plan(
                 flavour,
                 order,
-                graph,
+                order.ended(graph),
                 timings=timings,
                 progress=progress,
                 report=report,
@@ -153,7 +157,9 @@ def graph_products(order: EngineOrder) -> dict[str, bool]:
     Raises:
         BundleError, GraphError: The graph is damaged.
     """
-    return products_of(read_graph(order.bundle.read(order.graph_file)))
+    graph = order.ended(order.bundle.read(order.graph_file))
+    assert isinstance(graph, bytes)
+    return products_of(read_graph(graph))
 
 
 def list_layers(order: EngineOrder, entry: CacheEntry) -> dict[str, Any]:

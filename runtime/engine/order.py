@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ...bundle import Bundle
-from ...errors import ConfigError
+from ...errors import ConfigError, GraphError
+from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...pictures.limits import MAX_PIXELS, MAX_SIDE
 from ...variants import VariantName
 from ..nvidia.gpu import Gpu
@@ -159,6 +161,8 @@ class EngineOrder:
     frames: int = 1
     """Frames of a clip graph's window."""
     options: BuildOptions = field(default_factory=BuildOptions)
+    yuv: YuvEnds | None = None
+    """Of which YUV 4:2:0 pictures are; None for RGB."""
 
     @property
     def tf32(self) -> bool:
@@ -196,6 +200,12 @@ class EngineOrder:
             assert bundle.features is not None
             return {bundle.features.name: bundle.features.shape(height, width)}
         shapes: dict[str, Shape] = {bundle.input_name: (self.frames, height, width, 3)}
+        if self.yuv is not None:
+            pairs = (1, (height + 1) // 2, (width + 1) // 2, 2)
+            shapes = {
+                bundle.input_name: (1, height, width, 1),
+                CHROMA.format(bundle.input_name): pairs,
+            }
         return shapes | {spec.name: spec.shape(height, width) for spec in bundle.state}
 
     def profile(self) -> dict[str, tuple[Shape, Shape, Shape]]:
@@ -215,7 +225,22 @@ class EngineOrder:
             "data": [files[name]["sha256"] for name in variant.data_files],
             "frames": self.frames if self.part == "clip" else 1,
         }
+        if self.yuv is not None:
+            source["yuv"] = [self.yuv.matrix, self.yuv.full_range]
         return {**source, "hwc8": self.hwc8} if self.hwc8 else source
+
+    def ended(self, graph: bytes | Path) -> bytes | Path:
+        """The graph that is built: the bundle's, with the ends that are ordered.
+
+        Raises:
+            GraphError: It cannot have them.
+        """
+        if self.yuv is None:
+            return graph
+        if isinstance(graph, Path):
+            raise GraphError("the graph's weights lie beside it")
+        bundle = self.bundle
+        return with_yuv_ends(graph, bundle.input_name, bundle.output_name, self.yuv)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the engine's bytes, JSON-ready."""
@@ -238,6 +263,8 @@ class EngineOrder:
         """One line for people."""
         where = self.gpu or "+".join(f"sm{sm}" for sm in self.sms) + " ahead of time"
         part = "" if self.part == "stream" else f" {self.part}"
+        if self.yuv is not None:
+            part += f" of YUV ({self.yuv.describe()})"
         if self.options.dla is not None:
             where += f", DLA core {self.options.dla}"
         return f"{self.bundle.name} {self.variant_id}{part} {self.sizes.text} for {where}"

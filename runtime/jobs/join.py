@@ -284,6 +284,8 @@ def _report(
         input_size=(plan.video.width, plan.video.height),
         output_size=(sink.width, sink.height),
         pixel_format=sink.pixel_format,
+        pixels="rgb",
+        pixels_reason="segments are made in RGB",
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),

@@ -56,7 +56,7 @@ def run_workers(job: Job, workers: int) -> None:
     """Have a job's open segments made by local processes.
 
     A worker that ends with an error leaves its segment to the others; what is missing in the end is
-    an error with its reason.
+    an error, with what the first worker said.
 
     Args:
         job: Opened.
@@ -78,11 +78,11 @@ def run_workers(job: Job, workers: int) -> None:
     for each in running:
         each.log.unlink(missing_ok=True)
     if left:
-        why = reasons[0] if reasons else "its workers were killed"
-        raise JobError(
-            f"{len(left)} of {len(job.plan.segments)} segments are not made: {why}; the others are "
-            "kept, --resume goes on"
+        killed = (
+            f"{len(left)} of {len(job.plan.segments)} segments are not made: its workers were "
+            "killed; the others are kept, --resume goes on"
         )
+        raise JobError(reasons[0] if reasons else killed)
 
 
 def _start(job: Job, number: int, threads: int) -> _Worker:

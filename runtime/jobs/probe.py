@@ -16,7 +16,7 @@ import numpy as np
 from ...arrays import Frame
 from ...errors import JobError, OutputNotWritableError
 from ...leftovers import part_beside, publish
-from ..processing.processor import FrameProcessor
+from ..processing.processor import FrameProcessor, require_rgb
 from ..sessions.ort_cpu import DEEP
 from ..video.source import SourceFrame
 from .folder import PROBE, Job, sync_file
@@ -87,7 +87,7 @@ def _make(job: Job, path: Path, processor: FrameProcessor) -> Probe:
         try:
             for item in source:
                 if isinstance(item, SourceFrame):
-                    pictures += processor.push(item.rgb)
+                    pictures += map(require_rgb, processor.push(item.rgb))
                 if len(pictures) >= FRAMES:
                     break
         finally:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ...redaction import shown
 from .folder import Job
 from .join import Joined, join
 from .local_workers import share
-from .work import SegmentWorker, make_one
+from .work import SegmentWorker, make_one, not_made
 
 RETRIES = 3
 """Times a segment is begun anew whose worker was killed, before it counts as one that kills."""
@@ -119,15 +120,6 @@ def run_on_ray(
                 ray.cancel(reference, force=True)
 
 
-def not_made(job: Job, reasons: dict[int, str]) -> JobError:
-    """The error of segments that could not be made, each with its reason."""
-    index, reason = min(reasons.items())
-    return JobError(
-        f"{len(reasons)} of {len(job.plan.segments)} segments of '{job.folder}' are not made: "
-        f"segment {index}: {reason}; the others are kept, --resume goes on"
-    )
-
-
 def make_segment(folder: str, index: int, threads: int) -> dict[str, Any]:
     """Make a segment in a worker of Ray; the task itself.
 
@@ -182,7 +174,7 @@ def _cluster(address: str) -> Iterator[Any]:
         more: dict[str, Any] = {}
         if address == "local":
             # Without a token of this run's own Ray keeps one in ~/.ray.
-            own = {**ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            own = {**ALONE, "RAY_AUTH_TOKEN": _token()}
             ended.enter_context(_environment(own))
             folder = tempfile.mkdtemp(prefix="adcvsr-ray-")
             ended.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -197,6 +189,12 @@ def _cluster(address: str) -> Iterator[Any]:
                 "takes this machine alone, 'auto' the cluster it is part of"
             ) from error
         yield ray
+
+
+@cache
+def _token() -> str:
+    """What Ray on this machine asks of who connects; Ray reads it once a process."""
+    return secrets.token_hex(32)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import Any
 
 import av
 
-from ...arrays import Frame, Levels
+from ...arrays import Levels
 from ...errors import JobError
 from ...files import file_sha256
+from ...pictures.yuv import AnyPicture
+from ..processing.processor import require_rgb
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions
 from ..video.sink import FileSink
@@ -145,9 +147,10 @@ class SegmentSink(FileSink):
             why_not_deep=source.plan.network.why_not_deep,
         )
 
-    def write(self, rgb: Frame, pts: int, alpha: Levels | None = None) -> None:
+    def write(self, picture: AnyPicture, pts: int, alpha: Levels | None = None) -> None:
         """See `FileSink`; a picture of the warm-up is passed over."""
         if pts >= self.segment.pts:
+            rgb = require_rgb(picture)
             self.pictures = zlib.crc32(rgb.data, self.pictures)
             super().write(rgb, pts - self.segment.pts, alpha)
 

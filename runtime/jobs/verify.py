@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import JobError
 from ...leftovers import part_folder
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
+from ..deep import EIGHT_BITS
 from .folder import Job
 from .work import Progress, SegmentWorker, check_index
 
@@ -91,8 +94,17 @@ def _difference(one: Path, other: Path) -> int:
     with open_input(media_url(one)) as first, open_input(media_url(other)) as second:
         pairs = zip(first.decode(video=0), second.decode(video=0), strict=True)
         for a, b in pairs:
-            here, there = (each.to_ndarray().astype(np.int16) for each in (a, b))
-            if here.shape != there.shape:
+            if (a.format.name, a.width, a.height) != (b.format.name, b.width, b.height):
                 return 255
-            worst = max(worst, int(np.abs(here - there).max(initial=0)))
+            for here, there in zip(_planes(a), _planes(b), strict=True):
+                worst = max(worst, int(np.abs(here - there).max(initial=0)))
     return worst
+
+
+def _planes(frame: av.VideoFrame) -> Iterator[npt.NDArray[np.int32]]:
+    """Levels of each plane, (height, width), whatever the format's bits."""
+    kind: Any = np.uint8 if frame.format.components[0].bits <= EIGHT_BITS else np.uint16
+    planes: Any = frame.planes
+    for plane in planes:
+        levels = np.frombuffer(plane, kind).reshape(plane.height, -1)
+        yield levels[:, : plane.width].astype(np.int32)

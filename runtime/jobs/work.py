@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from ...arrays import Frame
 from ...bundle import Bundle
-from ...errors import JobError, OutputNotWritableError
+from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
+from ...pictures.yuv import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
@@ -57,7 +57,7 @@ class _CountedCuts(CutResetProcessor):
         self.reset()
         self.passed, self._warm = 0, warm_up
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         before = self.cuts
         yield from super().push(frame)
@@ -229,23 +229,41 @@ def work_on(
         The segments made here.
 
     Raises:
-        AdcVsrError: A segment cannot be made; finished ones stay.
+        OutputNotWritableError: The disk is full or gone; finished segments stay.
+        JobError: Some cannot be made, with the reason; all others are.
     """
     made: list[int] = []
+    failed: dict[int, str] = {}
     todo = worker.job.open_segments()
     while todo and not stop():
         before = len(made)
         for index in todo:
             if stop():
                 return made
-            if make_leased(worker, index, progress):
-                made.append(index)
-        todo = [index for index in todo if not worker.job.is_done(index)]
+            try:
+                if make_leased(worker, index, progress):
+                    made.append(index)
+            except OutputNotWritableError:
+                raise
+            except AdcVsrError as error:
+                failed[index] = str(error)
+        todo = [each for each in todo if each not in failed and not worker.job.is_done(each)]
         if todo and len(made) == before:
             if not wait:
                 break
             time.sleep(WAIT_S)
+    if failed:
+        raise not_made(worker.job, failed)
     return made
+
+
+def not_made(job: Job, reasons: dict[int, str]) -> JobError:
+    """The error of segments that could not be made, each with its reason."""
+    index, reason = min(reasons.items())
+    return JobError(
+        f"{len(reasons)} of {len(job.plan.segments)} segments of '{job.folder}' are not made: "
+        f"segment {index}: {reason}; the others are kept, --resume goes on"
+    )
 
 
 def make_leased(

@@ -28,6 +28,9 @@ class LiveOptions:
     cut_reset: bool = True
     """Whether the network starts anew at scene cuts."""
 
+    pixels: str = "auto"
+    """What frames are on their way: `yuv`, 8-bit 4:2:0 as it was captured, `rgb`, or `auto`."""
+
     stall_frames: int = STALL_FRAMES
     """Frames missing in the source after which it starts anew."""
 
@@ -87,6 +90,10 @@ class LiveReport:
     output_size: tuple[int, int] | None
     """Of the first sink, as is the encoder."""
     encoder: str | None
+    pixels: str
+    """What frames were on their way at the end: `yuv`, 4:2:0 as captured, or `rgb`."""
+    pixels_reason: str
+    """Why RGB; empty for YUV."""
     backend: str
     variant: str
     """At the end; `resets["model"]` says how often it was switched."""

@@ -14,8 +14,6 @@ from contextlib import closing
 from fractions import Fraction
 from functools import partial
 
-from av.video.reformatter import VideoReformatter
-
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
@@ -23,6 +21,7 @@ from .accounting import Accounting, FrameTimes
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
+from .pixels import LivePixels
 from .resets import Placed, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
 from .source import UNKNOWN_RATE, VideoSource
@@ -78,7 +77,7 @@ class LiveStages:
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
         self._resets = ResetPolicy(cuts=options.cut_reset)
-        self._reformatter = VideoReformatter()
+        self.pixels = LivePixels(upscaler, options.pixels)
         limit = options.max_latency_ms
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
@@ -247,15 +246,13 @@ class LiveStages:
         if reason is not None:
             self.upscaler.reset()
             self.accounting.reset(reason)
-        rgb = frame.rgb(self._reformatter)
-        rgb = rgb if part is None else part.of(rgb)
-        picture = self.upscaler(rgb)
+        low, picture = self.pixels.upscale(frame, part)
         times.inferred = self.clock()
         if self._trace is not None:
             age_ms = round(1000 * (times.inferred - times.captured), 3)
             track = f"infer{self._label}"
             self._trace.span(track, "infer", times.taken, times.inferred, age_ms=age_ms)
-        done = FinishedFrame(rgb, picture, placed.time, self.rate, frame.colours, frame.captured)
+        done = FinishedFrame(low, picture, placed.time, self.rate, frame.colours, frame.captured)
         passage = Passage(self.accounting, len(self.outputs))
         for output in self.outputs:
             output.put(done, times, passage)

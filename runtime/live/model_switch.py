@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,9 +20,12 @@ import numpy as np
 
 from ...bundle import BadBundle, Bundle
 from ...errors import AdcVsrError, ConfigError
+from ...pictures.colour import Colours
+from ...pictures.yuv import YuvPicture
 from ..processing.backends import choose_backend
 from ..processing.variant_pick import pick_variants
 from ..upscaler import Upscaler
+from ..yuv import REFUSALS
 
 LOOK_S = 0.1
 """How often a loaded network that waits for its first frame looks whether the run has ended."""
@@ -174,7 +178,20 @@ class ModelSwitch:
         """Run it once: the first run allocates, and shows whether it runs at all."""
         if (size := self._size()) is not None:
             other(np.zeros((size[1], size[0], 3), np.uint8))
+            self._warm_up_yuv(other, *size)
             other.reset()
+
+    def _warm_up_yuv(self, other: Upscaler, width: int, height: int) -> None:
+        """The same with pictures of YUV, where that is what the stream is."""
+        ends = self._upscaler.yuv_ends
+        if ends is None or other.why_not_yuv():
+            return
+        with suppress(*REFUSALS):  # which then runs with RGB, and the stream says so
+            other.open_yuv(ends)
+            luma = np.zeros((height, width), np.uint8)
+            chroma = np.full(((height + 1) // 2, (width + 1) // 2, 2), 128, np.uint8)
+            colours = Colours(ends.matrix, ends.full_range)
+            other.upscale_yuv(YuvPicture(luma, chroma, colours))
 
     def _hand_over(self, other: Upscaler) -> None:
         self._ready = other

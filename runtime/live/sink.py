@@ -18,9 +18,9 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ...arrays import Levels
 from ...errors import ConfigError
 from ...pictures.colour import Colours
+from ...pictures.yuv import AnyPicture
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
@@ -47,11 +47,11 @@ Encoded: TypeAlias = Any
 class FinishedFrame:
     """A frame on its way out."""
 
-    source: Levels
-    """(H, W, 3) uint8 RGB, what the network was given."""
+    source: AnyPicture
+    """(H, W, 3) uint8 RGB or YUV 4:2:0, what the network was given."""
 
-    picture: Levels
-    """(4H, 4W, 3) uint8 RGB, C-contiguous."""
+    picture: AnyPicture
+    """(4H, 4W, 3) uint8 RGB, C-contiguous, or YUV 4:2:0."""
 
     time: float
     """Seconds since the first frame; strictly increasing."""

@@ -21,9 +21,10 @@ from ...arrays import Levels
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
-from ...pictures.colour import CHROMA_LEFT, frame_from_rgb
+from ...pictures.colour import CHROMA_LEFT, Colours, frame_from_rgb
+from ...pictures.yuv import AnyPicture, YuvPicture, frame_from_yuv
 from ...redaction import clean_error
-from ..video.encoders import EncodeOptions, encoder_options, find_encoder
+from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from ..video.planes import Planes, choose_format
 from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
@@ -67,6 +68,7 @@ class EncodedSink(VideoSink):
         chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
         self._pixel_format = chosen.name
         self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
+        self._reader = VideoReformatter()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._last_tick = -1
@@ -86,17 +88,23 @@ class EncodedSink(VideoSink):
         """See `VideoSink`."""
         self._guard(lambda: self._begin(frame))
         assert self.size is not None
-        rgb = frame.picture
-        if rgb.shape != self._first:
-            rgb = self._fit(rgb, self.size)
-        picture = frame_from_rgb(
-            rgb, frame.colours, self._pixel_format, self._reformatter, size=self.size
-        )
+        picture = self._frame_of(frame.picture, frame.colours, self.size)
         self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
         picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
         packets: list[Any] = []
         self._guard(lambda: packets.extend(self._stream.encode(picture)))
         return packets
+
+    def _frame_of(
+        self, picture: AnyPicture, colours: Colours, size: tuple[int, int]
+    ) -> av.VideoFrame:
+        """What the encoder is given, without its time."""
+        if picture.shape[:2] == self._first and isinstance(picture, YuvPicture):
+            return frame_from_yuv(picture, self._pixel_format, self._reformatter, size=size)
+        rgb = picture.rgb(self._reader) if isinstance(picture, YuvPicture) else picture
+        if rgb.shape[:2] != self._first:
+            rgb = self._fit(rgb, size)
+        return frame_from_rgb(rgb, colours, self._pixel_format, self._reformatter, size=size)
 
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`."""
@@ -169,7 +177,9 @@ class EncodedSink(VideoSink):
             ) from error
         if self.size is None:
             self.size = self._output_size(frame)
-            self._first = frame.picture.shape
+            self._first = frame.picture.shape[:2]
+            if isinstance(frame.picture, YuvPicture) and takes_nv12(self._encoder):
+                self._pixel_format = "nv12"  # the network's own planes
         if self.encode_options.preset == AUTO:
             fitted = fit_preset(
                 self._encoder, self.encode_options, self.size, rate, self._note_once

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import av
 from av.video.reformatter import VideoReformatter
 
-from ...arrays import Levels
 from ...errors import ConfigError
 from ...pictures.colour import Colours, frame_from_rgb
+from ...pictures.yuv import AnyPicture, YuvPicture
 from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -130,15 +130,16 @@ class JpegEncoder:
 
     def __init__(self) -> None:
         self._context: Any = None
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._reader = VideoReformatter(), VideoReformatter()
 
-    def encode(self, rgb: Levels, size: tuple[int, int] | None = None) -> bytes:
+    def encode(self, picture: AnyPicture, size: tuple[int, int] | None = None) -> bytes:
         """Encode a picture.
 
         Args:
-            rgb: (H, W, 3) uint8, C-contiguous, of any size.
+            picture: (H, W, 3) uint8, C-contiguous, or YUV 4:2:0, of any size.
             size: Width and height to scale to; None keeps the picture's.
         """
+        rgb = picture.rgb(self._reader) if isinstance(picture, YuvPicture) else picture
         width, height = size or rgb.shape[1::-1]
         if self._context is None or (self._context.width, self._context.height) != (width, height):
             self._context = context = av.CodecContext.create("mjpeg", "w")

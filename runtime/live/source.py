@@ -28,6 +28,7 @@ from ...config import nearest
 from ...errors import ConfigError
 from ...pictures.colour import SDR_BT709, Colours, rgb_from_frame
 from ...pictures.scene_cuts import Small, small_luma
+from ...pictures.yuv import YuvPicture
 from .address import Address
 from .notes import Notes
 
@@ -67,8 +68,8 @@ UNKNOWN_RATE = Fraction(30)
 class LiveFrame:
     """One frame as it was captured; turned into RGB only when the network takes it."""
 
-    picture: av.VideoFrame | Levels
-    """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) uint8 RGB."""
+    picture: av.VideoFrame | Levels | YuvPicture
+    """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) uint8 RGB, or YUV."""
 
     media_time: float | None
     """Seconds on the source's own clock, where it told; a jump is a seek or a new stream."""
@@ -93,12 +94,16 @@ class LiveFrame:
         """The frame as (H, W, 3) uint8 RGB."""
         if isinstance(self.picture, av.VideoFrame):
             return rgb_from_frame(self.picture, reformatter)
+        if isinstance(self.picture, YuvPicture):
+            return self.picture.rgb(reformatter)
         return self.picture
 
     def luma(self) -> Small:
         """The frame as the small picture cuts are looked for in."""
         if isinstance(self.picture, av.VideoFrame):
             return small_luma(self.picture)
+        if isinstance(self.picture, YuvPicture):
+            return small_luma(self.picture.frame())
         return small_luma(av.VideoFrame.from_ndarray(self.picture, format="rgb24"))
 
 

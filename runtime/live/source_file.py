@@ -45,6 +45,7 @@ class PacedFileSource(VideoSource):
 
     def _paced(self, reader: FileSource) -> Iterator[LiveFrame]:
         info = reader.info
+        reader.keep(yuv=not info.rotation and reader.why_not_yuv() is None)
         self._rate = info.rate
         began: float | None = None
         for item in reader:
@@ -55,9 +56,9 @@ class PacedFileSource(VideoSource):
             wait = began + seconds - self.clock()
             if (wait > 0 and self.stop.wait(wait)) or self.stop.is_set():
                 return
-            picture = item.rgb
+            picture = item.picture
             if info.rotation:
-                picture = np.ascontiguousarray(np.rot90(picture, info.rotation // 90))
+                picture = np.ascontiguousarray(np.rot90(item.rgb, info.rotation // 90))
             yield LiveFrame(picture, seconds, self.clock(), colours=info.colours)
         for note in reader.notes:
             self.notes.add(note, once=True)

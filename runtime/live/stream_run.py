@@ -284,6 +284,8 @@ class StreamRun:
             input_size=self.stages.input_size,
             output_size=self.sink.size,
             encoder=self.sink.encoder,
+            pixels=self.stages.pixels.pixels,
+            pixels_reason=self.stages.pixels.reason,
             **self._running(),
             device=dict(device),
             ended=self.ended,

@@ -11,8 +11,8 @@ from typing import Any
 import av
 import numpy as np
 
-from ...arrays import Frame
 from ...pictures.scene_cuts import Small, score_cut, small_luma
+from ...pictures.yuv import AnyPicture, YuvPicture
 from ..sessions.session import check_frame
 from .processor import FrameProcessor
 
@@ -59,16 +59,14 @@ class CutResetProcessor(FrameProcessor):
         """Cuts met since the last `reset`."""
         self._watch = SceneWatch()
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
-        check_frame(frame)
-        kind = "rgb24" if frame.dtype == np.uint8 else "rgb48le"
-        if self._watch.is_cut(small_luma(av.VideoFrame.from_ndarray(frame, format=kind))):
+        if self._watch.is_cut(_luma(frame)):
             self.cuts += 1
             yield from self.inner.finish()
         yield from self.inner.push(frame)
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         yield from self.inner.finish()
         self._watch.reset()
@@ -87,3 +85,13 @@ class CutResetProcessor(FrameProcessor):
         """See `FrameProcessor`."""
         line = f"{self.cuts} scene cut{'s' * (self.cuts > 1)}: the network starts anew at each"
         return [*self.inner.notes(), *([line] if self.cuts else [])]
+
+
+def _luma(picture: AnyPicture) -> Small:
+    """Small luma of a frame; that of limited range is stretched, so that scores mean the same."""
+    if isinstance(picture, YuvPicture):
+        small = small_luma(av.VideoFrame.from_numpy_buffer(picture.luma, format="gray"))
+        return small if picture.colours.full_range else (small - 16) * np.float32(255 / 219)
+    check_frame(picture)
+    kind = "rgb24" if picture.dtype == np.uint8 else "rgb48le"
+    return small_luma(av.VideoFrame.from_ndarray(picture, format=kind))

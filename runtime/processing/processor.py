@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from ...arrays import Frame
 from ...bundle.schema import ColourMatch
+from ...pictures.yuv import AnyPicture, YuvPicture
 from ..sessions.session import StreamSession, check_frame
 from .colour_match import ColourMatcher, Statistics, statistics
 
@@ -25,26 +26,27 @@ class FrameProcessor(ABC):
     """A stream of frames through a session. Not thread-safe."""
 
     @abstractmethod
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """Take the next frame.
 
         Iterate to the end before the next call: pictures are computed on the way, so that no more
         of them are held than needed.
 
         Args:
-            frame: (H, W, 3) uint8 RGB; it may be kept, so it must not be changed. Another size
-                than before ends the stream and starts a new one.
+            frame: (H, W, 3) uint8 RGB, or YUV 4:2:0 where the session is of that; it may be kept,
+                so it must not be changed. Another size than before ends the stream and starts a
+                new one.
 
         Yields:
-            The upscaled frames that are finished now: (4H, 4W, 3) uint8 RGB, C-contiguous, owned by
-            the caller. In all, one a frame in their order.
+            The upscaled frames that are finished now: (4H, 4W, 3) uint8 RGB, C-contiguous, or YUV
+            4:2:0; owned by the caller. In all, one a frame in their order.
 
         Raises:
             ValueError: The frame has another shape or dtype.
         """
 
     @abstractmethod
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterator[AnyPicture]:
         """End the stream: yield what is left. Iterate to the end; the next frame starts anew."""
 
     @abstractmethod
@@ -74,10 +76,22 @@ class FrameProcessor(ABC):
         self.reset()
         try:
             for frame in frames:
-                yield from self.push(frame)
-            yield from self.finish()
+                yield from cast("Iterator[Frame]", self.push(frame))
+            yield from cast("Iterator[Frame]", self.finish())
         finally:
             self.reset()
+
+
+def require_rgb(picture: AnyPicture) -> Frame:
+    """Refuse what is no RGB, in processors that compute with it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(picture, YuvPicture):
+        raise ValueError("a picture of YUV where RGB is expected")
+    check_frame(picture)
+    return picture
 
 
 class StreamProcessor(FrameProcessor):
@@ -93,13 +107,16 @@ class StreamProcessor(FrameProcessor):
         self.session = session
         self._behind = overlap and session.overlaps
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
+        if isinstance(frame, YuvPicture):
+            yield self.session.infer_yuv(frame)
+            return
         picture = self.session.infer_behind(frame) if self._behind else self.session.infer(frame)
         if picture is not None:
             yield picture
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         if self._behind and (picture := self.session.last()) is not None:
             yield picture
@@ -136,17 +153,17 @@ class ColourMatchedProcessor(FrameProcessor):
         self._matcher = ColourMatcher(mode)
         self._wanted: deque[Statistics] = deque()  # of frames not finished yet
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
-        check_frame(frame)
-        self._wanted.append(statistics(frame))
+        rgb = require_rgb(frame)
+        self._wanted.append(statistics(rgb))
         try:
-            yield from self._match(self.inner.push(frame))
+            yield from self._match(self.inner.push(rgb))
         except BaseException:
             self.reset()  # inputs and pictures would no longer belong together
             raise
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         yield from self._match(self.inner.finish())
         self._matcher.reset()
@@ -169,7 +186,7 @@ class ColourMatchedProcessor(FrameProcessor):
         }
         return [*self.inner.notes(), f"colours are matched to the input, {how[self.mode.mode]}"]
 
-    def _match(self, pictures: Iterator[Frame]) -> Iterator[Frame]:
-        for picture in pictures:
+    def _match(self, pictures: Iterator[AnyPicture]) -> Iterator[Frame]:
+        for picture in map(require_rgb, pictures):
             self._matcher.match(self._wanted.popleft(), picture)
             yield picture

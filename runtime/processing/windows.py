@@ -15,8 +15,9 @@ from typing import Any
 from ...arrays import Frame
 from ...graph.receptive import temporal_reach
 from ...pictures.spacing import Spacing, crossfade
-from ..sessions.session import ClipSession, check_frame
-from .processor import FrameProcessor
+from ...pictures.yuv import AnyPicture
+from ..sessions.session import ClipSession
+from .processor import FrameProcessor, require_rgb
 
 
 class ClipProcessor(FrameProcessor):
@@ -44,9 +45,9 @@ class ClipProcessor(FrameProcessor):
         self._latest = (0, 0)  # windows run, frames of each
         self.reset()
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
+    def push(self, frame: AnyPicture) -> Iterator[Frame]:
         """See `FrameProcessor`."""
-        check_frame(frame)
+        frame = require_rgb(frame)
         if self._recent and frame.shape != self._recent[-1].shape:
             yield from self.finish()
         if self._pushed == self._next_stop:

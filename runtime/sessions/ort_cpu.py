@@ -14,7 +14,9 @@ from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
 from ...graph.float_ends import HALF, with_float_ends
+from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
+from ...pictures.yuv import YuvPicture
 from .ort_precision import products_saturate
 from .session import ClipSession, Profile, StreamSession
 from .state_ring import StateRing
@@ -39,12 +41,14 @@ class OrtCpuSession(StreamSession):
         threads: Threads of the network; 0 uses the processors this process may run on.
         deep: Whether frames and pictures are uint16 (see `arrays.Frame`): the same network with
             float ends.
+        yuv: Of which YUV 4:2:0 pictures are, for `infer_yuv`; None for RGB.
 
     Raises:
-        GraphError: When opened, where `deep` and the graph cannot have float ends.
+        GraphError: When opened, where `deep` or `yuv` and the graph cannot have such ends.
     """
 
     backend = "ort-cpu"
+    takes_yuv = True
 
     def __init__(
         self,
@@ -54,9 +58,10 @@ class OrtCpuSession(StreamSession):
         tile: int | None = None,
         threads: int = 0,
         deep: bool = False,
+        yuv: YuvEnds | None = None,
     ) -> None:
         super().__init__(bundle, variant, tile=tile)
-        self.deep = deep
+        self.deep, self.yuv = deep, yuv
         self.threads = threads or usable_processors()
         self._floats: Floats = np.empty(0, np.float32)  # a picture as it leaves float ends
         self._runtime: Any = None
@@ -64,9 +69,17 @@ class OrtCpuSession(StreamSession):
         self._ring: StateRing[list[AnyFloats]] = StateRing()
         self._lender: OrtCpuSession | None = None  # whose loaded graph is used
 
+    def of_yuv(self, ends: YuvEnds) -> OrtCpuSession:
+        """See `StreamSession`."""
+        other = OrtCpuSession(
+            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=ends
+        )
+        other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        return other
+
     def _beside(self) -> OrtCpuSession:
         other = OrtCpuSession(
-            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads
+            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=self.yuv
         )
         other._lender = self
         return other
@@ -86,13 +99,19 @@ class OrtCpuSession(StreamSession):
             self.threads,
             profile=self.profile_prefix,
             float_ends=self.deep,
+            yuv_ends=self.yuv,
         )
         self.engine_seconds = 0.0
+        pictures = {bundle.input_name: 3}
+        outputs = {bundle.output_name}
+        if self.yuv is not None:
+            pictures = {bundle.input_name: 1, CHROMA.format(bundle.input_name): 2}
+            outputs.add(CHROMA.format(bundle.output_name))
         require_interface(
             self,
             self._runtime,
-            inputs={bundle.input_name: 3, **{spec.name: spec.channels for spec in bundle.state}},
-            outputs={bundle.output_name, *(spec.next_name for spec in bundle.state)},
+            inputs={**pictures, **{spec.name: spec.channels for spec in bundle.state}},
+            outputs={*outputs, *(spec.next_name for spec in bundle.state)},
         )
         self._binding = self._runtime.io_binding()
 
@@ -121,6 +140,25 @@ class OrtCpuSession(StreamSession):
         binding = self._binding
         bind(binding.bind_input, self.bundle.input_name, given[None])
         bind(binding.bind_output, self.bundle.output_name, out[None])
+        self._run_bound(slot)
+        return deep_picture(out) if self.deep else cast("Frame", out)
+
+    def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
+        (height, width), bundle, binding = picture.shape, self.bundle, self._binding
+        scale = self.bundle.scale  # even: adopted networks, which may make others, take RGB
+        out = YuvPicture.empty(scale * height, scale * width, picture.colours)
+        luma = out.luma.reshape(1, height, scale, -1)
+        chroma = out.chroma.reshape(1, height, scale // 2, -1)
+        bind(binding.bind_input, bundle.input_name, picture.luma[None, ..., None])
+        bind(binding.bind_input, CHROMA.format(bundle.input_name), picture.chroma[None])
+        bind(binding.bind_output, bundle.output_name, luma)
+        bind(binding.bind_output, CHROMA.format(bundle.output_name), chroma)
+        self._run_bound(0)
+        return out
+
+    def _run_bound(self, slot: int) -> None:
+        """Run the network on the pictures that are bound, with a slot's state."""
+        binding = self._binding
         past, following = (self._ring.sets[place] for place in self._ring.places(slot))
         for index, spec in enumerate(self.bundle.state):
             bind(binding.bind_input, spec.name, past[index])
@@ -128,7 +166,6 @@ class OrtCpuSession(StreamSession):
         with self._in_engine():
             self._runtime.run_with_iobinding(binding)
         self._ring.advance(slot)
-        return deep_picture(out) if self.deep else cast("Frame", out)
 
 
 class OrtCpuClipSession(ClipSession):
@@ -223,6 +260,7 @@ def load_graph(
     *,
     profile: Path | None = None,
     float_ends: bool = False,
+    yuv_ends: YuvEnds | None = None,
 ) -> Any:
     """Load one graph of a variant for the CPU.
 
@@ -233,9 +271,10 @@ def load_graph(
         threads: Of the network.
         profile: Prefix of a file in which ONNX Runtime notes every layer's times.
         float_ends: Whether its pictures are to be float levels.
+        yuv_ends: Of which YUV 4:2:0 its pictures are to be; None leaves them RGB.
 
     Raises:
-        GraphError: It cannot have float ends.
+        GraphError: It cannot have such ends.
         MissingPackageError: onnxruntime is not installed.
         BackendUnavailableError: It cannot load the graph.
         BundleError: The file is missing or altered; see `Bundle.graph`.
@@ -255,10 +294,14 @@ def load_graph(
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     with bundle.graph(variant, file) as stored:
         graph = stored
-        if float_ends:
+        if float_ends or yuv_ends is not None:
             if isinstance(stored, Path):
                 raise GraphError("the graph's weights lie beside it")
-            graph = with_float_ends(stored, bundle.input_name, bundle.output_name)
+            names = (bundle.input_name, bundle.output_name)
+            if yuv_ends is not None:
+                graph = with_yuv_ends(stored, *names, yuv_ends, bytes_inside=True)
+            else:
+                graph = with_float_ends(stored, *names)
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions
@@ -293,7 +336,7 @@ def require_interface(
     """
     # Pictures are NHWC, floats NCHW.
     found = {
-        tensor.name: tensor.shape[3 if tensor.name == session.bundle.input_name else 1]
+        tensor.name: tensor.shape[3 if tensor.name.startswith(session.bundle.input_name) else 1]
         for tensor in graph.get_inputs()
     }
     named = {tensor.name for tensor in graph.get_outputs()}

@@ -25,10 +25,14 @@ from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BackendUnavailableError
 from ...graph.receptive import spatial_radius
+from ...graph.yuv_ends import YuvEnds
+from ...pictures.crop import Crop
+from ...pictures.yuv import YuvPicture
 from ...reading import PROFILE, read_json
 from .tiles import Canvas, TileLayout, Tiling
 
 AnySession = TypeVar("AnySession", bound="Session")
+Out = TypeVar("Out")
 
 
 RUN, NODE_TIME = "model_run", "_kernel_time"
@@ -89,6 +93,9 @@ class Session(ABC):
 
     deep: bool = False
     """Whether frames and pictures are uint16, see `arrays.Frame`."""
+
+    yuv: YuvEnds | None = None
+    """Of which YUV 4:2:0 frames and pictures are; None for RGB."""
 
     engine_bytes: int | None = None
     """Size of the engine built for this device; None where there is none beside the graph."""
@@ -205,6 +212,12 @@ class StreamSession(Session):
     of fixed shapes builds once.
     """
 
+    takes_yuv: ClassVar[bool] = False
+    """Whether the backend has sessions for YUV 4:2:0, `of_yuv`."""
+
+    yuv_unasked: ClassVar[bool] = True
+    """Whether they run where nobody asks for them: not where each is a build of minutes."""
+
     overlaps: bool = False
     """Whether `infer_behind` has the copies of one frame beside the computation of another."""
 
@@ -295,14 +308,67 @@ class StreamSession(Session):
         self._require(frame)
         if self._under_way:
             raise RuntimeError("a picture is under way: take it with `last` first")
-        if frame.shape[:2] == self._shape:
-            return self._run(frame)
-        with self._preparing(frame.shape[:2]):
-            layout = self._lay_out(frame.shape[:2])
+        return self._sized(frame.shape[:2], lambda: self._run(frame))
+
+    def infer_yuv(self, picture: YuvPicture) -> YuvPicture:
+        """Upscale the next picture of a stream of YUV 4:2:0, where `yuv` says that it is one.
+
+        Args:
+            picture: Of any size, in the colours the session was made for.
+
+        Returns:
+            Four times as high and wide, in the same colours, owned by the caller.
+
+        Raises:
+            RuntimeError: The session is not open, or of RGB.
+            ValueError: Luma and chroma are not planes of one picture.
+        """
+        self._require_yuv(picture)
+        return self._sized(picture.shape, lambda: self._run_yuv(picture))
+
+    def _sized(self, shape: tuple[int, ...], run: Callable[[], Out]) -> Out:
+        """Run a frame of a size (H, W), for which buffers are made where it is another one."""
+        if shape == self._shape:
+            return run()
+        with self._preparing(shape):
+            layout = self._lay_out(shape)
             self._resize(layout.height, layout.width, layout.count)
-            self._shape = frame.shape[:2]
+            self._shape = shape
             self._reset()
-            return self._run(frame)  # engines compile kernels within the first run, too
+            return run()  # engines compile kernels within the first run, too
+
+    def _require_yuv(self, picture: YuvPicture) -> None:
+        if not self._active:
+            raise RuntimeError("the session is not open, or closed already")
+        if self.yuv is None:
+            raise RuntimeError("the session takes RGB; it was made without YUV")
+        height, width = picture.shape
+        pairs = ((height + 1) // 2, (width + 1) // 2, 2)
+        planes = (picture.luma, picture.chroma)
+        if picture.chroma.shape != pairs or {each.dtype.name for each in planes} != {"uint8"}:
+            raise ValueError(
+                f"luma of {picture.luma.shape} {picture.luma.dtype} with chroma of "
+                f"{picture.chroma.shape} {picture.chroma.dtype}; expected (H, W) and {pairs}, uint8"
+            )
+
+    def _run_yuv(self, picture: YuvPicture) -> YuvPicture:
+        assert self.layout is not None
+        if self.layout.count > 1:
+            raise RuntimeError("pictures of YUV are not tiled")
+        padded = picture.padded(self.bundle.size_multiple)
+        out = self._infer_yuv(padded)
+        if padded is picture:
+            return out
+        height, width = (self.bundle.scale * side for side in picture.shape)
+        return out.part(Crop(width, height, 0, 0))
+
+    def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
+        """Run one picture of the size given to `_resize`.
+
+        Returns:
+            Its sides four times as long, owned by the caller.
+        """
+        raise NotImplementedError(f"'{self.backend}' runs no pictures of YUV")
 
     def _run(self, frame: Frame) -> Frame:
         assert self.layout is not None
@@ -327,6 +393,16 @@ class StreamSession(Session):
         other = self._beside()
         other.variant_reason, other.reasons = self.variant_reason, self.reasons
         return other
+
+    def of_yuv(self, ends: YuvEnds) -> StreamSession:
+        """A session of the same network for pictures of YUV 4:2:0; not opened.
+
+        Opening it raises `GraphError` where the graph cannot have such ends.
+
+        Args:
+            ends: The stream's.
+        """
+        raise NotImplementedError(f"'{self.backend}' runs no pictures of YUV")
 
     def _beside(self) -> StreamSession:
         """Make it; here one that loads the network again."""

@@ -68,6 +68,7 @@ class TensorRtBase(Session):
             self._cache,
             profiled=self.profile_prefix is not None,
             progress=self._tell_build,
+            yuv=self.yuv,
         )
 
     def _close(self) -> None:

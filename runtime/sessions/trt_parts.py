@@ -9,6 +9,7 @@ from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BackendUnavailableError, EngineError
+from ...graph.yuv_ends import YuvEnds
 from ...variants import why_not
 from ..engine.current import CurrentEngines
 from ..engine.engine_cache import CacheEntry, EngineCache
@@ -34,6 +35,7 @@ class EngineSource:
         cache: None for the user's.
         profiled: Note the layers' times.
         progress: Called after each step of a build, and while another process builds.
+        yuv: Of which YUV 4:2:0 pictures are; None for RGB.
 
     Raises:
         BackendUnavailableError: The GPU does not run this precision.
@@ -49,8 +51,9 @@ class EngineSource:
         *,
         profiled: bool = False,
         progress: OnProgress | None = None,
+        yuv: YuvEnds | None = None,
     ) -> None:
-        self._progress = progress
+        self._progress, self._yuv = progress, yuv
         if reason := why_not(device.gpu.sm, flavour.backend, variant.precision):
             raise BackendUnavailableError(f"{device.gpu.name}, {flavour.backend}: {reason}")
         self.bundle, self.variant, self.flavour, self.device = bundle, variant, flavour, device
@@ -79,6 +82,7 @@ class EngineSource:
             self.device.gpu,
             SizeRange.fixed(height, width),
             frames=frames,
+            yuv=self._yuv,
         )
         entry = find_engine(order, self.device.gpu, height, width, self.cache, only=self.only)
         if entry is None:

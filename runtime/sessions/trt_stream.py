@@ -7,12 +7,17 @@ Where pictures may come a frame later (`infer_behind`), copies run beside the en
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
-from ...arrays import Frame
-from ..nvidia.device import PinnedBuffer
+from ...arrays import Frame, Levels
+from ...graph.yuv_ends import CHROMA, YuvEnds
+from ...pictures.yuv import YuvPicture
+from ..engine.order import Shape
+from ..nvidia.device import Device, PinnedBuffer
 from .session import StreamSession
 from .state_ring import StateRing
 from .trt_base import TensorRtBase
@@ -39,6 +44,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
     """
 
     backend: ClassVar[str] = "tensorrt"
+    takes_yuv = True
+    yuv_unasked = False
     overlaps = True
 
     mapped: bool | None = None
@@ -50,13 +57,21 @@ class TensorRtSession(TensorRtBase, StreamSession):
         """Engines in use, for the census."""
         return [self.runner] if self.runner else []
 
+    def of_yuv(self, ends: YuvEnds) -> TensorRtSession:
+        """See `StreamSession`."""
+        other = type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
+        other.yuv, other.mapped = ends, self.mapped
+        other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        return other
+
     def _beside(self) -> TensorRtSession:
-        return type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
+        other = type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
+        other.yuv = self.yuv
+        return other
 
     def _forget(self) -> None:
         self.runner: EngineRunner | None = None
-        self._frame: tuple[PinnedBuffer, int] | None = None
-        self._picture: tuple[PinnedBuffer, int] | None = None
+        self._staged: dict[str, tuple[PinnedBuffer, int]] = {}
         self._ring: StateRing[list[int]] = StateRing()
         self._sizes: list[int] = []
         self._lanes: Lanes | None = None
@@ -72,18 +87,17 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self.runner = engines.load(self.variant.file, height, width)
         self.engine_bytes = sum(engines.plan_bytes.values())
         bundle = self.bundle
+        taken, made = self._pictures(height, width)
         require_tensors(
             self.runner,
-            inputs={bundle.input_name, *(spec.name for spec in bundle.state)},
-            outputs={bundle.output_name, *(spec.next_name for spec in bundle.state)},
+            inputs={*taken, *(spec.name for spec in bundle.state)},
+            outputs={*made, *(spec.next_name for spec in bundle.state)},
         )
-        shapes = {bundle.input_name: (1, height, width, 3)}
-        shapes |= {spec.name: spec.shape(height, width) for spec in bundle.state}
+        shapes = taken | {spec.name: spec.shape(height, width) for spec in bundle.state}
         self.runner.set_shapes(shapes)
         self._mapped = engines.deployed_mapped if self.mapped is None else self.mapped
-        self._frame = staging(device, height * width * 3, mapped=self._mapped)
-        picture_bytes = height * width * 3 * bundle.scale**2
-        self._picture = staging(device, picture_bytes, mapped=self._mapped)
+        for name, shape in (taken | made).items():
+            self._staged[name] = staging(device, math.prod(shape), mapped=self._mapped)
         itemsize = np.dtype(self.variant.state_dtype).itemsize
         self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
         self._ring.fill(slots, lambda: [device.allocate(size) for size in self._sizes])
@@ -99,9 +113,8 @@ class TensorRtSession(TensorRtBase, StreamSession):
             device.free(address)
         if self._lanes is not None:
             self._lanes.free()
-        for pair in (self._frame, self._picture):
-            if pair is not None:
-                unstage(device, *pair)
+        for pair in self._staged.values():
+            unstage(device, *pair)
         self._forget()
 
     def _reset(self) -> None:
@@ -111,49 +124,77 @@ class TensorRtSession(TensorRtBase, StreamSession):
             for address, size in zip(state, self._sizes, strict=True):
                 self._device.zero(address, size)
 
-    def _addresses(self, slot: int, frame: int, picture: int) -> dict[str, int]:
-        """Of every tensor of the engine, for a run of a slot."""
+    def _pictures(self, height: int, width: int) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Shapes of what is taken and made, by name; all uint8."""
+        name_in, name_out = self.bundle.input_name, self.bundle.output_name
+        if self.yuv is None:
+            picture = (1, height * self.bundle.scale, width * self.bundle.scale, 3)
+            return {name_in: (1, height, width, 3)}, {name_out: picture}
+        pairs = (1, (height + 1) // 2, (width + 1) // 2, 2)
+        columns = width * self.bundle.scale
+        return (
+            {name_in: (1, height, width, 1), CHROMA.format(name_in): pairs},
+            {
+                name_out: (1, height, self.bundle.scale, columns),
+                CHROMA.format(name_out): (1, height, self.bundle.scale // 2, columns),
+            },
+        )
+
+    def _addresses(self, slot: int, pictures: Mapping[str, int]) -> dict[str, int]:
+        """Of every tensor of the engine, for a run of a slot, with those of its pictures."""
         current, following = self._ring.places(slot)
-        addresses = {self.bundle.input_name: frame, self.bundle.output_name: picture}
+        addresses = dict(pictures)
         for index, spec in enumerate(self.bundle.state):
             addresses[spec.name] = self._ring.sets[current][index]
             addresses[spec.next_name] = self._ring.sets[following][index]
         return addresses
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
+        (made,) = self._run_staged([frame], slot)
+        return picture_of(made, *frame.shape[:2], self.bundle.scale)
+
+    def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
+        planes = self._run_staged([picture.luma, picture.chroma], 0)
+        height, width = (self.bundle.scale * side for side in picture.shape)
+        out = YuvPicture.empty(height, width, picture.colours)
+        for plane, host in zip((out.luma, out.chroma), planes, strict=True):
+            plane.reshape(-1)[:] = host.array
+        return out
+
+    def _run_staged(self, given: Sequence[Levels], slot: int) -> list[PinnedBuffer]:
+        """Run the engine on pictures or planes; gives where those that it made lie."""
         device, runner = self._device, self.runner
         assert device is not None
         assert runner is not None
-        assert self._frame is not None
-        assert self._picture is not None
         device.activate()
-        (frame_host, frame_address), (picture_host, picture_address) = self._frame, self._picture
-        frame_host.array[:] = frame.reshape(-1)
+        staged = list(self._staged.values())
+        taken, made = staged[: len(given)], staged[len(given) :]
+        for (host, _), plane in zip(taken, given, strict=True):
+            host.array[:] = plane.reshape(-1)
+        addresses = {name: address for name, (_, address) in self._staged.items()}
         runner.run(
-            self._addresses(slot, frame_address, picture_address),
-            before=lambda: stage_in(device, frame_host, frame_address),
-            after=lambda: stage_out(device, picture_host, picture_address),
+            self._addresses(slot, addresses),
+            before=lambda: _each(stage_in, device, taken),
+            after=lambda: _each(stage_out, device, made),
         )
         self._wait(device)
         self._ring.advance(slot)
-        height, width = frame.shape[:2]
-        return picture_of(picture_host, height, width, self.bundle.scale)
+        return [host for host, _ in made]
 
     def _begin(self, frame: Frame) -> None:
         device, runner = self._device, self.runner
         assert device is not None
         assert runner is not None
-        assert self._frame is not None
-        assert self._picture is not None
+        name_in, name_out = self.bundle.input_name, self.bundle.output_name
         device.activate()
         if self._lanes is None:
-            first = (self._frame, self._picture)
+            first = (self._staged[name_in], self._staged[name_out])
             sizes = (host.array.nbytes for host, _ in first)
             self._lanes = Lanes(device, *sizes, first=first, mapped=self._mapped)
 
         def compute(lane: Lane) -> None:
-            addresses = self._addresses(0, lane.frame[1], lane.picture[1])
-            runner.run(addresses, lane=lane.number)
+            pictures = {name_in: lane.frame[1], name_out: lane.picture[1]}
+            runner.run(self._addresses(0, pictures), lane=lane.number)
 
         self._lanes.begin(frame, compute)
         self._ring.advance(0)
@@ -167,6 +208,16 @@ class TensorRtSession(TensorRtBase, StreamSession):
         taken = self.runner.take_seconds(lane.number)
         self.engine_seconds = (self.engine_seconds or 0.0) + taken
         return picture_of(lane.picture[0], height, width, self.bundle.scale)
+
+
+def _each(
+    stage: Callable[[Device, PinnedBuffer, int], None],
+    device: Device,
+    staged: Sequence[tuple[PinnedBuffer, int]],
+) -> None:
+    """Queue the copies of several pictures or planes."""
+    for host, address in staged:
+        stage(device, host, address)
 
 
 class TensorRtRtxSession(TensorRtSession):

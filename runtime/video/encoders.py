@@ -85,6 +85,11 @@ def find_encoder(name: str) -> Any:
     return codec
 
 
+def takes_nv12(name: str) -> bool:
+    """Whether an encoder takes the planes of NV12, luma and chroma's pairs."""
+    return any(each.name == "nv12" for each in find_encoder(name).video_formats or [])
+
+
 def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
     """Options in the encoder's own terms; asking for one it lacks is an error."""
     chosen: dict[str, str] = dict(CHROMA_LEFT)

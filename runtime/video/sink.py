@@ -25,6 +25,7 @@ from ...pictures.clips import ffmpeg_reason, media_url
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
+from ...pictures.yuv import AnyPicture, YuvPicture, frame_from_yuv
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,
@@ -34,7 +35,7 @@ from .containers import (
     OutputTimes,
     container_options,
 )
-from .encoders import EncodeOptions, encoder_options, find_encoder
+from .encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
@@ -176,7 +177,7 @@ class FileSink:
         for line in chosen.notes:
             self._note(line)
         self.pixel_format, self.planes = chosen.name, chosen.holds
-        stream.pix_fmt = self.pixel_format
+        self._given = stream.pix_fmt = self.pixel_format
         aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
         context.sample_aspect_ratio = aspect
@@ -193,6 +194,23 @@ class FileSink:
         stream.options = encoder_options(encoder, fitted)
         self.encoder = encoder
         self._stream = stream
+
+    def why_not_yuv(self) -> str | None:
+        """Say why pictures cannot come as YUV 4:2:0; None where they can."""
+        if self.turns:
+            return "the picture is turned"
+        holds = self.planes
+        if holds.gray or holds.alpha or (holds.bits, holds.colour) != (8, "420"):
+            return f"the output is {self.pixel_format}" + (" and gray" if holds.gray else "")
+        return None
+
+    def expect_yuv(self) -> None:
+        """Prepare for pictures of YUV 4:2:0, before `open_encoder`.
+
+        An encoder that takes NV12 gets it: the planes are the network's.
+        """
+        if takes_nv12(self.encoder):
+            self._given = self._stream.pix_fmt = "nv12"
 
     def open_encoder(self) -> None:
         """Start the encoder and write the header; called once before the first frame.
@@ -242,29 +260,22 @@ class FileSink:
 
     def write(
         self,
-        rgb: npt.NDArray[np.uint8],
+        picture: AnyPicture,
         pts: int,
         alpha: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         """Encode one frame.
 
         Args:
-            rgb: (4H, 4W, 3) uint8 of the source's H and W; scaled to the output's size.
+            picture: (4H, 4W, 3) uint8 of the source's H and W, or YUV 4:2:0 (`expect_yuv`); scaled
+                to the output's size.
             pts: In ticks of the source's time base.
             alpha: (H, W) uint8, scaled to the output's size; None for none.
 
         Raises:
             OutputNotWritableError: The disk is full or gone.
         """
-        if self.turns:
-            rgb = np.ascontiguousarray(np.rot90(rgb, self.turns))
-        frame = frame_from_rgb(
-            rgb,
-            self.info.colours,
-            self.pixel_format,
-            self._reformatter,
-            size=(self.width, self.height),
-        )
+        frame = self._frame_of(picture)
         if self.planes.gray:
             set_gray(frame)
         if alpha is not None and self.planes.alpha:
@@ -274,6 +285,16 @@ class FileSink:
         frame.time_base = self._times.time_base
         self._pauses.frame(frame, self._stream.time_base.denominator)
         self._encode(frame)
+
+    def _frame_of(self, picture: AnyPicture) -> av.VideoFrame:
+        """What the encoder is given, without its time."""
+        size = (self.width, self.height)
+        if isinstance(picture, YuvPicture):
+            return frame_from_yuv(picture, self._given, self._reformatter, size=size)
+        rgb = np.ascontiguousarray(np.rot90(picture, self.turns)) if self.turns else picture
+        return frame_from_rgb(
+            rgb, self.info.colours, self.pixel_format, self._reformatter, size=size
+        )
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         packets: list[Any] = []

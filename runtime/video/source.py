@@ -27,6 +27,7 @@ from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT, alpha_from_frame, rgb_from_frame
 from ...pictures.limits import check_frame_size
+from ...pictures.yuv import AnyPicture, YuvPicture, why_not_yuv, yuv_from_frame
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
 from .file_clock import FileClock, starts_at
@@ -47,14 +48,21 @@ SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 class SourceFrame:
     """One frame of the video."""
 
-    rgb: npt.NDArray[np.uint8]
-    """(H, W, 3); a stream may change its size on the way."""
+    picture: AnyPicture
+    """(H, W, 3) RGB, or YUV 4:2:0 (`FileSource.keep`); a stream may change its size on the way."""
 
     pts: int
     """Presentation time in ticks of `VideoInfo.time_base`; strictly increasing."""
 
     alpha: npt.NDArray[np.uint8] | None = None
     """(H, W), 0 where all shines through; None where it is not kept."""
+
+    @property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3); converted at each call where the picture is YUV."""
+        if isinstance(self.picture, YuvPicture):
+            return self.picture.rgb(VideoReformatter())
+        return self.picture
 
 
 class FileSource:
@@ -129,7 +137,7 @@ class FileSource:
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None
-        self.deep = self._alpha = False
+        self.deep = self._alpha = self._yuv = False
         self._alpha_reformatter = VideoReformatter()
         self._first: av.VideoFrame | None = None  # until frames are asked for
         self._sizes: tuple[int, int] = (0, 0)
@@ -208,19 +216,35 @@ class FileSource:
             "; the file is damaged, encrypted or incomplete"
         )
 
-    def keep(self, *, deep: bool = False, alpha: bool = False) -> None:
-        """Give frames with more than is usual; call it before the first one is taken.
+    def why_not_yuv(self) -> str | None:
+        """Say why frames cannot be given as YUV 4:2:0 as they are; None where they can.
+
+        Call it before the first frame is taken.
+        """
+        if self._first is None:
+            return "the first frame is not there any more"
+        crop = self._crop
+        if crop is not None and (crop.left % 2 or crop.top % 2):
+            return f"the part {crop} begins between two pixels of chroma"
+        return why_not_yuv(self._first)
+
+    def keep(self, *, deep: bool = False, alpha: bool = False, yuv: bool = False) -> None:
+        """Give frames otherwise than usual; call it before the first one is taken.
 
         Args:
             deep: As uint16, see `arrays.Frame`.
             alpha: With their alpha.
+            yuv: As `YuvPicture`, in the colours of `info`; see `why_not_yuv`.
         """
-        self.deep, self._alpha = deep, alpha
+        self.deep, self._alpha, self._yuv = deep, alpha, yuv
         for index, item in enumerate(self._waiting):
             if isinstance(item, SourceFrame) and self._first is not None:
                 self._waiting[index] = self._source_frame(self._first, item.pts)
 
     def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
+        if self._yuv:
+            picture = yuv_from_frame(frame, self.info.colours, self._reformatter)
+            return SourceFrame(picture if self._crop is None else picture.part(self._crop), pts)
         rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
         alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
         if self._crop is not None:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         SettingsError,
         TrainingError,
     )
+    from .graph.yuv_ends import YuvEnds
     from .pictures.colour import Colours
     from .pictures.output_size import OutputSize
+    from .pictures.yuv import YuvPicture
     from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
     from .runtime.live.frame_queue import Policy
     from .runtime.live.live_report import LiveOptions, LiveReport
@@ -58,7 +60,9 @@ _MODULES = {
         "SettingsError",
         "TrainingError",
     ),
+    ".graph.yuv_ends": ("YuvEnds",),
     ".pictures.output_size": ("OutputSize",),
+    ".pictures.yuv": ("YuvPicture",),
     ".runtime.live.frame_loop": ("FrameSink", "FrameSource", "open_sink", "open_source"),
     ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
     ".runtime.live.live_run": ("LiveRun",),
@@ -110,6 +114,8 @@ __all__ = [
     "VariantName",
     "VideoInfo",
     "VideoSink",
+    "YuvEnds",
+    "YuvPicture",
     "__version__",
     "list_bundles",
     "open_bundle",

@@ -52,6 +52,14 @@ cut_reset_option = click.option(
     show_default=True,
     help="Start the network anew at scene cuts.",
 )
+pixels_option = click.option(
+    "--pixels",
+    type=click.Choice(["auto", "rgb", "yuv"]),
+    default="auto",
+    show_default=True,
+    help="What frames are on their way: YUV 4:2:0 as 8-bit video has it, which is faster, or RGB; "
+    "auto is YUV where it is possible, and -v says why not.",
+)
 crop_option = click.option(
     "--crop",
     type=_read_crop,

@@ -147,6 +147,13 @@ REMEMBERED = "(measured before)"
 """Ends the reason for a variant that was measured, and said, by an earlier run."""
 
 
+def pixels_line(pixels: str, reason: str) -> str:
+    """What frames were on their way, as a report has it, for people."""
+    if pixels == "yuv":
+        return "frames are YUV 4:2:0 from the decoder to the encoder"
+    return f"frames are RGB between decoder and encoder: {reason}"
+
+
 def run_notes(notes: Iterable[str], reasons: Iterable[str], *, once: bool = True) -> None:
     """Say a run's notes; what every run would repeat is one line, or none, without `-v`.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._progress import files_progress, frame_progress
-from ._say import done, failed_files, print_json, run_notes, say_error
+from ._say import detail, done, failed_files, pixels_line, print_json, run_notes, say_error
 
 if TYPE_CHECKING:
     from ..errors import AdcVsrError
@@ -157,6 +157,7 @@ def report_all(
 def _summary(report: UpscaleReport) -> None:
     """Print what was done, notes first."""
     run_notes(report.notes, report.backend_reasons)
+    detail(pixels_line(report.pixels, report.pixels_reason))
     (w, h), (big_w, big_h) = report.input_size, report.output_size
     done(
         f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "

@@ -19,10 +19,11 @@ from ._options import (
     cut_reset_option,
     json_option,
     output_size_options,
+    pixels_option,
     read_output_size,
     variant_option,
 )
-from ._say import done, note, print_json, run_notes, shows_progress
+from ._say import detail, done, note, pixels_line, print_json, run_notes, shows_progress
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
 from ._terminal import raw
 from ._trace import open_trace, trace_option
@@ -102,6 +103,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @crop_option
 @cut_reset_option
+@pixels_option
 @click.option(
     "--stall-frames",
     type=click.IntRange(1),
@@ -161,6 +163,7 @@ def command(
     duration: float | None,
     crop: Crop | None,
     cut_reset: bool,
+    pixels: str,
     stall_frames: int,
     glass: str | None,
     stats_jsonl: Path | None,
@@ -201,6 +204,7 @@ def command(
         cut_reset=cut_reset,
         stall_frames=stall_frames,
         glass=glass,
+        pixels=pixels,
         stats_path=stats_jsonl,
     )
     plans = _plans(streams, config, options) if several else []
@@ -372,6 +376,8 @@ def _summary(report: LiveReport, name: str = "") -> None:
         name: The stream's, where there are several.
     """
     latency = report.ms["latency"]
+    if report.presented:
+        detail(f"{name}: " * bool(name) + pixels_line(report.pixels, report.pixels_reason))
     done(
         f"{name}: "
         * bool(name)

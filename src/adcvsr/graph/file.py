@@ -88,11 +88,11 @@ def read_graph(data: bytes) -> Model:
     """
     graph, opsets = None, {}
     try:
-        for number, value in _fields(memoryview(data)):
+        for number, value in fields_of(memoryview(data)):
             if number == 7:
                 graph = _graph(value)
             elif number == 8:
-                entry = dict(_fields(value))
+                entry = dict(fields_of(value))
                 opsets[_text(entry.get(1, memoryview(b"")))] = int(entry.get(2, 0))
     except (IndexError, OverflowError, TypeError, ValueError, struct.error) as error:
         raise GraphError(f"the graph is damaged: {error}; get the bundle again") from error
@@ -101,7 +101,7 @@ def read_graph(data: bytes) -> Model:
     return Model(graph, opsets)
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+def fields_of(data: memoryview) -> Iterator[tuple[int, Any]]:
     """Number and content of each field: an integer, a float's bytes, or the bytes of a message."""
     at = 0
     while at < len(data):
@@ -137,7 +137,7 @@ def read_varint(data: memoryview, at: int) -> tuple[int, int]:
             raise ValueError("a number of more than 64 bits")
 
 
-def _integers(value: Any) -> list[int]:
+def integers_of(value: Any) -> list[int]:
     """Integers of a repeated field, stored one by one or packed."""
     if isinstance(value, int):
         return [value]
@@ -160,21 +160,22 @@ def _text(value: Any) -> str:
 
 def _graph(data: memoryview) -> Graph:
     graph = Graph()
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            graph.node.append(_node(value))
+            graph.node.append(node_of(value))
         elif number == 5:
             graph.initializer.append(_tensor(value))
         elif number == 11:
-            graph.input.append(_value(value))
+            graph.input.append(value_of(value))
         elif number == 12:
-            graph.output.append(_value(value))
+            graph.output.append(value_of(value))
     return graph
 
 
-def _node(data: memoryview) -> Node:
+def node_of(data: memoryview) -> Node:
+    """Read a node's message."""
     node = Node()
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
             node.input.append(_text(value))
         elif number == 2:
@@ -194,7 +195,7 @@ def _node(data: memoryview) -> Node:
 def _attribute(data: memoryview) -> tuple[str, Any]:
     name, integers = "", list[int]()
     content: Any = None
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
             name = _text(value)
         elif number == 2:
@@ -206,21 +207,21 @@ def _attribute(data: memoryview) -> tuple[str, Any]:
         elif number == 5:
             content = _tensor(value)
         elif number == 8:
-            integers += _integers(value)
+            integers += integers_of(value)
     return name, integers or content
 
 
 def _tensor(data: memoryview) -> Tensor:
     tensor, raw, listed, outside = Tensor(), None, list[float](), False
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1:
-            tensor.dims += tuple(_integers(value))
+            tensor.dims += tuple(integers_of(value))
         elif number == 2:
             tensor.data_type = value
         elif number == 4:
             listed += np.frombuffer(value, "<f4").tolist()
         elif number in (5, 7):
-            listed += _integers(value)
+            listed += integers_of(value)
         elif number == 8:
             tensor.name = _text(value)
         elif number == 9:
@@ -236,12 +237,13 @@ def _tensor(data: memoryview) -> Tensor:
     return tensor
 
 
-def _value(data: memoryview) -> Value:
+def value_of(data: memoryview) -> Value:
+    """Read the message of an input or output."""
     value = Value()
-    for number, content in _fields(data):
+    for number, content in fields_of(data):
         if number == 1:
             value.name = _text(content)
         elif number == 2:
-            kind = dict(_fields(content)).get(1)
-            value.element = 0 if kind is None else int(dict(_fields(kind)).get(1, 0))
+            kind = dict(fields_of(content)).get(1)
+            value.element = 0 if kind is None else int(dict(fields_of(kind)).get(1, 0))
     return value

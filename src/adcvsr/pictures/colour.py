@@ -34,10 +34,10 @@ RANGE_LIMITED, RANGE_FULL = 1, 2
 HD_LINES = 720
 """Untagged video of at least this many lines is BT.709, below it BT.601 (broadcast practice)."""
 
-_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """swscale's coefficient set for each H.273 matrix it can convert."""
 
-_EXACT = 0x4 | 0x40000 | 0x2000
+EXACT = 0x4 | 0x40000 | 0x2000
 """swscale flags: bicubic chroma, accurate rounding, full horizontal chroma."""
 
 REDUCE = 0x20 | 0x40000 | 0x2000
@@ -103,7 +103,7 @@ def colours_of(frame: av.VideoFrame) -> Colours:
     matrix = int(frame.colorspace)
     if matrix in (MATRIX_UNSPECIFIED, MATRIX_RGB, 3):
         matrix = MATRIX_BT709 if frame.height >= HD_LINES else MATRIX_BT601
-    if matrix not in _SWS_MATRIX:
+    if matrix not in SWS_MATRIX:
         raise UnsupportedVideoError(
             f"the video's colour matrix is H.273 code {matrix}, which cannot be converted exactly; "
             "convert it first, for example: ffmpeg -i IN -vf colorspace=bt709 OUT"
@@ -141,7 +141,7 @@ def rgb_from_frame(
     """
     width, height = size or (frame.width, frame.height)
     colours = colours_of(frame)
-    matrix = _SWS_MATRIX[colours.matrix]
+    matrix = SWS_MATRIX[colours.matrix]
     source_full = colours.full_range or is_rgb(frame)
     converted = reformatter.reformat(
         frame,
@@ -152,7 +152,7 @@ def rgb_from_frame(
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL if source_full else RANGE_LIMITED,
         dst_color_range=RANGE_FULL,
-        interpolation=_EXACT,
+        interpolation=EXACT,
         threads=1,
     )
     return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
@@ -183,7 +183,7 @@ def set_alpha(
         av.VideoFrame.from_ndarray(alpha, format="gray"),
         width=frame.width,
         height=frame.height,
-        interpolation=REDUCE if smaller else _EXACT,
+        interpolation=REDUCE if smaller else EXACT,
         threads=1,
     ).to_ndarray()
     most = (1 << frame.format.components[3].bits) - 1
@@ -237,8 +237,8 @@ def frame_from_rgb(
     kind = "rgb24" if rgb.dtype == np.uint8 else "rgb48le"
     source = av.VideoFrame.from_numpy_buffer(rgb, format=kind)
     if not pixel_format.startswith("yuvj"):
-        source = _tag_left(source)
-    matrix = _SWS_MATRIX[colours.matrix]
+        source = tag_left(source)
+    matrix = SWS_MATRIX[colours.matrix]
     width, height = size or (source.width, source.height)
     reduced = width * height < source.width * source.height
     frame = reformatter.reformat(
@@ -250,7 +250,7 @@ def frame_from_rgb(
         dst_colorspace=matrix,
         src_color_range=RANGE_FULL,
         dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
-        interpolation=REDUCE if reduced else _EXACT,
+        interpolation=REDUCE if reduced else EXACT,
         threads=1,
     )
     frame.colorspace = colours.matrix
@@ -263,7 +263,7 @@ def frame_from_rgb(
 _taggers = threading.local()  # filter graphs belong to one thread each
 
 
-def _tag_left(source: av.VideoFrame) -> av.VideoFrame:
+def tag_left(source: av.VideoFrame) -> av.VideoFrame:
     """The same pixels, tagged as left: swscale puts the chroma of the result where its input says.
 
     PyAV has no way to set a frame's chroma location but FFmpeg's filter `setparams`.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from adcvsr.cli.commands import cli
+from adcvsr.cli.commands import cli, load_command
 from adcvsr.errors import BatchError, ClipNetworkError, ConfigError, JobError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import local_workers
@@ -132,6 +134,25 @@ def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert warn_of_workers(8, 0) is None
     assert "wait for each other" in (warn_of_workers(9, 0) or "")
     assert "each of 2 gets 4" in (warn_of_workers(2, 6) or "")
+
+
+def test_manifests_use_options_that_there_are() -> None:
+    form = re.compile(r"adcvsr[\" ,]+(?:(job)[\" ,]+(\w+)|(upscale))(?=[\" ])([^\n]*)")
+    seen = set()
+    for path in (Path(__file__).parents[3] / "packaging" / "cluster").iterdir():
+        for group, part, plain, rest in form.findall(path.read_text()):
+            command = load_command(plain or group)
+            if isinstance(command, click.Group):
+                command = command.commands[part]
+            known = {option for each in command.params for option in each.opts}
+            used = set(re.findall(r"--[a-z-]+", rest))
+            assert used <= known, path
+            seen |= {(path.name, option) for option in used}
+    assert {
+        ("slurm.sh", "--threads"),
+        ("indexed-job.yaml", "--index"),
+        ("kuberay.yaml", "--ray"),
+    } <= seen
 
 
 @pytest.mark.slow

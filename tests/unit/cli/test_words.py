@@ -28,7 +28,7 @@ FOREIGN = {
     *("--multi_gpu", "--num_processes", "--cpu", "--no-index", "--groups", "--home-dir"),
     *("--create-home",),
     *("--system", "--res_h", "--res_w", "--process_size", "--shm-size", "--ipc", "--logdir"),
-    *("--array", "--wrap"),
+    *("--array", "--requeue", "--wrap"),
 }
 """Options of other programs the pages name."""
 

@@ -117,7 +117,7 @@ def test_a_state_of_which_one_end_is_not_quantized_is_left_alone() -> None:
     assert after == before
 
 
-@pytest.mark.parametrize("name", ["nano", "nano-camera"])
+@pytest.mark.parametrize("name", ["nano", "nano-camera", "small"])
 def test_shipped_states_have_one_scale(name: str) -> None:
     bundle = open_bundle(name)
     states = {spec.name: spec.next_name for spec in bundle.state}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
+from adcvsr.arrays import Levels
 from adcvsr.bundle import Bundle, open_bundle
+from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.colour_probes import (
     FRAMES,
     NAMED,
@@ -19,6 +24,7 @@ from adcvsr.pictures.colour_probes import (
     lattice,
     probe_clips,
 )
+from adcvsr.pictures.yuv import yuv_from_frame
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.proof.colours import (
     ColourLimits,
@@ -31,6 +37,7 @@ from adcvsr.runtime.proof.colours import (
     run_colours,
     session_runner,
 )
+from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 from adcvsr.runtime.sessions.session import StreamSession
 
 SHIPPED = ("nano", "nano-camera", "small")
@@ -102,6 +109,32 @@ def test_shipped_int8_is_within_the_limits_of_fp32(name: str) -> None:
     found = look(open_bundle(name), "int8-ort", SMALL)
     assert found.why_beyond(ColourLimits()) is None
     assert found.against == "fp32-onnx"
+
+
+def planes_runner(bundle: Bundle, variant: str) -> Callable[[Levels], Levels]:
+    """Runs clips as YUV 4:2:0 from end to end, converted by swscale before and after."""
+    colours, scaler = Colours(6, full_range=False), VideoReformatter()
+    plain = OrtCpuSession(bundle, bundle.variant(variant), threads=1)
+
+    def run(clip: Levels) -> Levels:
+        with plain.of_yuv(YuvEnds(6, full_range=False)) as session:
+            frames = [frame_from_rgb(frame, colours, "yuv420p", scaler) for frame in clip]
+            taken = [yuv_from_frame(frame, colours, scaler) for frame in frames]
+            return np.stack([session.infer_yuv(each).rgb(scaler) for each in taken])
+
+    return run
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_int8_keeps_colours_of_yuv(name: str) -> None:
+    """Its last convolution is rounded again there: within the same limits of FP32's."""
+    bundle = open_bundle(name)
+    made = {
+        variant: run_colours(planes_runner(bundle, variant), SMALL)
+        for variant in ("fp32-onnx", "int8-ort")
+    }
+    found = compare_colours(made["int8-ort"], made["fp32-onnx"], SMALL)
+    assert found.why_beyond(ColourLimits()) is None, found.line()
 
 
 @pytest.mark.slow

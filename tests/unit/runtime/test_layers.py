@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from adcvsr.bundle import open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.graph.cost import count_bundle_cost
 from adcvsr.graph.file import read_graph
+from adcvsr.graph.yuv_ends import YuvEnds
 from adcvsr.plan.roofline import predict
+from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.engine_cache import EngineCache
+from adcvsr.runtime.engine.engines import graph_products, order_for
 from adcvsr.runtime.engine.layers import products_of, read_inspector, read_log, summarise
+from adcvsr.runtime.engine.order import SizeRange
+from adcvsr.runtime.nvidia.flavour import load_flavour
 from adcvsr.targets import target
 from gpu_backends import fake_gpu
 
@@ -185,3 +191,24 @@ def test_fp8_is_planned_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert more > 1.5
     assert planned["fp8"] / planned["fp16"] == pytest.approx(more, rel=0.1)
     assert milliseconds["fp8"] > 0.95 * milliseconds["fp16"]
+
+
+def test_yuv_leaves_the_gpu_in_half_the_bytes() -> None:
+    """And moves no more within: the last convolution has half the channels."""
+    pytest.importorskip("tensorrt_rtx", reason="not installed: pip install 'adcvsr[rtx]'")
+    bundle, flavour = open_bundle("nano"), load_flavour("tensorrt-rtx")
+    variant = bundle.variant("fp16-trt")
+    left, moved = [], []
+    for yuv in (None, YuvEnds(1, full_range=False)):
+        size = SizeRange.fixed(360, 640)
+        order = order_for(bundle, variant, variant.file, flavour, None, size, sms=(89,), yuv=yuv)
+        printed: list[str] = []
+        with bundle.graph(variant, variant.file) as graph:
+            build_plan(flavour, order, order.ended(graph), on_layers=printed.append)
+        layers = read_log(printed[0])
+        moved.append(summarise(layers, graph_products(order)).to_json()["bytes"])
+        outputs = {each.name: each for layer in layers for each in layer.outputs}
+        names = ("upscaled", "upscaled_chroma")
+        left.append(sum(math.prod(outputs[name].shape) for name in names if name in outputs))
+    assert left == [1440 * 2560 * 3, 1440 * 2560 * 3 // 2]
+    assert moved[1] < 0.95 * moved[0]

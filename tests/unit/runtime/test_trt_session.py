@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import (
@@ -20,7 +21,10 @@ from adcvsr.errors import (
     EngineError,
     MissingPackageError,
 )
+from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv import yuv_from_frame
 from adcvsr.runtime.deploy.deploy import deploy_bundle
 from adcvsr.runtime.engine.build import build_plan
 from adcvsr.runtime.engine.build_list import order_engines
@@ -34,7 +38,9 @@ from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
 from adcvsr.runtime.sessions.ort_cuda import OrtCudaSession
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
+from adcvsr.runtime.upscaler import Upscaler
 from fake_cuda import CUresult, FakeDriver
 from fake_trt import LAYER_MS, Builder, Context, make_module
 from gpu_backends import CONTRACT, CpuGraphs, fake_gpu, prepare_backend
@@ -613,3 +619,45 @@ def test_one_graph_serves_all_frames_of_a_clip(driver: FakeDriver, clip_bundle: 
         # Three windows and fifteen pictures, half a millisecond each by the GPU's clock.
         assert session.engine_seconds == pytest.approx(18 * 0.0005)
     assert driver.left() == NOTHING
+
+
+def test_yuv_is_an_engine_of_its_own(driver: FakeDriver) -> None:
+    """The planes are the CPU's, two copies a way, and RGB's engine stays in the cache beside it."""
+    colours, ends = Colours(6, full_range=False), YuvEnds(6, full_range=False)
+    frames = [
+        yuv_from_frame(
+            frame_from_rgb(frame, colours, "yuv420p", VideoReformatter()),
+            colours,
+            VideoReformatter(),
+        )
+        for frame in draw_clip(4, 20, 24)
+    ]
+    bundle = open_bundle("nano")
+    with create_session(bundle, backend="ort-cpu", threads=1) as plain:
+        assert isinstance(plain, StreamSession)
+        with plain.of_yuv(ends) as session:
+            expected = [session.infer_yuv(frame) for frame in frames]
+    with create_session(bundle, backend="tensorrt") as plain:
+        assert isinstance(plain, StreamSession)
+        plain.infer(draw_clip(1, 20, 24)[0])
+        driver.calls.clear()
+        with plain.of_yuv(ends) as session, plain.of_yuv(YuvEnds(1, full_range=True)) as other:
+            found = [session.infer_yuv(frame) for frame in frames]
+            assert driver.calls.count("upload") == driver.calls.count("download") == 2 * 4
+            other.infer_yuv(frames[0])
+    for a, b in zip(expected, found, strict=True):
+        assert np.abs(a.luma.astype(int) - b.luma).max() <= 1
+        assert np.abs(a.chroma.astype(int) - b.chroma).max() <= 1
+    entries = EngineCache().entries()
+    assert [entry.identity.get("yuv") for entry in entries].count(None) == 1
+    assert sorted(entry.identity["yuv"] for entry in entries if "yuv" in entry.identity) == [
+        [1, True],
+        [6, False],
+    ]
+    assert driver.left() == NOTHING
+
+
+def test_auto_builds_no_engine_for_yuv(driver: FakeDriver) -> None:
+    with Upscaler("nano", backend="tensorrt") as upscaler:
+        assert "--pixels yuv builds and runs it" in upscaler.why_not_yuv()
+        assert upscaler.why_not_yuv(asked=True) == ""

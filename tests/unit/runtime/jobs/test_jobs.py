@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import pytest
 from adcvsr.errors import ConfigError, JobError, OutputNotWritableError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import run, work
-from adcvsr.runtime.jobs.folder import CERTIFICATE, Job
+from adcvsr.runtime.jobs.folder import CERTIFICATE, Job, SegmentResult
 from adcvsr.runtime.jobs.join import join
 from adcvsr.runtime.jobs.plan import JobPlan
 from adcvsr.runtime.jobs.planning import make_plan
@@ -86,7 +87,7 @@ def pictures_of_one_run(
         patch.setattr(FileSink, "write", keep)
         settings = settings or settings_for(source, output)
         read, options = settings.read_options(), settings.encode_options(None)
-        report = upscaler.upscale_file(source, output, options=options, read=read)
+        report = upscaler.upscale_file(source, output, options=options, read=read, pixels="rgb")
     return found, report.scene_cuts
 
 
@@ -387,6 +388,29 @@ def test_a_full_disk_keeps_what_is_finished(
     assert not job.open_segments()
 
 
+def test_a_segment_that_cannot_be_made_keeps_no_other_from_it(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(film, tmp_path / "out.mp4", tmp_path / "job")
+    make = SegmentWorker.make_at
+
+    def poisonous(self: SegmentWorker, index: int, *more: Any) -> SegmentResult:
+        if index == 1:
+            raise JobError("segment 1 is damaged")
+        return make(self, index, *more)
+
+    monkeypatch.setattr(SegmentWorker, "make_at", poisonous)
+    count = len(job.plan.segments)
+    with (
+        SegmentWorker(job, threads=1) as worker,
+        pytest.raises(
+            JobError, match=rf"1 of {count} segments .*: segment 1 is damaged; the other"
+        ),
+    ):
+        work_on(worker, wait=True)
+    assert job.open_segments() == [1]
+
+
 def _full_from(index: int) -> Callable[[Any, Any], None]:
     mux = FileSink._mux
 
@@ -434,6 +458,25 @@ def test_verify_makes_segments_again(tmp_path: Path, film: Path) -> None:
         found = list(verify(worker, choose_sample(job, 2, 0)))
     assert [each.equal for each in found] == [True, True]
     assert (job.folder / CERTIFICATE).is_file()
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv420p10le"])
+def test_a_segment_whose_pictures_differ_is_told_by_how_much(
+    tmp_path: Path, pixel_format: str
+) -> None:
+    source = two_scenes(tmp_path / "in.mp4", 27, pixel_format=pixel_format)
+    job = make_job(source, tmp_path / "out.mp4", tmp_path / "job")
+    finish(job)
+    other = make_job(source, tmp_path / "out2.mp4", tmp_path / "other", crf=40)
+    finish(other)
+    shutil.copy(other.video_of(1), job.video_of(1))
+    facts = json.loads(other.facts_of(1).read_text())
+    job.facts_of(1).write_text(json.dumps(facts))
+    with SegmentWorker(job, threads=1) as worker:
+        (found,) = verify(worker, [1])
+    assert found.pictures_equal
+    assert not found.equal
+    assert 0 < found.level_difference < 1024
 
 
 def test_segments_of_another_encoder_are_not_joined(tmp_path: Path, film: Path) -> None:

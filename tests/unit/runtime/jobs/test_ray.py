@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,10 +86,51 @@ def _kill_a_worker(folder: Path, killed: list[int]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
+class RayError(Exception):
+    """Of Ray."""
+
+
+@pytest.fixture
+def inline_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What we use of Ray, in this process: the driver's logic without a cluster."""
+    results: dict[int, Any] = {}
+
+    def remote(function: Any) -> Any:
+        def submit(*words: Any) -> int:
+            results[len(results)] = function(*words)
+            return len(results) - 1
+
+        task = SimpleNamespace(remote=submit)
+        task.options = lambda **options: task
+        return task
+
+    context = SimpleNamespace(get_node_id=lambda: "here")
+    fake = SimpleNamespace(
+        init=lambda **options: None,
+        shutdown=lambda: None,
+        nodes=lambda: [{"NodeID": "here", "Alive": True, "Resources": {"CPU": 2.0}}],
+        remote=remote,
+        wait=lambda waiting, num_returns, timeout: (waiting[:num_returns], waiting[num_returns:]),
+        get=results.__getitem__,
+        cancel=lambda reference, force: None,
+        get_runtime_context=lambda: context,
+        exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(ray_workers, "_kept", {})
+
+
+@pytest.mark.parametrize(
+    "kind", ["inline_ray", pytest.param("ray", marks=pytest.mark.slow)], ids=["inline", "ray"]
+)
 def test_a_folder_is_one_job_and_a_poisonous_segment_ends_with_its_reason(
-    ray: Any, tmp_path: Path, film: Path, make_video: VideoMaker
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    film: Path,
+    make_video: VideoMaker,
 ) -> None:
+    request.getfixturevalue(kind)
     films = tmp_path / "films"
     films.mkdir()
     film.rename(films / "good.mp4")
@@ -101,7 +144,7 @@ def test_a_folder_is_one_job_and_a_poisonous_segment_ends_with_its_reason(
     found = run("upscale", films, output, *OPTIONS, "--ray", "local", "--job", jobs, "--json")
     assert isinstance(found.exception, BatchError), found.output
     said = json.loads(found.stdout)
-    assert [Path(each["output"]).name for each in said["files"]] == ["good.mp4"]
+    assert [Path(each["output"]).name for each in said["files"]] == ["good.mp4"], said["failed"]
     (failed,) = said["failed"]
     assert "--scan frames" in failed["error"]
     job = Job(jobs / "torn.mp4.job")
@@ -125,7 +168,7 @@ def test_a_machine_that_may_not_work_leaves_its_segments_to_others() -> None:
 def test_without_ray_the_extra_is_named(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     settings = JobSettings(source=str(film), output=str(tmp_path / "o.mp4"), variant="fp32")
     job = Job.create(tmp_path / "job", make_plan(settings))
     with pytest.raises(MissingPackageError, match=r"adcvsr\[ray\]"):

@@ -1,0 +1,103 @@
+"""What frames of a live stream are on their way: YUV 4:2:0 as they were captured, or RGB.
+
+Cameras and files give 8-bit 4:2:0, which the network takes as it is where it can. What needs RGB is
+said with the reason; where a stream changes between the two, the network starts anew.
+"""
+
+from __future__ import annotations
+
+import av
+from av.video.reformatter import VideoReformatter
+
+from ...errors import ConfigError
+from ...graph.yuv_ends import YuvEnds
+from ...pictures.crop import Crop
+from ...pictures.yuv import AnyPicture, YuvPicture, why_not_yuv, yuv_from_frame
+from ..upscaler import Upscaler
+from ..yuv import REFUSALS
+from .source import LiveFrame
+
+
+class LivePixels:
+    """Turns captured frames into what the network takes, and runs it.
+
+    Args:
+        upscaler: Of the stream.
+        wanted: `auto`, `rgb`, or `yuv`, which is an error where it is not possible.
+    """
+
+    def __init__(self, upscaler: Upscaler, wanted: str = "auto") -> None:
+        self.upscaler, self.wanted = upscaler, wanted
+        self.pixels = "rgb"
+        """Of the latest frame."""
+        self.reason = "no frame has come yet"
+        """Why RGB; empty for YUV."""
+        self._reformatter = VideoReformatter()
+        self._kind: tuple[object, ...] = ()  # of the frames that were looked at
+        self._why_not = ""  # those are not taken as they are
+        self._refused: dict[tuple[str, YuvEnds], str] = {}  # graphs that cannot have the ends
+
+    def upscale(self, frame: LiveFrame, part: Crop | None) -> tuple[AnyPicture, AnyPicture]:
+        """Upscale the next frame.
+
+        Args:
+            frame: As captured.
+            part: Of it; None for all.
+
+        Returns:
+            What the network was given, and what it made of it.
+
+        Raises:
+            ConfigError: YUV is asked for and not possible.
+        """
+        why = self._why(frame, part)
+        if not why:
+            ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
+            try:
+                self.upscaler.open_yuv(ends)
+            except REFUSALS as error:
+                why = self._refused[self.upscaler.session.variant.id, ends] = str(error)
+        if why and self.wanted == "yuv":
+            raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
+        pixels = "rgb" if why else "yuv"
+        if pixels != self.pixels:
+            self.upscaler.reset()  # the past is the other one's
+        self.pixels, self.reason = pixels, why
+        if not why:
+            planes = self._planes(frame)
+            low = planes if part is None else planes.part(part)
+            return low, self.upscaler.upscale_yuv(low)
+        rgb = frame.rgb(self._reformatter)
+        rgb = rgb if part is None else part.of(rgb)
+        return rgb, self.upscaler(rgb)
+
+    def _planes(self, frame: LiveFrame) -> YuvPicture:
+        if isinstance(frame.picture, YuvPicture):
+            return frame.picture
+        assert isinstance(frame.picture, av.VideoFrame)
+        return yuv_from_frame(frame.picture, frame.colours, self._reformatter)
+
+    def _why(self, frame: LiveFrame, part: Crop | None) -> str:
+        """Why a frame is taken as RGB; empty where it is not."""
+        if self.wanted == "rgb":
+            return "--pixels rgb"
+        if part is not None and (part.left % 2 or part.top % 2):
+            return f"the part {part} begins between two pixels of chroma"
+        if self.upscaler.reduces:
+            return "pictures are reduced in RGB"
+        ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
+        known = self._refused.get((self.upscaler.session.variant.id, ends), "")
+        why = known or self.upscaler.why_not_yuv(asked=self.wanted == "yuv")
+        return why or self._why_not_taken(frame)
+
+    def _why_not_taken(self, frame: LiveFrame) -> str:
+        """Why frames like this one are not taken as they are; looked at when they change."""
+        picture = frame.picture
+        if isinstance(picture, YuvPicture):
+            return ""
+        if not isinstance(picture, av.VideoFrame):
+            return "the source gives RGB"
+        kind = (frame.connection, picture.format.name, *frame.size)
+        if kind != self._kind:
+            self._kind, self._why_not = kind, why_not_yuv(picture) or ""
+        return self._why_not

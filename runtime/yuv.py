@@ -1,0 +1,93 @@
+"""Frames of YUV 4:2:0 as 8-bit video has them: whether a network takes them, and what runs them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from ..adopted_network import AdoptedNetwork
+from ..errors import BackendUnavailableError, BundleError, ConfigError, GraphError
+from ..graph.yuv_ends import YuvEnds
+from .sessions.session import Session, StreamSession
+from .trace import Trace
+from .video.sink import FileSink
+from .video.source import FileSource
+
+REFUSALS = (GraphError, BundleError, BackendUnavailableError)
+"""What opening a session of YUV may raise where the one of RGB runs: then that one goes on."""
+
+
+def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool = False) -> str:
+    """Say why a network's session takes no YUV 4:2:0, whatever the source; empty if it does.
+
+    Args:
+        session: The one that is to run.
+        matched: How colours are matched to the input.
+        tile: As for `create_session`.
+        asked: Whether YUV is asked for, and may take a build of its own.
+    """
+    adopted = isinstance(session.bundle.config, AdoptedNetwork)
+    if session.deep or adopted:
+        return "an adopted network takes RGB" if adopted else "there are more than 8 bits"
+    if matched != "none":
+        return f"colours are matched to the input in RGB ({matched})"
+    if tile is not None:
+        return "tiles are cut of RGB"
+    if not isinstance(session, StreamSession) or not session.takes_yuv:
+        return f"{session.backend} takes this {session.bundle.kind} network's frames as RGB"
+    if not (asked or session.yuv_unasked):
+        return (
+            f"on {session.backend} YUV is an engine of its own for each matrix and range, not "
+            "tried on a GPU yet: --pixels yuv builds and runs it"
+        )
+    return ""
+
+
+def open_yuv(
+    mine: Session,
+    opened: ExitStack,
+    reader: FileSource,
+    sink: FileSink,
+    *,
+    pixels: str,
+    matched: str,
+    tile: int | None,
+    trace: Trace | None = None,
+) -> tuple[Session, str]:
+    """Open what runs a file's frames as YUV 4:2:0.
+
+    Args:
+        mine: The session of RGB.
+        opened: Closes what is opened.
+        reader: Of the file, before its first frame is taken.
+        sink: Of the output, before its encoder is open.
+        pixels: `auto`, `rgb`, or `yuv`.
+        matched: See `why_not_yuv`.
+        tile: Likewise.
+        trace: Watches it.
+
+    Returns:
+        The session, or the one of RGB and why.
+
+    Raises:
+        ConfigError: YUV is asked for and not possible.
+    """
+    why = "--pixels rgb"
+    if pixels != "rgb":
+        why = why_not_yuv(mine, matched=matched, tile=tile, asked=pixels == "yuv")
+        why = why or sink.why_not_yuv() or reader.why_not_yuv() or ""
+    if not why:
+        assert isinstance(mine, StreamSession)
+        colours = reader.info.colours
+        try:
+            session = mine.of_yuv(YuvEnds(colours.matrix, colours.full_range))
+            if trace is not None:
+                trace.watch(session)
+                opened.callback(trace.merge, session)  # once it is closed
+            opened.enter_context(session)
+        except REFUSALS as error:
+            why = str(error)
+        else:
+            return session, ""
+    if pixels == "yuv":
+        raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
+    return mine, why

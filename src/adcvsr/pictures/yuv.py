@@ -1,0 +1,272 @@
+"""Pictures as video has them: YUV 4:2:0 of 8 bits, on the way between decoder, network and encoder.
+
+picture = yuv_from_frame(frame, colours, VideoReformatter())  # of a decoded frame
+frame = frame_from_yuv(picture, "nv12", VideoReformatter())  # for an encoder
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from ..arrays import Frame, Levels
+from .colour import (
+    EXACT,
+    RANGE_FULL,
+    RANGE_LIMITED,
+    REDUCE,
+    SWS_MATRIX,
+    Colours,
+    colours_of,
+    rgb_from_frame,
+    tag_left,
+)
+from .crop import Crop
+
+FORMATS = frozenset({"yuv420p", "yuvj420p", "nv12"})
+"""FFmpeg's formats of such pictures."""
+
+PROBE_PX = 32
+"""Side of the square in which it is looked where chroma lies."""
+
+_FAST = 0x4 | 0x40000
+"""swscale flags where nothing is scaled: planes set otherwise, or another matrix."""
+
+
+AnyPicture: TypeAlias = "Frame | YuvPicture"
+"""What goes from a source through a network to a sink: RGB, or YUV 4:2:0."""
+
+
+@dataclass(frozen=True)
+class YuvPicture:
+    """One picture, its chroma left and between two rows."""
+
+    luma: Levels
+    """(H, W) uint8, C-contiguous."""
+
+    chroma: Levels
+    """(ceil(H/2), ceil(W/2), 2) uint8, C-contiguous: U and V."""
+
+    colours: Colours
+    """How the numbers mean colours."""
+
+    both: Levels | None = None
+    """(3H/2, W) uint8, C-contiguous, where luma and chroma lie in one memory as in NV12. FFmpeg
+    then takes it without a copy, and it must not be changed afterwards."""
+
+    @classmethod
+    def empty(cls, height: int, width: int, colours: Colours) -> YuvPicture:
+        """A picture of even sides to be filled, luma and chroma in one memory."""
+        both = np.empty((height // 2 * 3, width), np.uint8)
+        chroma = both[height:].reshape(height // 2, width // 2, 2)
+        return cls(both[:height], chroma, colours, both)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """H and W."""
+        height, width = self.luma.shape
+        return height, width
+
+    def frame(self) -> av.VideoFrame:
+        """As NV12 for FFmpeg with all tags set: of the same memory where there is one, else a copy.
+
+        FFmpeg has no half pairs: of an odd width or height the last column or row is repeated.
+        """
+        if self.both is not None:
+            frame = av.VideoFrame.from_numpy_buffer(self.both, format="nv12")
+            return _tagged(frame, self.colours)
+        luma = self.luma
+        height, width = (side + side % 2 for side in self.shape)
+        if luma.shape != (height, width):
+            luma = np.pad(luma, ((0, height - luma.shape[0]), (0, width - luma.shape[1])), "edge")
+        frame = av.VideoFrame(width, height, "nv12")
+        for plane, rows in zip(
+            frame.planes, (luma, self.chroma.reshape(height // 2, width)), strict=True
+        ):
+            np.copyto(_lines(plane)[: len(rows), :width], rows)
+        return _tagged(frame, self.colours)
+
+    def rgb(self, reformatter: VideoReformatter) -> Levels:
+        """The picture as (H, W, 3) uint8 RGB, for views and comparisons."""
+        height, width = self.shape
+        return np.ascontiguousarray(
+            rgb_from_frame(tag_left(self.frame()), reformatter)[:height, :width]
+        )
+
+    def padded(self, multiple: int) -> YuvPicture:
+        """The same with sides that are multiples: the edges are repeated."""
+        height, width = (side + -side % multiple for side in self.shape)
+        if (height, width) == self.shape:
+            return self
+        luma, chroma = (
+            np.pad(
+                plane,
+                ((0, down - plane.shape[0]), (0, right - plane.shape[1]), (0, 0))[: plane.ndim],
+                "edge",
+            )
+            for plane, down, right in (
+                (self.luma, height, width),
+                (self.chroma, (height + 1) // 2, (width + 1) // 2),
+            )
+        )
+        return YuvPicture(luma, chroma, self.colours)
+
+    def part(self, crop: Crop) -> YuvPicture:
+        """A part that begins at an even column and row."""
+        if crop.left % 2 or crop.top % 2:
+            raise ValueError(f"{crop} begins between two pixels of chroma")
+        half = Crop((crop.width + 1) // 2, (crop.height + 1) // 2, crop.left // 2, crop.top // 2)
+        return YuvPicture(crop.of(self.luma), half.of(self.chroma), self.colours)
+
+
+def why_not_yuv(frame: av.VideoFrame) -> str | None:
+    """Say why frames like this one are not taken as `YuvPicture` as they are; None where they are.
+
+    Args:
+        frame: Decoded, the first of its stream.
+    """
+    name = frame.format.name
+    if name not in FORMATS:
+        return f"the source is {name}, not 4:2:0 of 8 bits"
+    if not _is_left(frame):
+        return "the source's chroma does not lie left"
+    return None
+
+
+def _is_left(frame: av.VideoFrame) -> bool:
+    """Whether a frame's chroma lies left. PyAV does not tell, so a drawn edge is looked at.
+
+    The edge is drawn into a copy of the frame's corner, which keeps what the frame says of itself.
+    FFmpeg draws in `yuv420p` alone; frames of other formats are looked at as they are.
+    """
+    if frame.format.name != "yuv420p":
+        return _shows_left(frame)
+    side = min(frame.width // 2 * 2, frame.height // 2 * 2, PROBE_PX)
+    if side < PROBE_PX:
+        return True  # no wider than the filter: there is nothing to see
+    graph = av.filter.Graph()
+    graph.threads = 1
+    buffer = graph.add_buffer(
+        width=frame.width,
+        height=frame.height,
+        format=frame.format,
+        time_base=frame.time_base or Fraction(1, 25),
+    )
+    edge = f"lum=128:cb='if(lt(X,{side // 4}),80,176)':cr='if(lt(Y,{side // 4}),80,176)'"
+    parts = [graph.add("crop", f"{side}:{side}:0:0"), graph.add("geq", edge)]
+    graph.link_nodes(buffer, *parts, graph.add("buffersink")).configure()
+    graph.push(frame)
+    return _shows_left(cast("av.VideoFrame", graph.pull()))
+
+
+def _shows_left(frame: av.VideoFrame) -> bool:
+    found, left = (rgb_from_frame(each, VideoReformatter()) for each in (frame, tag_left(frame)))
+    return bool(np.array_equal(found, left))
+
+
+def yuv_from_frame(
+    frame: av.VideoFrame, colours: Colours, reformatter: VideoReformatter
+) -> YuvPicture:
+    """Take the planes of a decoded frame; nothing is converted where it is 8-bit 4:2:0 already.
+
+    Args:
+        frame: Of any format; one of another format, matrix or range than the stream began with is
+            converted by swscale.
+        colours: The stream's.
+        reformatter: Reused between frames.
+    """
+    if frame.format.name not in FORMATS or not _alike(colours_of(frame), colours):
+        frame = _converted(frame, colours, reformatter)
+    height, width = frame.height, frame.width
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    planes = [_lines(plane) for plane in frame.planes]
+    luma = np.ascontiguousarray(planes[0][:height, :width])
+    if len(planes) == 2:
+        chroma = planes[1][:rows, : 2 * columns].reshape(rows, columns, 2)
+        return YuvPicture(luma, np.ascontiguousarray(chroma), colours)
+    pairs = np.empty((rows, columns, 2), np.uint8)
+    for index in range(2):
+        pairs[..., index] = planes[1 + index][:rows, :columns]
+    return YuvPicture(luma, pairs, colours)
+
+
+def frame_from_yuv(
+    picture: YuvPicture,
+    pixel_format: str,
+    reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int] | None = None,
+) -> av.VideoFrame:
+    """Make a frame for an encoder.
+
+    Args:
+        picture: Of even sides.
+        pixel_format: `nv12`, or another format of 8-bit 4:2:0.
+        reformatter: Reused between frames.
+        size: Width and height to scale to, by areas where it is smaller, else bicubic; None keeps
+            the picture's.
+
+    Returns:
+        A frame with all colour tags set; its PTS is not.
+    """
+    frame = picture.frame()
+    scaled = size is not None and size != (frame.width, frame.height)
+    if frame.format.name == pixel_format and not scaled:
+        return frame
+    width, height = size or (frame.width, frame.height)
+    flags = REDUCE if width * height < frame.width * frame.height else EXACT
+    full = RANGE_FULL if picture.colours.full_range else RANGE_LIMITED
+    matrix = SWS_MATRIX[picture.colours.matrix]
+    made = reformatter.reformat(
+        tag_left(frame) if scaled else frame,
+        width=width,
+        height=height,
+        format=pixel_format,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=full,
+        dst_color_range=full,
+        interpolation=flags if scaled else _FAST,
+        threads=1,
+    )
+    return _tagged(made, picture.colours)
+
+
+def _lines(plane: av.video.plane.VideoPlane) -> Levels:
+    """A plane's memory, (lines, bytes of a line) uint8."""
+    memory: Any = plane
+    return np.frombuffer(memory, np.uint8).reshape(-1, plane.line_size)
+
+
+def _alike(found: Colours, wanted: Colours) -> bool:
+    same = SWS_MATRIX[found.matrix] == SWS_MATRIX[wanted.matrix]
+    return same and found.full_range == wanted.full_range
+
+
+def _converted(
+    frame: av.VideoFrame, colours: Colours, reformatter: VideoReformatter
+) -> av.VideoFrame:
+    found = colours_of(frame)
+    return reformatter.reformat(
+        frame,
+        format="yuv420p",
+        src_colorspace=SWS_MATRIX[found.matrix],
+        dst_colorspace=SWS_MATRIX[colours.matrix],
+        src_color_range=RANGE_FULL if found.full_range else RANGE_LIMITED,
+        dst_color_range=RANGE_FULL if colours.full_range else RANGE_LIMITED,
+        interpolation=EXACT,
+        threads=1,
+    )
+
+
+def _tagged(frame: av.VideoFrame, colours: Colours) -> av.VideoFrame:
+    frame.colorspace = colours.matrix
+    frame.color_range = RANGE_FULL if colours.full_range else RANGE_LIMITED
+    frame.color_primaries = colours.primaries
+    frame.color_trc = colours.transfer
+    return frame
