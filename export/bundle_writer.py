@@ -137,7 +137,7 @@ def _write_bundle(
     settings.check(network.config)
     kind = "stream" if network.config.causal else "clip"
     clips = read_half_clips(settings.calibration, kind, network.config.size_multiple)
-    with _folder_beside(output) as folder:
+    with folder_beside(output) as folder:
         files, state = write_graphs(network, folder, REFERENCE), state_specs(network)
         parity, golden = check_parity(network, files, state)
         report(_parity_line(parity, kind))
@@ -148,7 +148,7 @@ def _write_bundle(
         if trained:  # weights by rule make no picture, whose colours could be held
             request = request_for(kind, network.config.size_multiple)
             _add_colours(variants, files, state, request, report)
-        _write_golden(folder / GOLDEN_FILE, golden)
+        write_golden(folder / GOLDEN_FILE, golden)
         if settings.card is not None:
             shutil.copyfile(settings.card, folder / CARD_FILE)
         manifest = manifest_of(
@@ -164,7 +164,7 @@ def _write_bundle(
         (folder / MANIFEST).write_bytes(json_bytes(manifest))
         for variant in variants:
             remember_proven(Bundle(folder), variant)
-        _put_in_place(folder, output)
+        put_in_place(folder, output)
     bundle = Bundle(output)
     bundle.verify_files()
     return bundle
@@ -232,7 +232,7 @@ def _parity_line(parity: ParityReport, kind: str) -> str:
     )
 
 
-def _write_golden(path: Path, golden: GoldenClip) -> None:
+def write_golden(path: Path, golden: GoldenClip) -> None:
     """Write the golden clip as npz with fixed times."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for key, array in (("frames", golden.frames), ("upscaled", golden.upscaled)):
@@ -242,7 +242,7 @@ def _write_golden(path: Path, golden: GoldenClip) -> None:
 
 
 @contextmanager
-def _folder_beside(output: Path) -> Iterator[Path]:
+def folder_beside(output: Path) -> Iterator[Path]:
     """An empty folder on the output's disk, removed with all that is still in it."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ def _folder_beside(output: Path) -> Iterator[Path]:
         parts.close()
 
 
-def _put_in_place(folder: Path, output: Path) -> None:
+def put_in_place(folder: Path, output: Path) -> None:
     """Move the finished folder, or one file made of it, to its name."""
     target = folder
     if output.suffix == ".zip":

@@ -158,12 +158,9 @@ def _interface(network: AdcVsr, state: Sequence[StateSpec]) -> dict[str, Any]:
     causal = network.config.causal
     interface: dict[str, Any] = {
         "kind": "stream" if causal else "clip",
-        "input": _picture(INPUT_NAME, 1, 1) if causal else _picture(CLIP_NAME, "T", 1),
-        "output": _picture(OUTPUT_NAME, 1, SCALE),
-        "state": [
-            {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
-            for s in state
-        ],
+        "input": picture_entry(INPUT_NAME, 1, 1) if causal else picture_entry(CLIP_NAME, "T", 1),
+        "output": picture_entry(OUTPUT_NAME, 1, SCALE),
+        "state": state_entries(state),
     }
     if not causal:
         shape = _shape("T", network.feature_channels, network.config.unshuffle)
@@ -171,7 +168,16 @@ def _interface(network: AdcVsr, state: Sequence[StateSpec]) -> dict[str, Any]:
     return interface
 
 
-def _picture(name: str, frames: int | str, scale: int) -> dict[str, Any]:
+def state_entries(state: Sequence[StateSpec]) -> list[dict[str, Any]]:
+    """What the manifest says of carried state."""
+    return [
+        {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
+        for s in state
+    ]
+
+
+def picture_entry(name: str, frames: int | str, scale: int) -> dict[str, Any]:
+    """What the manifest says of the frames that come in or go out."""
     return {
         "name": name,
         "dtype": "uint8",

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 
+from ..adopted_network import AdoptedNetwork
 from ..bundle import Bundle
 from ..calibration.sets.calibration_set import CalibrationSet
 from ..calibration.sets.reader import probe_runs
@@ -22,11 +23,13 @@ from ..runtime.sessions.ort_precision import why_not_judged
 from ..variants import REFERENCE
 from ..version import __version__
 from .gate import compare_variants, limits_json, require_within, to_json
+from .graphs.graph_edit import GraphEdit
 from .graphs.variant_files import VariantFiles
 from .int8.int8_ort import quantize_int8_ort
+from .int8.integer_ends import first_convolutions, last_convolution, why_no_integer_ends
 from .int8.quantized import Quantized, units_json
 from .modelopt.modelopt_quantize import quantize_modelopt
-from .recipes.recipe import Expectation, Recipe
+from .recipes.recipe import OUR_ENDS, Expectation, Recipe, for_adopted
 from .variants import remember_proven, require_new, stage_variant
 
 Report = Callable[[str], None]
@@ -75,6 +78,7 @@ def quantize_bundle(
     """
     bundle = Bundle(path)
     require_new(bundle, recipe.variant, overwrite=overwrite)
+    recipe = fit_recipe(bundle, recipe, report)
     calibration.require_fit(bundle)
     if recipe.tool == "onnxruntime":
         require_small_stream(bundle, recipe.variant)
@@ -94,6 +98,38 @@ def quantize_bundle(
         entry["parity"] = _prove(staged, recipe, calibration, report)
         stage.put(recipe.variant, entry, names)
         return stage.commit()
+
+
+def fit_recipe(bundle: Bundle, recipe: Recipe, report: Report) -> Recipe:
+    """A recipe for an adopted network: its ends are found by their place.
+
+    Args:
+        bundle: Any.
+        recipe: As it came.
+        report: Called with a line for what is other than the recipe says.
+
+    Returns:
+        The same of a network of ours.
+    """
+    if not isinstance(bundle.config, AdoptedNetwork):
+        return recipe
+    with bundle.graph(bundle.variant(REFERENCE), bundle.variant(REFERENCE).file) as stored:
+        model = (
+            onnx.load_model_from_string(stored)
+            if isinstance(stored, bytes)
+            else onnx.load(stored, load_external_data=False)
+        )
+    edit = GraphEdit(model)
+    ends = [node.name for node in first_convolutions(edit, bundle.input_name)]
+    ends.append(last_convolution(edit, bundle.output_name).name)
+    why = why_no_integer_ends(model, bundle.input_name, bundle.output_name)
+    if why is not None and recipe.activations.integer_ends:
+        report(f"pictures stay float inside the graph: {why.partition(';')[0]}")
+    expect = recipe.expect
+    if set(recipe.activations.keep_float) == set(OUR_ENDS):
+        report(f"kept float as the network's ends, by their place: {', '.join(ends)}")
+        expect = Expectation()
+    return for_adopted(recipe, ends, integer_ends=why is None, expect=expect)
 
 
 def require_small_stream(bundle: Bundle, what: str) -> None:

@@ -12,7 +12,6 @@ import av
 import numpy as np
 
 from ..arrays import Levels
-from ..config import SCALE
 from ..errors import AdcVsrError, OutputExistsError, OutputNotWritableError
 from ..leftovers import part_folder
 from ..metrics import psnr_y, resize_bicubic
@@ -109,8 +108,9 @@ def _make(
     progress: Callable[[int, int], None] | None,
 ) -> DemoReport:
     """Write all files under their temporary names."""
+    scale = upscaler.bundle.scale
     height, width = LOW_SIZE
-    truth = draw_clip(FRAMES, height * SCALE, width * SCALE)
+    truth = draw_clip(FRAMES, height * scale, width * scale)
     rng = np.random.default_rng(0)
     write_clip(made["input"], (_degrade(image, rng) for image in truth), crf=INPUT_CRF)
     report = upscaler.upscale_file(

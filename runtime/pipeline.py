@@ -19,7 +19,6 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame, Levels
-from ..config import SCALE
 from ..pictures.limits import queue_length
 from ..pictures.yuv import AnyPicture, YuvPicture
 from .processing.processor import FrameProcessor
@@ -101,6 +100,7 @@ class Pipeline:
         source: Opened.
         processor: Of an opened session, at the start of a stream.
         sink: Opened, its encoder started.
+        scale: Of the network.
         compare: Takes both pictures of every frame as well; None for none.
         result: Filled while running; its stages may have claimed threads already.
         progress: Called in the encoding thread after every frame with the frames written.
@@ -114,6 +114,7 @@ class Pipeline:
         result: PipelineResult,
         progress: Callable[[int], None],
         *,
+        scale: int,
         compare: CompareSink | None = None,
     ) -> None:
         self.source, self.processor, self.sink = source, processor, sink
@@ -126,7 +127,7 @@ class Pipeline:
         frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
         self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
         self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
-            queue_length(frame_bytes * SCALE**2)
+            queue_length(frame_bytes * scale**2)
         )
 
     def run(self) -> PipelineResult:

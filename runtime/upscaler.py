@@ -19,7 +19,6 @@ import numpy as np
 
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
-from ..config import SCALE
 from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
@@ -61,7 +60,8 @@ class Upscaler:
         threads: Threads of a CPU backend; 0 for all processors.
         allow_untrained: Run bundles marked untrained, whose output is no picture.
         trace: Collects what ran when, layers included where the backend profiles them.
-        scale: 2, 3 or 4 times the input's size: what the network makes, reduced once by areas.
+        scale: 2, 3 or 4 times the input's size: what the network makes, reduced once by areas;
+            None for what it makes.
 
     Raises:
         BundleNotFoundError: No such bundle.
@@ -81,11 +81,12 @@ class Upscaler:
         threads: int = 0,
         allow_untrained: bool = False,
         trace: Trace | None = None,
-        scale: int = SCALE,
+        scale: int | None = None,
     ) -> None:
-        self._size = None if scale == SCALE else OutputSize(scale=scale)
-        self._reducer = Reducer(scale)
         self.bundle = model if isinstance(model, Bundle) else open_bundle(model)
+        made = self.bundle.scale
+        self._size = None if scale in (None, made) else OutputSize(scale=scale)
+        self._reducer = Reducer(made if scale is None else scale, made)
         if not self.bundle.trained and not allow_untrained:
             raise BundleError(
                 f"bundle '{self.bundle.name}' is untrained: its output is no picture; "
@@ -125,7 +126,7 @@ class Upscaler:
             frame: (H, W, 3) uint8 RGB, any size; a change of size starts a new stream.
 
         Returns:
-            (4H, 4W, 3) uint8 RGB, or of the scale's size.
+            (sH, sW, 3) uint8 RGB of the scale s.
 
         Raises:
             ValueError: The frame has another shape or dtype.
@@ -151,7 +152,7 @@ class Upscaler:
             frames: (H, W, 3) uint8 RGB each; they must not be changed afterwards.
 
         Yields:
-            (4H, 4W, 3) uint8 RGB, or of the scale's size, one a frame in order; a network that is
+            (sH, sW, 3) uint8 RGB of the scale s, one a frame in order; a network that is
             not causal first reads ahead by its window.
 
         Raises:
@@ -219,8 +220,16 @@ class Upscaler:
         with self._user.claim("an exchange"), other._user.claim("an exchange"):
             for each in (self, other):
                 each._forget()
-            names = ("bundle", "session", "_processor", "_clips", "_threads", "_matched", "_yuv")
-            for name in names:
+            names = (
+                "bundle",
+                "session",
+                "_processor",
+                "_clips",
+                "_reducer",
+                "_threads",
+                "_matched",
+            )
+            for name in (*names, "_yuv"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -282,7 +291,7 @@ class Upscaler:
     @property
     def reduces(self) -> bool:
         """Whether pictures are made smaller than the network's, in RGB (`scale`)."""
-        return self._reducer.scale != SCALE
+        return self._reducer.scale != self.bundle.scale
 
     def _forget(self) -> None:
         self._processor.reset()
@@ -369,7 +378,8 @@ class Upscaler:
     ) -> EncodeOptions:
         """Encoder choices with the size that is meant."""
         wanted = OutputSize(size=size) if isinstance(size, tuple) else size
-        return replace(options, size=wanted or options.size or self._size)
+        meant = wanted or options.size or self._size or OutputSize()
+        return replace(options, size=replace(meant, made=self.bundle.scale))
 
     def _upscale_file(
         self,
@@ -438,7 +448,12 @@ class Upscaler:
                     outputs.enter_context(beside)
             written = (sink.width, sink.height)
             reader.check_size = partial(
-                check_memory, source, tile=self._tile, output=written, deep=session.deep
+                check_memory,
+                source,
+                tile=self._tile,
+                output=written,
+                deep=session.deep,
+                scale=self.bundle.scale,
             )
             reader.check_size(reader.info.width, reader.info.height)
             self._warm_up(reader.info.width, reader.info.height)
@@ -449,7 +464,9 @@ class Upscaler:
                     progress(done, expected)
 
             try:
-                Pipeline(reader, processor, sink, result, step, compare=beside).run()
+                Pipeline(
+                    reader, processor, sink, result, step, scale=self.bundle.scale, compare=beside
+                ).run()
             finally:
                 self._clips.reset()
             sink.finish()
@@ -496,7 +513,7 @@ class Upscaler:
         Raises:
             UnsupportedVideoError: With the estimate and what is there.
         """
-        check_memory(Path(name), width, height, tile=self._tile)
+        check_memory(Path(name), width, height, tile=self._tile, scale=self.bundle.scale)
 
     def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there, and few threads."""

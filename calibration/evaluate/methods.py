@@ -17,7 +17,7 @@ from ...runtime.processing.cut_reset import CutResetProcessor
 from ...runtime.sessions.session import Session
 
 Upscale = Callable[[Iterator[Levels]], Iterator[Levels]]
-"""Frames (H, W, 3) of one clip to (4H, 4W, 3) each, uint8 RGB, in order; it may read ahead."""
+"""Frames (H, W, 3) of one clip to (sH, sW, 3) each, uint8 RGB, in order; it may read ahead."""
 
 BASELINES = ("bicubic", "lanczos")
 """Always measured beside the bundles; gains are over the first."""
@@ -39,11 +39,15 @@ class Method:
     """What it is, for reports: bundle, variant, backend, colour match."""
 
 
-def baselines() -> list[Method]:
-    """Bicubic and Lanczos interpolation."""
+def baselines(scale: int = SCALE) -> list[Method]:
+    """Bicubic and Lanczos interpolation by a scale."""
 
     def baseline(name: str, resize: Callable[[Levels, int, int], Levels], **facts: float) -> Method:
-        return Method(name, frame_by_frame(lambda low: resize(low, *_size(low))), facts)
+        return Method(
+            name,
+            frame_by_frame(lambda low: resize(low, low.shape[0] * scale, low.shape[1] * scale)),
+            facts,
+        )
 
     return [
         baseline("bicubic", resize_bicubic, a=-0.5),
@@ -52,7 +56,7 @@ def baselines() -> list[Method]:
 
 
 def frame_by_frame(upscale: Callable[[Levels], Levels]) -> Upscale:
-    """Adapt what knows single frames, (H, W, 3) to (4H, 4W, 3)."""
+    """Adapt what knows single frames, (H, W, 3) to (sH, sW, 3)."""
     return lambda lows: map(upscale, lows)
 
 
@@ -118,6 +122,7 @@ def _facts(session: Session) -> dict[str, Any]:
     return {
         "bundle": bundle.name,
         "parameters": bundle.parameters,
+        "scale": bundle.scale,
         "variant": variant.id,
         "backend": session.backend,
         "colour_match": bundle.colour_match.mode,
@@ -137,7 +142,3 @@ def _free_name(name: str, methods: Sequence[Method]) -> str:
     while free in taken:
         free, count = f"{name} {count}", count + 1
     return free
-
-
-def _size(low: Levels) -> tuple[int, int]:
-    return low.shape[0] * SCALE, low.shape[1] * SCALE

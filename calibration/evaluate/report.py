@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import AdcVsrError, OutputExistsError, OutputNotWritableError
+from ...config import SCALE
+from ...errors import AdcVsrError, ConfigError, OutputExistsError, OutputNotWritableError
 from ...fault import fault_line
 from ...files import linked_file, replace_file
 from ...metrics import UsableMetrics
@@ -17,7 +18,7 @@ from .evaluate import BORDER_PX, evaluate
 from .methods import Method, baselines, open_methods
 from .scores import ClipScores, Evaluation
 from .strip import Strip
-from .truth import TruthOptions
+from .truth import TruthOptions, reduce_bicubic
 
 SCHEMA_VERSION = 1
 """Of the JSON report."""
@@ -117,13 +118,14 @@ def run_request(
         reset_every_frame=request.reset_every_frame,
         note=note,
     ) as bundles:
-        methods = [*baselines(), *bundles]
-        strip = Strip(bundles[0].name, _shown(methods)) if request.strip else None
+        truth = _of_scale(request.truth, bundles)
+        methods = [*baselines(truth.scale), *bundles]
+        strip = Strip(bundles[0].name, _shown(methods), truth.scale) if request.strip else None
         evaluation = evaluate(
             methods,
             request.files,
             request.metrics,
-            options=request.truth,
+            options=truth,
             strip=strip,
             progress=progress,
             done=done,
@@ -134,6 +136,25 @@ def run_request(
         if strip.left_out:
             note(f"the strip shows the worst of {len(request.files)} files, not all")
     return Report(request, [{"name": m.name, **m.facts} for m in methods], evaluation, lost)
+
+
+def _of_scale(truth: TruthOptions, bundles: Sequence[Method]) -> TruthOptions:
+    """Truth reduced by what the networks enlarge.
+
+    Raises:
+        ConfigError: They differ in it, or a degradation makes no such inputs.
+    """
+    scales = {method.name: int(method.facts["scale"]) for method in bundles}
+    if len(set(scales.values())) > 1:
+        named = ", ".join(f"'{name}' x{scale}" for name, scale in scales.items())
+        raise ConfigError(f"networks of one scale can be compared, not {named}; run them apart")
+    scale = next(iter(scales.values()), truth.scale)
+    if scale != SCALE and truth.degrade is not reduce_bicubic and truth.low_folder is None:
+        raise ConfigError(
+            f"degradation '{truth.degradation}' makes inputs for x{SCALE} alone, these networks "
+            f"are x{scale}; take bicubic"
+        )
+    return replace(truth, scale=scale)
 
 
 def _shown(methods: Iterable[Method]) -> list[str]:

@@ -53,9 +53,11 @@ class Strip:
     Args:
         judged: Method whose error decides.
         shown: Methods in the picture, in order, between the input and the truth.
+        scale: Truth over input.
     """
 
-    def __init__(self, judged: str, shown: Sequence[str]) -> None:
+    def __init__(self, judged: str, shown: Sequence[str], scale: int = SCALE) -> None:
+        self._scale = scale
         self.judged, self.shown = judged, tuple(shown)
         self._rows: dict[Path, _Row] = {}
 
@@ -77,8 +79,8 @@ class Strip:
             crop: Levels = image[y : y + side, x : x + side].copy()
             return crop
 
-        small = cut(low, SCALE)
-        cells = [("input", small.repeat(SCALE, axis=0).repeat(SCALE, axis=1))]
+        small = cut(low, self._scale)
+        cells = [("input", small.repeat(self._scale, axis=0).repeat(self._scale, axis=1))]
         for name in self.shown:
             crop = cut(outputs[name])
             cells.append((f"{name} {psnr_y(crop, cut(truth)):.1f} dB", crop))

@@ -11,7 +11,9 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +61,12 @@ def whole_clip(degrade: Callable[[Levels, np.random.Generator], Levels]) -> Degr
     return stream
 
 
-def reduce_bicubic(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
-    """Clean x1/4 by antialiased bicubic, the field's common protocol; draws nothing."""
+def reduce_bicubic(
+    frames: Iterator[Levels], rng: np.random.Generator, scale: int = SCALE
+) -> Iterator[Levels]:
+    """Reduce by antialiased bicubic, the field's common protocol; draws nothing."""
     for image in frames:
-        yield resize_bicubic(image, image.shape[0] // SCALE, image.shape[1] // SCALE)
+        yield resize_bicubic(image, image.shape[0] // scale, image.shape[1] // scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,9 @@ class TruthOptions:
 
     degrade: Degrade = reduce_bicubic
     """Makes the low-resolution input."""
+
+    scale: int = SCALE
+    """Of the networks: truth over input. Degradations other than `reduce_bicubic` make 4 alone."""
 
     seed: int = 0
     """With the file's name decides what a degradation draws."""
@@ -149,17 +156,19 @@ def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
     """
     try:
         if options.low_folder is not None:
-            yield from _given_pairs(file, find_low(file, options.low_folder), options.frames)
+            yield from _given_pairs(
+                file, find_low(file, options.low_folder, options.scale), options
+            )
         else:
             rng = np.random.default_rng((options.seed, zlib.crc32(file.name.encode())))
-            yield from _made_pairs(_truth(file, options), options.degrade, rng)
+            yield from _made_pairs(_truth(file, options), options, rng)
     except (av.FFmpegError, ValueError, OSError) as error:
         reason = ffmpeg_reason(error)
         raise UnreadableVideoError(f"cannot evaluate on '{file}': {reason}") from error
 
 
-def find_low(file: Path, folder: Path) -> Path:
-    """The low-resolution twin of a file of truth: `NAME` or `NAMEx4`, any image or video ending.
+def find_low(file: Path, folder: Path, scale: int = SCALE) -> Path:
+    """The low-resolution twin of a file of truth: `NAME` or `NAMEx4`, by its scale.
 
     The twin of an image sequence is a folder.
 
@@ -168,10 +177,10 @@ def find_low(file: Path, folder: Path) -> Path:
     """
     if file.is_dir():
         name, found = file.name, sorted(p for p in folder.rglob("*") if p.is_dir())
-        found = [p for p in found if p.name in {name, f"{name}x{SCALE}"}]
+        found = [p for p in found if p.name in {name, f"{name}x{scale}"}]
     else:
         name, found = file.stem, find_media(folder, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-        found = [p for p in found if p.stem in {name, f"{name}x{SCALE}"}]
+        found = [p for p in found if p.stem in {name, f"{name}x{scale}"}]
     if len(found) != 1:
         listed = ", ".join(f"'{path}'" for path in found) or "nothing"
         raise ValueError(f"expected one input named {name} in '{folder}', found {listed}")
@@ -200,14 +209,18 @@ def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
         if video:
             image = limit_size(image, options.max_side_px)  # noqa: PLW2901
         _check_size(image)
-        height, width = (side // TRUTH_MULTIPLE * TRUTH_MULTIPLE for side in image.shape[:2])
+        multiple = lcm(TRUTH_MULTIPLE, options.scale)
+        height, width = (side // multiple * multiple for side in image.shape[:2])
         yield image[:height, :width]
 
 
 def _made_pairs(
-    truth: Iterator[Levels], degrade: Degrade, rng: np.random.Generator
+    truth: Iterator[Levels], options: TruthOptions, rng: np.random.Generator
 ) -> Iterator[Pair]:
     waiting: deque[Levels] = deque()
+    degrade, scale = options.degrade, options.scale
+    if degrade is reduce_bicubic:
+        degrade = partial(reduce_bicubic, scale=scale)
 
     def watched() -> Iterator[Levels]:
         for image in truth:
@@ -216,21 +229,22 @@ def _made_pairs(
 
     for low in degrade(watched(), rng):
         image = waiting.popleft()
-        if (low.shape[0] * SCALE, low.shape[1] * SCALE) != image.shape[:2]:
+        if (low.shape[0] * scale, low.shape[1] * scale) != image.shape[:2]:
             raise ValueError(f"the degradation made {_size(low)} pixels of {_size(image)}")
         yield image, low
     if waiting:
         raise ValueError(f"the degradation lost {len(waiting)} frames")
 
 
-def _given_pairs(file: Path, low_file: Path, limit: int) -> Iterator[Pair]:
+def _given_pairs(file: Path, low_file: Path, options: TruthOptions) -> Iterator[Pair]:
+    limit, scale = options.frames, options.scale
     lows = _steady(_frames(low_file, limit))
     for index, truth in enumerate(_steady(_frames(file, limit))):
         _check_size(truth)
         low = next(lows, None)
         if low is None:
             raise ValueError(f"'{low_file}' ends before frame {index}")
-        expected = (low.shape[0] * SCALE, low.shape[1] * SCALE)
+        expected = (low.shape[0] * scale, low.shape[1] * scale)
         if truth.shape[:2] != expected:
             raise ValueError(
                 f"{_size(truth)} pixels, but '{low_file}' of {_size(low)} would become "

@@ -40,8 +40,10 @@ def _where(facts: Facts) -> str:
     conditions = facts["bench"]["conditions"]
     machine = conditions["board"] or conditions["processor"] or conditions["machine"]
     width, height = facts["bench"]["size"]
+    scale = facts["bench"]["bundle"]["scale"]
     return (
-        f"{facts['date'][:10]}, on {machine}, {width}x{height} to {4 * width}x{4 * height}, "
+        f"{facts['date'][:10]}, on {machine}, "
+        f"{width}x{height} to {scale * width}x{scale * height}, "
         f"{len(facts['clips'])} clips, {sum(c['frames'] for c in facts['clips'])} frames in all, "
         f"compared with {facts['reference']}"
     )

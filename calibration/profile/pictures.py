@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Levels
-from ...config import SCALE
 from ...metrics import limit_size
 from ..evaluate.strip import CROP_PX, worst_crop
 from .quality import ClipQuality
@@ -62,7 +61,9 @@ def draw_pictures(clip: ClipQuality, reference: str, variant: str) -> ClipPictur
     worst = clip.worst[variant]
     exact, own = worst.pictures[reference], worst.pictures[variant]
     _, top, left = worst_crop(own, exact)
-    enlarged = worst.pictures["input"].repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    low = worst.pictures["input"]
+    scale = len(exact) // len(low)
+    enlarged = low.repeat(scale, axis=0).repeat(scale, axis=1)
     shown = {"input": enlarged, reference: exact, variant: own}
     if "truth" in worst.pictures:
         shown["truth"] = worst.pictures["truth"]

@@ -111,13 +111,14 @@ def measure_clip(
     """
     result = ClipQuality(clip)
     names = [session.variant.id for session in sessions]
-    possible = _possible(clip, metrics.metrics, result.reasons)
+    scale = sessions[0].bundle.scale
+    possible = _possible(clip, scale, metrics.metrics, result.reasons)
     reference, truth = TruthStream(BORDER_PX), TruthStream(BORDER_PX)
     runs = [_timed_run(session, clip, result, step, trace) for session in sessions]
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
 
         def meter() -> StreamMeter:
-            height, width = (4 * side - 2 * BORDER_PX for side in clip.frames[0].shape[:2])
+            height, width = (scale * side - 2 * BORDER_PX for side in clip.frames[0].shape[:2])
             return open_meter(possible, metrics.ffmpeg, height, width, stack)
 
         meters = {name: meter() for name in names[1:]}
@@ -145,8 +146,10 @@ def _capped(figures: Figures) -> Figures:
     return {name: None if v is None else METRICS[name].finite(v) for name, v in figures.items()}
 
 
-def _possible(clip: Clip, metrics: Sequence[Metric], reasons: dict[str, str]) -> list[Metric]:
-    least = min(4 * side - 2 * BORDER_PX for side in clip.size)
+def _possible(
+    clip: Clip, scale: int, metrics: Sequence[Metric], reasons: dict[str, str]
+) -> list[Metric]:
+    least = min(scale * side - 2 * BORDER_PX for side in clip.size)
     for metric in metrics:
         if least < metric.least_px:
             reasons[metric.name] = f"{least} pixels a side, needs {metric.least_px}"

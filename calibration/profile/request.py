@@ -40,7 +40,7 @@ class ProfileRequest:
     backend: str = "auto"
 
     truth: bool = False
-    """The clips are ground truth: reduce them x1/4 for the input and compare with them."""
+    """The clips are ground truth: reduce them by the scale for the input and compare with them."""
 
     frames: int = 100
     """Most frames of each clip."""
@@ -66,7 +66,7 @@ class Clip:
     """Inputs, (H, W, 3) uint8 RGB."""
 
     truth: list[Levels] | None
-    """(4H, 4W, 3) each, where the clips are ground truth."""
+    """(sH, sW, 3) each, where the clips are ground truth."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +99,10 @@ def read_clip_frames(path: Path, request: ProfileRequest) -> Clip:
         UnreadableVideoError: It cannot be read, or changes its size.
     """
     if request.truth:
-        options = TruthOptions(frames=request.frames, max_side_px=4 * request.max_side_px)
+        scale = request.bundle.scale
+        options = TruthOptions(
+            frames=request.frames, max_side_px=scale * request.max_side_px, scale=scale
+        )
         pairs = list(read_pairs(path, options))
         return Clip(path.name, [low for _, low in pairs], [truth for truth, _ in pairs])
     try:

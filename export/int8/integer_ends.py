@@ -104,16 +104,47 @@ def drop_float_ends(
     return edit.finish()
 
 
+def first_convolutions(edit: GraphEdit, input_name: str) -> list[onnx.NodeProto]:
+    """The convolutions that the picture reaches before any other."""
+    waiting, found = [input_name], list[onnx.NodeProto]()
+    seen: set[str] = set()
+    for tensor in waiting:
+        for node in edit.consumers(tensor):
+            if node.op_type == "Conv":
+                if node.name not in {each.name for each in found}:
+                    found.append(node)
+            elif node.op_type != "Shape" and node.output[0] not in seen:
+                seen.add(node.output[0])
+                waiting.append(node.output[0])
+    return found
+
+
+def why_no_integer_ends(model: onnx.ModelProto, input_name: str, output_name: str) -> str | None:
+    """Why a graph's pictures cannot be integers throughout; None where they can."""
+    try:
+        fold_ends(GraphEdit(model), input_name, output_name)
+    except QuantizationError as error:
+        return str(error)
+    return None
+
+
 def last_convolution(edit: GraphEdit, output_name: str) -> onnx.NodeProto:
     """The convolution that writes the picture.
 
     Raises:
         QuantizationError: None does.
     """
-    node = _producer(edit, output_name)
-    while node.op_type != "Conv":
-        node = _producer(edit, node.input[0])
-    return node
+    waiting = [output_name]  # nearest first; a picture may be a sum with what was enlarged
+    seen: set[str] = set()
+    for tensor in waiting:
+        node = edit.producer(tensor)
+        if node is None or tensor in seen:
+            continue
+        if node.op_type == "Conv":
+            return node
+        seen.add(tensor)
+        waiting.extend(node.input)
+    raise QuantizationError(f"no convolution writes the picture '{output_name}'")
 
 
 def _take_output_out(edit: GraphEdit, node: onnx.NodeProto, output_name: str) -> None:

@@ -28,6 +28,9 @@ FORMAT = 1
 TOOLS = ("onnxruntime", "modelopt")
 ROUNDINGS = ("compensated", "nearest")
 
+OUR_ENDS = ("unet.conv_in/*", "decoder.conv_out/*")
+"""The first convolution and the last of our networks, which recipes for GPUs keep float."""
+
 FAMILIES = {87: "orin"}
 """Recipe family by SM; all other GPUs are `rtx`."""
 
@@ -197,6 +200,36 @@ def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) ->
     """
     activations = replace(recipe.activations, keep_float=tuple(keep_float))
     changed = replace(recipe, activations=activations, expect=expect)
+    return _written(changed, "with nodes that a search kept float")
+
+
+def for_adopted(
+    recipe: Recipe, ends: Sequence[str], *, integer_ends: bool, expect: Expectation
+) -> Recipe:
+    """A recipe for a network whose nodes have other names than ours.
+
+    Args:
+        recipe: A packaged one.
+        ends: Names of the first and last convolutions, which stay float where the recipe keeps ours
+            float.
+        integer_ends: Whether pictures can be integers throughout; of the recipe's where it says so.
+        expect: Least shares, as ends of other networks are other shares of them.
+    """
+    activations = recipe.activations
+    kept = tuple(ends) if set(activations.keep_float) == set(OUR_ENDS) else activations.keep_float
+    changed = replace(
+        activations, keep_float=kept, integer_ends=activations.integer_ends and integer_ends
+    )
+    if changed == activations and expect == recipe.expect:
+        return recipe
+    return _written(
+        replace(recipe, activations=changed, expect=expect), "with the ends of an adopted network"
+    )
+
+
+def _written(recipe: Recipe, how: str) -> Recipe:
+    """A changed recipe with a text of its own."""
+    activations, expect = recipe.activations, recipe.expect
     head = {"format": FORMAT, "variant": recipe.variant, "tool": recipe.tool}
     head["high_precision"] = recipe.high_precision
     parts: dict[str, Any] = {
@@ -205,14 +238,14 @@ def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) ->
         "expect": expect,
         "gate": recipe.gate,
     }
-    lines = [f"# As {recipe.name}, with nodes that a search kept float.", *_assignments(head)]
+    lines = [f"# As {recipe.name}, {how}.", *_assignments(head)]
     for name, part in parts.items():
         lines += [
             "",
             f"[{name}]",
             *_assignments({f.name: getattr(part, f.name) for f in fields(part)}),
         ]
-    return replace(changed, text="\n".join(lines) + "\n")
+    return replace(recipe, text="\n".join(lines) + "\n")
 
 
 def _assignments(values: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,13 @@ from ...metrics import require_opencv
 from ...runtime.sessions.ort_precision import why_not_judged
 from ...variants import REFERENCE
 from ..int8.int8_ort import Prepared, place_int8_ort, prepare_int8_ort
-from ..quantize import QUANTIZERS, graph_sizes, require_small_stream, tool_versions
+from ..quantize import (
+    QUANTIZERS,
+    fit_recipe,
+    graph_sizes,
+    require_small_stream,
+    tool_versions,
+)
 from ..recipes.recipe import Expectation, Recipe, with_kept
 from .budget import Budget
 from .damage_meter import DamageMeter
@@ -104,6 +110,7 @@ def search(
         QuantizationError: No choice holds the budget; the trials stay in the folder.
     """
     require_small_stream(bundle, "a search")
+    recipe = fit_recipe(bundle, recipe, report)
     reason = why_not_judged(
         recipe.precision, recipe.high_precision, tool_versions(recipe.tool)["onnxruntime"]
     )

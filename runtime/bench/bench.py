@@ -133,7 +133,12 @@ def run_bench(
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "bundle": {"name": bundle.name, "kind": bundle.kind, "parameters": bundle.parameters},
+        "bundle": {
+            "name": bundle.name,
+            "kind": bundle.kind,
+            "parameters": bundle.parameters,
+            "scale": bundle.scale,
+        },
         "size": list(options.size),
         "seconds": options.seconds,
         "turn_frames": frames,

@@ -15,7 +15,6 @@ import numpy as np
 
 from ...arrays import Frame
 from ...bundle import Bundle
-from ...config import SCALE
 from ...graph.receptive import spatial_radius
 from ...metrics import finite_db, psnr_of
 from ...pictures.colour_probes import TILE_PX
@@ -233,7 +232,8 @@ def _judge_golden(
     with make_session() as session:
         session.engines.only = keys
         pictures = _run(session, [_fit(frame, canvas) for frame in frames])
-    rows, columns = kept[0] * SCALE, kept[1] * SCALE
+    scale = orders[0].bundle.scale
+    rows, columns = kept[0] * scale, kept[1] * scale
     got = np.stack([picture[:rows, :columns] for picture in pictures]).astype(np.int16)
     difference = np.abs(got - expected[:, :rows, :columns].astype(np.int16))
     error, psnr = int(difference.max()), _psnr(difference)

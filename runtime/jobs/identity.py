@@ -137,7 +137,14 @@ def describe_network(bundle: Bundle, session: Session, why_not_deep: str) -> Net
     files = sorted({*variant.graph_files, *variant.data_files})
     hashes = {name: bundle.manifest["files"][name]["sha256"] for name in files}
     return Network(
-        bundle.name, variant.id, session.backend, hashes, past, session.deep, why_not_deep
+        bundle.name,
+        variant.id,
+        session.backend,
+        hashes,
+        past,
+        session.deep,
+        why_not_deep,
+        bundle.scale,
     )
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby, pairwise
 
+from ...adopted_network import MOST_SCALE
+from ...config import SCALE
 from ...errors import JobError
 from ...files import json_bytes
 from ...pictures.colour import Colours
+from ...pictures.output_size import OutputSize
 from ...reading import Item, Limits, parse_json
 from ..video.encoders import EncodeOptions
 from ..video.info import VideoInfo
@@ -53,6 +56,8 @@ class Network:
     """Whether frames and pictures have more than 8 bits, see `runtime.deep`."""
     why_not_deep: str
     """Why not, where more would come in or are asked for."""
+    scale: int = SCALE
+    """Times the input's size that it makes."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ class JobPlan:
     def encode_options(self) -> EncodeOptions:
         """How each segment is encoded."""
         asked = self.settings.encode_options(self.encoder_threads, overwrite=True)
-        return dataclasses.replace(asked, encoder=self.encoder, preset=self.preset)
+        size = dataclasses.replace(asked.size or OutputSize(), made=self.network.scale)
+        return dataclasses.replace(asked, encoder=self.encoder, preset=self.preset, size=size)
 
     def times(self) -> list[int]:
         """Presentation time of every frame of the output, in ticks of `video.time_base`."""
@@ -195,6 +201,7 @@ def _network(found: Item) -> Network:
         found["past_frames"].integer(0),
         found["deep"].flag(),
         found["why_not_deep"].text(),
+        scale.integer(1, MOST_SCALE) if (scale := found.get("scale")) is not None else SCALE,
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import ConfigError, JobError
@@ -75,7 +76,7 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
         source=described,
         network=network,
         encoder=encoder,
-        preset=_preset(settings, encoder, found.info, notes.append),
+        preset=_preset(settings, encoder, found.info, bundle.scale, notes.append),
         encoder_threads=min(math.ceil(usable_processors() * 3 / 2), MOST_ENCODER_THREADS),
         versions=versions_for(network.backend),
         video=found.info,
@@ -115,14 +116,18 @@ def _network(settings: JobSettings, session: Session, info: VideoInfo) -> tuple[
 
 
 def _preset(
-    settings: JobSettings, encoder: str, info: VideoInfo, note: Callable[[str], None]
+    settings: JobSettings,
+    encoder: str,
+    info: VideoInfo,
+    scale: int,
+    note: Callable[[str], None],
 ) -> str | None:
     """The encoder's preset: what `auto` is here, for all machines.
 
     Raises:
         ConfigError: The output has no such size, or nothing is known of the encoder's presets.
     """
-    sized = (settings.size() or OutputSize()).of(
+    sized = replace(settings.size() or OutputSize(), made=scale).of(
         info.width, info.height, aspect=info.sample_aspect, rotation=info.rotation
     )
     options, size = settings.encode_options(None), (sized.width, sized.height)

@@ -106,6 +106,7 @@ class SegmentWorker:
                 self.job.plan.video.height,
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
+                scale=self.session.bundle.scale,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -156,13 +157,14 @@ class SegmentWorker:
                 tile=plan.settings.tile,
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
+                scale=self.session.bundle.scale,
             )
             reader.check_size(plan.video.width, plan.video.height)
             if isinstance(processor, _CountedCuts):
                 processor.begin(segment.warm_up)
             else:
                 processor.reset()
-            Pipeline(reader, processor, sink, run, step).run()
+            Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
             facts = processor.facts()
             cuts = None
             if isinstance(processor, _CountedCuts):

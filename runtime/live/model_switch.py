@@ -216,8 +216,8 @@ def _by_name(bundles: Iterable[Bundle]) -> dict[str, Bundle]:
 def _offers(name: str, bundle: Bundle, upscaler: Upscaler) -> Iterator[Offer]:
     """The variants of a bundle that can take the running one's place."""
     running, backend = upscaler.session, upscaler.session.backend
-    if bundle.kind != "stream":
-        return
+    if bundle.kind != "stream" or bundle.scale != upscaler.bundle.scale:
+        return  # outputs have one size from beginning to end
     try:
         variants = pick_variants(bundle, backend)
     except AdcVsrError:  # none for this backend

@@ -146,7 +146,8 @@ class VideoSink(ABC):
         height, width = frame.picture.shape[:2]
         if self.encode_options.size is None:
             return width, height
-        wanted, low = self.encode_options.size, frame.source.shape
+        low = frame.source.shape
+        wanted = replace(self.encode_options.size, made=height // low[0])
         try:
             sized = wanted.of(low[1], low[0])
         except ConfigError:

@@ -38,11 +38,14 @@ from ..sessions.session import ClipSession, Session, StreamSession
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
 CLIP_HEIGHT, CLIP_WIDTH = 96, 160
 
+MOST_PARAMETERS = 3_000_000
+"""Of a network that is asked everything; larger ones take seconds a frame on a CPU."""
+
 FLAT_FRAMES = 2
 """A still's: the second has the first as its past."""
 
 Run = Callable[[Levels], Levels]
-"""A clip (T, H, W, 3) from no past on to its pictures (T, 4H, 4W, 3)."""
+"""A clip (T, H, W, 3) from no past on to its pictures (T, sH, sW, 3)."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class ColourPictures:
     """(N, side, side, 3): the middles of all flat colours."""
 
     clips: tuple[Levels, ...]
-    """(T, 4H, 4W, 3) each; none where flat colours alone were asked for."""
+    """(T, sH, sW, 3) each; none where flat colours alone were asked for."""
 
 
 @dataclass(frozen=True)
@@ -178,32 +181,42 @@ class ColourRequest:
     clips: bool = True
     """Whether drawn clips are looked at as well."""
 
+    scale: int = SCALE
+    """Of the network."""
+
 
 def colour_request(bundle: Bundle, size: tuple[int, int] | None = None) -> ColourRequest:
-    """What a bundle is asked: of clip networks, which take seconds a frame, named colours alone.
+    """What a bundle is asked: of networks that take seconds a frame, named colours alone.
 
     Args:
         bundle: The network.
         size: Height and width in pixels where only one size can be run: flat colours alone then.
     """
-    return request_for(bundle.kind, bundle.size_multiple, size)
+    whole = bundle.kind == "stream" and bundle.parameters <= MOST_PARAMETERS
+    kind = "stream" if whole else "clip"
+    return request_for(kind, bundle.size_multiple, size, scale=bundle.scale)
 
 
-def request_for(kind: str, multiple: int, size: tuple[int, int] | None = None) -> ColourRequest:
+def request_for(
+    kind: str, multiple: int, size: tuple[int, int] | None = None, *, scale: int = SCALE
+) -> ColourRequest:
     """As `colour_request`, of a network that is no bundle yet.
 
     Args:
         kind: `stream` or `clip`.
         multiple: What its sizes are multiples of, pixels.
         size: See `colour_request`.
+        scale: Of the network.
     """
     named = np.array(list(NAMED.values()), np.uint8)
     if kind == "clip":
         height, width = size or (64, 96)
-        return ColourRequest(_up(height, multiple), _up(width, multiple), named, clips=False)
+        return ColourRequest(
+            _up(height, multiple), _up(width, multiple), named, clips=False, scale=scale
+        )
     if size is None:
-        return ColourRequest(_up(FLAT_HEIGHT, multiple), _up(FLAT_WIDTH, multiple))
-    return ColourRequest(max(size[0], TILE_PX), max(size[1], TILE_PX), clips=False)
+        return ColourRequest(_up(FLAT_HEIGHT, multiple), _up(FLAT_WIDTH, multiple), scale=scale)
+    return ColourRequest(max(size[0], TILE_PX), max(size[1], TILE_PX), clips=False, scale=scale)
 
 
 def run_colours(run: Run, request: ColourRequest) -> ColourPictures:
@@ -215,7 +228,7 @@ def run_colours(run: Run, request: ColourRequest) -> ColourPictures:
     """
     mosaic = flat_mosaic(_colours(request), request.height, request.width)
     stills = [run(np.repeat(frame[None], FLAT_FRAMES, axis=0))[-1] for frame in mosaic.frames]
-    flat = mosaic.centres(np.stack(stills), SCALE)
+    flat = mosaic.centres(np.stack(stills), request.scale)
     return ColourPictures(flat, tuple(run(clip.frames) for clip in _clips(request)))
 
 
@@ -310,7 +323,7 @@ def _with_clips(
     areas: dict[bool, list[tuple[float, str]]] = {False: [(0.0, "")], True: [(0.0, "")]}
     decibels = []
     for clip, mine, its in zip(_clips(request), found.clips, expected.clips, strict=True):
-        areas[clip.sharp].append((_area_error(mine, its), clip.name))
+        areas[clip.sharp].append((_area_error(mine, its, request.scale), clip.name))
         each = [finite_db(psnr(a, b)) for a, b in zip(mine, its, strict=True)]
         decibels.append((float(np.mean(each)), clip.name))
     (area, area_clip), (sharp, _) = max(areas[False]), max(areas[True])
@@ -327,13 +340,13 @@ def _with_clips(
     )
 
 
-def _area_error(found: Levels, expected: Levels) -> float:
+def _area_error(found: Levels, expected: Levels, scale: int) -> float:
     """Largest error of the mean over what one input pixel becomes."""
     difference = found.astype(np.int16) - expected
     # Sums of strided views: exact in 16 bits, and ten times as fast as a mean of a reshaped array.
-    rows = reduce(np.add, (difference[:, i::SCALE] for i in range(SCALE)))
-    areas = reduce(np.add, (rows[:, :, i::SCALE] for i in range(SCALE)))
-    return float(np.abs(areas).max()) / SCALE**2
+    rows = reduce(np.add, (difference[:, i::scale] for i in range(scale)))
+    areas = reduce(np.add, (rows[:, :, i::scale] for i in range(scale)))
+    return float(np.abs(areas).max()) / scale**2
 
 
 def _colours(request: ColourRequest) -> Levels:

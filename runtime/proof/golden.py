@@ -15,7 +15,6 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...config import SCALE
 from ...errors import BundleError
 from ...metrics import finite_db, psnr
 from ..sessions.session import ClipSession, Session, StreamSession
@@ -78,7 +77,7 @@ def golden_clip(bundle: Bundle) -> tuple[Frame, Frame]:
     """Read a bundle's golden clip.
 
     Returns:
-        Frames (T, H, W, 3) and pictures (T, 4H, 4W, 3), uint8 RGB.
+        Frames (T, H, W, 3) and pictures (T, sH, sW, 3), uint8 RGB.
 
     Raises:
         BundleError: The file is missing, altered, no golden clip, or absurdly large.
@@ -91,7 +90,7 @@ def golden_clip(bundle: Bundle) -> tuple[Frame, Frame]:
             if declared > GOLDEN_LIMIT_BYTES:
                 raise ValueError(f"it declares {declared} bytes, more than {GOLDEN_LIMIT_BYTES}")
             frames, pictures = stored["frames"], stored["upscaled"]
-        shape = (len(frames), frames.shape[1] * SCALE, frames.shape[2] * SCALE, 3)
+        shape = (len(frames), frames.shape[1] * bundle.scale, frames.shape[2] * bundle.scale, 3)
         if not frames.size or frames.shape[3:] != (3,) or pictures.shape != shape:
             raise ValueError(f"frames of {frames.shape} and pictures of {pictures.shape}")
         if frames.dtype != np.uint8 or pictures.dtype != np.uint8:

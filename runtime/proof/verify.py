@@ -7,7 +7,7 @@ found.outcome  # "passed", "failed" or "not judged"
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...arrays import Frame
@@ -20,7 +20,6 @@ from ..sessions.ort_precision import why_not_judged
 from ..sessions.session import Session
 from .colours import (
     ColourPictures,
-    ColourRequest,
     ColoursFound,
     colour_limits,
     colour_request,
@@ -168,7 +167,7 @@ class _Colours:
             self._usable = self._expected is not None
         request = self.request
         if not self._usable:  # flat colours are held against themselves then
-            request = ColourRequest(request.height, request.width, request.colours, clips=False)
+            request = replace(request, clips=False)
         pictures = self._expected if itself else None
         if pictures is None:
             pictures = run_colours(session_runner(session), request)

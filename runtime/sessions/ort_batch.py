@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ...arrays import AnyFloats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...config import SCALE
 from ...errors import GraphError
 from .batch_slots import BatchSlots
 
@@ -61,7 +60,8 @@ class OrtBatches:
     ) -> npt.NDArray[np.uint8]:
         """Run frames (N, H, W, 3) with the state of each; returns (N, 4H, 4W, 3)."""
         count, height, width, _ = frames.shape
-        out = np.empty((count, height * SCALE, width * SCALE, 3), np.uint8)
+        scale = self.bundle.scale
+        out = np.empty((count, height * scale, width * scale, 3), np.uint8)
         binding = self._binding
         bind(binding.bind_input, self.bundle.input_name, frames)
         bind(binding.bind_output, self.bundle.output_name, out)

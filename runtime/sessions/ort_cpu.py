@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from ...arrays import AnyFloats, Floats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
-from ...config import SCALE
 from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
 from ...graph.batch_axis import with_batch_axis
 from ...graph.float_ends import HALF, with_float_ends
@@ -137,7 +137,10 @@ class OrtCpuSession(StreamSession):
         for (session, frame), picture in zip(members, out, strict=True):
             session._ring.advance(0)
             whole = given.shape[1:] == frame.shape
-            session._ahead = (frame, picture if whole else crop(picture, frame.shape))
+            session._ahead = (
+                frame,
+                picture if whole else crop(picture, frame.shape, self.bundle.scale),
+            )
 
     def _require_role(self, role: int) -> None:
         """Have the state in the array that the batch reads: a stream that missed a turn copies."""
@@ -206,7 +209,7 @@ class OrtCpuSession(StreamSession):
         else:
             self._ring.fill(slots, lambda: [np.zeros(shape, dtype) for shape in shapes])
         if self.deep:
-            self._floats = np.empty((height * SCALE, width * SCALE, 3), np.float32)
+            self._floats = picture_buffer((height, width), self.bundle.scale, np.float32)
 
     def _reset(self) -> None:
         for state in self._ring.current():
@@ -215,7 +218,7 @@ class OrtCpuSession(StreamSession):
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
         given = np.multiply(frame, 1 / DEEP, dtype=np.float32) if self.deep else frame
-        out: Any = self._floats if self.deep else picture_buffer(*frame.shape[:2])
+        out: Any = self._floats if self.deep else picture_buffer(frame.shape, self.bundle.scale)
         binding = self._binding
         bind(binding.bind_input, self.bundle.input_name, given[None])
         bind(binding.bind_output, self.bundle.output_name, out[None])
@@ -224,9 +227,10 @@ class OrtCpuSession(StreamSession):
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         (height, width), bundle, binding = picture.shape, self.bundle, self._binding
-        out = YuvPicture.empty(SCALE * height, SCALE * width, picture.colours)
-        luma = out.luma.reshape(1, height, SCALE, -1)
-        chroma = out.chroma.reshape(1, height, SCALE // 2, -1)
+        scale = self.bundle.scale  # even: adopted networks, which may make others, take RGB
+        out = YuvPicture.empty(scale * height, scale * width, picture.colours)
+        luma = out.luma.reshape(1, height, scale, -1)
+        chroma = out.chroma.reshape(1, height, scale // 2, -1)
         bind(binding.bind_input, bundle.input_name, picture.luma[None, ..., None])
         bind(binding.bind_input, CHROMA.format(bundle.input_name), picture.chroma[None])
         bind(binding.bind_output, bundle.output_name, luma)
@@ -302,7 +306,7 @@ class OrtCpuClipSession(ClipSession):
             self._encoder.run_with_iobinding(binding)
 
     def _decode(self, index: int) -> Frame:
-        out = picture_buffer(*self._input_size)
+        out: Frame = picture_buffer(self._input_size, self.bundle.scale)
         binding = self._decoder.io_binding()
         bind(binding.bind_input, self._spec.name, self._features[index : index + 1])
         bind(binding.bind_output, self.bundle.output_name, out[None])
@@ -432,9 +436,9 @@ def require_interface(
         )
 
 
-def picture_buffer(height: int, width: int) -> Frame:
-    """An uninitialised x4 picture for a frame of the given size."""
-    return np.empty((height * SCALE, width * SCALE, 3), np.uint8)
+def picture_buffer(size: Sequence[int], scale: int, kind: npt.DTypeLike = np.uint8) -> Any:
+    """An uninitialised picture for a frame of (H, W, ...)."""
+    return np.empty((size[0] * scale, size[1] * scale, 3), kind)
 
 
 def import_onnxruntime() -> Any:

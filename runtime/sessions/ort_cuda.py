@@ -16,7 +16,6 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
-from ...config import SCALE
 from ...errors import BackendUnavailableError, EngineError, MissingPackageError
 from ...host.processors import thread_limit
 from ..engine.current import CurrentEngines
@@ -211,7 +210,7 @@ class OrtCudaSession(StreamSession):
         graph = self.graphs(bundle, self.variant, self.variant.file, sizes, capture=True, nhwc=nhwc)
         self._graph = graph
         self._frame = graph.empty((1, height, width, 3), "uint8")
-        self._picture = graph.empty((1, height * SCALE, width * SCALE, 3), "uint8")
+        self._picture = graph.empty((1, height * bundle.scale, width * bundle.scale, 3), "uint8")
         self._ring.fill(slots, lambda: [graph.empty(shape, dtype) for shape in shapes.values()])
         if graph.captures:
             # All directions are recorded here. ONNX Runtime captures globally: what another thread,
@@ -313,7 +312,8 @@ class OrtCudaClipSession(ClipSession):
         self._clip = self._encoder.empty(clip, "uint8")
         self._features = self._encoder.empty(spec.shape(height, width, frames), variant.state_dtype)
         self._one = self._decoder.empty(one, variant.state_dtype)
-        self._picture = self._decoder.empty((1, height * SCALE, width * SCALE, 3), "uint8")
+        sides = (height * bundle.scale, width * bundle.scale)
+        self._picture = self._decoder.empty((1, *sides, 3), "uint8")
         if self._encoder.captures:  # as in `OrtCudaSession`: before anything else allocates
             self._encoder.run(0, {bundle.input_name: self._clip}, {spec.name: self._features})
             self._decoder.run(0, {spec.name: self._one}, {bundle.output_name: self._picture})

@@ -1,4 +1,4 @@
-"""The contracts every backend fulfils: frames in, x4 frames out.
+"""The contracts every backend fulfils: frames in, frames of the bundle's scale s out.
 
 `StreamSession` runs a causal network frame by frame and carries its state; `ClipSession` runs a
 network that is not causal over a window of frames. Both tile frames that are too large.
@@ -23,7 +23,6 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...config import SCALE
 from ...errors import BackendUnavailableError
 from ...graph.receptive import spatial_radius
 from ...graph.yuv_ends import YuvEnds
@@ -300,7 +299,7 @@ class StreamSession(Session):
         multiple = self.bundle.size_multiple
         padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
         out = self._take(*padded)
-        return out if padded == (height, width) else crop(out, (height, width))
+        return out if padded == (height, width) else crop(out, (height, width), self.bundle.scale)
 
     def _begin(self, frame: Frame) -> None:
         """Queue a frame of the size given to `_resize`; for backends that overlap.
@@ -323,7 +322,7 @@ class StreamSession(Session):
             frame: (H, W, 3) uint8 RGB, H and W at least 1.
 
         Returns:
-            (4H, 4W, 3) uint8 RGB, C-contiguous, owned by the caller.
+            (sH, sW, 3) uint8 RGB, C-contiguous, owned by the caller.
 
         Raises:
             RuntimeError: The session is not open, or has a picture of `infer_behind` under way.
@@ -388,7 +387,7 @@ class StreamSession(Session):
         out = self._infer_yuv(padded)
         if padded is picture:
             return out
-        height, width = (SCALE * side for side in picture.shape)
+        height, width = (self.bundle.scale * side for side in picture.shape)
         return out.part(Crop(width, height, 0, 0))
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
@@ -406,7 +405,7 @@ class StreamSession(Session):
             out = self._infer(np.ascontiguousarray(padded), 0)
         else:
             out = self._infer_tiles(padded, self.layout)
-        return out if padded is frame else crop(out, frame.shape)
+        return out if padded is frame else crop(out, frame.shape, self.bundle.scale)
 
     def reset(self) -> None:
         """Forget the past: the next frame is treated as the first of a new stream."""
@@ -439,7 +438,7 @@ class StreamSession(Session):
         return type(self)(self.bundle, self.variant, tile=self.tiling.side)
 
     def _infer_tiles(self, frame: Frame, layout: TileLayout) -> Frame:
-        canvas = Canvas(layout, frame.dtype)
+        canvas = Canvas(layout, self.bundle.scale, frame.dtype)
         for slot, (rows, columns) in enumerate(layout):
             tile = frame[rows.start : rows.stop, columns.start : columns.stop]
             canvas.put(rows, columns, self._infer(np.ascontiguousarray(tile), slot))
@@ -462,7 +461,7 @@ class StreamSession(Session):
             slot: Whose state to use and advance; slots come in turn, each once a frame.
 
         Returns:
-            (4H, 4W, 3), owned by the caller.
+            (sH, sW, 3), owned by the caller.
         """
 
 
@@ -484,7 +483,7 @@ class ClipSession(Session):
             last: Index in the window.
 
         Yields:
-            (4H, 4W, 3) uint8 RGB, C-contiguous, owned by the caller.
+            (sH, sW, 3) uint8 RGB, C-contiguous, owned by the caller.
 
         Raises:
             RuntimeError: The session is not open.
@@ -503,7 +502,11 @@ class ClipSession(Session):
         multiple = self.bundle.size_multiple
         clip = np.stack([pad_to_multiple(frame, multiple) for frame in window])  # (T, H, W, 3)
         for picture in self._pictures(clip, range(first, last)):
-            yield picture if clip.shape[:3] == shape else crop(picture, window[0].shape)
+            yield (
+                picture
+                if clip.shape[:3] == shape
+                else crop(picture, window[0].shape, self.bundle.scale)
+            )
 
     def _pictures(self, clip: Frame, wanted: range) -> Iterator[Frame]:
         assert self.layout is not None
@@ -513,7 +516,7 @@ class ClipSession(Session):
                 yield self._decode(index)
             return
         # Tile by tile with all its pictures: features are several times larger than pictures.
-        canvases = [Canvas(self.layout) for _ in wanted]
+        canvases = [Canvas(self.layout, self.bundle.scale) for _ in wanted]
         for rows, columns in self.layout:
             tile = clip[:, rows.start : rows.stop, columns.start : columns.stop]
             self._encode(np.ascontiguousarray(tile))
@@ -548,7 +551,7 @@ class ClipSession(Session):
             index: Of the frame in the window.
 
         Returns:
-            (4H, 4W, 3), owned by the caller.
+            (sH, sW, 3), owned by the caller.
         """
 
 
@@ -585,6 +588,6 @@ def pad_to_multiple(frame: Frame, multiple: int) -> Frame:
     return np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge")
 
 
-def crop(picture: Frame, shape: tuple[int, ...]) -> Frame:
+def crop(picture: Frame, shape: tuple[int, ...], scale: int) -> Frame:
     """Cut an upscaled picture to the size of an input of the given shape (H, W, ...)."""
-    return np.ascontiguousarray(picture[: shape[0] * SCALE, : shape[1] * SCALE])
+    return np.ascontiguousarray(picture[: shape[0] * scale, : shape[1] * scale])

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Levels
-from ...config import SCALE
 from ...errors import ConfigError
 from ...pictures.spacing import Piece, Spacing, crossfade
 
@@ -162,16 +161,18 @@ class Canvas:
 
     Args:
         layout: Of the tiles.
+        scale: Of the network.
         kind: Of the tiles' levels, uint8 or uint16.
     """
 
-    def __init__(self, layout: TileLayout, kind: npt.DTypeLike = np.uint8) -> None:
+    def __init__(self, layout: TileLayout, scale: int, kind: npt.DTypeLike = np.uint8) -> None:
+        self._scale = scale
         self._last_column = layout.columns[-1]
-        height, width = (axis[-1].stop * SCALE for axis in (layout.rows, layout.columns))
-        ramp = max(row.fade_stop - row.fade_start for row in layout.rows) * SCALE
+        height, width = (axis[-1].stop * scale for axis in (layout.rows, layout.columns))
+        ramp = max(row.fade_stop - row.fade_start for row in layout.rows) * scale
         self._ramp = np.empty((ramp, width, 3), kind)  # a row of tiles where it is faded in
         self.picture: Levels = np.empty((height, width, 3), kind)
-        """(4H, 4W, 3); complete when every tile was put."""
+        """(sH, sW, 3); complete when every tile was put."""
 
     def put(self, row: Piece, column: Piece, tile: Levels) -> None:
         """Put the next tile; they must come in the layout's order.
@@ -179,33 +180,31 @@ class Canvas:
         Args:
             row: Where it stands.
             column: Where it stands.
-            tile: (4 * tile height, 4 * tile width, 3).
+            tile: (scale * tile height, scale * tile width, 3).
         """
-        start, stop, begin, full = _picture_edges(row)
-        _fade_in(self.picture[full:stop], tile[full - start :], column)
+        start, stop, begin, full = self._edges(row)
+        self._fade_in(self.picture[full:stop], tile[full - start :], column)
         if begin < full:
-            _fade_in(self._ramp, tile[begin - start : full - start], column)
+            self._fade_in(self._ramp, tile[begin - start : full - start], column)
             if column is self._last_column:
                 shares, of = _ramp_shares(full - begin)
                 above = self.picture[begin:full]
                 above[:] = crossfade(above, self._ramp, shares[:, None, None], of)
 
+    def _fade_in(self, target: Levels, tile: Levels, column: Piece) -> None:
+        """Let rows of a tile take over from the tile on their left."""
+        start, stop, begin, full = self._edges(column)
+        target[:, full:stop] = tile[:, full - start :]
+        if begin < full:
+            shares, of = _ramp_shares(full - begin)
+            left = target[:, begin:full]
+            left[:] = crossfade(left, tile[:, begin - start : full - start], shares[:, None], of)
 
-def _fade_in(target: Levels, tile: Levels, column: Piece) -> None:
-    """Let rows of a tile take over from the tile on their left."""
-    start, stop, begin, full = _picture_edges(column)
-    target[:, full:stop] = tile[:, full - start :]
-    if begin < full:
-        shares, of = _ramp_shares(full - begin)
-        left = target[:, begin:full]
-        left[:] = crossfade(left, tile[:, begin - start : full - start], shares[:, None], of)
-
-
-def _picture_edges(piece: Piece) -> tuple[int, int, int, int]:
-    """Start, stop, fade start and fade stop in pixels of the upscaled picture."""
-    edges = (piece.start, piece.stop, piece.fade_start, piece.fade_stop)
-    start, stop, begin, full = (edge * SCALE for edge in edges)
-    return start, stop, begin, full
+    def _edges(self, piece: Piece) -> tuple[int, int, int, int]:
+        """Start, stop, fade start and fade stop in pixels of the upscaled picture."""
+        edges = (piece.start, piece.stop, piece.fade_start, piece.fade_stop)
+        start, stop, begin, full = (edge * self._scale for edge in edges)
+        return start, stop, begin, full
 
 
 def _ramp_shares(width: int) -> tuple[npt.NDArray[np.uint32], int]:

@@ -15,7 +15,6 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...config import SCALE
 from ..nvidia.device import ALIGNMENT, Device
 from .trt_parts import EngineSource, stage_in, stage_out, staging
 from .trt_runner import EngineRunner
@@ -51,7 +50,10 @@ class TrtBlock:
         runner.set_shapes({bundle.input_name: (streams, *size, 3), **shapes})
         self._sizes = state_bytes(bundle, variant, size)
         pixels = streams * size[0] * size[1] * 3
-        self._frame, self._picture = staging(device, pixels), staging(device, pixels * SCALE**2)
+        self._frame, self._picture = (
+            staging(device, pixels),
+            staging(device, pixels * bundle.scale**2),
+        )
         self._frame[0].array[:] = 0
         self._sets = [[device.allocate(streams * each) for each in self._sizes] for _ in range(2)]
         for addresses in self._sets:
@@ -111,7 +113,8 @@ class TrtBlock:
             after=lambda: stage_out(device, made, made_at),
         )
         device.synchronize()
-        shape = (self.streams, self._height * SCALE, self._width * SCALE, 3)
+        scale = self._bundle.scale
+        shape = (self.streams, self._height * scale, self._width * scale, 3)
         pictures = made.array.reshape(shape)
         return {slot: pictures[slot].copy() for slot in frames}
 

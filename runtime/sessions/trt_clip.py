@@ -8,7 +8,6 @@ import numpy as np
 
 from ...arrays import Frame
 from ...bundle.schema import TensorSpec
-from ...config import SCALE
 from ..nvidia.device import PinnedBuffer
 from .session import ClipSession
 from .trt_base import TensorRtBase
@@ -74,7 +73,7 @@ class TensorRtClipSession(TensorRtBase, ClipSession):
         itemsize = np.dtype(variant.state_dtype).itemsize
         self._feature_bytes = int(np.prod(spec.shape(height, width))) * itemsize
         self._clip = staging(device, frames * height * width * 3)
-        self._picture = staging(device, height * width * 3 * SCALE * SCALE)
+        self._picture = staging(device, height * width * 3 * bundle.scale**2)
         self._features = device.allocate(frames * self._feature_bytes)
         # One frame's features at an address of their own: aligned, and the same for all frames, so
         # that one CUDA graph serves them.
@@ -119,7 +118,7 @@ class TensorRtClipSession(TensorRtBase, ClipSession):
         )
         self._wait(device)
         height, width = self._input_size
-        return picture_of(host, height, width)
+        return picture_of(host, height, width, self.bundle.scale)
 
 
 class TensorRtRtxClipSession(TensorRtClipSession):

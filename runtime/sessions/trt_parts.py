@@ -8,7 +8,6 @@ from typing import Any
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...config import SCALE
 from ...errors import BackendUnavailableError, EngineError
 from ...graph.yuv_ends import YuvEnds
 from ...variants import why_not
@@ -189,9 +188,9 @@ def stage_out(device: Device, host: PinnedBuffer, address: int) -> None:
         device.download(host, address, host.array.nbytes)
 
 
-def picture_of(host: PinnedBuffer, height: int, width: int) -> Frame:
+def picture_of(host: PinnedBuffer, height: int, width: int, scale: int) -> Frame:
     """Copy a downloaded picture, for the caller to own."""
-    picture: Frame = host.array.reshape(height * SCALE, width * SCALE, 3).copy()
+    picture: Frame = host.array.reshape(height * scale, width * scale, 3).copy()
     return picture
 
 

@@ -14,7 +14,6 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays import Frame, Levels
-from ...config import SCALE
 from ...graph.yuv_ends import CHROMA, YuvEnds
 from ...pictures.yuv import YuvPicture
 from ..engine.order import Shape
@@ -116,7 +115,10 @@ class TensorRtSession(TensorRtBase, StreamSession):
         for session, frame in members:
             assert session._slot is not None
             session._ring.advance(0)
-            session._ahead = (frame, crop(pictures[session._slot[1]], frame.shape))
+            session._ahead = (
+                frame,
+                crop(pictures[session._slot[1]], frame.shape, self.bundle.scale),
+            )
         self.engine_seconds = (self.engine_seconds or 0.0) + block.runner.take_seconds()
         return [len(members)]
 
@@ -194,15 +196,15 @@ class TensorRtSession(TensorRtBase, StreamSession):
         """Shapes of what is taken and made, by name; all uint8."""
         name_in, name_out = self.bundle.input_name, self.bundle.output_name
         if self.yuv is None:
-            picture = (1, height * SCALE, width * SCALE, 3)
+            picture = (1, height * self.bundle.scale, width * self.bundle.scale, 3)
             return {name_in: (1, height, width, 3)}, {name_out: picture}
         pairs = (1, (height + 1) // 2, (width + 1) // 2, 2)
-        columns = width * SCALE
+        columns = width * self.bundle.scale
         return (
             {name_in: (1, height, width, 1), CHROMA.format(name_in): pairs},
             {
-                name_out: (1, height, SCALE, columns),
-                CHROMA.format(name_out): (1, height, SCALE // 2, columns),
+                name_out: (1, height, self.bundle.scale, columns),
+                CHROMA.format(name_out): (1, height, self.bundle.scale // 2, columns),
             },
         )
 
@@ -217,11 +219,12 @@ class TensorRtSession(TensorRtBase, StreamSession):
 
     def _infer(self, frame: Frame, slot: int) -> Frame:
         (made,) = self._run_staged([frame], slot)
-        return picture_of(made, *frame.shape[:2])
+        height, width, _ = frame.shape
+        return picture_of(made, height, width, self.bundle.scale)
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         planes = self._run_staged([picture.luma, picture.chroma], 0)
-        height, width = (SCALE * side for side in picture.shape)
+        height, width = (self.bundle.scale * side for side in picture.shape)
         out = YuvPicture.empty(height, width, picture.colours)
         for plane, host in zip((out.luma, out.chroma), planes, strict=True):
             plane.reshape(-1)[:] = host.array
@@ -273,7 +276,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         lane = self._lanes.take()
         taken = self.runner.take_seconds(lane.number)
         self.engine_seconds = (self.engine_seconds or 0.0) + taken
-        return picture_of(lane.picture[0], height, width)
+        return picture_of(lane.picture[0], height, width, self.bundle.scale)
 
 
 def _each(

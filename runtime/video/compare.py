@@ -12,6 +12,7 @@ import numpy as np
 from ...arrays import Frame
 from ...metrics import resize_bicubic
 from ...pictures.lettering import write_text
+from ...pictures.output_size import OutputSize
 from .encoders import EncodeOptions
 from .sink import FileSink
 from .source import FileSource
@@ -48,7 +49,15 @@ class CompareSink:
         options: EncodeOptions,
         note: Callable[[str], None],
     ) -> None:
-        info, options = source.info, replace(options, size=None, bits=8, chroma="420")
+        info, options = (
+            source.info,
+            replace(
+                options,
+                size=OutputSize(made=options.size.made) if options.size else None,
+                bits=8,
+                chroma="420",
+            ),
+        )
         self._turns = info.rotation // 90  # turned by a tag, the halves would lie upside down
         width, height = info.width, info.height
         aspect = info.sample_aspect

@@ -33,6 +33,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
     |   `-- TeacherCacheError        a teacher's outputs do not match clips, teacher or files
     |-- CheckpointError              a checkpoint that cannot be read or does not fit its config
     |-- GraphError                   an ONNX graph that cannot be read or reasoned about
+    |-- AdoptError                   a network of others that cannot be made a bundle
     |-- CalibrationError             a calibration set that cannot be made, or does not fit
     |-- QuantizationError            a variant that cannot be made, or not as its recipe says
     |-- ParityError                  an exported graph does not match the network
@@ -120,6 +121,10 @@ class BackendUnavailableError(BackendError, RuntimeError):
 
 class EngineError(BackendError, RuntimeError):
     """An engine cannot be built from its graph, is damaged, or fails its acceptance."""
+
+
+class AdoptError(AdcVsrError, ValueError):
+    """A network of others cannot be made a bundle; the message names the node in the way."""
 
 
 class InputNotFoundError(InputError, FileNotFoundError):

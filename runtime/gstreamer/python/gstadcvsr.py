@@ -142,7 +142,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         _add_package()
         from av.video.reformatter import VideoReformatter
 
-        from adcvsr.errors import ClipNetworkError, ConfigError
+        from adcvsr.errors import ClipNetworkError, ConfigError, ConfigError
         from adcvsr.runtime.processing.cut_reset import SceneWatch
         from adcvsr.runtime.upscaler import Upscaler
 
@@ -160,6 +160,11 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             raise ClipNetworkError(
                 f"model={self._values['model']} is not causal: it needs frames of the future; "
                 "choose a causal one such as nano"
+            )
+        if (scale := self._upscaler.bundle.scale) != SCALE:
+            raise ConfigError(
+                f"model={self._values['model']} makes pictures {scale} times as large; this element "
+                f"negotiates {SCALE} times alone"
             )
         self._watch = SceneWatch() if self._values["cut-reset"] else None
         self._to_rgb, self._from_rgb = VideoReformatter(), VideoReformatter()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..adopted_network import MOST_SCALE, AdoptedNetwork
 from ..config import SCALE, AdcVsrConfig, nearest
 from ..errors import AdcVsrError, BundleError, BundleNotFoundError, ConfigError
 from ..given import BUNDLE, MANIFEST, mistaken
@@ -100,6 +101,7 @@ class Bundle:
         self.parameters = manifest["parameters"].integer(0, 1 << 48)
         self.trained = manifest["trained"].flag()
         self.size_multiple = manifest["size_multiple"].integer(1, MOST_SIZE)
+        self.scale = self._scale(manifest["scale"])
         interface = manifest["interface"]
         self.input_name = interface["input"]["name"].text()
         self.output_name = interface["output"]["name"].text()
@@ -120,7 +122,16 @@ class Bundle:
             manifest["files"].expected(f"at most {MOST_FILES} files")
         check_rest(manifest)
 
-    def _config(self, item: Item) -> AdcVsrConfig:
+    def _scale(self, item: Item) -> int:
+        """Pixels of a side that one pixel's side becomes."""
+        own = self.config.scale if isinstance(self.config, AdoptedNetwork) else SCALE
+        if item.integer(1, MOST_SCALE) != own:
+            item.expected(f"{own}, as its network makes")
+        return own
+
+    def _config(self, item: Item) -> AdcVsrConfig | AdoptedNetwork:
+        if "adopted" in item.mapping():
+            return AdoptedNetwork.from_item(item)
         try:
             return AdcVsrConfig.from_dict(item.mapping())
         except ConfigError as error:
@@ -470,7 +481,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "path": str(bundle.path),
         "preset": bundle.config.name,
         "parameters": bundle.parameters,
-        "scale": SCALE,
+        "scale": bundle.scale,
         "causal": bundle.config.causal,
         "trained": bundle.trained,
         "variants": sorted(bundle.variants),

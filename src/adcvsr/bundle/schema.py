@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..config import MOST_CHANNELS
+from ..config import MOST_CHANNELS, SCALE
 from ..reading import Item
 from ..variants import TF32_LEAST_PSNR_DB, VariantName
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Manifest schema this version writes; it reads this one and all before it."""
 
 STATE_DTYPES = ("float32", "float16")
@@ -139,7 +139,15 @@ def _say_stream_and_colour_match(manifest: Manifest) -> None:
     manifest["colour_match"] = {"mode": "none"}
 
 
-UPGRADES: dict[int, Callable[[Manifest], None]] = {1: _say_stream_and_colour_match}
+def _scale_is_four(manifest: Manifest) -> None:
+    """Schema 2 knew networks of four times the size alone, whatever it said, and none adopted."""
+    manifest["scale"] = SCALE
+
+
+UPGRADES: dict[int, Callable[[Manifest], None]] = {
+    1: _say_stream_and_colour_match,
+    2: _scale_is_four,
+}
 """For each old schema, what brings it to the next."""
 
 

@@ -15,9 +15,10 @@ def print_result(result: dict[str, Any]) -> None:
     for entry in result["warnings"]:
         warn(f"warning: {entry['text']}")
     width, height = result["size"]
+    scale = result["bundle"].get("scale", 4)
     machine = result["conditions"]
     click.echo(
-        f"{result['bundle']['name']}, {width}x{height} -> {4 * width}x{4 * height}, on "
+        f"{result['bundle']['name']}, {width}x{height} -> {scale * width}x{scale * height}, on "
         f"{machine['board'] or machine['processor'] or machine['machine']}, "
         f"{machine['threads'] or '-'} threads, {result['seconds']:g} s taking turns"
     )

@@ -6,12 +6,13 @@ TASKS: dict[str, tuple[str, ...]] = {
     "Upscale": ("upscale", "job", "live", "demo"),
     "Look at what is here": ("models", "inspect", "doctor", "report", "targets"),
     "Measure": ("evaluate", "bench", "profile", "plan", "verify"),
-    "Train and export": ("train", "import", "export"),
+    "Train and export": ("train", "import", "export", "adopt"),
     "Fit to a device": ("calibrate", "quantize", "search", "build", "deploy", "cache"),
 }
 """Every command, under what it is for; those used most come first."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "adopt": ("adcvsr adopt realesr-animevideov3-x4.param -o my-bundle --licence BSD-3-Clause",),
     "bench": ("adcvsr bench nano --size 640x360 --variant fp32,int8",),
     "bench compare": ("adcvsr bench compare mine.json theirs.json",),
     "build": ("adcvsr build nano --backend tensorrt-rtx --target rtx-40 --size 640x360",),

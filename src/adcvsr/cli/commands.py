@@ -28,6 +28,7 @@ from ._terminal import clean_streams
 from ._words import rewrite
 
 COMMANDS = {
+    "adopt": "Make a bundle of an upscaler of others.",
     "bench": "Measure how fast a bundle's variants run here.",
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",

@@ -152,7 +152,9 @@ def command(
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
     size = read_output_size(options)
     choices = _choices(options, size)
-    inputs, output = _split_paths(paths, "x4" if size is None else size.label)
+    inputs, output = _split_paths(
+        paths, model if size is None else None, "" if size is None else size.label
+    )
     work = _find_work(inputs, output, skip=skip_existing, overwrite=options["overwrite"])
     if work.many and compare is not None:
         raise click.UsageError("--compare is for a single input and a file as OUTPUT")
@@ -283,7 +285,9 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _split_paths(paths: tuple[str, ...], label: str) -> tuple[tuple[str, ...], Path]:
+def _split_paths(
+    paths: tuple[str, ...], model: str | None, label: str
+) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
     from ..given import refuse_address
     from ..runtime.batch import default_output
@@ -292,6 +296,10 @@ def _split_paths(paths: tuple[str, ...], label: str) -> tuple[tuple[str, ...], P
         refuse_address(path)
     if len(paths) > 1:
         return paths[:-1], Path(paths[-1])
+    if model is not None:
+        from ..bundle import open_bundle
+
+        label = f"x{open_bundle(model).scale}"
     output = default_output(paths[0], label)
     note(f"no OUTPUT was named: it will be '{output}'")
     return paths, output

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..adopted_network import AdoptedNetwork
 from ..config import AdcVsrConfig
 from ..errors import GraphError
 from .file import Model, read_graph
@@ -20,7 +21,9 @@ WITH_BODIES = frozenset({"If", "Loop", "Scan"})
 """Nodes with graphs of their own, which may read any tensor."""
 
 
-def past_of(data: bytes, state: Mapping[str, str], output: str, config: AdcVsrConfig) -> int | None:
+def past_of(
+    data: bytes, state: Mapping[str, str], output: str, config: AdcVsrConfig | AdoptedNetwork
+) -> int | None:
     """Frames before a frame that its picture can depend on.
 
     A state of several frames is a register that each frame moves on by one, so that it depends on
@@ -39,6 +42,8 @@ def past_of(data: bytes, state: Mapping[str, str], output: str, config: AdcVsrCo
         GraphError: It is damaged, or lacks one of the outputs.
     """
     found = frames_of_past(read_graph(data), state, output)
+    if isinstance(config, AdoptedNetwork):
+        return found
     if found is None and config.causal and config.temporal_kernel > 2:
         return temporal_reach(config)[0]
     return found

@@ -8,10 +8,11 @@ The runtime needs it where there is no torch: the halo of a tile and the exact p
 
 from __future__ import annotations
 
+from ..adopted_network import AdoptedNetwork
 from ..config import AdcVsrConfig
 
 
-def spatial_radius(config: AdcVsrConfig) -> int | None:
+def spatial_radius(config: AdcVsrConfig | AdoptedNetwork) -> int | None:
     """Input pixels to each side that an output position can depend on, or None for all of them.
 
     GroupNorm's statistics and attention see the whole picture. Without them the dependence ends
@@ -25,6 +26,8 @@ def spatial_radius(config: AdcVsrConfig) -> int | None:
         The largest distance over all phases of the network's strides, for a picture that starts at
         a multiple of `config.size_multiple`; None where the network is global.
     """
+    if isinstance(config, AdoptedNetwork):
+        return config.radius
     if config.norm == "group" or _attentions(config) or config.decoder == "vae":
         return None
     return max(
@@ -34,11 +37,13 @@ def spatial_radius(config: AdcVsrConfig) -> int | None:
     )
 
 
-def temporal_reach(config: AdcVsrConfig) -> tuple[int, int]:
+def temporal_reach(config: AdcVsrConfig | AdoptedNetwork) -> tuple[int, int]:
     """Frames before and after an output frame that it can depend on.
 
     Every temporal convolution stands on the one way through the network, so their reaches add up.
     """
+    if isinstance(config, AdoptedNetwork):
+        return config.past, config.delay
     sites = len(config.temporal_sites)
     if config.temporal_sites == "all":
         sites = sum(config.down_blocks) + config.mid_blocks + sum(config.up_blocks)

@@ -58,6 +58,7 @@ def estimate_bytes(
     tile: int | None = None,
     output: tuple[int, int] | None = None,
     deep: bool = False,
+    scale: int = SCALE,
 ) -> int:
     """Memory of the whole process while it upscales with a causal network the size of `nano`.
 
@@ -65,14 +66,15 @@ def estimate_bytes(
         width: Input pixels.
         height: Input pixels.
         tile: Largest side the network is given at once; None for whole frames.
-        output: Width and height that are encoded; None for four times the input's.
+        output: Width and height that are encoded; None for what the network makes.
         deep: Whether frames and pictures have more than 8 bits.
+        scale: Of the network.
 
     Returns:
         Bytes at the peak, rounded up rather than down: larger networks take more.
     """
     pixels = width * height
-    picture = 3 * pixels * SCALE**2
+    picture = 3 * pixels * scale**2
     at_once = pixels if tile is None else min(pixels, tile * tile)
     width_bytes = 2 if deep else 1
     frame, held = 3 * pixels * width_bytes, picture * width_bytes
@@ -91,6 +93,7 @@ def check_memory(
     tile: int | None = None,
     output: tuple[int, int] | None = None,
     deep: bool = False,
+    scale: int = SCALE,
 ) -> None:
     """Refuse what is beyond the limits or would run this machine out of memory.
 
@@ -100,11 +103,11 @@ def check_memory(
         UnsupportedVideoError: With the estimate and what is there.
     """
     check_frame_size(path, width, height)
-    need = estimate_bytes(width, height, tile=tile, output=output, deep=deep)
+    need = estimate_bytes(width, height, tile=tile, output=output, deep=deep, scale=scale)
     there = available_bytes()
     if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
         return
-    tiled = estimate_bytes(width, height, tile=256, output=output, deep=deep)
+    tiled = estimate_bytes(width, height, tile=256, output=output, deep=deep, scale=scale)
     hint = (
         f"--tile 256 takes {tiled / 2**30:.1f} GiB"
         if tile is None and tiled <= there

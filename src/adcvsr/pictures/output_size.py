@@ -15,7 +15,7 @@ from ..config import SCALE
 from ..errors import ConfigError
 
 SCALES = (2, 3, 4)
-"""Times the input's size that can be asked for; the network makes the last one."""
+"""Times the input's size that can be asked for; more than the network makes is enlarged."""
 
 MOST_SIDE = 1 << 16
 """Pixels of a side that can be asked for; encoders take fewer and say so."""
@@ -58,6 +58,9 @@ class OutputSize:
     size: tuple[int, int] | None = None
     """Width and height in pixels, even, in the picture's shape unless `fit`."""
 
+    made: int = SCALE
+    """Times the input's size that the network makes; what is meant where nothing is asked for."""
+
     fit: bool = False
     """Whether the output is the largest one of the picture's shape within `size`."""
 
@@ -85,7 +88,7 @@ class OutputSize:
         """For a file's name: `x2`, `1080p` or `1920x1080`."""
         if self.size is not None:
             return "{}x{}".format(*self.size)
-        return f"{self.height}p" if self.height is not None else f"x{self.scale or SCALE}"
+        return f"{self.height}p" if self.height is not None else f"x{self.scale or self.made}"
 
     def of(
         self, width: int, height: int, *, aspect: Fraction = Fraction(1), rotation: int = 0
@@ -106,10 +109,10 @@ class OutputSize:
             return Sized(turned.height, turned.width, 1 / turned.aspect, turned.notes)
         wide, high, pixel = self._shown(width, height, aspect)
         notes = []
-        if wide > width * SCALE or high > height * SCALE:
+        if wide > width * self.made or high > height * self.made:
             notes.append(
-                f"the network makes {width * SCALE}x{height * SCALE}: {wide}x{high} is enlarged "
-                "from it by a plain filter"
+                f"the network makes {width * self.made}x{height * self.made}: {wide}x{high} "
+                "is enlarged from it by a plain filter"
             )
         if wide * high < width * height:
             notes.append(f"{wide}x{high} is smaller than the input, {width}x{height}")
@@ -130,7 +133,7 @@ class OutputSize:
         if self.height is not None:
             return _even(self.height * own), self.height, aspect
         if self.size is None:
-            scale = self.scale or SCALE
+            scale = self.scale or self.made
             return _even(width * scale), _even(height * scale), aspect
         wide, high = self.size
         shape = Fraction(wide, high)

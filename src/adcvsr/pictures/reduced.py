@@ -9,6 +9,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame
 from ..config import SCALE
+from ..errors import ConfigError
 from .colour import REDUCE
 
 
@@ -16,25 +17,31 @@ class Reducer:
     """Makes of the network's pictures those of a smaller scale.
 
     Args:
-        scale: Times the input's size, up to the network's 4, which changes nothing.
+        scale: Times the input's size, up to the network's, which changes nothing.
+        made: What the network makes.
+
+    Raises:
+        ConfigError: The network makes less.
     """
 
-    def __init__(self, scale: int) -> None:
-        self.scale = scale
+    def __init__(self, scale: int, made: int = SCALE) -> None:
+        if scale > made:
+            raise ConfigError(f"a scale of {scale}; the network makes {made} times the size")
+        self.scale, self._made = scale, made
         self._reformatter = VideoReformatter()
 
     def __call__(self, picture: Frame) -> Frame:
         """Reduce one.
 
         Args:
-            picture: (4H, 4W, 3) uint8, C-contiguous.
+            picture: (made * H, made * W, 3) uint8, C-contiguous.
 
         Returns:
             (scale * H, scale * W, 3) uint8.
         """
-        if self.scale == SCALE:
+        if self.scale == self._made:
             return picture
-        height, width = (side // SCALE * self.scale for side in picture.shape[:2])
+        height, width = (side // self._made * self.scale for side in picture.shape[:2])
         reduced = self._reformatter.reformat(
             av.VideoFrame.from_numpy_buffer(picture, format="rgb24"),
             width=width,

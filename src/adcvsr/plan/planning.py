@@ -213,7 +213,7 @@ def plan_bundle(
         backend: None for the first that runs it.
         measurements: Speeds of the network that correct the prediction.
         encode: Whether the result is encoded, and not shown or used by something else.
-        size: Of the output; None for four times the source's.
+        size: Of the output; None for what the network makes.
         compiled: Layer lists of engines built here or for the target; where one is of the graph,
             it decides what the network moves.
 
@@ -263,12 +263,12 @@ def plan_bundle(
 
     def at(width: int, height: int, largest: Source | None = None) -> Plan:
         cost, prediction = run(variant_id, height, width)
-        wanted = size or OutputSize()
+        wanted = replace(size or OutputSize(), made=bundle.scale)
         if wanted.size is not None and (width, height) != (source.width, source.height):
             wanted = replace(wanted, fit=True)  # rounded, a smaller one may be of another shape
         sized = wanted.of(width, height)
         output = (sized.width, sized.height)
-        video = video_cost(target, width, height, encode=encode, output=output)
+        video = video_cost(target, width, height, encode=encode, output=output, scale=bundle.scale)
         return Plan(
             bundle=bundle.name,
             variant=variant_id,
@@ -283,7 +283,8 @@ def plan_bundle(
             output=output,
             video=video,
             shares_processor=target.kind == "cpu",
-            memory_bytes=memory_bytes(cost, width, height, frames, chosen) + video.memory_bytes,
+            memory_bytes=memory_bytes(cost, width, height, frames, chosen, bundle.scale)
+            + video.memory_bytes,
             memory_limit_bytes=memory_limit(target),
             largest=largest,
             notes=[
@@ -357,9 +358,11 @@ def _window(bundle: Bundle) -> tuple[int, int]:
     return bundle.window.frames, bundle.window.frames - bundle.window.overlap
 
 
-def memory_bytes(cost: GraphCost, width: int, height: int, frames: int, backend: str) -> int:
+def memory_bytes(
+    cost: GraphCost, width: int, height: int, frames: int, backend: str, scale: int = SCALE
+) -> int:
     """Memory a session takes: weights, activations, two sets of state, frames, the runtime."""
-    pictures = width * height * 3 * (frames + SCALE * SCALE)
+    pictures = width * height * 3 * (frames + scale * scale)
     # The peak counts one set of state; a session holds a second one.
     return (
         cost.weight_bytes

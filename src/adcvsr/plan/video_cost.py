@@ -70,6 +70,7 @@ def video_cost(
     *,
     encode: bool = True,
     output: tuple[int, int] | None = None,
+    scale: int = SCALE,
 ) -> VideoCost:
     """Estimate what a frame costs beside the network.
 
@@ -78,11 +79,12 @@ def video_cost(
         width: Of the input, pixels.
         height: Likewise.
         encode: Whether the result is encoded, and not shown or used by something else.
-        output: Width and height that are encoded; None for four times the input's.
+        output: Width and height that are encoded; None for what the network makes.
+        scale: Of the network.
     """
     jetson = target.kind == "jetson"
     read = width * height / 1e6
-    made = read * SCALE * SCALE
+    made = read * scale * scale
     written = made if output is None else output[0] * output[1] / 1e6
     held = made * HELD_RGB * 3 + (written * HELD_YUV * 1.5 if encode else 0)
     return VideoCost(

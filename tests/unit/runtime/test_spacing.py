@@ -81,7 +81,7 @@ def test_a_canvas_gives_the_picture_back(
     """Tiles of a picture give the picture, cut or blended."""
     picture = np.random.default_rng(0).integers(0, 256, (4 * height, 4 * width, 3), np.uint8)
     layout = Tiling(side, 1, radius).layout(height, width)
-    canvas = Canvas(layout)
+    canvas = Canvas(layout, 4)
     for row, column in layout:
         rows, columns = (slice(4 * p.start, 4 * p.stop) for p in (row, column))
         canvas.put(row, column, picture[rows, columns])
@@ -91,7 +91,7 @@ def test_a_canvas_gives_the_picture_back(
 def test_blended_tiles_make_a_ramp() -> None:
     layout = Tiling(32, 1, None).layout(8, 60)
     assert [p.start for p in layout.columns] == [0, 28]
-    canvas = Canvas(layout)
+    canvas = Canvas(layout, 4)
     for level, (row, column) in zip((0, 170), layout, strict=True):
         canvas.put(row, column, np.full((32, 128, 3), level, np.uint8))
     row = canvas.picture[5, :, 1].astype(int)

@@ -1,0 +1,1 @@
+"""Networks of others as bundles: read, tried on pictures, given a bundle's ends, proven."""

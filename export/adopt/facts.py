@@ -1,0 +1,309 @@
+"""What a network of others takes and makes, found by running it on a picture.
+
+An upscaler's output, reduced, resembles its input. One that is given the wrong range, colours or
+layout does not: so each range is tried, and what is told is held to the same.
+
+    facts = find_facts(original, Wanted())
+    facts.scale, facts.range, facts.line()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...adopted_network import MOST_SCALE
+from ...arrays import Floats, Levels
+from ...errors import AdoptError
+from ...pictures.synthetic import draw_clip
+from ..graphs.replay import open_session
+from .original import Original, nodes_with_sizes
+
+RANGES = {"0-255": (1.0, 0.0), "-1-1": (127.5, 127.5), "0-1": (255.0, 0.0)}
+"""Levels of a unit, and the level of nought, by range. The widest come first: a network that is
+given less than its range still makes a picture, if a worse one; given more, it makes none."""
+
+COLOUR_ORDERS = ("RGB", "BGR")
+
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+"""Sizes may have to be multiples of one of these."""
+
+TRIAL_SIDES = (41, 47)
+"""Least height and width of a picture whose size is tried, made odd multiples."""
+
+PICTURE_SIDES = (96, 128)
+"""Least height and width of the picture that ranges are tried on."""
+
+MOST_DISTANCE = 12.0
+"""Root mean square in levels between a picture and its output, both reduced; nearer is an
+upscaler."""
+
+AREA_PX = 4
+"""Both are compared as means over squares of so many input pixels a side: networks that restore
+change what is finer."""
+
+CLEARLY, LEAST_GAIN = 0.8, 0.5
+"""Another way is taken for right where its distance is less than the first times that of what was
+taken so far, and by so many levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a user says of a network; None each for what is found."""
+
+    scale: int | None = None
+    range: str | None = None
+    """One of `RANGES`."""
+
+    colour: str | None = None
+    """One of `COLOUR_ORDERS`."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found."""
+
+    scale: int
+    size_multiple: int
+    range: str
+    colour: str
+    layout: str
+    distance: float
+    """Of the output, reduced, from the input: root mean square in levels."""
+
+    tried: dict[str, float] = field(default_factory=dict)
+    """Distances of all that was tried, by `range colour`."""
+
+    def line(self) -> str:
+        """One line for people."""
+        others = [
+            f"{name} {_shown(distance)}"
+            for name, distance in self.tried.items()
+            if name != f"{self.range} {self.colour}"
+        ]
+        beside = f" ({', '.join(others)})" if others else ""
+        return (
+            f"x{self.scale}, sizes in multiples of {self.size_multiple}, {self.layout}, range "
+            f"{self.range}, {self.colour}: the output, reduced, is {self.distance:.1f} levels from "
+            f"the input{beside}"
+        )
+
+
+class Runner:
+    """Runs a network on pictures of levels.
+
+    Args:
+        original: The network.
+    """
+
+    def __init__(self, original: Original) -> None:
+        self.original = original
+        try:
+            self._session: Any = open_session(original.model.SerializeToString())
+        except Exception as error:
+            raise AdoptError(
+                f"'{original.files[0]}' is not loaded by ONNX Runtime: {str(error).splitlines()[0]}"
+            ) from error
+
+    def run(self, values: Floats) -> Any:
+        """Run (1, 3, H, W) in the network's own range and order, as a first frame."""
+        given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
+        feeds = {self.original.input_name: np.ascontiguousarray(given)}
+        feeds |= {
+            s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in self.original.states
+        }
+        found = self._session.run([self.original.output_name], feeds)[0]
+        if self.original.layout == "NHWC" and found.ndim == 4:
+            found = found.transpose(0, 3, 1, 2)
+        return found
+
+    def levels(self, picture: Levels, range_: str, colour: str) -> Floats:
+        """Upscale a picture.
+
+        Args:
+            picture: (H, W, 3) RGB.
+            range_: One of `RANGES`.
+            colour: One of `COLOUR_ORDERS`.
+
+        Returns:
+            (sH, sW, 3) RGB in levels, not clipped or rounded.
+        """
+        unit, nought = RANGES[range_]
+        values = (picture.astype(np.float32) - np.float32(nought)) / np.float32(unit)
+        order = slice(None, None, -1 if colour == "BGR" else 1)
+        found = self.run(values.transpose(2, 0, 1)[None, order])
+        out: Floats = found[0, order].transpose(1, 2, 0) * np.float32(unit) + np.float32(nought)
+        return out
+
+
+def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> list[Floats]:
+    """What a network makes of a clip (T, H, W, 3), over clips as it was, as `Runner.levels` gives.
+
+    Raises:
+        AdoptError: The clip is not of the size and length that the file fixes.
+    """
+    if original.clip is None or original.framed is None:
+        runner = Runner(original)
+        return [runner.levels(frame, range_, colour) for frame in clip]
+    unit, nought = RANGES[range_]
+    order = slice(None, None, -1 if colour == "BGR" else 1)
+    values = (clip.astype(np.float32) - np.float32(nought)) / np.float32(unit)
+    planes = values.transpose(0, 3, 1, 2)[:, order]
+    axis = original.framed.axis
+    given = planes if axis == 0 else np.moveaxis(planes, 0, axis - 1)[None]
+    session = open_session(original.clip.SerializeToString())
+    name = original.clip.graph.input[0].name
+    found = session.run(None, {name: np.ascontiguousarray(given)})[0]
+    made = found if axis == 0 else np.moveaxis(found[0], axis - 1, 0)
+    out = made[:, order].transpose(0, 2, 3, 1) * np.float32(unit) + np.float32(nought)
+    return list(out)
+
+
+def find_facts(original: Original, wanted: Wanted) -> Facts:
+    """Try a network on pictures.
+
+    Raises:
+        AdoptError: It is no upscaler by a whole number up to `MOST_SCALE`, sizes are fixed in it,
+            or its output does not resemble its input.
+    """
+    runner = Runner(original)
+    scale, multiple = _scale_and_multiple(runner, wanted.scale)
+    height, width = (_up(side, multiple) for side in PICTURE_SIDES)
+    picture = draw_clip(3, height, width)[1]
+    ranges = [wanted.range] if wanted.range else list(RANGES)
+    orders = [wanted.colour] if wanted.colour else list(COLOUR_ORDERS)
+    tried: dict[tuple[str, str], float] = {}
+
+    def nearest(ways: Sequence[tuple[str, str]]) -> tuple[str, str]:
+        for each in ways:
+            if each not in tried:
+                tried[each] = _distance(runner, picture, *each, scale)
+        return _clearly_best(tried, ways)
+
+    best, _ = nearest([(each, orders[0]) for each in ranges])
+    _, colour = nearest([(best, each) for each in orders])
+    distance = tried[best, colour]
+    named = {f"{r} {c}": round(d, 2) for (r, c), d in tried.items()}
+    if not distance <= MOST_DISTANCE:
+        _refuse(runner, picture, scale, named, best, colour)
+    return Facts(
+        scale=scale,
+        size_multiple=multiple,
+        range=best,
+        colour=colour,
+        layout=original.layout,
+        distance=round(distance, 2),
+        tried=named,
+    )
+
+
+def _refuse(
+    runner: Runner, picture: Levels, scale: int, named: dict[str, float], range_: str, colour: str
+) -> None:
+    """Say that the output does not resemble the input, and what would."""
+    others = {
+        (r, c): _distance(runner, picture, r, c, scale) for r in RANGES for c in COLOUR_ORDERS
+    }
+    nearest = min(others, key=lambda each: others[each])
+    better = others[nearest] <= MOST_DISTANCE
+    advice = (
+        f"with --range {nearest[0]} --colour {nearest[1]} it is {_shown(others[nearest])}"
+        if better
+        else "no range, order of colours or layout gives a picture ("
+        + ", ".join(f"{r} {c} {_shown(d)}" for (r, c), d in others.items())
+        + ")"
+    )
+    found = _shown(named[f"{range_} {colour}"])
+    raise AdoptError(
+        f"'{runner.original.files[0]}': its output, reduced, is {found} from the input with range "
+        f"{range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; {advice}"
+    )
+
+
+def _shown(distance: float) -> str:
+    return f"{distance:.1f} levels" if np.isfinite(distance) else "not finite"
+
+
+def _clearly_best(
+    tried: dict[tuple[str, str], float], among: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
+    """The first, unless a later one is clearly nearer."""
+    best = among[0]
+    for each in among[1:]:
+        nearer = min(CLEARLY * tried[best], tried[best] - LEAST_GAIN)
+        if tried[each] < nearer or not np.isfinite(tried[best]):
+            best = each
+    return best
+
+
+def _distance(runner: Runner, picture: Levels, range_: str, colour: str, scale: int) -> float:
+    found = runner.levels(picture, range_, colour).clip(-255, 510)
+    coarse = _areas(found, scale * AREA_PX) - _areas(picture, AREA_PX)
+    distance = float(np.sqrt(np.mean(coarse**2)))
+    return distance if np.isfinite(distance) else float("inf")
+
+
+def _areas(picture: Any, side: int) -> Any:
+    """Means over squares of so many pixels a side; what is left at the border is left out."""
+    rows, columns = (length // side for length in picture.shape[:2])
+    cut = picture[: rows * side, : columns * side]
+    return cut.reshape(rows, side, columns, side, 3).mean((1, 3), dtype=np.float64)
+
+
+def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
+    original, why = runner.original, ""
+    for multiple in MULTIPLES:
+        height, width = (_odd_up(side, multiple) for side in TRIAL_SIDES)
+        try:
+            shape = runner.run(np.full((1, 3, height, width), 0.5, np.float32)).shape
+        except Exception as error:  # ONNX Runtime's own, of several kinds
+            why = why or str(error).splitlines()[0]
+            continue
+        _require_picture(original, shape)
+        scale, wide = shape[2] / height, shape[3] / width
+        if scale == wide and scale in range(1, MOST_SCALE + 1):
+            if wanted not in (None, int(scale)):
+                raise AdoptError(
+                    f"'{original.files[0]}' makes {int(scale)} times the size, not {wanted}"
+                )
+            return int(scale), multiple
+        if scale == wide and not float(scale).is_integer():
+            raise AdoptError(
+                f"'{original.files[0]}' makes {scale:g} times the size: {shape[3]}x{shape[2]} of "
+                f"{width}x{height}; whole numbers from 1 to {MOST_SCALE} are adopted"
+            )
+        why = why or f"{width}x{height} becomes {shape[3]}x{shape[2]}"
+    fixed = next(nodes_with_sizes(original.model), None)
+    size = (
+        f"; the file is for {original.declared[1]}x{original.declared[0]} alone"
+        if original.declared
+        else ""
+    )
+    raise AdoptError(
+        f"'{original.files[0]}' does not run at other sizes ({why}){size}"
+        + (f"; node {fixed} has one in it" if fixed else "")
+        + ": export it with dynamic height and width"
+    )
+
+
+def _require_picture(original: Original, shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or shape[1] != 3:
+        node = next(n for n in original.model.graph.node if original.output_name in n.output)
+        raise AdoptError(
+            f"'{original.files[0]}': output '{original.output_name}' of node '{node.name}' "
+            f"({node.op_type}) has shape {tuple(shape)}, expected a picture of 3 colours: a "
+            "network that classifies or measures is no upscaler"
+        )
+
+
+def _up(side: int, multiple: int) -> int:
+    return side + -side % multiple
+
+
+def _odd_up(side: int, multiple: int) -> int:
+    """The least odd multiple that is not smaller."""
+    times = -(-side // multiple)
+    return (times + 1 - times % 2) * multiple

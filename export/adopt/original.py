@@ -1,0 +1,421 @@
+"""A network of others as one ONNX model in float32: read, and refused where it is no upscaler.
+
+original = read_original(Path("model.onnx"))  # or model.param, with model.bin beside it
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from ...bundle.graph_guard import OPERATORS, STANDARD_DOMAINS
+from ...bundle.onnx_locations import scan_graph
+from ...bundle.schema import StateSpec
+from ...config import SHOWN_LENGTH
+from ...errors import AdoptError
+from ..graphs.onnx_file import OPSET
+from ..graphs.replay import open_session
+from .clips import Framed, clip_axis, frame_by_frame
+from .ncnn_graph import ncnn_to_onnx
+
+MOST_BYTES = 2 << 30
+"""Of a graph with its weights; one ONNX file holds no more."""
+
+COLOURS = 3
+
+LAYOUTS = {"NCHW": 1, "NHWC": 3}
+"""Where the colours are, by layout."""
+
+MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
+"""Pixels of a side of the pictures by which a batch is tried, and a share of the largest value."""
+
+TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
+
+_WIDENED = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is adopted."""
+
+    adopted: str
+    """`onnx` or `ncnn`."""
+
+    files: tuple[Path, ...]
+
+    model: onnx.ModelProto
+    """In float32, opset `OPSET`, with dynamic height and width."""
+
+    layout: str
+    """`NCHW` or `NHWC`, of pictures in and out."""
+
+    declared: tuple[int, int] | None
+    """Height and width where the file fixes them."""
+
+    notes: tuple[str, ...] = ()
+    """What was changed in reading, a line each."""
+
+    clip: onnx.ModelProto | None = None
+    """Of a network over clips the model as it was, of which `model` is derived."""
+
+    framed: Framed | None = None
+    """Of the same, what was derived."""
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """What is carried from frame to frame; nought before the first."""
+        return self.framed.states if self.framed else ()
+
+    @property
+    def sha256(self) -> str:
+        """Of all files, one after the other."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            with path.open("rb") as file:
+                while block := file.read(1 << 24):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    @property
+    def input_name(self) -> str:
+        """Of the picture that comes in."""
+        return str(self.model.graph.input[0].name)
+
+    @property
+    def output_name(self) -> str:
+        """Of the picture that goes out."""
+        return str(self.model.graph.output[0].name)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all nodes."""
+        return sum(int(np.prod(tensor.dims)) for tensor in self.model.graph.initializer)
+
+
+def read_original(path: Path, layout: str | None = None) -> Original:
+    """Read a network.
+
+    Args:
+        path: `.onnx`, or `.param` with its `.bin` beside it.
+        layout: One of `LAYOUTS`; None to tell from the shapes.
+
+    Raises:
+        AdoptError: It is not there, damaged, or no network that takes a picture and gives one; the
+            node or tensor in the way is named.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".bin":
+        path, suffix = path.with_suffix(".param"), ".param"
+    if not path.is_file():
+        raise AdoptError(f"no file '{path}'")
+    if suffix == ".param":
+        files = (path, path.with_suffix(".bin"))
+        return Original("ncnn", files, ncnn_to_onnx(path), "NCHW", None)
+    if suffix in TORCH_SUFFIXES:
+        raise AdoptError(
+            f"'{path}' holds weights of PyTorch, which say nothing of the network they belong to; "
+            "there are two ways around: export it to ONNX where its code is (torch.onnx.export "
+            "with dynamic height and width), or adopt the .param and .bin that many such networks "
+            "are published as"
+        )
+    if suffix != ".onnx":
+        raise AdoptError(f"'{path}' is no network that can be adopted; expected .onnx or .param")
+    return _read_onnx(path, layout)
+
+
+def _read_onnx(path: Path, layout: str | None) -> Original:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise AdoptError(f"'{path}' has {size:,} bytes; at most {MOST_BYTES:,} are adopted")
+    data = path.read_bytes()
+    try:
+        locations = scan_graph(data).locations
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises errors of its own
+        raise AdoptError(f"'{path}' is no ONNX file: {error}") from error
+    files = [path, *(_beside(path, name, model) for name in sorted(locations))]
+    total = sum(file.stat().st_size for file in files)
+    if total > MOST_BYTES:
+        raise AdoptError(
+            f"'{path}' has {total:,} bytes with the weights beside it; at most {MOST_BYTES:,} are "
+            "adopted"
+        )
+    _require_operators(path, model)
+    onnx.load_external_data_for_model(model, str(path.parent))
+    _require_finite(path, model)
+    notes = []
+    if half := _widen(model):
+        notes.append(f"{half} tensors in half or double became float32")
+    _name_nodes(model)
+    _lift_constants(model)
+    model = _of_opset(path, model)
+    found = _one_picture(path, model)
+    dims = _dims(model.graph.input[0])
+    axis = clip_axis(dims)
+    if axis is None and len(dims) == 4 and dims[0] is None and _mixes(model, dims):
+        axis = 0
+    if axis is not None:
+        framed = frame_by_frame(path, model, axis)
+        notes.append(_framed_line(framed))
+        sides = dims[-2:]
+        return replace(
+            found,
+            model=framed.model,
+            clip=model,
+            framed=framed,
+            declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
+            files=tuple(files),
+            notes=tuple(notes),
+        )
+    layout, declared = _shapes(path, model, layout)
+    return replace(found, layout=layout, declared=declared, files=tuple(files), notes=tuple(notes))
+
+
+def _mixes(model: onnx.ModelProto, dims: Sequence[int | None]) -> bool:
+    """Whether pictures of a batch depend on each other: then the batch is time."""
+    pair = np.random.default_rng(0).uniform(0, 1, [2, *(dim or MIX_SIDE for dim in dims[1:])])
+    name = model.graph.input[0].name
+    try:
+        session = open_session(model.SerializeToString())
+        both, *each = (
+            session.run(None, {name: values.astype(np.float32)})[0]
+            for values in (pair, pair[:1], pair[1:])
+        )
+    except Exception:  # of several kinds; what does not run is told where it is to run
+        return False
+    alone = np.concatenate(each)
+    limit = MIX_TOLERANCE * max(float(np.abs(alone).max()), 1e-6)
+    return both.shape != alone.shape or float(np.abs(both - alone).max()) > limit
+
+
+def _framed_line(framed: Framed) -> str:
+    names = ", ".join(
+        f"{state.channels} channels of 1/{state.divisor} of the sides" for state in framed.states
+    )
+    return (
+        f"a network over clips, streamed: {len(framed.states)} states ({names}), {framed.past} "
+        f"frames of past; frame by frame it is {framed.difference:.1g} from the whole clip"
+    )
+
+
+def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:
+    """A file of weights, which must lie in the folder of the graph."""
+    if Path(name).name != name or "\\" in name or not (path.parent / name).is_file():
+        tensor = next(
+            (
+                t.name
+                for t in model.graph.initializer
+                if any(e.key == "location" and e.value == name for e in t.external_data)
+            ),
+            "?",
+        )
+        shown = ascii(name[:SHOWN_LENGTH])
+        raise AdoptError(
+            f"'{path}': the weights of tensor '{tensor}' are said to be in {shown}, expected a "
+            "file that lies in the graph's folder"
+        )
+    return path.parent / name
+
+
+def _require_operators(path: Path, model: onnx.ModelProto) -> None:
+    if model.functions:
+        raise AdoptError(
+            f"'{path}' defines the function '{model.functions[0].name}'; export it with its "
+            "functions inlined"
+        )
+    for node in model.graph.node:
+        called = f"node '{node.name or node.output[0]}' ({node.op_type})"
+        if any(a.HasField("g") or a.graphs for a in node.attribute):
+            raise AdoptError(
+                f"'{path}': {called} is control flow; engines of devices run none: unroll it, or "
+                "export the branch that is taken"
+            )
+        if node.domain not in STANDARD_DOMAINS or node.op_type not in OPERATORS:
+            raise AdoptError(
+                f"'{path}': {called} of the domain '{node.domain or 'ai.onnx'}' is no operator "
+                "that bundles have; export the network with standard operators alone"
+            )
+
+
+def _require_finite(path: Path, model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            node = next((n for n in model.graph.node if tensor.name in n.input), None)
+            raise AdoptError(
+                f"'{path}': weight '{tensor.name}' of node "
+                f"'{node.name or node.output[0] if node else '?'}' has "
+                f"{int((~np.isfinite(value)).sum())} values that are not finite"
+            )
+
+
+def _widen(model: onnx.ModelProto) -> int:
+    """Let a network in half precision compute in float32; returns how many tensors changed."""
+    changed = 0
+    for tensor in model.graph.initializer:
+        if tensor.data_type in _WIDENED:
+            value = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            changed += 1
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to" and attribute.i in _WIDENED:
+                attribute.i = TensorProto.FLOAT
+                changed += 1
+            if attribute.HasField("t") and attribute.t.data_type in _WIDENED:
+                value = numpy_helper.to_array(attribute.t).astype(np.float32)
+                attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
+                changed += 1
+    for each in (*model.graph.input, *model.graph.output):
+        if each.type.tensor_type.elem_type in _WIDENED:
+            each.type.tensor_type.elem_type = TensorProto.FLOAT
+            changed += 1
+    del model.graph.value_info[:]
+    return changed
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node a name of its own, after its first output where it has none."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        name = node.name or f"{node.output[0]}/{node.op_type}"
+        while name in taken:
+            name += "'"
+        taken.add(name)
+        node.name = name
+
+
+def _lift_constants(model: onnx.ModelProto) -> None:
+    """Make initializers of Constant nodes."""
+    for node in [n for n in model.graph.node if n.op_type == "Constant"]:
+        (attribute,) = node.attribute
+        value: Any = onnx.helper.get_attribute_value(attribute)
+        if attribute.name == "value":
+            value = numpy_helper.to_array(value)
+        elif attribute.name in ("value_float", "value_floats"):
+            value = np.array(value, np.float32)
+        elif attribute.name in ("value_int", "value_ints"):
+            value = np.array(value, np.int64)
+        else:
+            continue
+        model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+        model.graph.node.remove(node)
+
+
+def _of_opset(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    own = versions.get("", versions.get("ai.onnx", 0))
+    if own == OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # of several kinds, raised from C++
+        raise AdoptError(
+            f"'{path}' has opset {own} and cannot be converted to {OPSET}: "
+            f"{str(error).splitlines()[0]}; export it with opset {OPSET}"
+        ) from error
+
+
+def _one_picture(path: Path, model: onnx.ModelProto) -> Original:
+    """The network with one input and one output."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    for what, values in (("input", inputs), ("output", list(model.graph.output))):
+        if len(values) != 1:
+            named = ", ".join(f"'{v.name}' {_dims(v)}" for v in values)
+            raise AdoptError(
+                f"'{path}' has {len(values)} {what}s ({named}), expected one picture: networks "
+                "with inputs for state, and those that give several pictures, are not adopted"
+            )
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return Original("onnx", (path,), model, "NCHW", None)
+
+
+def _shapes(
+    path: Path, model: onnx.ModelProto, layout: str | None
+) -> tuple[str, tuple[int, int] | None]:
+    """The layout of pictures, and their size where it is fixed; both become dynamic."""
+    picture = model.graph.input[0]
+    dims = _dims(picture)
+    if len(dims) != 4 or picture.type.tensor_type.elem_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(picture.type.tensor_type.elem_type)
+        raise AdoptError(
+            f"'{path}': input '{picture.name}' is {kind} of shape {dims}, expected one picture of "
+            "floats with 3 colours, such as (1, 3, height, width)"
+        )
+    found = [name for name, axis in LAYOUTS.items() if dims[axis] == COLOURS]
+    if not found and all(dims[axis] is None for axis in LAYOUTS.values()):
+        found = list(LAYOUTS)  # nothing is fixed: what is said, or the usual one
+    chosen = layout or (found or [""])[0]
+    if chosen not in found:
+        raise AdoptError(
+            f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
+            + (f" in layout {layout}" if layout else ", expected (1, 3, height, width)")
+        )
+    if dims[0] not in (1, None):
+        raise AdoptError(
+            f"'{path}': input '{picture.name}' of shape {dims} takes {dims[0]} pictures at once, "
+            "expected one"
+        )
+    axes = (2, 3) if chosen == "NCHW" else (1, 2)
+    height, width = (dims[axis] for axis in axes)
+    _scales_of_sizes(model)
+    for value, names in ((picture, ("H", "W")), (model.graph.output[0], ("high", "wide"))):
+        shape = value.type.tensor_type.shape
+        del shape.dim[:]
+        one: int | str = 1 if dims[0] == 1 else "batch"
+        sides = [one, COLOURS, *names] if chosen == "NCHW" else [one, *names, COLOURS]
+        for side in sides:
+            dim = shape.dim.add()
+            if isinstance(side, int):
+                dim.dim_value = side
+            else:
+                dim.dim_param = side
+    del model.graph.value_info[:]
+    return chosen, (height, width) if height and width else None
+
+
+def _scales_of_sizes(model: onnx.ModelProto) -> None:
+    """Let a Resize to a fixed size resize by what that was of its input, where that is known."""
+    sized = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Resize" and len(node.input) > 3 and node.input[3]
+    ]
+    if not sized:
+        return
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    known = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {v.name: _dims(v) for v in (*known.value_info, *known.input)}
+    for node in sized:
+        before, after = shapes.get(node.input[0]), weights.get(node.input[3])
+        if before is None or after is None or not all(before):
+            continue
+        wanted = numpy_helper.to_array(after)
+        scales = np.array([b / a for a, b in zip(before, wanted, strict=True)], np.float32)
+        name = f"{node.name}/scales"
+        model.graph.initializer.append(numpy_helper.from_array(scales, name))
+        del node.input[2:]
+        node.input.append(name)
+
+
+def _dims(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+
+
+def nodes_with_sizes(model: onnx.ModelProto) -> Iterator[str]:
+    """Nodes in which a size may stand: reshapes to constants."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("Reshape", "Expand", "Tile") and node.input[1] in weights:
+            target: Sequence[int] = numpy_helper.to_array(weights[node.input[1]]).tolist()
+            yield f"'{node.name}' ({node.op_type} to {tuple(target)})"

@@ -1,0 +1,518 @@
+"""Networks of others as bundles: what is found, what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from clip_networks import conv3d, recurrent, shift, upscaling
+from foreign_networks import flagged, ncnn_upscaler, plain, upscaler, weights_of, write_ncnn
+from onnx import TensorProto, helper, numpy_helper
+
+from adcvsr.adopted_network import AdoptedNetwork
+from adcvsr.bundle import Bundle
+from adcvsr.bundle.schema import SCHEMA_VERSION
+from adcvsr.cli import adopt as command
+from adcvsr.errors import AdcVsrError, AdoptError, OutputExistsError
+from adcvsr.export.adopt import adopt as adopting
+from adcvsr.export.adopt import facts as found_facts
+from adcvsr.export.adopt.adopt import AdoptOptions, adopt
+from adcvsr.export.adopt.facts import Wanted, find_facts
+from adcvsr.export.adopt.known_networks import known_networks
+from adcvsr.export.adopt.ncnn_graph import ncnn_to_onnx
+from adcvsr.export.adopt.original import LAYOUTS, read_original
+from adcvsr.export.adopt.reach import radius_of
+from adcvsr.export.adopt.surgery import stream_of
+from adcvsr.export.graphs.replay import open_session
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof.colours import ColourRequest
+from adcvsr.runtime.upscaler import Upscaler
+
+NAMED = AdoptOptions(licence="CC0-1.0")
+
+
+@pytest.fixture(autouse=True)
+def _few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 749 flat colours take seconds; three show what is stored."""
+
+    def few(kind: str, multiple: int, *, scale: int) -> ColourRequest:
+        colours = np.array([(0, 0, 0), (255, 255, 255), (90, 200, 30)], np.uint8)
+        return ColourRequest(32, 48, colours, clips=False, scale=scale)
+
+    monkeypatch.setattr(adopting, "request_for", few)
+
+
+def saved(path: Path, model: onnx.ModelProto) -> Path:
+    onnx.save_model(model, path)
+    return path
+
+
+def adopted(tmp_path: Path, model: onnx.ModelProto, options: AdoptOptions = NAMED) -> Bundle:
+    lines: list[str] = []
+    source = saved(tmp_path / "theirs.onnx", model)
+    return adopt(source, tmp_path / "bundle", options, report=lines.append)
+
+
+def expected(path: Path, picture: Any, scale: int, unit: float = 1.0) -> Any:
+    """What the network in the file makes of a picture, by its own ends."""
+    session = open_session(path)
+    values = (picture.astype(np.float32) / 255 * unit).transpose(2, 0, 1)[None]
+    out = session.run(None, {"x": values})[0][0].transpose(1, 2, 0) / unit * 255
+    return (out + 0.5).clip(0, 255.5).astype(np.uint8)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_any_scale_becomes_a_bundle_that_upscales_any_size(tmp_path: Path, scale: int) -> None:
+    bundle = adopted(tmp_path, upscaler(scale=scale))
+    assert (bundle.scale, bundle.size_multiple, bundle.kind) == (scale, 1, "stream")
+    assert isinstance(bundle.config, AdoptedNetwork)
+    assert bundle.manifest["schema"] == SCHEMA_VERSION
+    assert bundle.manifest["licences"] == ["CC0-1.0"]
+    assert bundle.variant("fp32-onnx").facts["parity"]["level_error"] <= 1
+    picture = draw_clip(1, 37, 51)[0]
+    truth = expected(tmp_path / "theirs.onnx", picture, scale)
+    with create_session(bundle, backend="ort-cpu") as session:
+        found = session.infer(picture)  # type: ignore[attr-defined]
+    assert found.shape == (37 * scale, 51 * scale, 3)
+    assert np.abs(found.astype(int) - truth).max() <= 1
+
+
+def test_tiles_of_an_adopted_network_are_exact(tmp_path: Path) -> None:
+    bundle = adopted(tmp_path, upscaler(scale=3))
+    picture = draw_clip(1, 60, 80)[0]
+    with (
+        Upscaler(bundle, backend="ort-cpu") as whole,
+        Upscaler(bundle, backend="ort-cpu", tile=32) as tiled,
+    ):
+        assert np.array_equal(whole(picture), tiled(picture))
+        assert tiled.session.tile_facts() is not None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"sides": (40, 56)},
+        {"sides": (40, 56), "sized": True},
+        {"half": True},
+        {"layout": "NHWC"},
+        {"opset": 13},
+        {"batch": "n"},
+        {"unit": 255.0},
+        {"stride": 2},
+    ],
+    ids=lambda how: "-".join(map(str, how)),
+)
+def test_facts_are_found(tmp_path: Path, how: dict[str, Any]) -> None:
+    path = saved(tmp_path / "n.onnx", upscaler(scale=2, **how))
+    original = read_original(path)
+    facts = find_facts(original, Wanted())
+    assert facts.scale == 2
+    assert facts.size_multiple == how.get("stride", 1)
+    assert facts.range == ("0-255" if "unit" in how else "0-1")
+    assert facts.layout == how.get("layout", "NCHW")
+    assert facts.distance < 6
+    picture = draw_clip(1, 48, 64)[0]
+    exact = found_facts.Runner(original).levels(picture, facts.range, facts.colour)
+    stream = open_session(stream_of(original, facts).SerializeToString())
+    out = stream.run(None, {"frame": picture[None]})[0][0]
+    assert np.abs(out - exact.clip(0, 255)).max() <= 0.501
+
+
+def test_half_is_said(tmp_path: Path) -> None:
+    lines: list[str] = []
+    source = saved(tmp_path / "n.onnx", upscaler(scale=2, half=True))
+    adopt(source, tmp_path / "b", NAMED, report=lines.append)
+    assert any("became float32" in line for line in lines)
+
+
+def test_wrong_range_is_caught_with_the_right_one_named(tmp_path: Path) -> None:
+    original = read_original(saved(tmp_path / "n.onnx", upscaler(scale=2, unit=1.0)))
+    with pytest.raises(AdoptError, match=r"levels from the input.*with --range 0-1"):
+        find_facts(original, Wanted(range="0-255"))
+
+
+def test_wrong_colours_are_caught(tmp_path: Path) -> None:
+    original = read_original(saved(tmp_path / "n.onnx", upscaler(scale=2, swap_colours=True)))
+    with pytest.raises(AdoptError, match="no range, order of colours or layout gives a picture"):
+        find_facts(original, Wanted())
+
+
+def test_bgr_is_taken_where_it_is_said(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.onnx", upscaler(scale=2))
+    original = read_original(path)
+    facts = find_facts(original, Wanted(colour="BGR"))
+    picture = draw_clip(1, 32, 40)[0]
+    stream = open_session(stream_of(original, facts).SerializeToString())
+    out = stream.run(None, {"frame": picture[None]})[0][0]
+    truth = expected(path, picture[..., ::-1], 2)[..., ::-1]
+    assert np.abs(out.astype(int) - truth).max() <= 1
+
+
+def test_licence_is_asked_for_and_carried(tmp_path: Path) -> None:
+    source = saved(tmp_path / "n.onnx", upscaler(scale=2))
+    with pytest.raises(AdoptError, match="give --licence"):
+        adopt(source, tmp_path / "b", AdoptOptions(), report=print)
+    assert not (tmp_path / "b").exists()
+    text = tmp_path / "COPYING"
+    text.write_text("The Small Licence\n\nDo as you like.\n")
+    bundle = adopt(source, tmp_path / "b", AdoptOptions(licence=str(text)), report=print)
+    assert bundle.manifest["licences"] == ["The Small Licence (LICENCE.txt)"]
+    assert bundle.read("LICENCE.txt") == text.read_bytes()
+    with pytest.raises(OutputExistsError):
+        adopt(source, tmp_path / "b", AdoptOptions(licence="MIT"), report=print)
+
+
+def _changed(**how: Any) -> onnx.ModelProto:
+    return upscaler(scale=2, **how)
+
+
+def _with_nan() -> onnx.ModelProto:
+    model = _changed()
+    weight = next(t for t in model.graph.initializer if t.name == "w2")
+    value = numpy_helper.to_array(weight).copy()
+    value.flat[3] = np.nan
+    weight.CopyFrom(numpy_helper.from_array(value, "w2"))
+    return model
+
+
+def _with_control_flow() -> onnx.ModelProto:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["mixed"], ["b"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+    )
+    node = helper.make_node(
+        "If", ["yes"], ["summed"], "tail/choice", then_branch=branch, else_branch=branch
+    )
+    model = _changed(extra=[node])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    return model
+
+
+def _classifier() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["y"], "head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "classes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _one_and_a_half() -> onnx.ModelProto:
+    node = helper.make_node("Resize", ["x", "", "by"], ["y"], "enlarge", mode="linear")
+    graph = helper.make_graph(
+        [node],
+        "half_more",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "a", "b"])],
+        [numpy_helper.from_array(np.array([1, 1, 1.5, 1.5], np.float32), "by")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _with_state() -> onnx.ModelProto:
+    model = _changed()
+    state = helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, 8, "h", "w"])
+    model.graph.input.append(state)
+    return model
+
+
+def _five_at_once() -> onnx.ModelProto:
+    return upscaling(recurrent(frames=6, backwards=True))
+
+
+def _no_picture() -> onnx.ModelProto:
+    model = _changed()
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims[1].dim_value = 5
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (
+            lambda: _changed(
+                extra=[
+                    helper.make_node("Magic", ["mixed"], ["summed"], "tail/magic", domain="theirs")
+                ]
+            ),
+            r"node 'tail/magic' \(Magic\) of the domain 'theirs'",
+        ),
+        (_with_control_flow, r"node 'tail/choice' \(If\) is control flow"),
+        (_with_nan, "weight 'w2' of node 'body/last' has 1 values that are not finite"),
+        (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
+        (_one_and_a_half, "makes 1.5 times the size"),
+        (_with_state, r"has 2 inputs \('x' .*, 'hidden' "),
+        (_no_picture, r"input 'x' of shape \(1, 5, None, None\) has no 3 colours"),
+        (
+            lambda: _changed(batch="n", mix_batch=True, opset=17),
+            r"over clips: node 'tail/mean' \(ReduceMean\) does with time",
+        ),
+        (_five_at_once, "over clips: a picture needs frames to the end of the clip"),
+    ],
+    ids=[
+        *("custom", "control-flow", "nan", "classifier", "scale-1.5", "state", "five-colours"),
+        *("batch-mixed", "backwards"),
+    ],
+)
+def test_what_is_no_upscaler_is_refused_in_one_line(tmp_path: Path, model: Any, says: str) -> None:
+    path = saved(tmp_path / "n.onnx", model())
+    with pytest.raises(AdoptError, match=says) as error:
+        adopt(path, tmp_path / "b", NAMED, report=print)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_fixed_reshapes_are_named(tmp_path: Path) -> None:
+    target = numpy_helper.from_array(np.array([1, 3, 80, 112], np.int64), "target")
+    node = helper.make_node("Reshape", ["mixed", "target"], ["summed"], "tail/view")
+    model = _changed(sides=(40, 56), extra=[node])
+    model.graph.initializer.append(target)
+    path = saved(tmp_path / "n.onnx", model)
+    with pytest.raises(AdoptError, match=r"for 56x40 alone; node 'tail/view' \(Reshape"):
+        adopt(path, tmp_path / "b", NAMED, report=print)
+
+
+@pytest.mark.parametrize("place", ["../weights.bin", "/tmp/weights.bin", "missing.bin"])
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, place: str) -> None:
+    model = _changed()
+    onnx.save_model(
+        model, tmp_path / "n.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    stored = onnx.load(tmp_path / "n.onnx", load_external_data=False)
+    for tensor in stored.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = place
+    (tmp_path / "n.onnx").write_bytes(stored.SerializeToString())
+    with pytest.raises(AdoptError, match="weights of tensor 'w1' are said to be in"):
+        adopt(tmp_path / "n.onnx", tmp_path / "b", NAMED, report=print)
+
+
+def test_weights_beside_the_graph_are_read(tmp_path: Path) -> None:
+    model = upscaler(scale=2)
+    onnx.save_model(
+        model, tmp_path / "n.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    bundle = adopt(tmp_path / "n.onnx", tmp_path / "b", NAMED, report=print)
+    assert set(bundle.manifest["provenance"]["adopted"]["files"]) == {"n.onnx", "w.bin"}
+
+
+def test_too_large_and_unknown_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, says in (
+        ("x.pth", "two ways around: export it to ONNX"),
+        ("x.safetensors", "weights of PyTorch"),
+        ("x.tflite", "expected .onnx or .param"),
+    ):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(AdoptError, match=says):
+            read_original(tmp_path / name)
+    with pytest.raises(AdoptError, match="no file"):
+        read_original(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"\xff" * 40)
+    with pytest.raises(AdoptError, match="is no ONNX file"):
+        read_original(tmp_path / "bad.onnx")
+    monkeypatch.setattr("adcvsr.export.adopt.original.MOST_BYTES", 100)
+    with pytest.raises(AdoptError, match="at most 100 are adopted"):
+        read_original(saved(tmp_path / "n.onnx", _changed()))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_ncnn_files_are_what_torch_computes(tmp_path: Path, half: bool) -> None:
+    param = ncnn_upscaler(tmp_path / "n.param", scale=2, half=half)
+    picture = draw_clip(1, 24, 32)[0]
+    values = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    w = {k: torch.from_numpy(v) for k, v in weights_of(2).items()}
+    if half:
+        w |= {k: w[k].half().float() for k in ("w1", "w2")}
+    slopes = torch.linspace(0.05, 0.3, len(w["b1"]))
+    hidden = torch.nn.functional.conv2d(values, w["w1"], w["b1"], padding=1)
+    hidden = torch.nn.functional.prelu(hidden, slopes)
+    hidden = torch.nn.functional.conv2d(hidden, w["w2"], w["b2"], padding=1)
+    truth = torch.nn.functional.pixel_shuffle(hidden, 2)
+    truth += torch.nn.functional.interpolate(values, scale_factor=2, mode="nearest")
+    session = open_session(ncnn_to_onnx(param).SerializeToString())
+    found = session.run(None, {"data": values.numpy()})[0]
+    assert np.abs(found - truth.numpy()).max() < 1e-5
+    bundle = adopt(param, tmp_path / "b", NAMED, report=print)
+    assert (bundle.scale, bundle.parameters) == (
+        2,
+        sum(v.size for v in weights_of(2).values()) + 10,
+    )
+
+
+RNG = np.random.default_rng(0)
+SIX = RNG.normal(0, 0.3, (6, 3, 3, 3))
+LAYERS = {
+    "relu-in-conv": (["Convolution c 1 1 data out 0=6 1=3 4=1 5=0 6=162 9=1"], [flagged(SIX)]),
+    "leaky-in-conv": (
+        ["Convolution c 1 1 data out 0=6 1=3 4=1 5=0 6=162 9=2 -23310=1,0.2"], [flagged(SIX)]
+    ),
+    "stride-and-pads": (
+        ["Convolution c 1 1 data out 0=6 1=3 3=2 4=1 14=2 15=0 16=1 5=0 6=162"], [flagged(SIX)]
+    ),
+    "depthwise": (
+        ["ConvolutionDepthWise c 1 1 data out 0=3 1=3 4=1 5=1 6=27 7=3"],
+        [flagged(SIX[:1]), plain([0.1, 0.2, 0.3])],
+    ),
+    "deconvolution": (
+        ["Deconvolution c 1 1 data out 0=6 1=3 3=2 4=1 5=1 6=162"],
+        [flagged(SIX), plain(np.arange(6))],
+    ),
+    "bilinear": (["Interp i 1 1 data out 0=2 1=2.0 2=2.0"], []),
+    "bicubic": (["Interp i 1 1 data out 0=3 1=3.0 2=3.0"], []),
+    "reflect": (["Padding p 1 1 data out 0=2 1=1 2=3 3=2 4=2"], []),
+    "edge": (["Padding p 1 1 data out 0=2 1=1 2=3 3=2 4=1"], []),
+    "crop": (["Crop c 1 1 data out -23309=2,1,2 -23310=2,7,9 -23311=2,1,2"], []),
+    "average": (["Pooling p 1 1 data out 0=1 1=2 2=2 5=1"], []),
+    "global": (
+        ["Split s 1 2 data a b", "Pooling p 1 1 a m 0=1 4=1", "BinaryOp m 2 1 b m out 0=2"], []
+    ),
+    "weighted-sum": (
+        ["Split s 1 2 data a b", "Eltwise e 2 1 a b out 0=1 -23301=2,0.2,1.0"], []
+    ),
+    "reversed": (["BinaryOp b 1 1 data out 0=7 1=1 2=1.5"], []),
+    "unshuffle": (["Reorg r 1 1 data out 0=2"], []),
+    "cut-and-join": (
+        ["Slice s 1 2 data a b -23300=2,1,-233 1=0", "Concat c 2 1 b a out 0=0"], []
+    ),
+    "hard-swish": (["HardSwish h 1 1 data out 0=0.2 1=0.5"], []),
+    "swish": (["Swish h 1 1 data out"], []),
+    "clip": (["Clip h 1 1 data out 0=0.2 1=0.6"], []),
+    "square-root": (["UnaryOp u 1 1 data out 0=5"], []),
+    "norm": (
+        ["BatchNorm b 1 1 data out 0=3 1=0.001"],
+        [plain(RNG.uniform(0.5, 2, 3)) for _ in range(4)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_is_as_ncnn_computes_it(tmp_path: Path, name: str) -> None:
+    ncnn = pytest.importorskip("ncnn", reason="ncnn itself is what layers are held to")
+    param = write_ncnn(tmp_path / "n.param", *LAYERS[name])
+    picture = RNG.uniform(0, 1, (3, 8, 12)).astype(np.float32)
+    net = ncnn.Net()
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(net.opt, f"use_{option}", False)
+    assert not net.load_param(str(param))
+    assert not net.load_model(str(param.with_suffix(".bin")))
+    extractor = net.create_extractor()
+    extractor.input("data", ncnn.Mat(picture).clone())
+    truth = np.array(extractor.extract("out")[1])
+    session = open_session(ncnn_to_onnx(param).SerializeToString())
+    found = session.run(None, {"data": picture[None]})[0][0]
+    assert found.shape == truth.shape
+    assert np.abs(found - truth).max() < 2e-5
+
+
+def test_damaged_ncnn_files_are_refused(tmp_path: Path) -> None:
+    param = ncnn_upscaler(tmp_path / "n.param")
+    weights = param.with_suffix(".bin").read_bytes()
+    for data, says in (
+        (weights[:-8], "ends within the weights of layer 'last'"),
+        (weights + b"1234", "4 bytes more than its .param has weights for"),
+        (b"\x38\x4b\x0d\x00" + weights[4:], "layer 'first' has weights of 8 bits"),
+    ):
+        param.with_suffix(".bin").write_bytes(data)
+        with pytest.raises(AdoptError, match=says):
+            ncnn_to_onnx(param)
+    text = param.read_text()
+    for changed, says in (
+        (text.replace("PReLU act", "LSTM act"), r"'act' \(LSTM\).*Adopt an ONNX file"),
+        (text.replace("7767517", "7767518"), "is no .param of ncnn"),
+        (text.replace("PReLU act 1 1", "PReLU act 1 x"), "line 6 is no layer"),
+    ):
+        param.write_text(changed)
+        with pytest.raises(AdoptError, match=says):
+            ncnn_to_onnx(param)
+
+
+def test_reach_is_that_of_the_picture(tmp_path: Path) -> None:
+    """One pixel of the input changed: nothing beyond the reach may change."""
+    for scale in (2, 3):
+        original = read_original(saved(tmp_path / "n.onnx", upscaler(scale=scale, stride=1)))
+        model = stream_of(original, find_facts(original, Wanted()))
+        radius = radius_of(model, scale)
+        assert radius is not None
+        assert 2 <= radius <= 4
+        session = open_session(model.SerializeToString())
+        picture = draw_clip(1, 40, 40)[0].copy()
+        before = session.run(None, {"frame": picture[None]})[0][0].astype(int)
+        picture[20, 20] ^= 255
+        after = session.run(None, {"frame": picture[None]})[0][0].astype(int)
+        rows = np.flatnonzero(np.abs(after - before).max((1, 2))) // scale
+        assert rows.min() >= 20 - radius
+        assert rows.max() <= 20 + radius
+
+
+def test_known_networks_are_whole() -> None:
+    found = known_networks()
+    assert found
+    for each in found:
+        assert each.range in found_facts.RANGES
+        assert each.colour in found_facts.COLOUR_ORDERS
+        assert all(len(sha) == 64 for sha in each.sha256)
+    hashes = [sha for each in found for sha in each.sha256]
+    assert len(hashes) == len(set(hashes))
+
+
+def test_choices_of_the_command_are_those_of_the_code() -> None:
+    assert set(command.RANGES) == set(found_facts.RANGES)
+    assert tuple(LAYOUTS) == command.LAYOUTS
+    assert command.COLOURS == found_facts.COLOUR_ORDERS
+
+
+def test_a_manifest_that_says_another_scale_is_refused(tmp_path: Path) -> None:
+    bundle = adopted(tmp_path, upscaler(scale=2))
+    path = bundle.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["scale"] = 4
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(AdcVsrError, match="scale is 4, expected 2, as its network makes"):
+        Bundle(bundle.path)
+
+
+@pytest.mark.parametrize("name", ["conv3d", "shift", "recurrent"])
+def test_a_network_over_clips_becomes_a_stream(tmp_path: Path, name: str) -> None:
+    model = upscaling({"conv3d": conv3d, "shift": shift, "recurrent": recurrent}[name]())
+    lines: list[str] = []
+    source = saved(tmp_path / "n.onnx", model)
+    bundle = adopt(source, tmp_path / "b", NAMED, report=lines.append)
+    assert "a network over clips, streamed" in lines[0]
+    assert bundle.kind == "stream"
+    assert bundle.state
+    assert bundle.variant("fp32-onnx").facts["parity"]["level_error"] <= 1
+    clip = draw_clip(6, 30, 44)
+    with (
+        Upscaler(bundle, backend="ort-cpu") as upscaler_,
+        Upscaler(bundle, backend="ort-cpu") as other,
+    ):
+        first = [upscaler_(frame) for frame in clip]
+        assert first[0].shape == (60, 88, 3)
+        assert all(map(np.array_equal, other.upscale_clip(clip), first))
+        upscaler_.reset()
+        assert np.array_equal(upscaler_(clip[0]), first[0])
+        assert not np.array_equal(upscaler_(clip[0]), first[0])  # it has a past now
+
+
+def test_a_network_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.onnx", upscaling(conv3d(before=1, after=1)))
+    with pytest.raises(
+        AdoptError, match=r"is a network over clips: a picture needs 2 frames after"
+    ):
+        adopt(path, tmp_path / "b", NAMED, report=print)

@@ -1,0 +1,64 @@
+"""Networks over clips as streams: the same pictures, the state they need, and who cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+import pytest
+from clip_networks import conv3d, recurrent, shift, stacked
+
+from adcvsr.errors import AdoptError
+from adcvsr.export.adopt.streamify import prove, streamify
+
+CAUSAL: dict[str, tuple[Callable[[], onnx.ModelProto], int, int, int]] = {
+    "conv3d": (conv3d, 2, 4, 4),
+    "shift": (shift, 0, 2, 2),
+    "recurrent": (recurrent, 1, 1, 5),
+    "stacked": (stacked, 0, 2, 2),
+}
+"""Network, axis of time, states, and frames before a picture that it depends on."""
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_frame_by_frame_is_the_whole_clip(name: str) -> None:
+    make, axis, states, past = CAUSAL[name]
+    model = make()
+    stream = streamify(model, frames_axis=axis)
+    assert (len(stream.states), stream.past) == (states, past)
+    assert prove(model, stream, axis) < 1e-5
+    onnx.checker.check_model(stream.model)
+
+
+def test_what_comes_later_is_refused_with_its_nodes() -> None:
+    with pytest.raises(AdoptError, match=r"needs 2 frames after its own \('net/f', 'net/c'"):
+        streamify(conv3d(before=1, after=1), frames_axis=2)
+    with pytest.raises(AdoptError, match=r"needs 1 frames after its own \('net/fin\d"):
+        streamify(recurrent(ahead=1, frames=12), frames_axis=1)
+
+
+def test_backwards_through_the_clip_is_refused_with_its_nodes() -> None:
+    with pytest.raises(AdoptError, match=r"to the end of the clip.*'net/bin\d+'.* in windows"):
+        streamify(recurrent(backwards=True), frames_axis=1)
+
+
+def test_another_start_than_nought_is_found_out() -> None:
+    """A hidden state that begins with ones: a stream begins with nought, and the proof says so."""
+    model = recurrent()
+    start = next(t for t in model.graph.initializer if t.name == "zero")
+    start.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(start) + 1, "zero"))
+    stream = streamify(model, frames_axis=1)
+    with pytest.raises(AdoptError, match="frame by frame the network gives another picture"):
+        prove(model, stream, 1)
+
+
+def test_a_mean_over_time_is_named() -> None:
+    model = conv3d()
+    node = onnx.helper.make_node("ReduceMean", ["a", "axes"], ["m"], "net/mean", keepdims=1)
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.np.array([2]), "axes")
+    )
+    model.graph.node.insert(2, node)
+    model.graph.node[3].input[0] = "m"
+    with pytest.raises(AdoptError, match=r"node 'net/mean' \(ReduceMean\) does with time"):
+        streamify(model, frames_axis=2)
