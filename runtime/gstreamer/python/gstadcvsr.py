@@ -142,7 +142,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         _add_package()
         from av.video.reformatter import VideoReformatter
 
-        from adcvsr.errors import ClipNetworkError, ConfigError, ConfigError
+        from adcvsr.errors import ClipNetworkError, ConfigError
         from adcvsr.runtime.processing.cut_reset import SceneWatch
         from adcvsr.runtime.upscaler import Upscaler
 
