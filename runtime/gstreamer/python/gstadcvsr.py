@@ -163,7 +163,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             )
         if (scale := self._upscaler.bundle.scale) != SCALE:
             raise ConfigError(
-                f"model={self._values['model']} makes pictures {scale} times as large; this element "
+                f"model={self._values['model']} makes pictures {scale} times as large; the element "
                 f"negotiates {SCALE} times alone"
             )
         self._watch = SceneWatch() if self._values["cut-reset"] else None
