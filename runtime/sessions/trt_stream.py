@@ -72,7 +72,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
 
     def _beside(self) -> TensorRtSession:
         other = type(self)(self.bundle, self.variant, tile=self.tiling.side, cache=self._cache)
-        other.yuv = self.yuv
+        other.yuv, other.mapped = self.yuv, self.mapped
         other._batches = self._batches
         return other
 
