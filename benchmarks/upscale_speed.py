@@ -34,7 +34,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.graph.yuv_ends import YuvEnds
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.pictures.yuv import YuvPicture
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.video.encoders import EncodeOptions

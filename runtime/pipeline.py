@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
-from ..pictures.yuv import AnyPicture, YuvPicture
+from ..pictures.yuv_picture import AnyPicture, YuvPicture
 from .processing.processor import FrameProcessor
 from .threads.stage_threads import StageThreads
 from .threads.worker import Worker

@@ -25,7 +25,7 @@ from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
-from ..pictures.yuv import YuvPicture
+from ..pictures.yuv_picture import YuvPicture
 from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult

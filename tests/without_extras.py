@@ -65,10 +65,11 @@ def calls(folder: Path) -> list[Call]:
     """One or more calls of every command; `folder` holds what `prepare` put there."""
     at = {path.name: str(path) for path in folder.iterdir()}
     clip, bundle = at["clip.mp4"], at["bundle"]
-    out = str(folder / "out")
+    out, network = str(folder / "out"), str(Path(bundle) / "fp32-onnx.onnx")
     setting = ("--clips", str(folder), "-o", out)
     losses = ("--teacher", "truth", "--dists", "none")
     return [
+        Call(("adopt", network, "-o", out, "--licence", "MIT"), extra="export"),
         Call(("bench", "nano", "--size", "32x32", "--duration", "0.2", "--no-start")),
         Call(("build", bundle, "--backend", "tensorrt-rtx", "--target", "rtx-40"), extra="rtx"),
         Call(("cache", "list")),
@@ -85,6 +86,7 @@ def calls(folder: Path) -> list[Call]:
         Call(("inspect", "nano")),
         Call(("inspect", "nano", "--size", "320x180"), says="a frame of 320x180: 1.51 GMAC"),
         Call(("inspect", "small", "--size", "320x180"), says="a frame of 320x180: 15.27 GMAC"),
+        Call(("job", "plan", clip, f"{out}.mkv", str(folder / "job")), says="segment"),
         Call(("live", "--source", clip, "--sink", str(folder / "live.mkv"))),
         Call(("models",)),
         Call(

@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ...errors import JobError
 from ...files import write_beside
 from ...leftovers import is_gone, own_name, part_beside, publish
+from ...reading import parse_json
 
 BEAT_S = 5.0
 STALE_S = 60.0
@@ -136,8 +138,6 @@ class Lease:
 
 def _values(content: bytes) -> dict[str, Any]:
     """What a lease says; nothing where it is damaged, which counts as one that does not change."""
-    with suppress(ValueError, RecursionError):
-        values = json.loads(content)
-        if isinstance(values, dict):
-            return values
+    with suppress(JobError):
+        return parse_json(content, source="a lease", error=JobError).mapping()
     return {}

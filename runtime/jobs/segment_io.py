@@ -12,7 +12,7 @@ import av
 from ...arrays import Levels
 from ...errors import JobError
 from ...files import file_sha256
-from ...pictures.yuv import AnyPicture
+from ...pictures.yuv_picture import AnyPicture
 from ..processing.processor import require_rgb
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions

@@ -16,7 +16,7 @@ from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
-from ...pictures.yuv import AnyPicture
+from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import cast
 
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from ..sessions.batch_slots import run_ahead
 from ..sessions.session import StreamSession
 from .frame_queue import POLL_SECONDS

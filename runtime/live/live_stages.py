@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from ...pictures.yuv import AnyPicture
+from ...pictures.yuv_picture import AnyPicture
 from ..sessions.session import StreamSession
 from ..threads.worker import Worker
 from ..trace import Trace

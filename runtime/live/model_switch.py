@@ -21,7 +21,7 @@ import numpy as np
 from ...bundle import BadBundle, Bundle
 from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import Colours
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from ..processing.backends import choose_backend
 from ..processing.variant_pick import pick_variants
 from ..upscaler import Upscaler

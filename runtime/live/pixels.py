@@ -12,7 +12,8 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError
 from ...graph.yuv_ends import YuvEnds
 from ...pictures.crop import Crop
-from ...pictures.yuv import AnyPicture, YuvPicture, why_not_yuv, yuv_from_frame
+from ...pictures.yuv import why_not_yuv, yuv_from_frame
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..upscaler import Upscaler
 from ..yuv import REFUSALS
 from .source import LiveFrame

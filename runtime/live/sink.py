@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from ...arrays import Levels
 from ...errors import ConfigError
 from ...pictures.colour import Colours
-from ...pictures.yuv import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes

@@ -20,7 +20,8 @@ from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import CHROMA_LEFT, Colours, frame_from_rgb
-from ...pictures.yuv import AnyPicture, YuvPicture, frame_from_yuv
+from ...pictures.yuv import frame_from_yuv
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from ..video.planes import Planes, choose_format

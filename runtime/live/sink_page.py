@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError
 from ...pictures.colour import Colours, frame_from_rgb
-from ...pictures.yuv import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address

@@ -28,7 +28,7 @@ from ...config import nearest
 from ...errors import ConfigError
 from ...pictures.colour import SDR_BT709, Colours, rgb_from_frame
 from ...pictures.scene_cuts import Small, small_luma
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from .address import Address
 from .notes import Notes
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from ...pictures.scene_cuts import Small, score_cut, small_luma
-from ...pictures.yuv import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..sessions.session import check_frame
 from .processor import FrameProcessor
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from ...arrays import Frame
 from ...bundle.schema import ColourMatch
-from ...pictures.yuv import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..sessions.session import StreamSession, check_frame
 from .colour_match import ColourMatcher, Statistics, statistics
 

@@ -15,7 +15,7 @@ from typing import Any
 from ...arrays import Frame
 from ...graph.receptive import temporal_reach
 from ...pictures.spacing import Spacing, crossfade
-from ...pictures.yuv import AnyPicture
+from ...pictures.yuv_picture import AnyPicture
 from ..sessions.session import ClipSession
 from .processor import FrameProcessor, require_rgb
 

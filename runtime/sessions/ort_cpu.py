@@ -17,7 +17,7 @@ from ...graph.batch_axis import with_batch_axis
 from ...graph.float_ends import HALF, with_float_ends
 from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from .batch_slots import BatchSlots, neighbours
 from .ort_batch import LARGEST_BATCH_PX, OrtBatches, bind
 from .ort_precision import products_saturate

@@ -27,7 +27,7 @@ from ...errors import BackendUnavailableError
 from ...graph.receptive import spatial_radius
 from ...graph.yuv_ends import YuvEnds
 from ...pictures.crop import Crop
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from ...reading import PROFILE, read_json
 from .tiles import Canvas, TileLayout, Tiling
 

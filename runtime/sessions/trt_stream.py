@@ -15,7 +15,7 @@ import numpy as np
 
 from ...arrays import Frame, Levels
 from ...graph.yuv_ends import CHROMA, YuvEnds
-from ...pictures.yuv import YuvPicture
+from ...pictures.yuv_picture import YuvPicture
 from ..engine.order import Shape
 from ..nvidia.device import Device, PinnedBuffer
 from .session import StreamSession, crop, pad_to_multiple

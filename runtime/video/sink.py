@@ -25,7 +25,8 @@ from ...pictures.clips import ffmpeg_reason, media_url
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
-from ...pictures.yuv import AnyPicture, YuvPicture, frame_from_yuv
+from ...pictures.yuv import frame_from_yuv
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .carried import CarriedStream, carry_streams
 from .containers import (
     CODING_ORDER,

@@ -19,7 +19,7 @@ from ...errors import ConfigError, OutputNotWritableError
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import SDR_BT709, Colours, frame_from_rgb, set_gray
 from ...pictures.output_size import OutputSize
-from ...pictures.yuv import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .encoders import EncodeOptions
 from .frame_writer import Y4M, FrameWriter, guessed_matrix, require_raw
 from .info import VideoInfo

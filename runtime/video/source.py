@@ -28,7 +28,8 @@ from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT, alpha_from_frame, rgb_from_frame
 from ...pictures.limits import check_frame_size
-from ...pictures.yuv import AnyPicture, YuvPicture, why_not_yuv, yuv_from_frame
+from ...pictures.yuv import why_not_yuv, yuv_from_frame
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .announced import Announced, Missing
 from .deinterlace import Deinterlacer
 from .file_clock import FileClock, starts_at

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .graph.yuv_ends import YuvEnds
     from .pictures.colour import Colours
     from .pictures.output_size import OutputSize
-    from .pictures.yuv import YuvPicture
+    from .pictures.yuv_picture import YuvPicture
     from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
     from .runtime.live.frame_queue import Policy
     from .runtime.live.live_report import LiveOptions, LiveReport
@@ -62,7 +62,7 @@ _MODULES = {
     ),
     ".graph.yuv_ends": ("YuvEnds",),
     ".pictures.output_size": ("OutputSize",),
-    ".pictures.yuv": ("YuvPicture",),
+    ".pictures.yuv_picture": ("YuvPicture",),
     ".runtime.live.frame_loop": ("FrameSink", "FrameSource", "open_sink", "open_source"),
     ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
     ".runtime.live.live_run": ("LiveRun",),

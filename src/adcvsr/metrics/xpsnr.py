@@ -12,13 +12,15 @@ at two frames of the past, so a clip goes through one meter in order.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.filter import Graph
 
 from ..errors import MissingProgramError
 from .planes import Plane, same_shape
+
+if TYPE_CHECKING:
+    import av
 
 XPSNR_LEAST_PX = 16
 """Least side: the filter works on blocks of 4 pixels and more."""
@@ -32,6 +34,8 @@ def require_xpsnr() -> None:
     Raises:
         MissingProgramError: It was built without.
     """
+    import av.filter
+
     if "xpsnr" not in av.filter.filters_available:
         raise MissingProgramError(
             "XPSNR needs an FFmpeg 7.1 or newer in PyAV; this one has no filter 'xpsnr': "
@@ -53,6 +57,8 @@ class XpsnrMeter:
 
     def __init__(self, height: int, width: int) -> None:
         require_xpsnr()
+        from av.filter import Graph
+
         if min(height, width) < XPSNR_LEAST_PX or height % 2 or width % 2:
             raise ValueError(
                 f"{width}x{height} pixels, XPSNR needs even sides of {XPSNR_LEAST_PX} or more"
@@ -106,6 +112,8 @@ class XpsnrMeter:
 
     def _pull(self) -> None:
         """Take what the filter has done; it may want to see a frame more first."""
+        import av
+
         while True:
             try:
                 frame = self._sink.pull()
@@ -115,6 +123,8 @@ class XpsnrMeter:
             self._scores.append(float(frame.metadata[KEY]))
 
     def _frame(self, plane: Plane) -> av.VideoFrame:
+        import av
+
         height, width = self._shape
         levels = (plane + np.float32(0.5)).clip(0, 255).astype(np.uint8)
         grey = np.full((height // 2, width), 128, np.uint8)

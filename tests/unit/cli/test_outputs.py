@@ -27,6 +27,7 @@ READ_OR_NOT_WRITTEN = {
         "images",
         "import_from",
         "job_folder",
+        "model",
     ),
     *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),
     *("vae", "validate", "validate_dists"),

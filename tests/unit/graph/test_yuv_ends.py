@@ -19,7 +19,8 @@ from adcvsr.graph.yuv_ends import LUMA_WEIGHTS, YuvEnds, with_yuv_ends
 from adcvsr.pictures.colour import Colours, frame_from_rgb, rgb_from_frame, tag_left
 from adcvsr.pictures.colour_probes import flat_colours
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.pictures.yuv import YuvPicture, yuv_from_frame
+from adcvsr.pictures.yuv import yuv_from_frame
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 
 BT601 = YuvEnds(6, full_range=False)

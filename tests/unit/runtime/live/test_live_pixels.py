@@ -16,7 +16,8 @@ from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.crop import Crop
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.pictures.yuv import AnyPicture, YuvPicture, yuv_from_frame
+from adcvsr.pictures.yuv import yuv_from_frame
+from adcvsr.pictures.yuv_picture import AnyPicture, YuvPicture
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.pixels import LivePixels
