@@ -97,6 +97,7 @@ def test_the_shipped_network_at_any_size(tiny_bundle: Path) -> None:
     assert odd == count_bundle_cost(open_bundle(tiny_bundle), "fp32-onnx", height=32, width=34)
 
 
+@pytest.mark.slow
 def test_equal_to_torch_on_a_network_with_attention() -> None:
     torch = pytest.importorskip("torch", reason="the reference count is torch's")
     import onnx_ir

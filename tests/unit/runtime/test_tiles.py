@@ -132,6 +132,7 @@ def test_tiles_and_windows_together(clip_bundle: Path) -> None:
         assert tiled.session.layout.exact
 
 
+@pytest.mark.slow
 def test_blended_tiles_have_no_seam(group_norm_bundle: Path) -> None:
     """A global network's tiles differ from the whole frame, but not from one pixel to the next."""
     clip = draw_clip(2, 64, 112)

@@ -150,7 +150,7 @@ def test_the_warm_up_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert after.pictures != before.pictures
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", pytest.param(".mov", marks=pytest.mark.slow)])
 def test_the_same_bytes_however_made(tmp_path: Path, film: Path, suffix: str) -> None:
     output = tmp_path / f"out{suffix}"
     one = finish(make_job(film, output, tmp_path / "one"))
@@ -460,7 +460,9 @@ def test_verify_makes_segments_again(tmp_path: Path, film: Path) -> None:
     assert (job.folder / CERTIFICATE).is_file()
 
 
-@pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv420p10le"])
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv422p", pytest.param("yuv420p10le", marks=pytest.mark.slow)]
+)
 def test_a_segment_whose_pictures_differ_is_told_by_how_much(
     tmp_path: Path, pixel_format: str
 ) -> None:
