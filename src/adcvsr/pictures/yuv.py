@@ -84,7 +84,9 @@ def _shows_left(frame: av.VideoFrame) -> bool:
 def yuv_from_frame(
     frame: av.VideoFrame, colours: Colours, reformatter: VideoReformatter
 ) -> YuvPicture:
-    """Take the planes of a decoded frame; nothing is converted where it is 8-bit 4:2:0 already.
+    """Copy the planes of a decoded frame; nothing is converted where it is 8-bit 4:2:0 already.
+
+    Decoders may still write to a frame they gave: damaged H.264 is concealed late.
 
     Args:
         frame: Of any format; one of another format, matrix or range than the stream began with is
@@ -97,10 +99,10 @@ def yuv_from_frame(
     height, width = frame.height, frame.width
     rows, columns = (height + 1) // 2, (width + 1) // 2
     planes = [plane_lines(plane) for plane in frame.planes]
-    luma = np.ascontiguousarray(planes[0][:height, :width])
+    luma = planes[0][:height, :width].copy()
     if len(planes) == 2:
-        chroma = planes[1][:rows, : 2 * columns].reshape(rows, columns, 2)
-        return YuvPicture(luma, np.ascontiguousarray(chroma), colours)
+        chroma = planes[1][:rows, : 2 * columns].copy().reshape(rows, columns, 2)
+        return YuvPicture(luma, chroma, colours)
     pairs = np.empty((rows, columns, 2), np.uint8)
     for index in range(2):
         pairs[..., index] = planes[1 + index][:rows, :columns]

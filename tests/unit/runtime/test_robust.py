@@ -105,9 +105,7 @@ def check(upscalers: Any, source: Path, folder: Path) -> None:
         return
     width, height = expected.size
     small = pixels(source.name) <= NANO_MEGAPIXELS * 1e6
-    # The network that repeats pixels takes RGB; of YUV there would be a session of nano's own.
-    upscaler, way = (upscalers[0], "auto") if small else (upscalers[1], "rgb")
-    report = upscaler.upscale_file(source, output, options=options, pixels=way)
+    report = upscalers[0 if small else 1].upscale_file(source, output, options=options)
     assert [path.name for path in folder.iterdir()] == ["out.mp4"]
     after = video_facts(output)
     assert report.frames == len(after.times) == expected.frames
