@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Levels
-from .planes import same_shape
+from .planes import require_side, same_shape
 
 BLOCK_PX = 8
 """Side of the blocks whose mean colours are compared: noise and texture are not colour."""
@@ -112,9 +112,7 @@ def colour_shift(output: Levels, truth: Levels) -> float:
     Raises:
         ValueError: The shapes differ, or a side is under `BLOCK_PX`.
     """
-    same_shape(output, truth)
-    if min(output.shape[:2]) < BLOCK_PX:
-        raise ValueError(f"{output.shape[1]}x{output.shape[0]} pixels, needs {BLOCK_PX} a side")
+    require_side(output, truth, BLOCK_PX)
     first, second = (lab_of_light(_block_means(linear_light(each))) for each in (output, truth))
     return float(ciede2000(first, second).mean())
 

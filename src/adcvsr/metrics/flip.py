@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..arrays import Levels
 from .colour_shift import lab_of_light, linear_light, xyz_of_light
-from .planes import Plane, band_columns, band_rows, same_shape
+from .planes import Plane, filter_same, require_side
 
 PIXELS_PER_DEGREE = 67.0
 """At 0.7 m from a screen 0.7 m wide of 3840 pixels: the authors' choice."""
@@ -50,11 +50,7 @@ def flip(output: Levels, truth: Levels, pixels_per_degree: float = PIXELS_PER_DE
     Raises:
         ValueError: The shapes differ, or a side is too small.
     """
-    same_shape(output, truth)
-    if min(output.shape[:2]) < FLIP_LEAST_PX:
-        raise ValueError(
-            f"{output.shape[1]}x{output.shape[0]} pixels, needs {FLIP_LEAST_PX} a side"
-        )
+    require_side(output, truth, FLIP_LEAST_PX)
     colours = _colour_difference(output, truth, pixels_per_degree)
     features = _feature_difference(output, truth, pixels_per_degree)
     return float((colours ** (1 - features)).mean(dtype=np.float64))
@@ -134,7 +130,7 @@ def _blended(
     taps = _sensitivity_taps(channel, pixels_per_degree)
     blended = np.zeros(plane.shape)
     for weight, kernel in taps:
-        blended += weight * _separable(plane.astype(np.float32), kernel, kernel)
+        blended += weight * filter_same(plane.astype(np.float32), kernel, kernel, repeat_edges=True)
     return blended
 
 
@@ -163,7 +159,10 @@ def _feature_difference(output: Levels, truth: Levels, pixels_per_degree: float)
         smooth = edges[0]
         found.append(
             [
-                np.hypot(_separable(plane, smooth, taps), _separable(plane, taps, smooth))
+                np.hypot(
+                    filter_same(plane, smooth, taps, repeat_edges=True),
+                    filter_same(plane, taps, smooth, repeat_edges=True),
+                )
                 for taps in (edges[1], points)
             ]
         )
@@ -193,22 +192,3 @@ def _balanced(taps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     positive, negative = taps[taps > 0].sum(), -taps[taps < 0].sum()
     balanced: npt.NDArray[np.float64] = np.where(taps > 0, taps / positive, taps / negative)
     return balanced
-
-
-def _separable(
-    plane: Plane, down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]
-) -> Plane:
-    """Correlate (H, W) with odd kernels along both axes, edges repeated."""
-    rows = band_rows(_matrix(plane.shape[0], tuple(down)), plane)
-    return band_columns(_matrix(plane.shape[1], tuple(across)), rows)
-
-
-@lru_cache(maxsize=32)
-def _matrix(extent: int, taps: tuple[float, ...]) -> Plane:
-    """Taps along one axis as a matrix (extent, extent), edges repeated."""
-    radius = len(taps) // 2
-    matrix = np.zeros((extent, extent))
-    index = np.arange(extent)
-    for offset, tap in enumerate(taps):
-        np.add.at(matrix, (index, (index + offset - radius).clip(0, extent - 1)), tap)
-    return matrix.astype(np.float32)

@@ -7,6 +7,7 @@ than a sum of shifted copies.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,43 @@ def filter_valid(plane: Plane, kernel: npt.NDArray[np.float64]) -> Plane:
     return band_columns(_valid_matrix(plane.shape[1], kernel), down)
 
 
+def filter_same(
+    plane: Plane,
+    down: npt.NDArray[np.float64],
+    across: npt.NDArray[np.float64],
+    *,
+    repeat_edges: bool,
+) -> Plane:
+    """Correlate (H, W) with an odd kernel along each axis, keeping the size.
+
+    Args:
+        plane: (H, W).
+        down: (k,), along the first axis.
+        across: (k,), along the second.
+        repeat_edges: What lies beyond the picture is its edge, or else 0.
+    """
+    rows = band_rows(_same_matrix(plane.shape[0], tuple(down), repeat_edges), plane)
+    return band_columns(_same_matrix(plane.shape[1], tuple(across), repeat_edges), rows)
+
+
+def require_side(output: Levels, truth: Levels, least_px: int) -> None:
+    """Check that two pictures can be compared and are large enough.
+
+    Raises:
+        ValueError: They differ in shape, or a side is too small.
+    """
+    same_shape(output, truth)
+    height, width = output.shape[:2]
+    if min(height, width) < least_px:
+        raise ValueError(f"{width}x{height} pixels, needs {least_px} a side")
+
+
+def as_levels(plane: Plane) -> Levels:
+    """Round to uint8 levels."""
+    levels: Levels = (plane + np.float32(0.5)).clip(0, 255).astype(np.uint8)
+    return levels
+
+
 def band_rows(matrix: Plane, planes: Plane) -> Plane:
     """Apply a banded (M, H) to the rows of (..., H, W), leaving out what is zero: (..., M, W)."""
     out = np.empty((*planes.shape[:-2], matrix.shape[0], planes.shape[-1]), np.float32)
@@ -140,6 +178,21 @@ def _bands(matrix: Plane) -> Iterator[tuple[slice, slice, int]]:
         used = np.flatnonzero(matrix[block].any(axis=0))
         band = slice(int(used[0]), int(used[-1]) + 1)
         yield block, band, max(SERIAL_PRODUCT // (BAND * (band.stop - band.start)), 1)
+
+
+@lru_cache(maxsize=64)
+def _same_matrix(extent: int, taps: tuple[float, ...], repeat_edges: bool) -> Plane:
+    """The filter of `filter_same` along one axis as a matrix (extent, extent)."""
+    radius = len(taps) // 2
+    matrix = np.zeros((extent, extent))
+    index = np.arange(extent)
+    for offset, tap in enumerate(taps):
+        source = index + offset - radius
+        inside = (source >= 0) & (source < extent)
+        rows = index if repeat_edges else index[inside]
+        columns = source.clip(0, extent - 1) if repeat_edges else source[inside]
+        np.add.at(matrix, (rows, columns), tap)
+    return matrix.astype(np.float32)
 
 
 def _valid_matrix(extent: int, kernel: npt.NDArray[np.float64]) -> Plane:

@@ -9,14 +9,13 @@ distance, 70 high, 50 medium, 30 low quality; below 0 for what is another pictur
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Levels
 from .colour_shift import linear_light
-from .planes import Plane, band_columns, band_rows, same_shape
+from .planes import Plane, filter_same, require_side
 
 SSIMULACRA2_LEAST_PX = 225
 """Least side: all six scales have 8 pixels then. With fewer scales the authors' program takes the
@@ -40,7 +39,9 @@ _BIAS = np.float32(0.0037930732552754493)
 """JPEG XL's opsin absorbance (ISO/IEC 18181-1)."""
 
 _C2 = np.float32(0.0009)
-_SIGMA, _RADIUS = 1.5, 5
+
+_TAPS = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+_TAPS /= _TAPS.sum()
 
 _WEIGHTS = (
     (0, 0, 0, 1, 0.0007376606707406586),
@@ -110,11 +111,7 @@ def ssimulacra2(output: Levels, truth: Levels) -> float:
     Raises:
         ValueError: The shapes differ, or a side is too small.
     """
-    same_shape(output, truth)
-    if min(output.shape[:2]) < SSIMULACRA2_LEAST_PX:
-        raise ValueError(
-            f"{output.shape[1]}x{output.shape[0]} pixels, needs {SSIMULACRA2_LEAST_PX} a side"
-        )
+    require_side(output, truth, SSIMULACRA2_LEAST_PX)
     found = np.zeros((3, SCALES, 2, 3))
     pairs = zip(_scales(truth), _scales(output), strict=True)
     for scale, (one, two) in enumerate(pairs):
@@ -178,17 +175,4 @@ def _norms(truth: Plane, output: Plane) -> npt.NDArray[np.float64]:
 
 def _blur(plane: Plane) -> Plane:
     """A Gaussian of sigma 1.5; what lies beyond the picture counts as 0, as in the authors'."""
-    height, width = plane.shape
-    return band_columns(_matrix(width), band_rows(_matrix(height), plane))
-
-
-@lru_cache(maxsize=16)
-def _matrix(extent: int) -> Plane:
-    """The blur of one axis as a matrix (extent, extent)."""
-    offsets = np.arange(-_RADIUS, _RADIUS + 1)
-    taps = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
-    taps /= taps.sum()
-    matrix = np.zeros((extent, extent + 2 * _RADIUS), np.float32)
-    for index in range(extent):
-        matrix[index, index : index + len(taps)] = taps
-    return np.ascontiguousarray(matrix[:, _RADIUS : _RADIUS + extent])
+    return filter_same(plane, _TAPS, _TAPS, repeat_edges=False)

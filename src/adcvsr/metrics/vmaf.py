@@ -15,16 +15,16 @@ import shutil
 import subprocess
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from functools import lru_cache
 from types import TracebackType
 
 import numpy as np
 
-from ..arrays import Levels
 from ..errors import MissingProgramError
 from ..host.processors import usable_processors
 from ..leftovers import part_folder
 from ..reading import PROFILE, read_json
-from .planes import Plane, same_shape
+from .planes import Plane, as_levels, same_shape
 
 FFMPEG_VARIABLE = "ADCVSR_FFMPEG"
 """Environment variable: the ffmpeg to use for VMAF."""
@@ -67,9 +67,7 @@ def find_vmaf_ffmpeg(path: str | None = None, measure: str = "vmaf") -> str:
         raise MissingProgramError(
             f"VMAF needs an ffmpeg with libvmaf, and there is no program '{name}': {remedy}"
         )
-    command = [program, "-hide_banner", "-filters"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if " libvmaf " not in listed.stdout:
+    if not _has_libvmaf(program):
         raise MissingProgramError(
             f"VMAF needs an ffmpeg with libvmaf, and '{program}' was built without it: {remedy}"
         )
@@ -79,6 +77,14 @@ def find_vmaf_ffmpeg(path: str | None = None, measure: str = "vmaf") -> str:
             f"the model {MODELS[measure]}: {remedy}"
         )
     return program
+
+
+@lru_cache(maxsize=8)
+def _has_libvmaf(program: str) -> bool:
+    """Whether it was built with the filter; asked for every measure, looked up once."""
+    command = [program, "-hide_banner", "-filters"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return " libvmaf " in listed.stdout
 
 
 def _knows(program: str, measure: str) -> bool:
@@ -194,8 +200,7 @@ class VmafProcess:
 
 
 def _bytes(plane: Plane) -> bytes:
-    levels: Levels = (plane + np.float32(0.5)).clip(0, 255).astype(np.uint8)
-    return levels.tobytes()
+    return as_levels(plane).tobytes()
 
 
 def _command(ffmpeg: str, height: int, width: int, measures: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import MissingProgramError
-from .planes import Plane, same_shape
+from .planes import Plane, as_levels, same_shape
 
 if TYPE_CHECKING:
     import av
@@ -126,8 +126,9 @@ class XpsnrMeter:
         import av
 
         height, width = self._shape
-        levels = (plane + np.float32(0.5)).clip(0, 255).astype(np.uint8)
         grey = np.full((height // 2, width), 128, np.uint8)
-        frame = av.VideoFrame.from_ndarray(np.concatenate([levels, grey]), format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(
+            np.concatenate([as_levels(plane), grey]), format="yuv420p"
+        )
         frame.pts = self._frames
         return frame
