@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
-from ..pictures.yuv_picture import AnyPicture, YuvPicture
+from ..pictures.yuv_picture import AnyPicture, rgb_of
 from .processing.processor import FrameProcessor
 from .threads.stage_threads import StageThreads
 from .threads.worker import Worker
@@ -213,7 +213,7 @@ class Pipeline:
             if isinstance(item, FinishedFrame):
                 self.sink.write(item.picture, item.pts, item.alpha)
                 if self.compare is not None and item.low is not None:
-                    self.compare.write(item.low, self._rgb_of(item.picture), item.pts)
+                    self.compare.write(item.low, rgb_of(item.picture, self._shown), item.pts)
                 self.result.frames += 1
                 self.progress(self.result.frames)
             else:
@@ -225,10 +225,6 @@ class Pipeline:
         if self.compare is not None:
             self.compare.flush()
         times.worked(began)
-
-    def _rgb_of(self, picture: AnyPicture) -> Frame:
-        """For the comparison."""
-        return picture.rgb(self._shown) if isinstance(picture, YuvPicture) else picture
 
     def _put(self, target: queue.Queue[T], item: T) -> None:
         while not self._stop.is_set():

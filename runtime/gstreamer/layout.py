@@ -20,6 +20,7 @@ from ...pictures.colour import (
     TRANSFER_HLG,
     TRANSFER_PQ,
     Colours,
+    tagged,
 )
 
 FORMATS = {
@@ -121,10 +122,7 @@ class Layout:
             rows[:, :used] = theirs.reshape(plane.height, stride)[:, :used]
             plane.update(rows)
         if not frame.format.is_rgb:
-            frame.colorspace = self.colours.matrix
-            frame.color_range = 2 if self.colours.full_range else 1
-            frame.color_primaries = self.colours.primaries
-            frame.color_trc = self.colours.transfer
+            tagged(frame, self.colours)
         return frame
 
     def pieces(self, frame: av.VideoFrame) -> list[memoryview]:

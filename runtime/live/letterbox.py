@@ -7,6 +7,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
+from ...pictures.yuv_picture import AnyPicture, rgb_of
 from .notes import Notes
 
 
@@ -40,3 +41,30 @@ def letterbox(rgb: Levels, size: tuple[int, int], scaler: VideoReformatter, note
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = scaled
     return canvas
+
+
+class FirstSize:
+    """Gives a sink pictures of the size that its first one had: others are letterboxed."""
+
+    def __init__(self) -> None:
+        self._reader, self._scaler = VideoReformatter(), VideoReformatter()
+        self._first: tuple[int, ...] = ()
+
+    def begin(self, picture: AnyPicture) -> None:
+        """Take the size of the first picture."""
+        self._first = picture.shape[:2]
+
+    def is_of(self, picture: AnyPicture) -> bool:
+        """Whether a picture has that size."""
+        return picture.shape[:2] == self._first
+
+    def rgb(self, picture: AnyPicture, size: tuple[int, int], notes: Notes) -> Levels:
+        """A picture as RGB, letterboxed where it has another size than the first.
+
+        Args:
+            picture: RGB or YUV 4:2:0.
+            size: Width and height of the output in pixels.
+            notes: Of the sink.
+        """
+        rgb = rgb_of(picture, self._reader)
+        return rgb if self.is_of(rgb) else letterbox(rgb, size, self._scaler, notes)

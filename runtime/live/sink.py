@@ -18,18 +18,15 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ...arrays import Levels
 from ...errors import ConfigError
 from ...pictures.colour import Colours
-from ...pictures.yuv_picture import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture
 from ..video.encoders import EncodeOptions
 from .address import Address
 from .notes import Notes
 from .source import load_class
 
 if TYPE_CHECKING:
-    from av.video.reformatter import VideoReformatter
-
     from .model_switch import ModelSwitch
     from .zoom import Zoom
 
@@ -73,10 +70,6 @@ class FinishedFrame:
 
     captured: float = 0.0
     """When the source gave it, in seconds of the run's clock."""
-
-    def rgb(self, reader: VideoReformatter) -> Levels:
-        """The picture as (H, W, 3) uint8 RGB, whatever it is; `reader` is reused between frames."""
-        return self.picture.rgb(reader) if isinstance(self.picture, YuvPicture) else self.picture
 
 
 class VideoSink(ABC):

@@ -27,7 +27,7 @@ from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes
 from ..video.planes import Planes, choose_format
 from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
-from .letterbox import letterbox
+from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
 LIVE_PRESET = "superfast"
@@ -67,12 +67,10 @@ class EncodedSink(VideoSink):
         codec = find_encoder(self._encoder)
         chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
         self._pixel_format = chosen.name
-        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
-        self._reader = VideoReformatter()
+        self._reformatter, self._first = VideoReformatter(), FirstSize()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._last_tick = -1
-        self._first: tuple[int, ...] = ()
         unfitted = replace(options, preset=None) if options.preset == AUTO else options
         self._options = self._live_options(unfitted)
 
@@ -99,11 +97,9 @@ class EncodedSink(VideoSink):
         self, picture: AnyPicture, colours: Colours, size: tuple[int, int]
     ) -> av.VideoFrame:
         """What the encoder is given, without its time."""
-        if picture.shape[:2] == self._first and isinstance(picture, YuvPicture):
+        if isinstance(picture, YuvPicture) and self._first.is_of(picture):
             return frame_from_yuv(picture, self._pixel_format, self._reformatter, size=size)
-        rgb = picture.rgb(self._reader) if isinstance(picture, YuvPicture) else picture
-        if rgb.shape[:2] != self._first:
-            rgb = letterbox(rgb, size, self._scaler, self.notes)
+        rgb = self._first.rgb(picture, size, self.notes)
         return frame_from_rgb(rgb, colours, self._pixel_format, self._reformatter, size=size)
 
     def present(self, encoded: Encoded) -> bool:
@@ -177,7 +173,7 @@ class EncodedSink(VideoSink):
             ) from error
         if self.size is None:
             self.size = self._output_size(frame)
-            self._first = frame.picture.shape[:2]
+            self._first.begin(frame.picture)
             if isinstance(frame.picture, YuvPicture) and takes_nv12(self._encoder):
                 self._pixel_format = "nv12"  # the network's own planes
         if self.encode_options.preset == AUTO:

@@ -21,7 +21,7 @@ from ..gstreamer.layout import FORMATS, WRITTEN, Layout
 from ..gstreamer.process import PipelineError, PipelineProcess
 from ..video.encoders import EncodeOptions
 from .address import Address
-from .letterbox import letterbox
+from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
 START_S = 15.0
@@ -55,9 +55,7 @@ class GstSink(VideoSink):
             raise ConfigError(missing)
         self._process: PipelineProcess | None = None
         self._layout: Layout | None = None
-        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
-        self._reader = VideoReformatter()
-        self._first: tuple[int, ...] = ()
+        self._reformatter, self._first = VideoReformatter(), FirstSize()
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`: in the pipeline's format."""
@@ -65,9 +63,7 @@ class GstSink(VideoSink):
             self._begin(frame)
         assert self._layout is not None
         assert self.size is not None
-        rgb = frame.rgb(self._reader)
-        if rgb.shape[:2] != self._first:
-            rgb = letterbox(rgb, self.size, self._scaler, self.notes)
+        rgb = self._first.rgb(frame.picture, self.size, self.notes)
         form = FORMATS[self._layout.format]
         made = frame_from_rgb(rgb, frame.colours, form, self._reformatter, size=self.size)
         return made, max(round(frame.time * 1e9), 0)
@@ -104,7 +100,7 @@ class GstSink(VideoSink):
 
     def _begin(self, frame: FinishedFrame) -> None:
         self.size = self.size or self._output_size(frame)
-        self._first = frame.picture.shape[:2]
+        self._first.begin(frame.picture)
         rate = frame.rate.limit_denominator(65535)
         colours = frame.colours
         job = {

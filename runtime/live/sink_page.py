@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError
 from ...pictures.colour import Colours, frame_from_rgb
-from ...pictures.yuv_picture import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, rgb_of
 from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -158,7 +158,7 @@ class JpegEncoder:
             picture: (H, W, 3) uint8, C-contiguous, or YUV 4:2:0, of any size.
             size: Width and height to scale to; None keeps the picture's.
         """
-        rgb = picture.rgb(self._reader) if isinstance(picture, YuvPicture) else picture
+        rgb = rgb_of(picture, self._reader)
         width, height = size or rgb.shape[1::-1]
         if self._context is None or (self._context.width, self._context.height) != (width, height):
             self._context = context = av.CodecContext.create("mjpeg", "w")

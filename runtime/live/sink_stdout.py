@@ -16,7 +16,7 @@ from ...pictures.colour import frame_from_rgb
 from ..video.encoders import EncodeOptions
 from ..video.frame_writer import FrameWriter, guessed_matrix, require_raw
 from .address import Address
-from .letterbox import letterbox
+from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
 PIXEL_FORMAT = "yuv420p"
@@ -32,18 +32,14 @@ class StdoutSink(VideoSink):
         super().__init__(address, options)
         self.encoder = self._kind = require_raw(options)
         self._writer: FrameWriter | None = None
-        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
-        self._reader = VideoReformatter()
-        self._first: tuple[int, ...] = ()
+        self._reformatter, self._first = VideoReformatter(), FirstSize()
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
         if self._writer is None:
             self._begin(frame)
         assert self.size is not None
-        rgb = frame.rgb(self._reader)
-        if rgb.shape[:2] != self._first:
-            rgb = letterbox(rgb, self.size, self._scaler, self.notes)
+        rgb = self._first.rgb(frame.picture, self.size, self.notes)
         colours = replace(frame.colours, matrix=guessed_matrix(self.size[1]))
         return frame_from_rgb(rgb, colours, PIXEL_FORMAT, self._reformatter, size=self.size)
 
@@ -65,7 +61,7 @@ class StdoutSink(VideoSink):
 
     def _begin(self, frame: FinishedFrame) -> None:
         self.size = self._output_size(frame)
-        self._first = frame.picture.shape[:2]
+        self._first.begin(frame.picture)
         self._writer = FrameWriter(
             self._kind,
             *self.size,

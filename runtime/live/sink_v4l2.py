@@ -19,7 +19,7 @@ from ...pictures.colour import frame_from_rgb
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions
 from .address import Address
-from .letterbox import letterbox
+from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
 PIXEL_FORMAT = "yuv420p"
@@ -40,9 +40,7 @@ class V4l2Sink(VideoSink):
         self._require_device()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
-        self._reformatter, self._scaler = VideoReformatter(), VideoReformatter()
-        self._reader = VideoReformatter()
-        self._first: tuple[int, ...] = ()
+        self._reformatter, self._first = VideoReformatter(), FirstSize()
         self._count = 0
 
     def _require_device(self) -> None:
@@ -64,9 +62,7 @@ class V4l2Sink(VideoSink):
         if self._container is None:
             self._open(frame)
         assert self.size is not None
-        rgb = frame.rgb(self._reader)
-        if rgb.shape[:2] != self._first:
-            rgb = letterbox(rgb, self.size, self._scaler, self.notes)
+        rgb = self._first.rgb(frame.picture, self.size, self.notes)
         made = frame_from_rgb(rgb, frame.colours, PIXEL_FORMAT, self._reformatter, size=self.size)
         made.pts, made.time_base = self._count, Fraction(1, 1000)
         self._count += 1
@@ -90,7 +86,7 @@ class V4l2Sink(VideoSink):
 
     def _open(self, frame: FinishedFrame) -> None:
         self.size = self._output_size(frame)
-        self._first = frame.picture.shape[:2]
+        self._first.begin(frame.picture)
         try:
             container = av.open(str(self.device), "w", format="v4l2")
             self._container = container

@@ -253,6 +253,11 @@ def frame_from_rgb(
         interpolation=REDUCE if reduced else EXACT,
         threads=1,
     )
+    return tagged(frame, colours)
+
+
+def tagged(frame: av.VideoFrame, colours: Colours) -> av.VideoFrame:
+    """Say in a frame's tags how its numbers mean colours; returns it."""
     frame.colorspace = colours.matrix
     frame.color_range = RANGE_FULL if colours.full_range else RANGE_LIMITED
     frame.color_primaries = colours.primaries

@@ -23,8 +23,9 @@ from .colour import (
     colours_of,
     rgb_from_frame,
     tag_left,
+    tagged,
 )
-from .yuv_picture import YuvPicture, plane_lines, tagged
+from .yuv_picture import YuvPicture, plane_lines
 
 FORMATS = frozenset({"yuv420p", "yuvj420p", "nv12"})
 """FFmpeg's formats of such pictures."""

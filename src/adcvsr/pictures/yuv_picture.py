@@ -61,6 +61,8 @@ class YuvPicture:
         """
         import av
 
+        from .colour import tagged
+
         if self.both is not None:
             frame = av.VideoFrame.from_numpy_buffer(self.both, format="nv12")
             return tagged(frame, self.colours)
@@ -110,18 +112,12 @@ class YuvPicture:
         return YuvPicture(crop.of(self.luma), half.of(self.chroma), self.colours)
 
 
+def rgb_of(picture: AnyPicture, reformatter: VideoReformatter) -> Levels:
+    """A picture as (H, W, 3) uint8 RGB; `reformatter` is reused between pictures."""
+    return picture.rgb(reformatter) if isinstance(picture, YuvPicture) else picture
+
+
 def plane_lines(plane: av.video.plane.VideoPlane) -> Levels:
     """A plane's memory, (lines, bytes of a line) uint8."""
     memory: Any = plane
     return np.frombuffer(memory, np.uint8).reshape(-1, plane.line_size)
-
-
-def tagged(frame: av.VideoFrame, colours: Colours) -> av.VideoFrame:
-    """Say in a frame's tags how its numbers mean colours; returns it."""
-    from .colour import RANGE_FULL, RANGE_LIMITED
-
-    frame.colorspace = colours.matrix
-    frame.color_range = RANGE_FULL if colours.full_range else RANGE_LIMITED
-    frame.color_primaries = colours.primaries
-    frame.color_trc = colours.transfer
-    return frame
