@@ -21,7 +21,7 @@ from ..nvidia.device import Device, PinnedBuffer
 from .session import StreamSession, crop, pad_to_multiple
 from .state_ring import StateRing
 from .trt_base import TensorRtBase
-from .trt_batch import TrtBatches, TrtBlock
+from .trt_batch import TrtBatches, TrtBlock, state_bytes
 from .trt_lanes import Lane, Lanes
 from .trt_parts import (
     picture_of,
@@ -155,8 +155,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._mapped = engines.deployed_mapped if self.mapped is None else self.mapped
         for name, shape in (taken | made).items():
             self._staged[name] = staging(device, math.prod(shape), mapped=self._mapped)
-        itemsize = np.dtype(self.variant.state_dtype).itemsize
-        self._sizes = [int(np.prod(spec.shape(height, width))) * itemsize for spec in bundle.state]
+        self._sizes = state_bytes(bundle, self.variant, (height, width))
         if self._batches is not None and not self._lends and slots == 1:
             self._slot = self._batches.take(height, width)
         if self._slot is not None:

@@ -130,7 +130,7 @@ def work_command(
     if index is not None:
         check_index(job, index)
     made: list[int] = []
-    todo = job.open_segments() if index is None else [index] * (not job.is_done(index))
+    todo = [each for each in job.open_segments() if index in (None, each)]
     if todo and ray is not None:
         with jobs_progress([job]):
             _work_on_ray(job, ray, threads)
