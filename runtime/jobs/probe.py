@@ -117,7 +117,7 @@ def _store(path: Path, probe: Probe) -> None:
     part = part_beside(path)
     try:
         with part.open("wb") as file:
-            np.savez_compressed(file, middles=probe.middles, checksum=np.int64(probe.checksum))
+            np.savez(file, middles=probe.middles, checksum=np.int64(probe.checksum))
         sync_file(part)
         publish(part, path)
     except FileExistsError:

@@ -293,10 +293,7 @@ def make_leased(
         if not lease.take():
             return False
     except OSError as error:
-        if not job.folder.is_dir():
-            raise JobError(
-                f"'{job.folder}' is gone: another run finished the job, or somebody removed it"
-            ) from error
+        job.require_there()
         raise OutputNotWritableError(
             f"cannot write '{lease.path}': {error.strerror}; finished segments stay"
         ) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from adcvsr.errors import ConfigError, JobError, OutputNotWritableError
+from adcvsr.errors import ConfigError, JobError, OutputExistsError, OutputNotWritableError
 from adcvsr.files import file_sha256
 from adcvsr.pictures.yuv_picture import YuvPicture, planes_of
 from adcvsr.runtime.jobs import run, work
@@ -30,6 +33,7 @@ from adcvsr.runtime.jobs.status import job_status
 from adcvsr.runtime.jobs.verify import choose_sample, verify
 from adcvsr.runtime.jobs.work import SegmentWorker, make_leased, work_on
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video import sink
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.sink import FileSink
@@ -154,7 +158,7 @@ def test_a_job_keeps_video_as_it_is_where_upscale_does(
         source, tmp_path / "plain.mp4", monkeypatch, "nano", job.plan.settings, variant="fp32"
     )
     assert_pictures(job, one_run)
-    report = join(job, overwrite=True).report
+    report = join(job).report
     assert (report.pixels, report.pixels_reason) == ("yuv", "")
     other = {"crop": "32x24+9+4", "pixels": asked}
     if asked == "auto":
@@ -546,12 +550,60 @@ def test_segments_of_another_encoder_are_not_joined(tmp_path: Path, film: Path) 
 
 
 def test_two_drivers_on_one_job(tmp_path: Path, film: Path) -> None:
+    """At once: each makes some, both join, and the second finds the output its own."""
     settings = settings_for(film, tmp_path / "out.mp4")
-    first = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
-    second = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
-    one = run_job(first, threads=1, note=lambda line: None)
-    again = run_job(second, threads=1, note=lambda line: None)
-    assert one.certificate["output"] == again.certificate["output"]
+    barrier = threading.Barrier(2)
+
+    def drive() -> dict[str, Any]:
+        job = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
+        barrier.wait()
+        return run_job(job, threads=1, note=lambda line: None).certificate
+
+    open_job(settings, tmp_path / "job", resume=True, overwrite=False)
+    with ThreadPoolExecutor(2) as drivers:
+        one, again = (each.result() for each in [drivers.submit(drive) for _ in range(2)])
+    assert one["output"] == again["output"]
+    assert one["segments"] == again["segments"]
+
+
+def test_a_join_that_ends_before_its_last_step_is_done_again(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate comes first, so that no output is there that the job does not know."""
+    settings, folder = settings_for(film, tmp_path / "out.mp4"), tmp_path / "job"
+    job = open_job(settings, folder, resume=True, overwrite=False)
+    with SegmentWorker(job, threads=1) as worker:
+        work_on(worker, wait=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "move_in", lambda *words, **more: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception, match="killed"):
+            join(job)
+    known = json.loads((folder / CERTIFICATE).read_text())["output"]
+    assert not job_status(job).joined
+    for _ in range(2):  # the second finds the output, and that it is its own
+        again = open_job(settings, folder, resume=True, overwrite=False)
+        assert run_job(again, note=lambda line: None).certificate["output"] == known
+    assert job_status(job).joined
+    (tmp_path / "out.mp4").write_bytes(b"another's")
+    with pytest.raises(OutputExistsError):
+        join(job)
+    job.remove()
+    with pytest.raises(JobError, match="is gone: another run finished the job"):
+        join(job)
+    assert not folder.exists()
+
+
+def test_a_source_that_changes_on_the_way_is_found_at_the_join(tmp_path: Path, film: Path) -> None:
+    job = make_job(film, tmp_path / "out.mp4", tmp_path / "job")
+    with SegmentWorker(job, threads=1) as worker:
+        work_on(worker, wait=False)
+    data, facts = bytearray(film.read_bytes()), film.stat()
+    data[-1] ^= 1
+    film.write_bytes(data)
+    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    with pytest.raises(JobError, match=r"was changed after the job was planned: sha256"):
+        join(job)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_two_drivers_that_begin_at_once(
