@@ -150,7 +150,9 @@ def join(
             )
 
         with (
-            FileSource(source, job.plan.settings.read_options()) as reader,
+            FileSource(
+                source, job.plan.settings.read_options(), steady=job.plan.is_steady
+            ) as reader,
             open_input(media_url(job.video_of(0))) as first,
             JoinSink(
                 Path(job.plan.settings.output),

@@ -119,6 +119,11 @@ class JobPlan:
         return sum(each.frames for each in self.segments)
 
     @property
+    def is_steady(self) -> bool:
+        """Whether the input's clock was seen not to jump, all of it (`scan`)."""
+        return self.scan == "packets"
+
+    @property
     def sha256(self) -> str:
         """Of the plan as it is stored."""
         return hashlib.sha256(self.to_bytes()).hexdigest()

@@ -156,7 +156,10 @@ def _packets(path: Path, options: ReadOptions) -> tuple[list[int], list[int]]:
 
 
 class _Steps:
-    """Looks for clocks that jump back, as `FileClock` does and costs ten times as much."""
+    """Looks for clocks that jump back, as `FileClock` does and costs ten times as much.
+
+    What this lets pass need not be watched again: `JobPlan.is_steady`.
+    """
 
     def __init__(self, container: av.container.InputContainer) -> None:
         self._last: dict[int, int] = {}
@@ -172,7 +175,7 @@ class _Steps:
         Raises:
             _UnsureError: The clock goes back by more than jitter.
         """
-        index, time = packet.stream.index, packet.dts
+        index, time = packet.stream.index, packet.dts if packet.dts is not None else packet.pts
         if time is None or index not in self._back:
             return
         if time < self._last.get(index, time) - self._back[index]:

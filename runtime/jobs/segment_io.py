@@ -40,7 +40,7 @@ class SegmentSource(FileSource):
         self._times = segment.times()
         self._came: list[int] = []
         self._sought = False
-        super().__init__(path, options)
+        super().__init__(path, options, steady=plan.is_steady)
 
     def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
         """Yield the frames alone; at the end they are held against the plan.

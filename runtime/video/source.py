@@ -76,6 +76,7 @@ class FileSource:
         path: The file.
         options: What of it is read.
         ended: Set to end reading; of standard input, which else waits for whoever sends.
+        steady: Whether the file's clock is known not to jump, and need not be watched.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
@@ -91,8 +92,11 @@ class FileSource:
         path: Path,
         options: ReadOptions | None = None,
         ended: threading.Event | None = None,
+        *,
+        steady: bool = False,
     ) -> None:
         self.path = path
+        self._steady = steady
         self.ended = ended or threading.Event()
         self.options = options or ReadOptions()
         self.notes: list[str] = []
@@ -311,6 +315,9 @@ class FileSource:
         return self._deinterlacer.met
 
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
+        if self._steady:
+            yield from self._decode_packets(self._demuxed())
+            return
         clock = FileClock(self.container.format.name, starts_at(self.container))
         try:
             yield from self._decode_packets(clock.corrected(self._demuxed()))
