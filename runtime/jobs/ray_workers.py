@@ -40,7 +40,11 @@ POLL_S = 1.0
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """No statistics go to Ray's makers; a task without a GPU keeps its environment."""
 
-ALONE = {"RAY_raylet_start_wait_time_s": "300", "RAY_gcs_server_port_wait_time_s": "300"}
+ALONE = {
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
+}
 """Of Ray on this machine alone: a busy one takes longer to start it."""
 
 

@@ -99,19 +99,15 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     words = ["start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
     more = ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}", "--block"]
     code = "from ray.scripts.scripts import main; main()"
-    started = subprocess.Popen(
-        [sys.executable, "-c", code, *words, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert started.stdout is not None
+    log = tmp_path / "ray.log"
+    with log.open("wb") as file:
+        started = subprocess.Popen(
+            [sys.executable, "-c", code, *words, *more], stdout=file, stderr=subprocess.STDOUT
+        )
     try:
-        for line in started.stdout:
-            if "Ray runtime started" in line:
-                break
-        else:
-            pytest.fail("it did not start")
+        while "Ray runtime started" not in log.read_text():
+            assert started.poll() is None, log.read_text()
+            time.sleep(0.1)
         yield f"127.0.0.1:{port}"
     finally:
         started.terminate()
