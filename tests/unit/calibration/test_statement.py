@@ -168,7 +168,7 @@ def test_draws_decide_as_wald_has_it() -> None:
     bad = SequentialTest(Claim())
     bad.add(False)
     assert bad.outcome is None
-    assert bad.still_needed == 332 + 255
+    assert bad.still_needed == 586
     bad.add(False)
     assert bad.outcome == "refused"
 
