@@ -132,9 +132,7 @@ class _ClipRun:
                 if not frames:
                     self._start(image, stack, options.border_px)
                 outputs = {m.name: p for m, p in zip(self.methods, pictures, strict=True)}
-                self._add(
-                    image, outputs, moment, pool, counts=options.is_measured(frames, count)
-                )
+                self._add(image, outputs, moment, pool, counts=options.is_measured(frames, count))
                 if self.strip is not None:
                     self.strip.show(self.file, frames, low, outputs, image)
                 frames += 1

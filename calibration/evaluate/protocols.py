@@ -18,10 +18,13 @@ import numpy as np
 from ...arrays import Levels
 from ...errors import InputNotFoundError
 from ...metrics.matlab import blur_down, imresize
-from .truth import Degrade, images_in
+from .truth import Degrade, TruthOptions, images_in
 
 BI, BD = "BI", "BD"
 """MATLAB's bicubic, and blur by a Gaussian of sigma 1.6 with every fourth pixel kept."""
+
+ALL_FRAMES = 1_000_000
+"""Of a clip."""
 
 SCALE = 4
 """All of them are of four times."""
@@ -86,8 +89,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
             degradation=BI,
             metrics=_RGB,
             truths=("GT", "sharp", "train_sharp", "train/train_sharp", "HR", ""),
-            lows=("sharp_bicubic", "sharp_bicubic/X4", "train_sharp_bicubic/X4", "BIx4", "LR")
-            + ("train/train_sharp_bicubic/X4",),
+            lows=(
+                *("sharp_bicubic", "sharp_bicubic/X4", "train_sharp_bicubic/X4", "BIx4", "LR"),
+                "train/train_sharp_bicubic/X4",
+            ),
             source="EDVR (2019) and BasicVSR (2021): RGB, all 100 frames, no border",
         ),
         Protocol(
@@ -100,8 +105,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
         ),
         Protocol(
             name="udm10",
-            clips=("archpeople", "archwall", "auditorium", "band", "caffe", "camera", "clap")
-            + ("lake", "photography", "polyflow"),
+            clips=(
+                *("archpeople", "archwall", "auditorium", "band", "caffe", "camera", "clap"),
+                *("lake", "photography", "polyflow"),
+            ),
             degradation=BD,
             metrics=_Y,
             lows=("BDx4", "LR", "blur4"),
@@ -180,6 +187,27 @@ def find_protocol_clips(protocol: Protocol, root: Path) -> ProtocolClips:
     lows = _lows(protocol, root, found) if protocol.degradation else {}
     missing = tuple(name for name in protocol.clips if name not in found)
     return ProtocolClips(protocol, tuple(found.values()), lows, missing)
+
+
+def protocol_truth(found: ProtocolClips, *, frames: int = ALL_FRAMES) -> TruthOptions:
+    """How truth is read and reduced for a benchmark.
+
+    Args:
+        found: Its clips.
+        frames: Most of each clip; fewer than all make figures that are not the field's.
+    """
+    protocol = found.protocol
+    return TruthOptions(
+        frames=frames,
+        degradation=protocol.degradation or "none",
+        degrade=protocol_degrade(protocol),
+        lows=found.lows,
+        enlarge=None if protocol.degradation else enlarge,
+        multiple=SCALE,
+        border_px=protocol.border_px,
+        ends=protocol.ends,
+        only=protocol.frames,
+    )
 
 
 def protocol_degrade(protocol: Protocol) -> Degrade:

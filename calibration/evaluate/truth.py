@@ -97,6 +97,9 @@ class TruthOptions:
     lows: Mapping[Path, Path] = field(default_factory=dict)
     """The same by file of truth; before `low_folder`."""
 
+    enlarge: Callable[[Levels], Levels] | None = None
+    """The files are inputs without truth: what is made of each frame stands in its place."""
+
     multiple: int = TRUTH_MULTIPLE
     """The truth is cut to it."""
 
@@ -174,7 +177,10 @@ def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
             changes its size, or the two do not belong together.
     """
     try:
-        if (low := options.lows.get(file)) is not None:
+        if options.enlarge is not None:
+            for image in _steady(_frames(file, options.frames)):
+                yield options.enlarge(image), image
+        elif (low := options.lows.get(file)) is not None:
             yield from _given_pairs(file, low, options)
         elif options.low_folder is not None:
             yield from _given_pairs(
