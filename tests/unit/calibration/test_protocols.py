@@ -137,3 +137,32 @@ def test_a_benchmark_takes_nothing_that_changes_it(tmp_path: Path) -> None:
         done = CliRunner().invoke(cli, ["evaluate", str(tmp_path), "--protocol", "vid4", *more])
         assert done.exit_code == 2
         assert "--protocol says how inputs are made" in done.output
+
+
+def test_results_go_into_the_table(tmp_path: Path) -> None:
+    """One command fills it; what is not the whole benchmark is refused."""
+    from runpy import run_path
+
+    tool = run_path(str(Path(__file__).parents[3] / "benchmarks" / "benchmark_table.py"))
+    page = Path(__file__).parents[3] / "docs" / "benchmarks.md"
+    report = {
+        "protocol": {
+            "benchmark": {"name": "vid4"},
+            "missing": [],
+            "inputs": "of the set",
+            "frames": 1_000_000,
+        },
+        "adcvsr": "1",
+        "failed": [],
+        "clips": [{}] * 4,
+        "metrics": {"psnr": {"title": "PSNR-Y", "unit": "dB"}},
+        "methods": [{"name": "bicubic"}, {"name": "nano", "variant": "fp32-onnx"}],
+        "mean": {"bicubic": {"psnr": 23.78}, "nano": {"psnr": 25.0}},
+    }
+    filled = tool["merged"](page.read_text(), tool["rows_of"](report))
+    assert "| vid4 | bicubic | of the set | 4 | PSNR-Y 23.7800 dB | adcvsr 1 |" in filled
+    assert "| vid4 | nano fp32-onnx | of the set | 4 | PSNR-Y 25.0000 dB | adcvsr 1 |" in filled
+    assert tool["merged"](filled, tool["rows_of"](report)) == filled
+    report["protocol"]["missing"] = ["walk"]  # type: ignore[index]
+    with pytest.raises(ValueError, match="walk missing"):
+        tool["rows_of"](report)
