@@ -22,6 +22,9 @@ STYLE = (
 )
 """Of a plot outside the page, whose own style sheet has the same classes."""
 
+LINE = 18
+"""Between two names, as large as they are on a phone."""
+
 MOST_POINTS = 400
 """More points than pixels show nothing; the mean of each run of them is drawn."""
 
@@ -94,6 +97,46 @@ def line_plot(
             "</polyline>"
         )
     return _frame("".join(lines), x_axis, y_axis, x, y)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point with a name."""
+
+    x: float
+    y: float
+    name: str
+    colour: int
+    """Which of the page's."""
+
+
+def dot_plot(dots: Sequence[Dot], *, x: str, y: str) -> str:
+    """Draw named dots; the names stand beside them, those of dots side by side below each other.
+
+    Args:
+        dots: One or more.
+        x: Label with unit.
+        y: Likewise.
+    """
+    xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
+    spread = max(max(ys) - min(ys), 0.02 * max(map(abs, ys)), 1e-6)
+    x_axis = Axis(0.0, max(xs) * 1.1)
+    y_axis = Axis(min(ys) - 0.3 * spread, max(ys) + 0.3 * spread)
+    drawn, taken = [], list[tuple[float, float]]()
+    for dot in sorted(dots, key=lambda dot: -dot.y):
+        px, py = _x(x_axis, dot.x), _y(y_axis, dot.y)
+        right = px < LEFT + 0.55 * (WIDTH - LEFT - RIGHT)
+        at = py + 5
+        while any(abs(at - ty) < LINE and abs(px - tx) < WIDTH / 2 for tx, ty in taken):
+            at += LINE
+        taken.append((px, at))
+        drawn.append(
+            f'<circle class="k{dot.colour}" cx="{px:.1f}" cy="{py:.1f}" r="7">'
+            f"<title>{escape(dot.name)}: {dot.x:.1f}, {dot.y:.2f}</title></circle>"
+            f'<text class="name" x="{px + (12 if right else -12):.1f}" y="{at:.1f}" '
+            f'text-anchor="{"start" if right else "end"}">{escape(dot.name)}</text>'
+        )
+    return _frame("".join(drawn), x_axis, y_axis, x, y)
 
 
 def scatter_plot(

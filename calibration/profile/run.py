@@ -31,6 +31,7 @@ from ...runtime.trace import Trace
 from ..statement.statement import Statement, StatementRequest, make_statements
 from .judgement import Limits, judge, verdict
 from .over_time import frames_needed, measure_over_time
+from .overview import measure_beside, overview
 from .quality import ClipQuality, measure_clip
 from .request import Clip, ProfileRequest, find_clips, read_clips
 
@@ -118,6 +119,7 @@ def run_profile(
         measured = [
             measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
         ]
+        beside = measure_beside(request, clips, counter.step, keep)
         stage("colours")
         colours = _measure_colours(sessions)
         stage("drift, cold start, scene cut")
@@ -139,6 +141,7 @@ def run_profile(
     )
     facts = _facts(request, names, measured, over_time, layers, bench, colours, statements)
     facts["notes"] = notes
+    facts["overview"] = overview(facts["table"], measured, beside, truth=request.truth)
     return Profile(facts, measured, statements)
 
 

@@ -37,6 +37,16 @@ NARROWED_BY = {
     help="Whether the result is encoded, or shown or used by something else.",
 )
 @output_size_options
+@click.option(
+    "--codecs",
+    type=click.Choice(["cpu", "board"]),
+    default="cpu",
+    show_default=True,
+    help="Whose decoder and encoder: the board's, through GStreamer, where it has them.",
+)
+@click.option(
+    "--power-mode", metavar="NAME", help="Of a Jetson, such as 15W [default: its highest]."
+)
 @click.option("--all", "every", is_flag=True, help="Presets x targets instead, networks alone.")
 @json_option
 def command(
@@ -46,6 +56,8 @@ def command(
     backend: str | None,
     variant: str | None,
     encode: bool,
+    codecs: str,
+    power_mode: str | None,
     every: bool,
     as_json: bool,
     **size: Any,
@@ -63,7 +75,7 @@ def command(
     """
     output_size = read_output_size(size)
     if every:
-        if bundle or target_name or source or backend or variant or output_size:
+        if bundle or target_name or source or backend or variant or output_size or power_mode:
             raise click.UsageError("--all is every preset on every target: give nothing else")
         _print_all(as_json)
         return
@@ -76,18 +88,25 @@ def command(
     from ..runtime.engine.compiled import compiled_graphs
     from ..runtime.engine.engine_cache import EngineCache
     from ..targets import target
+    from ..targets.power_modes import at_power_mode
 
     notes: list[str] = []
+    where = at_power_mode(target(target_name), power_mode)
+    if where.power_mode:
+        notes.append(f"power mode {where.power_mode}: measurements of the device are not used")
     plan = plan_bundle(
         open_bundle(bundle),
-        target(target_name),
+        where,
         Source.parse(source),
         variant=variant,
         backend=backend,
-        measurements=read_measurements(cache_folder() / FOLDER, notes.append),
+        measurements=[]
+        if where.power_mode
+        else read_measurements(cache_folder() / FOLDER, notes.append),
         encode=encode,
         size=output_size,
         compiled=compiled_graphs(EngineCache()),
+        board_codecs=codecs == "board",
     )
     for text in [*notes, *plan.notes]:
         note(text)
@@ -107,6 +126,7 @@ def describe(plan: Plan) -> str:
         f"{plan.bundle} {plan.variant} on {plan.target} with {plan.backend}, {source.text}:",
         f"  network      {plan.frame_ms:.2f} ms a frame of {1000 / source.fps:.2f}, "
         f"{prediction.bound}-bound{corrected if plan.corrected_by else ''}",
+        *([f"  copies       {plan.copy_ms:.2f} ms a frame"] if plan.copy_ms else []),
         f"  codecs       {_codecs(plan)}",
         f"  arithmetic   {cost.multiply_adds / 1e9:.2f} G multiply-adds in "
         f"{', '.join(prediction.precisions)}",
@@ -134,6 +154,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "verdict": plan.verdict,
         "limit": plan.limit,
         "frame_ms": round(plan.frame_ms, 3),
+        "copy_ms": round(plan.copy_ms, 3),
         "pipeline_ms": round(plan.pipeline_ms, 3),
         "codecs": {**asdict(plan.video), "ms": plan.video.ms},
         "interval": asdict(plan.interval) if plan.interval else None,
@@ -163,6 +184,10 @@ def _codecs(plan: Plan) -> str:
     video = plan.video
     size = "{}x{}".format(*plan.output)
     work = f"decoding {video.decode_cpu_ms:.1f}"
+    if video.decode_engine_ms:
+        work = f"decoding {video.decode_engine_ms:.2f} ms in the board's decoder, 0.0"
+    if video.encode_engine_ms:
+        work += f", encoding {size} {video.encode_engine_ms:.2f} ms in its encoder, 0.0"
     if video.encode_cpu_ms:
         work += f" and encoding {size} by libx264 {video.encode_cpu_ms:.1f}"
     if video.ms is None:

@@ -56,6 +56,12 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
     help="Frames of the run that shows drift; 0 for none.",
 )
 @click.option(
+    "--beside",
+    metavar="NAME|BUNDLE",
+    multiple=True,
+    help="Another bundle for the plot of quality against speed, with --truth; may be repeated.",
+)
+@click.option(
     "--statement/--no-statement",
     default=True,
     show_default=True,
@@ -96,6 +102,7 @@ def command(
     frames: int,
     max_side: int,
     drift_frames: int,
+    beside: tuple[str, ...],
     statement: bool,
     store: bool,
     names: str | None,
@@ -138,6 +145,7 @@ def command(
         frames=frames,
         max_side_px=max_side,
         drift_frames=drift_frames,
+        beside=beside,
         statement=statement,
         bench_seconds=duration,
         threads=threads,
