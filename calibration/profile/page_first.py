@@ -35,7 +35,8 @@ def deciding_part(profile: Profile) -> str:
         '<input type="range" min="0" max="100" value="50" aria-label="wipe">'
         f'<div class="ends soft"><span>{escape(reference)}</span><span>{escape(name)}</span></div>'
         '<p class="soft">The worst crop of the worst frame of all clips: '
-        f"{escape(clip.clip.name)}, frame {drawn.frame}, at {x}, {y}; {clip.worst[name].rms:.2f} levels off in the frame. "
+        f"{escape(clip.clip.name)}, frame {drawn.frame}, at {x}, {y}; the frame is "
+        f"{clip.worst[name].rms:.2f} levels off. "
         "Here it is enlarged, every pixel as it is; the others are below.</p>"
     )
 

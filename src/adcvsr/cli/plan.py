@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._files import check_ending
 from ._options import json_option, output_size_options, read_output_size, variant_option
 from ._say import note, print_json
 
 if TYPE_CHECKING:
     from ..plan.planning import Plan
+    from ..plan.streams import Board
 
 NOT_FEASIBLE = 3
 """Exit code of an answer that is no."""
@@ -27,7 +30,22 @@ NARROWED_BY = {
 @click.command()
 @click.argument("bundle", metavar="[BUNDLE]", required=False)
 @click.option("--target", "target_name", metavar="NAME", help="A name from 'adcvsr targets'.")
-@click.option("--source", metavar="WxH@FPS", help="What comes in, such as 640x360@30.")
+@click.option(
+    "--source",
+    "sources",
+    metavar="WxH@FPS",
+    multiple=True,
+    help="What comes in, such as 640x360@30; repeated, streams that share the board.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=check_ending(".html"),
+    help="Write a page of this board and these streams.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option("--backend", metavar="NAME", help="What runs it [default: the fastest there].")
 @variant_option
 @click.option(
@@ -52,7 +70,9 @@ NARROWED_BY = {
 def command(
     bundle: str | None,
     target_name: str | None,
-    source: str | None,
+    sources: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
     backend: str | None,
     variant: str | None,
     encode: bool,
@@ -75,16 +95,20 @@ def command(
     """
     output_size = read_output_size(size)
     if every:
-        if bundle or target_name or source or backend or variant or output_size or power_mode:
+        given = (bundle, target_name, sources, backend, variant, output_size, power_mode, output)
+        if any(given):
             raise click.UsageError("--all is every preset on every target: give nothing else")
         _print_all(as_json)
         return
-    if bundle is None or target_name is None or source is None:
+    if bundle is None or target_name is None or not sources:
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
+    from ..errors import OutputExistsError
     from ..files import cache_folder
     from ..plan.measured import FOLDER, read_measurements
     from ..plan.planning import Source, plan_bundle
+    from ..plan.streams import share_board
+    from ..plan.streams_page import verdict, write_streams_page
     from ..runtime.engine.compiled import compiled_graphs
     from ..runtime.engine.engine_cache import EngineCache
     from ..targets import target
@@ -94,28 +118,67 @@ def command(
     where = at_power_mode(target(target_name), power_mode)
     if where.power_mode:
         notes.append(f"power mode {where.power_mode}: measurements of the device are not used")
-    plan = plan_bundle(
-        open_bundle(bundle),
-        where,
-        Source.parse(source),
-        variant=variant,
-        backend=backend,
-        measurements=[]
-        if where.power_mode
-        else read_measurements(cache_folder() / FOLDER, notes.append),
-        encode=encode,
-        size=output_size,
-        compiled=compiled_graphs(EngineCache()),
-        board_codecs=codecs == "board",
-    )
-    for text in [*notes, *plan.notes]:
+    if output is not None and output.exists() and not overwrite:
+        raise OutputExistsError(f"'{output}' exists; pass --overwrite to replace it")
+    opened, compiled = open_bundle(bundle), compiled_graphs(EngineCache())
+    measurements = read_measurements(cache_folder() / FOLDER, notes.append)
+    plans = [
+        plan_bundle(
+            opened,
+            where,
+            Source.parse(source),
+            variant=variant,
+            backend=backend,
+            measurements=[] if where.power_mode else measurements,
+            encode=encode,
+            size=output_size,
+            compiled=compiled,
+            board_codecs=codecs == "board",
+        )
+        for source in sources
+    ]
+    board = share_board(plans)
+    for text in dict.fromkeys([*notes, *(line for plan in plans for line in plan.notes)]):
         note(text)
+    if output is not None:
+        write_streams_page(output, board, where)
     if as_json:
-        print_json(plan_facts(plan), indent=None)
+        facts = [plan_facts(plan) for plan in plans]
+        print_json(facts[0] if len(facts) == 1 else _board_facts(board, facts), indent=None)
     else:
-        click.echo(describe(plan))
-    if not plan.feasible:
+        for plan in plans:
+            click.echo(describe(plan))
+        if len(plans) > 1:
+            click.echo(f"{verdict(board)}; {_latencies(board)}")
+    if not (plans[0].feasible if len(plans) == 1 else board.runs):
         sys.exit(NOT_FEASIBLE)
+
+
+def _latencies(board: Board) -> str:
+    longest = max(each.most_latency_ms for each in board.streams)
+    return f"latency up to {longest:.0f} ms"
+
+
+def _board_facts(board: Board, facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several streams for JSON."""
+    return {
+        "streams": [
+            {
+                **each,
+                "latency_ms": round(stream.latency_ms, 2),
+                "most_latency_ms": round(stream.most_latency_ms, 2),
+            }
+            for each, stream in zip(facts, board.streams, strict=True)
+        ],
+        "feasible": board.runs,
+        "surely": board.surely,
+        "binds": board.binds,
+        "margin": round(board.margin, 4),
+        "network_share": round(board.network_share, 4),
+        "codec_share": None if board.codec_share is None else round(board.codec_share, 4),
+        "memory_bytes": board.memory_bytes,
+        "memory_limit_bytes": board.memory_limit_bytes,
+    }
 
 
 def describe(plan: Plan) -> str:
@@ -183,16 +246,20 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 def _codecs(plan: Plan) -> str:
     video = plan.video
     size = "{}x{}".format(*plan.output)
-    work = f"decoding {video.decode_cpu_ms:.1f}"
+    engines = []
     if video.decode_engine_ms:
-        work = f"decoding {video.decode_engine_ms:.2f} ms in the board's decoder, 0.0"
+        engines.append(f"decoding {video.decode_engine_ms:.2f} ms in the board's decoder")
     if video.encode_engine_ms:
-        work += f", encoding {size} {video.encode_engine_ms:.2f} ms in its encoder, 0.0"
+        engines.append(f"encoding {size} {video.encode_engine_ms:.2f} ms in its encoder")
+    work = []
+    if video.decode_cpu_ms:
+        work.append(f"decoding {video.decode_cpu_ms:.1f}")
     if video.encode_cpu_ms:
-        work += f" and encoding {size} by libx264 {video.encode_cpu_ms:.1f}"
+        work.append(f"encoding {size} by libx264 {video.encode_cpu_ms:.1f}")
+    cpu = [f"{' and '.join(work)} CPU-ms"] if work else []
     if video.ms is None:
-        return f"not judged: {work} CPU-ms a frame, on a processor like this project's"
-    return f"{video.ms:.2f} ms a frame on {video.cores} cores: {work} CPU-ms"
+        return f"not judged: {cpu[0]} a frame, on a processor like this project's"
+    return f"{video.ms:.2f} ms a frame on {video.cores} cores: {', '.join([*engines, *cpu])}"
 
 
 def _verdict(plan: Plan) -> str:

@@ -57,6 +57,7 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
 )
 @click.option(
     "--beside",
+    "networks",
     metavar="NAME|BUNDLE",
     multiple=True,
     help="Another bundle for the plot of quality against speed, with --truth; may be repeated.",
@@ -102,7 +103,7 @@ def command(
     frames: int,
     max_side: int,
     drift_frames: int,
-    beside: tuple[str, ...],
+    networks: tuple[str, ...],
     statement: bool,
     store: bool,
     names: str | None,
@@ -145,7 +146,7 @@ def command(
         frames=frames,
         max_side_px=max_side,
         drift_frames=drift_frames,
-        beside=beside,
+        beside=networks,
         statement=statement,
         bench_seconds=duration,
         threads=threads,
