@@ -69,6 +69,12 @@ class StatementRequest:
     drift_frames: int = DRIFT_FRAMES
     """Of the long run; 0 for none."""
 
+    height: int = HEIGHT
+    """Most pixels of a run's part of the picture."""
+
+    width: int = WIDTH
+    """Likewise."""
+
 
 @dataclass(frozen=True)
 class JudgedRun:
@@ -264,8 +270,8 @@ def make_statements(
         scenes,
         seed=request.seed,
         count=MOST_DRAWS,
-        height=HEIGHT,
-        width=WIDTH,
+        height=request.height,
+        width=request.width,
         multiple=reference.bundle.size_multiple,
     )
     tests = {session.variant.id: SequentialTest(request.claim) for session in others}

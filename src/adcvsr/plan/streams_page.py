@@ -40,6 +40,10 @@ h1 { font-size: 1.3rem; margin: 0 0 .4em; } h2 { font-size: 1.1rem; margin: 1.4e
 """
 
 
+OF = {"memory": "the memory", "network": "the network's time", "codecs": "the codecs' time"}
+"""What binds, in words."""
+
+
 def write_streams_page(path: Path, board: Board, target: Target) -> None:
     """Write the page; it appears under its name only when it is complete.
 
@@ -85,11 +89,13 @@ def verdict(board: Board) -> str:
     what = "The stream runs" if count == 1 else f"All {count} streams run"
     unsure = "Most probably: " if board.surely is None else ""
     if board.runs:
-        return f"{unsure}{what}, {board.margin:.0%} of the {board.binds} is left"
+        return f"{unsure}{what}; {board.margin:.0%} of {OF[board.binds]} is left"
     if not board.fits_memory:
         return "Too little memory for these streams"
-    need = f"they take {board.share:.0%} of the {board.binds}"
-    return f"{unsure}{'This is' if count == 1 else 'These are'} too much: {need}"
+    return (
+        f"{unsure}{'this is' if count == 1 else f'{count} streams are'} too much: they take "
+        f"{board.share:.0%} of {OF[board.binds]}"
+    )
 
 
 def _known(board: Board) -> str:
