@@ -1,4 +1,4 @@
-"""Whether statements hold what they say: of a shipped bundle, of variants that are wrong, of itself.
+"""Whether statements hold what they say, of a shipped bundle, of wrong variants and of itself.
 
     python benchmarks/statement_bars.py clips/ --model nano            # INT8 against FP32, timed
     python benchmarks/statement_bars.py clips/ --wrong --quick         # four wrong graphs, refused

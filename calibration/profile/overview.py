@@ -72,7 +72,7 @@ def overview(
             own["quality"] = row["psnr_db"]
         rows.append(own)
     return {
-        "quality": "PSNR-Y to the truth, dB" if truth else "PSNR to the reference, dB",
+        "quality": "PSNR-Y, dB" if truth else "PSNR, dB",
         "note": NOTES[truth],
         "rows": [*rows, *beside],
     }

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ...errors import AdcVsrError, BackendUnavailableError
+from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError
 from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
 from ...runtime.bench.bench import BenchOptions, run_bench
@@ -155,7 +155,11 @@ def _make_statements(
         return []
     stage("statement")
     wanted = StatementRequest(clips=find_clips(request, lambda line: None), sessions=sessions)
-    return make_statements(wanted, note=note)
+    try:
+        return make_statements(wanted, note=note)
+    except InputNotFoundError as error:
+        note(f"no statement: {error}")
+        return []
 
 
 def _facts(

@@ -13,7 +13,10 @@ from ._say import done, note, print_json, say
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..bundle import Bundle
+    from ..calibration.statement.statement import Statement
     from ..metrics import UsableMetrics
 
 METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
@@ -165,9 +168,7 @@ def command(
     write_json(beside, profile.to_json())
     size = write_page(output, profile)
     if store:
-        from ..export.statements import store_statements
-
-        store_statements(opened.path, profile.statements)
+        _store(opened, profile.statements)
     if as_json:
         print_json(profile.to_json())
         return
@@ -177,6 +178,19 @@ def command(
         click.echo(line)
     large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
     done(f"{output} ({large}), {beside}")
+
+
+def _store(bundle: Bundle, statements: Sequence[Statement]) -> None:
+    """Keep what was shown, and say what was not."""
+    from ..export.statements import store_statements
+
+    store_statements(bundle.path, statements)
+    kept = [each.variant for each in statements if each.shown]
+    others = [each.variant for each in statements if not each.shown]
+    if kept:
+        done(f"statements of {', '.join(kept)} kept in {bundle.path}")
+    if others or not statements:
+        note(f"no statement kept of {', '.join(others) or 'any variant'}: none was shown")
 
 
 def _require_own(bundle: Bundle) -> None:
