@@ -10,7 +10,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +295,23 @@ def make_statements(
                 tests[session.variant.id].add(not each.faults)
             done += 1
             step(done, max(done, request.claim.fewest))
+        judged = {name: _without_far_frames(runs) for name, runs in judged.items()}
     slopes = measure_slopes(streams)
     drifts = measure_drift(streams, draws, request.drift_frames)
     seconds = time.monotonic() - began
     return [
         _statement(session, reference, tests, judged, drifts, slopes, request.limits, seconds)
         for session in others
+    ]
+
+
+def _without_far_frames(runs: Sequence[JudgedRun]) -> list[JudgedRun]:
+    """Runs in their order; the frames of those far from any limit are let go."""
+    nearest = sorted((run for run in runs if not run.faults), key=lambda run: -run.used)
+    kept = {id(run) for run in nearest[:KEPT_RUNS]}
+    return [
+        run if id(run) in kept else replace(run, run=replace(run.run, frames=run.run.frames[:0]))
+        for run in runs
     ]
 
 

@@ -206,7 +206,7 @@ def prometheus_text(records: Sequence[Mapping[str, Any]], accounts: Sequence[Acc
         (stream | {"trait": trait}, int(trait in content["outside"]))
         for stream, record in named
         if (content := record.get("content"))
-        for trait in sorted(content["traits"])
+        for trait in sorted({*content["traits"], *content["outside"]})
     ]
     family("content_outside", "gauge", "Unlike what the variant was proven on.", watched)
     family("fps", "gauge", "Frames out a second, latest interval.", each("fps"))

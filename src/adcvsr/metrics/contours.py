@@ -79,7 +79,7 @@ def _along(change: _Signed, slope: _Signed) -> tuple[int, int]:
 
     def window(each: npt.NDArray[np.bool_], begin: int, count: int) -> npt.NDArray[np.bool_]:
         """Whether all of `count` neighbours from `begin` on are so."""
-        found = each[begin : begin + places].copy()
+        found: npt.NDArray[np.bool_] = each[begin : begin + places].copy()
         for offset in range(begin + 1, begin + count):
             found &= each[offset : offset + places]
         return found
