@@ -44,7 +44,8 @@ def _where(facts: Facts) -> str:
     return (
         f"{facts['date'][:10]}, on {machine}, "
         f"{width}x{height} to {scale * width}x{scale * height}, "
-        f"{len(facts['clips'])} clips, {sum(c['frames'] for c in facts['clips'])} frames in all, "
+        f"{len(facts['clips'])} clip{'s' * (len(facts['clips']) != 1)}, "
+        f"{sum(c['frames'] for c in facts['clips'])} frames in all, "
         f"compared with {facts['reference']}"
     )
 

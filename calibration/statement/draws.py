@@ -17,21 +17,23 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
 from ...errors import AdcVsrError, InputNotFoundError, UnreadableVideoError
 from ...metrics import luma
 from ...pictures.content import ContentTraits, measure_content
 from ...pictures.scene_cuts import Small, score_cut, small_luma
-from ...runtime.video.source import FileSource
-from ..sets.survey import CUT_THRESHOLD, frames_of
+from ...pictures.yuv_picture import AnyPicture, YuvPicture, rgb_of
+from ...runtime.video.source import FileSource, SourceFrame
+from ..sets.survey import CUT_THRESHOLD
 
 RUN_FRAMES = 6
 """Of a run: flicker shows in four and more, and the first is without a past."""
@@ -164,12 +166,18 @@ def _read_clip(path: Path, draws: dict[int, Draw]) -> dict[int, DrawnRun]:
     traits: dict[int, ContentTraits] = {}
     stop = max(draw.first for draw in draws.values()) + RUN_FRAMES
     before: Small | None = None
+    reformatter = VideoReformatter()
     with FileSource(path) as source:
-        for at, image in enumerate(islice(frames_of(source), stop)):
-            small = small_luma(av.VideoFrame.from_ndarray(image, format="rgb24"))
-            for index, draw in draws.items():
-                if not draw.first <= at < draw.first + RUN_FRAMES:
-                    continue
+        for at, picture in enumerate(islice(_pictures(source), stop)):
+            small = _small(picture)
+            here = {
+                index: draw
+                for index, draw in draws.items()
+                if draw.first <= at < draw.first + RUN_FRAMES
+            }
+            image = rgb_of(picture, reformatter) if here else None
+            for index, draw in here.items():
+                assert image is not None
                 rows = slice(draw.top, draw.top + draw.height)
                 columns = slice(draw.left, draw.left + draw.width)
                 parts[index].append(np.ascontiguousarray(image[rows, columns]))
@@ -191,9 +199,9 @@ def _scenes(path: Path, most_frames: int) -> list[Scene]:
     count = 0
     before: Small | None = None
     with FileSource(path) as source:
-        for image in islice(frames_of(source), most_frames):
-            small = small_luma(av.VideoFrame.from_ndarray(image, format="rgb24"))
-            size = image.shape[0], image.shape[1]
+        for picture in islice(_pictures(source), most_frames):
+            small = _small(picture)
+            size = picture.shape[0], picture.shape[1]
             if before is None or begins[-1][1:] != size or _is_cut(before, small):
                 begins.append((count, *size))
             before = small
@@ -203,6 +211,19 @@ def _scenes(path: Path, most_frames: int) -> list[Scene]:
         Scene(path, begin, end, height, width)
         for (begin, height, width), end in zip(begins, ends, strict=True)
     ]
+
+
+def _pictures(source: FileSource) -> Iterator[AnyPicture]:
+    """Frames as they were decoded: most are looked at as small luma alone."""
+    if source.why_not_yuv() is None:
+        source.keep(yuv=True)
+    return (item.picture for item in source if isinstance(item, SourceFrame))
+
+
+def _small(picture: AnyPicture) -> Small:
+    if isinstance(picture, YuvPicture):
+        return small_luma(picture.frame())
+    return small_luma(av.VideoFrame.from_ndarray(picture, format="rgb24"))
 
 
 def _is_cut(before: Small, after: Small) -> bool:

@@ -154,8 +154,8 @@ class Statement:
             f"{self.variant} stays within {self.most_rms:.1f} levels ({decibels:.1f} dB) of "
             f"{self.reference} in at least {claim.share:.0%} of frames on this kind of content, "
             f"{claim.confidence:.0%} confidence; no banding, no colour shift, no flicker, "
-            f"{drifts}. It took {frames} frames in {self.test.draws} runs of {self.clips} clips"
-            f"{beyond}."
+            f"{drifts}. It took {frames} frames in {self.test.draws} runs of {self.clips} "
+            f"clip{'s' * (self.clips != 1)}{beyond}."
         )
 
     def details(self) -> list[str]:
@@ -169,8 +169,9 @@ class Statement:
         share = least_share(self.clips_within, self.clips, self.test.claim.confidence)
         lines = [
             f"Decided by: {named}.",
-            f"{self.clips_within} of {self.clips} clips have no run beyond the limits: so would "
-            f"at least {share:.0%} of other clips, if these are a fair sample of their kind.",
+            f"In {self.clips_within} of {self.clips} clip{'s' * (self.clips != 1)} no run is "
+            f"beyond the limits: so it would be in at least {share:.0%} of other clips, if these "
+            "are a fair sample of their kind.",
         ]
         if self.drift is not None:
             lines.append(

@@ -111,7 +111,7 @@ def test_what_deserves_it_is_shown_and_says_how(clips: list[Path]) -> None:
     assert f"{32 * RUN_FRAMES} frames in 32 runs of 2 clips" in line
     told = " ".join(found.details())
     assert "slope.mkv" in told or "drawn.mkv" in told
-    assert "2 of 2 clips" in told
+    assert "In 2 of 2 clips no run is beyond the limits" in told
     assert sum(found.content()["luminance"]["runs"]) == 32
 
 
