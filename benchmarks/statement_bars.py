@@ -158,6 +158,7 @@ def main() -> int:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--wrong", action="store_true")
     parser.add_argument("--itself", type=int, default=0, metavar="N")
+    parser.add_argument("--threads", type=int, default=0, help="Of both networks; 0 is all.")
     parser.add_argument("--quick", action="store_true", help="Nine in ten frames, small crops.")
     chosen = parser.parse_args()
     clips, bundle = find_videos(chosen.clips), open_bundle(chosen.model)
@@ -182,7 +183,8 @@ def main() -> int:
     else:
         began, cpu = time.monotonic(), time.process_time()
         names = ("fp32-onnx", "int8-ort")
-        found = state_of(bundle, clips, names, (0, 0), quick=chosen.quick)
+        threads = (chosen.threads, chosen.threads)
+        found = state_of(bundle, clips, names, threads, quick=chosen.quick)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         print("\n".join([found.line(), *found.details()]))
         for name in ("rms", "colour", "flicker", "banding"):

@@ -18,6 +18,7 @@ from adcvsr.calibration.statement.statement import (
     StatementRequest,
     make_statements,
 )
+from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BundleError
 from adcvsr.export.statements import store_statements
@@ -75,6 +76,8 @@ def test_it_is_stored_and_repeated(bundle: Path, made: tuple[Path, Statement]) -
     runs = golden_runs(stored, variant)
     assert [len(run) for run in runs] == [6] * 6
     assert any((run == statement.golden()[0].run.frames).all() for run in runs)
+
+    assert any(statement.line() in line for line in lines(inspect_bundle(stored)))
 
     found = verify_bundle(stored, variants=["int8"]).variants[0]
     assert found.outcome == "passed"
