@@ -25,8 +25,8 @@ from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.sessions.session import StreamSession
 
-QUICK = Claim(share=0.9, usual=0.01)
-"""31 draws where none is beyond the limits, not 332."""
+QUICK = Claim(share=0.8, usual=0.01)
+"""15 draws where none is beyond the limits, not 332."""
 
 
 class Changed(StreamSession):
@@ -90,10 +90,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "slope.mkv", folder / "drawn.mkv"]
 
 
-def state(clips: list[Path], change: Any, **changes: Any) -> Statement:
+def state(clips: list[Path], change: Any) -> Statement:
     sessions = [Changed("fp32-onnx"), Changed("int8-ort", change)]
     request = StatementRequest(
-        clips=clips, sessions=sessions, claim=QUICK, drift_frames=80, **changes
+        clips=clips, sessions=sessions, claim=QUICK, drift_frames=80, height=24, width=32
     )
     (found,) = make_statements(request, note=print)
     return found
@@ -103,16 +103,16 @@ def test_what_deserves_it_is_shown_and_says_how(clips: list[Path]) -> None:
     found = state(clips, noisy)
     assert found.shown
     assert found.reasons == []
-    assert found.test.draws == QUICK.fewest == 32
+    assert found.test.draws == QUICK.fewest == 15
     line = found.line()
     assert line.startswith("int8-ort stays within 0.8 levels")
-    assert "in at least 90% of frames on this kind of content, 95% confidence" in line
+    assert "in at least 80% of frames on this kind of content, 95% confidence" in line
     assert "no banding, no colour shift, no flicker, no drift" in line
-    assert f"{32 * RUN_FRAMES} frames in 32 runs of 2 clips" in line
+    assert f"{15 * RUN_FRAMES} frames in 15 runs of 2 clips" in line
     told = " ".join(found.details())
     assert "slope.mkv" in told or "drawn.mkv" in told
     assert "In 2 of 2 clips no run is beyond the limits" in told
-    assert sum(found.content()["luminance"]["runs"]) == 32
+    assert sum(found.content()["luminance"]["runs"]) == 15
 
 
 @pytest.mark.parametrize("reason", WRONG)
@@ -143,19 +143,20 @@ def test_a_test_that_is_given_up_claims_nothing(
     monkeypatch.setattr(statements, "MOST_DRAWS", 10)
     found = state(clips, noisy)
     assert (found.shown, found.reasons, found.refusal) == (False, ["frames"], None)
-    assert "22 more runs were needed" in found.line()
+    assert "5 more runs were needed" in found.line()
 
 
 def test_confidence_is_what_it_is_called() -> None:
     """A variant with exactly one bad draw in a hundred gets the claim in at most 5 % of tests."""
-    random = np.random.default_rng(1)
-    claimed = 0
-    for _ in range(400):
-        test = SequentialTest(Claim())
-        while test.outcome is None:
-            test.add(bool(random.random() >= 0.01))
-        claimed += test.outcome == "shown"
-    assert claimed / 400 < 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
+    random, claim, tests = np.random.default_rng(1), Claim(), 2000
+    steps = np.where(
+        random.random((tests, 3000)) >= 0.01, claim.step(within=True), claim.step(within=False)
+    ).cumsum(axis=1)
+    shown, refused = steps >= claim.shown_from, steps <= claim.refused_from
+    assert (shown | refused).any(axis=1).all()
+    first = (shown | refused).argmax(axis=1)
+    claimed = shown[np.arange(tests), first].mean()
+    assert 0.005 < claimed < 0.05 + 2 * (0.05 * 0.95 / tests) ** 0.5
 
 
 def test_draws_decide_as_wald_has_it() -> None:
