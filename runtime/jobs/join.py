@@ -19,7 +19,7 @@ from ...errors import JobError
 from ...files import file_sha256, json_bytes, replace_file
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
-from ..upscale_report import UpscaleReport
+from ..upscale_report import UpscaleReport, hdr_of
 from ..video.containers import MILLISECONDS, OutputTimes
 from ..video.encoders import EncodeOptions
 from ..video.info import VideoInfo
@@ -286,6 +286,7 @@ def _report(
         pixel_format=sink.pixel_format,
         pixels="rgb",
         pixels_reason="segments are made in RGB",
+        hdr=hdr_of(reader),
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),

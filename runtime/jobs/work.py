@@ -20,6 +20,7 @@ from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
+from ..processing.hdr import for_transfer
 from ..processing.processor import FrameProcessor
 from ..sessions.session import Session
 from .folder import Job, SegmentResult, sync_folder
@@ -92,7 +93,8 @@ class SegmentWorker:
         inner = create_processor(
             self.session, colour_match="none" if self.session.deep else settings.colour_match
         )
-        self._processor = _CountedCuts(inner) if settings.cut_reset else inner
+        self._cuts = _CountedCuts(inner) if settings.cut_reset else None
+        self._processor = for_transfer(self._cuts or inner, plan.video.colours.transfer)
         self._threads = threads or usable_processors()
         self._open = ExitStack()
 
@@ -160,15 +162,12 @@ class SegmentWorker:
                 scale=self.session.bundle.scale,
             )
             reader.check_size(plan.video.width, plan.video.height)
-            if isinstance(processor, _CountedCuts):
-                processor.begin(segment.warm_up)
-            else:
-                processor.reset()
+            processor.reset()
+            if self._cuts is not None:
+                self._cuts.begin(segment.warm_up)
             Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
             facts = processor.facts()
-            cuts = None
-            if isinstance(processor, _CountedCuts):
-                cuts = processor.cuts - processor.passed
+            cuts = None if self._cuts is None else self._cuts.cuts - self._cuts.passed
             processor.reset()
             sink.finish()
         return SegmentResult(
