@@ -12,9 +12,9 @@ half of the levels, and a logarithm above, in which a level is 5 % of luminance.
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,13 +58,13 @@ def pq_to_nits(code: npt.ArrayLike) -> Doubles:
     """Luminance that PQ's code values, 0 to 1, mean, in nits."""
     root = np.clip(np.asarray(code, np.float64), 0, 1) ** (1 / _M2)
     linear = (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1)
-    return cast("Doubles", PEAK_NITS * linear)
+    return PEAK_NITS * linear
 
 
 def nits_to_pq(nits: npt.ArrayLike) -> Doubles:
     """PQ's code values, 0 to 1, of luminances in nits."""
     power = np.clip(np.asarray(nits, np.float64) / PEAK_NITS, 0, 1) ** _M1
-    return cast("Doubles", ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2)
+    return ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2
 
 
 def hlg_to_light(code: npt.ArrayLike) -> Doubles:
@@ -193,5 +193,5 @@ def is_dolby_alone(side_data: dict[str, bytes]) -> bool:
     data = side_data.get("DOVI_METADATA", b"")
     if len(data) < 8:
         return False
-    (at,) = struct.unpack("=Q", data[:8])
+    at = int.from_bytes(data[:8], sys.byteorder)
     return len(data) > at + 4 and data[at + 4] == 0

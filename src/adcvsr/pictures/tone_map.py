@@ -85,7 +85,8 @@ class ToneMap:
         if self.facts.transfer == TRANSFER_HLG:
             # The opto-optical transfer of a display of 1,000 nits: light of the scene to the eye's.
             luminance = light @ np.array((0.2627, 0.6780, 0.0593), np.float32)
-            light = 1000 * light * np.maximum(luminance, 1e-9)[..., None] ** 0.2
+            gain = 1000 * np.maximum(luminance, 1e-9)[..., None] ** np.float32(0.2)
+            light = (light * gain).astype(np.float32, copy=False)
         brightest = light.max(axis=-1)
         place = nits_to_pq(brightest) * (CURVE_STEPS - 1)
         light = light * np.take(self._ratio, place.astype(np.int32))[..., None]
