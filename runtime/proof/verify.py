@@ -29,6 +29,7 @@ from .colours import (
     session_runner,
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
+from .yuv import YuvFound, compare_yuv
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
@@ -62,6 +63,9 @@ class VariantFound:
 
     colours: ColoursFound | None = None
     """Drawn colours; None where they were not run."""
+
+    yuv: YuvFound | None = None
+    """The graph with YUV ends against this one; None where files run RGB."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,15 @@ def _replay(
         beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
         # Colours cost a second or more; a variant that is another picture altogether needs none.
         found, wrong = (None, None) if beyond else colours.judge(session)
-    beyond = beyond or wrong
+        beyond = beyond or wrong
+        yuv = None if beyond else compare_yuv(session, golden[0])
+    if yuv is not None:
+        beyond = yuv.why_beyond()
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     if found is not None:
         held += f", colours within {found.flat_most} levels of {found.against}"
+    if yuv is not None:
+        held += f", YUV within {yuv.flat_most}"
     return VariantFound(
         variant=session.variant.id,
         outcome=PASSED if beyond is None else FAILED,
@@ -238,6 +247,7 @@ def _replay(
         psnr_db=round(psnr_db, 2),
         least_psnr_db=limit.least_psnr_db,
         colours=found,
+        yuv=yuv,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +82,8 @@ def planes_for(path: Path, info: VideoInfo, options: EncodeOptions, *, why: str 
     )
     if hdr:
         require_hdr_bits(encoder, chosen.holds.bits)
+        reduced = " (--bits 8 reduces them)"  # not here
+        chosen = replace(chosen, notes=tuple(n.replace(reduced, "") for n in chosen.notes))
     return chosen
 
 
