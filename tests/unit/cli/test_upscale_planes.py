@@ -43,8 +43,10 @@ def test_planes(
     pixels: str,
     says: str,
 ) -> None:
-    encoder = "libx264rgb" if kind == "rgb24" else "ffv1"
-    source = make_video("in.mkv", pixel_format=kind, encoder=encoder, pts=(0, 512))
+    more: dict[str, Any] = {"encoder": "ffv1"}
+    if kind == "rgb24":
+        more = {"encoder": "libx264rgb", "colour": (0, 2, 1, 1)}
+    source = make_video("in.mkv", pixel_format=kind, pts=(0, 512), **more)
     result = run(source, tmp_path / name, *options)
     assert result.exit_code == 0, result.output
     report = report_of(result)
