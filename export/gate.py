@@ -146,7 +146,7 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
         "Widen what is cut off (the recipe's calibration, mix_channels) or keep nodes float in it"
     )
     require_colours(report.colours, gate, variant, advice)
-    if report.yuv is not None and (why := report.yuv.why_beyond()):
+    if report.yuv is not None and (why := report.yuv.why_beyond(gate.golden_psnr_db)):
         raise ParityError(
             f"{variant} is another network between YUV ends: {why}; nothing was written"
         )

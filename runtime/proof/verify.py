@@ -232,7 +232,7 @@ def _replay(
         beyond = beyond or wrong
         yuv = None if beyond else compare_yuv(session, golden[0])
     if yuv is not None:
-        beyond = yuv.why_beyond()
+        beyond = yuv.why_beyond(limit.least_psnr_db)
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     if found is not None:
         held += f", colours within {found.flat_most} levels of {found.against}"

@@ -1,7 +1,7 @@
 """The proof of a variant's graph with YUV ends, which files and cameras run: against its RGB graph.
 
 Both get the same YUV 4:2:0, one as it is and one by way of RGB, on the golden clip and named
-colours. The RGB graph is the one that the other proofs are about.
+colours, where nothing is clipped. The RGB graph is the one that the other proofs are about.
 
     found = compare_yuv(session, golden_frames)  # of an open session
     why = found.why_beyond()
@@ -10,15 +10,17 @@ colours. The RGB graph is the one that the other proofs are about.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
 from ...adopted_network import AdoptedNetwork
-from ...arrays import Levels
+from ...arrays import Doubles, Levels
 from ...errors import BackendUnavailableError, BundleError, GraphError
 from ...graph.yuv_ends import YuvEnds
-from ...metrics import finite_db, psnr
+from ...metrics import finite_db
 from ...pictures.colour import MATRIX_BT601, Colours, frame_from_rgb
 from ...pictures.colour_probes import NAMED
 from ...pictures.yuv import yuv_from_frame
@@ -33,6 +35,11 @@ FLAT_PX = 16
 MOST_FLAT = 6
 """Levels of RGB by which a named colour may come out otherwise, as for a variant against FP32."""
 
+MARGIN = 4
+"""Levels from black and white within which a picture may have been clipped."""
+
+Mask: TypeAlias = "npt.NDArray[np.bool_]"
+
 LEAST_DB = 38.0
 """Of the golden clip by one against by the other."""
 
@@ -42,7 +49,7 @@ class YuvFound:
     """How far the two are apart."""
 
     psnr_db: float
-    """Of the golden clip's pictures, over RGB levels, the mean over frames."""
+    """Of the golden clip's pictures, over RGB levels."""
 
     flat_most: int
     """Largest difference of a named colour's channel, in levels."""
@@ -50,17 +57,22 @@ class YuvFound:
     worst_colour: str
     """The named colour with that."""
 
-    def why_beyond(self) -> str | None:
-        """Say which limit is not held; None where all are."""
+    def why_beyond(self, least_db: float | None = None) -> str | None:
+        """Say which limit is not held; None where all are.
+
+        Args:
+            least_db: What the variant has to reach against FP32, where that is less.
+        """
+        least = LEAST_DB if least_db is None else min(LEAST_DB, least_db)
         if self.flat_most > MOST_FLAT:
             return (
                 f"YUV graph: {self.worst_colour} is {self.flat_most} levels off the RGB graph's, "
                 f"at most {MOST_FLAT} allowed"
             )
-        if self.psnr_db < LEAST_DB:
+        if self.psnr_db < least:
             return (
                 f"YUV graph: {self.psnr_db:.1f} dB to the RGB graph's pictures, at least "
-                f"{LEAST_DB:g} required"
+                f"{least:g} required"
             )
         return None
 
@@ -88,14 +100,16 @@ def compare_yuv(session: Session, frames: Levels) -> YuvFound | None:
             pairs = [_pictures(session, other, clip, scaler) for clip in (frames, _flats(session))]
     except (GraphError, BundleError, BackendUnavailableError):
         return None  # files then run RGB, and say why
-    decibels = [finite_db(psnr(a, b)) for a, b in pairs[0]]
+    squares = [error[within] ** 2 for error, within in pairs[0] if within.any()]
+    mean = float(np.mean(np.concatenate(squares))) if squares else 0.0
+    db = finite_db(10 * np.log10(255**2 / max(mean, 1e-9)))
     names, side = list(NAMED), FLAT_PX * session.bundle.scale
-    one, two = (picture.astype(int) for picture in pairs[1][-1])
-    row = np.abs(one - two)[:side, : side * len(names)].max(-1).reshape(side, -1, side)
+    error, within = pairs[1][-1]
+    row = (error * within[..., None]).max(-1)[:side, : side * len(names)].reshape(side, -1, side)
     middle = slice(side // 2 - 2, side // 2 + 2)
     errors = row[middle, :, middle].max((0, 2))
     worst = int(errors.argmax())
-    return YuvFound(round(float(np.mean(decibels)), 2), int(errors[worst]), names[worst])
+    return YuvFound(round(float(db), 2), int(errors[worst]), names[worst])
 
 
 def _flats(session: StreamSession) -> Levels:
@@ -109,17 +123,31 @@ def _flats(session: StreamSession) -> Levels:
 
 def _pictures(
     session: StreamSession, other: StreamSession, clip: Levels, scaler: VideoReformatter
-) -> list[tuple[Levels, Levels]]:
-    """What both make of a clip, each by way of YUV to RGB."""
+) -> list[tuple[Doubles, Mask]]:
+    """What both make of a clip, each by way of YUV to RGB: differences, and where they count."""
     session.reset()
     other.reset()
     found = []
     for frame in clip:
         given = _yuv(frame, scaler)
-        by_rgb = _yuv(session.infer(given.rgb(scaler)), scaler)
-        found.append((by_rgb.rgb(scaler), other.infer_yuv(given).rgb(scaler)))
+        made = session.infer(given.rgb(scaler))
+        one, two = _yuv(made, scaler).rgb(scaler), other.infer_yuv(given).rgb(scaler)
+        error = np.abs(one.astype(np.float64) - two)
+        found.append((error, _unclipped(made, session.bundle.scale)))
     session.reset()
     return found
+
+
+def _unclipped(picture: Levels, scale: int) -> Mask:
+    """(H, W): pixels around which nothing is clipped, as RGB and YUV clip otherwise."""
+    height, width, _ = picture.shape
+    blocks = picture.reshape(height // scale, scale, width // scale, scale, 3)
+    inside = (blocks.min((1, 3, 4)) >= MARGIN) & (blocks.max((1, 3, 4)) <= 255 - MARGIN)
+    padded = np.pad(inside, 1, mode="edge")
+    rows, columns = inside.shape
+    around = [padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    mask: Mask = np.logical_and.reduce(around).repeat(scale, 0).repeat(scale, 1)
+    return mask
 
 
 def _yuv(rgb: Levels, scaler: VideoReformatter) -> YuvPicture:

@@ -17,7 +17,7 @@ from adcvsr.bundle import PACKAGED, Bundle, open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError
 from adcvsr.export.variants import stage_variant
-from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.proof import golden, verify
 from adcvsr.runtime.proof.golden import golden_clip
 from adcvsr.runtime.proof.verify import FAILED, NOT_JUDGED, PASSED, verify_bundle
@@ -231,7 +231,7 @@ def test_a_variant_without_figures_has_not_passed(bundle: Path) -> None:
 
 
 def test_the_graph_with_yuv_ends_is_held_to_that_of_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What files run is proven, too: ends of another matrix show in a named colour."""
+    """What files run is proven, too: U and V exchanged show in a named colour."""
     bundle = open_bundle("nano")
     (found,) = verify_bundle(bundle, variants=["fp32-onnx"]).variants
     assert found.outcome == PASSED
@@ -240,12 +240,13 @@ def test_the_graph_with_yuv_ends_is_held_to_that_of_rgb(monkeypatch: pytest.Monk
     assert found.yuv.psnr_db > 44
     assert "YUV within" in found.reason
 
-    right = OrtCpuSession.of_yuv
+    right = OrtCpuSession._infer_yuv
 
-    def wrong(self: OrtCpuSession, ends: YuvEnds) -> OrtCpuSession:
-        return right(self, YuvEnds(1, ends.full_range))
+    def wrong(self: OrtCpuSession, picture: YuvPicture) -> YuvPicture:
+        made = right(self, picture)
+        return YuvPicture(made.luma, made.chroma[..., ::-1].copy(), made.colours)
 
-    monkeypatch.setattr(OrtCpuSession, "of_yuv", wrong)
+    monkeypatch.setattr(OrtCpuSession, "_infer_yuv", wrong)
     (found,) = verify_bundle(bundle, variants=["fp32-onnx"]).variants
     assert found.outcome == FAILED
     assert "levels off the RGB graph's" in found.reason
