@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from adcvsr.cli.train import _told_to_torchrun
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
+from adcvsr.train import run as running
 from adcvsr.train.degradation import PRESETS
 from adcvsr.train.distill import LossWeights, Wanted, compare, distill
 from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
-from adcvsr.train.validation import ValidationData
+from adcvsr.train.validation import Validation, ValidationData
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
 WIDE = dataclasses.replace(LIGHT, name="wide", temporal_side=3)
@@ -90,8 +92,9 @@ def test_values_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 
 def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
-    folders: Folders, tmp_path: Path
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(running, "VALIDATION_SHARE", 1.0)  # whenever weights are saved
     watch = Watch()
     run(folders, tmp_path, validation=ValidationData([folders.clips]), watch=watch)
     lines = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
@@ -110,6 +113,47 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     again = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert again[: len(lines)] == lines
     assert again[-1]["step"] == 4
+
+
+def test_measuring_takes_a_tenth_of_a_run_and_never_keeps_it_from_training(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement longer than `checkpoint_minutes` made every later step a saved, measured one."""
+    measured: list[str] = []
+
+    def slowly(self: Validation, *_: object) -> dict[str, float]:
+        measured.append("now")
+        time.sleep(0.5)
+        return {"psnr_y": 30.0}
+
+    monkeypatch.setattr(Validation, "measure", slowly)
+    written: list[int] = []
+    monkeypatch.setattr(running, "save_state", lambda *given: written.append(given[2].step))
+    data = ValidationData([folders.clips])
+    run(folders, tmp_path / "a", validation=data, max_steps=4, checkpoint_minutes=0.3 / 60)
+    assert len(measured) == 1  # at the end: the steps took less than the interval
+    assert written == [4]
+    measured.clear()
+    run(folders, tmp_path / "b", validation=data, max_steps=4)
+    assert len(measured) == 2  # after the first step and at the end
+    assert (tmp_path / "b/best.safetensors").is_file()
+
+
+def test_a_run_told_to_stop_does_not_measure_first(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+
+    def stop(state: Any, *_: float) -> None:
+        if state.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(watch, "progress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        data = ValidationData([folders.clips])
+        run(folders, tmp_path, watch=watch, validation=data, checkpoint_minutes=9.0, max_steps=9)
+    assert (tmp_path / "trainer.pt").is_file()
+    assert not (tmp_path / "validation.jsonl").exists()
 
 
 def test_the_state_is_measured_against_the_same_weights_reset(
