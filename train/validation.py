@@ -93,10 +93,10 @@ class Validation:
         )
         pairs = ClipPairs(data.clips, [], options, settings.degradation, seed=0, report=report)
         count = min(len(pairs), MOST_CLIPS)
-        self._clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
+        self.clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
         self._device = device
         self._dists = read_dists(data.dists).to(device) if data.dists else None
-        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self._clips])
+        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self.clips])
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.baseline.items())
         report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}")
 
@@ -127,7 +127,7 @@ class Validation:
             them against the same weights reset at every frame.
         """
         figures = []
-        for low, high in self._clips:
+        for low, high in self.clips:
             signed = to_signed(low[None], self._device)
             out = self._run(network, tensors, signed)
             found = self._compare(out, high)

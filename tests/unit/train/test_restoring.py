@@ -118,7 +118,7 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
 def test_measuring_takes_a_tenth_of_a_run_and_never_keeps_it_from_training(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A measurement longer than `checkpoint_minutes` made every later step a saved, measured one."""
+    """A measurement longer than `checkpoint_minutes` made every later step a measured one."""
     measured: list[str] = []
 
     def slowly(self: Validation, *_: object) -> dict[str, float]:
@@ -149,9 +149,9 @@ def test_a_run_told_to_stop_does_not_measure_first(
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(watch, "progress", stop)
+    rest = {"validation": ValidationData([folders.clips]), "checkpoint_minutes": 9.0}
     with pytest.raises(KeyboardInterrupt):
-        data = ValidationData([folders.clips])
-        run(folders, tmp_path, watch=watch, validation=data, checkpoint_minutes=9.0, max_steps=9)
+        run(folders, tmp_path, watch=watch, max_steps=9, **rest)
     assert (tmp_path / "trainer.pt").is_file()
     assert not (tmp_path / "validation.jsonl").exists()
 
