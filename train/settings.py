@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..reading import read_toml
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
-from .samples import LEAST_SHUFFLED
+from .samples import LABELS, LEAST_SHUFFLED, Heads, HeadWeights
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
@@ -198,9 +198,20 @@ class AdversarialSettings(DistillSettings):
     adversarial_weight: float = 1.0
     """lambda_adv: weight of each discriminator beside the L1 of its domain."""
 
-    pixel_backbone: Literal["convnext", "small"] = "convnext"
-    """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt, whose weights must be
-    given, or a small convolutional network trained along."""
+    pixel_backbone: Literal["convnext", "efficientnet", "small"] = "convnext"
+    """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt or EfficientNet-Lite0,
+    whose weights must be given, or a small convolutional network trained along."""
+
+    kinds_a_step: int = 5
+    """Kinds of clips the discriminators see in a step, in turn: all five as published, or 1 on a
+    small machine, where they are most of a step's cost. Less than 5 for one process only."""
+
+    heads: Heads = "both"
+    """Heads that count: `detail` alone is a discriminator of frames, for comparison."""
+
+    head_weights: HeadWeights = "maps"
+    """How much a head counts when the discriminators learn: by its maps, 192 to 64, as it counts
+    for the student, or `equal`, as equation 4 sums them."""
 
     feature_backbone: Literal["student", "none"] = "student"
     """What the feature discriminator sees with: a frozen copy of the starting student's UNet, or
@@ -211,6 +222,8 @@ class AdversarialSettings(DistillSettings):
         super().__post_init__()
         for name in ("discriminator_learning_rate", "adversarial_weight"):
             self._not_negative(name)
+        if not 1 <= self.kinds_a_step <= len(LABELS):
+            raise ConfigError(f"kinds_a_step={self.kinds_a_step}, expected 1 to {len(LABELS)}")
         if not self.pixel_weight:
             raise ConfigError("pixel_weight=0, expected more: the pixel discriminator needs it")
         if self.feature_backbone == "student" and not self.feature_weight:

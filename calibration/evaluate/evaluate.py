@@ -37,6 +37,11 @@ TRUTH = "truth"
 """Row of the truth itself, where a measure means something for it: the floor of `warp`."""
 
 
+def border_px(options: TruthOptions) -> int:
+    """Left out on each side: nothing of a real clip, whose codec's blocks begin at its edge."""
+    return 0 if options.no_reference else BORDER_PX
+
+
 def evaluate(
     methods: Sequence[Method],
     files: Sequence[Path],
@@ -108,6 +113,7 @@ class _ClipRun:
         self.meters: dict[str, StreamMeter] = {}
         self.reasons: dict[str, str] = {}
         self.size = (0, 0)
+        self.border = BORDER_PX
         self.cuts = 0
 
     def measure(self, options: TruthOptions, step: Callable[[], None]) -> ClipScores:
@@ -115,7 +121,8 @@ class _ClipRun:
 
         Holds the frames that one method has read ahead of the others.
         """
-        truth, scene, frames = TruthStream(BORDER_PX), SceneWatch(), 0
+        self.border = border_px(options)
+        truth, scene, frames = TruthStream(self.border, options.scale), SceneWatch(), 0
         pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
         upscaled = [
             method.upscale(low for _, low in copy)
@@ -141,7 +148,7 @@ class _ClipRun:
     def _start(self, image: Levels, stack: ExitStack) -> None:
         """Make the meters, now that the size is known, and note what cannot be measured."""
         self.size = (image.shape[1], image.shape[0])
-        height, width = (side - 2 * BORDER_PX for side in image.shape[:2])
+        height, width = (side - 2 * self.border for side in image.shape[:2])
         for metric in self.metrics.metrics:
             if metric.temporal and is_image(self.file):
                 self.reasons[metric.name] = "an image has no motion"
@@ -152,7 +159,9 @@ class _ClipRun:
         possible = {m.name: m for m in self.metrics.metrics if m.name not in self.reasons}
         for method in self.methods:
             measured = list(possible.values())
-            meter = open_meter(measured, self.metrics.ffmpeg, height, width, stack)
+            meter = open_meter(
+                measured, self.metrics.ffmpeg, height, width, stack, self.metrics.given
+            )
             self.meters[method.name] = meter
         if "warp" in possible:
             self.meters[TRUTH] = StreamMeter([possible["warp"]])

@@ -5,8 +5,8 @@ The names are those of `adcvsr evaluate --metrics`, of its JSON and of precision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ..arrays import Levels
 from ..config import nearest
@@ -218,10 +218,6 @@ class UsableMetrics:
 
     given: Mapping[str, GivenMeasure] = field(default_factory=dict)
     """What computes those of the metrics that the caller brought, by name."""
-
-    def after(self, own: Sequence[Metric]) -> UsableMetrics:
-        """These behind others."""
-        return replace(self, metrics=(*own, *self.metrics))
 
 
 def usable_metrics(text: str, ffmpeg: str | None = None) -> UsableMetrics:

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import nearest
 from ..errors import ConfigError
 from .catalogue import METRICS, Metric, UsableMetrics, names_of
-from .planes import Plane
+from .planes import Plane, filter_same
 
 BLOCK_PX = 8
 """Of MPEG and JPEG, in pixels of the input; H.264's are 4 and 8, its macroblocks 16."""
@@ -26,6 +26,9 @@ FLAT = 0.25
 
 STATIC_LEVELS = 2.0
 """Mean change of a neighbourhood below which it stands still, in levels."""
+
+MOVING_LEVELS = 16.0
+"""Mean change of its pixels, whatever their sign, from which it does not."""
 
 STATIC_RADIUS = 2
 """Of that neighbourhood, in pixels of the input: noise cancels out in 5x5 of them."""
@@ -74,12 +77,11 @@ NO_REFERENCE = {
 """What is measured without a truth; `delta_e` against bicubic interpolation of the input."""
 
 
-def usable_without_truth(text: str, given: UsableMetrics | None = None) -> UsableMetrics:
+def usable_without_truth(text: str) -> UsableMetrics:
     """Choose measures that need no truth.
 
     Args:
         text: Names with commas; `default` and `all` are all of them.
-        given: What the caller brings beside them.
 
     Raises:
         ConfigError: A name is unknown, or its measure needs a truth.
@@ -97,8 +99,7 @@ def usable_without_truth(text: str, given: UsableMetrics | None = None) -> Usabl
             )
         else:
             raise ConfigError(f"no metric '{name}'{nearest(name, dict(NO_REFERENCE))}")
-    own = tuple(metric for name, metric in NO_REFERENCE.items() if name in chosen)
-    return UsableMetrics(own) if given is None else given.after(own)
+    return UsableMetrics(tuple(m for name, m in NO_REFERENCE.items() if name in chosen))
 
 
 def sharpness(luma: Plane) -> float:
@@ -173,10 +174,9 @@ def flicker(now: Plane, before: Plane, still_now: Plane, still_before: Plane) ->
         None where nothing stands still.
     """
     change = still_now - still_before
-    window = 2 * STATIC_RADIUS + 1
-    padded = np.pad(change, STATIC_RADIUS, mode="edge")
-    views = np.lib.stride_tricks.sliding_window_view(padded, (window, window))
-    static = np.abs(views.mean((2, 3))) <= STATIC_LEVELS
+    box = np.full(2 * STATIC_RADIUS + 1, 1 / (2 * STATIC_RADIUS + 1))
+    mean, most = (filter_same(x, box, box, repeat_edges=True) for x in (change, np.abs(change)))
+    static = (np.abs(mean) <= STATIC_LEVELS) & (most <= MOVING_LEVELS)
     if not static.any():
         return None
     factor = now.shape[0] // static.shape[0]

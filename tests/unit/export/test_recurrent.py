@@ -16,6 +16,7 @@ from adcvsr.calibration.sets.calibration_set import open_set
 from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import JobError, ParityError
+from adcvsr.export import endurance
 from adcvsr.export.bundle_writer import export_bundle
 from adcvsr.export.endurance import check_endurance
 from adcvsr.export.int8 import stream_basis
@@ -104,7 +105,8 @@ def test_int8_keeps_its_contract(
     assert verify_bundle(bundle).outcome == "passed"
 
 
-def test_a_state_that_grows_is_not_exported(tmp_path: Path) -> None:
+def test_a_state_that_grows_is_not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "FRAMES", 120)
     with pytest.raises(ParityError, match="its picture wanders"):
         check_endurance(network(1.5))
     wild = network()
