@@ -22,6 +22,7 @@ from torch import Tensor
 from ..config import SCALE
 from ..errors import CheckpointError
 from ..files import replace_file
+from ..metrics.no_reference import sharpness
 from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS
 from ..model import AdcVsr
 from ..reading import parse_json
@@ -122,9 +123,10 @@ class Validation:
 
         Returns:
             `psnr_y` (dB) and `flicker`, the mean absolute error of luma differences from frame to
-            frame (levels), of every frame but the first; `dists` where it can be measured; for a
-            causal network `state_psnr_y` and `state_flicker`, what the carried state changes in
-            them against the same weights reset at every frame.
+            frame (levels), of every frame but the first; `sharpness`, the slope of the last frame's
+            edges over the truth's; `dists` where it can be measured; for a causal network
+            `state_psnr_y` and `state_flicker`, what the carried state changes in them against the
+            same weights reset at every frame.
         """
         figures = []
         for low, high in self.clips:
@@ -155,6 +157,9 @@ class Validation:
             "psnr_y": float((10 * torch.log10(255**2 / squares)).mean()),
             "flicker": float(error.diff(dim=0).abs().mean()),
         }
+        if perceived:
+            slopes = [sharpness(_luma(clip[-1:])[0].cpu().numpy()) for clip in (shown, truth)]
+            found["sharpness"] = slopes[0] / max(slopes[1], 1e-6)
         if self._dists and perceived:
             last = slice(-DISTS_FRAMES, None)
             found["dists"] = float(self._dists(shown[last], truth[last]).mean())

@@ -6,9 +6,9 @@ import dataclasses
 import json
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,7 +99,8 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     run(folders, tmp_path, validation=ValidationData([folders.clips]), watch=watch)
     lines = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 3]
-    assert {"psnr_y", "flicker", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    assert {"psnr_y", "flicker", "sharpness", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    assert 0.1 < lines[0]["sharpness"] < 1.5
     best = max(lines, key=lambda line: line["psnr_y"])
     _, provenance = load_checkpoint(tmp_path / "best.safetensors")
     assert provenance["steps"] == best["step"]
@@ -119,24 +120,29 @@ def test_measuring_takes_a_tenth_of_a_run_and_never_keeps_it_from_training(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A measurement longer than `checkpoint_minutes` made every later step a measured one."""
-    measured: list[str] = []
+    now, measured, written, watch = [0.0], [], [], Watch()
+
+    def clock() -> float:
+        now[0] += 1e-3
+        return now[0]
 
     def slowly(self: Validation, *_: object) -> dict[str, float]:
-        measured.append("now")
-        time.sleep(0.5)
+        measured.append(written[-1])
+        now[0] += 3600
         return {"psnr_y": 30.0}
 
+    def step(*_: object) -> None:
+        now[0] += 60
+
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(Validation, "measure", slowly)
-    written: list[int] = []
     monkeypatch.setattr(running, "save_state", lambda *given: written.append(given[2].step))
+    monkeypatch.setattr(watch, "progress", step)
     data = ValidationData([folders.clips])
-    run(folders, tmp_path / "a", validation=data, max_steps=4, checkpoint_minutes=0.3 / 60)
-    assert len(measured) == 1  # at the end: the steps took less than the interval
-    assert written == [4]
-    measured.clear()
-    run(folders, tmp_path / "b", validation=data, max_steps=4)
-    assert len(measured) == 2  # after the first step and at the end
-    assert (tmp_path / "b/best.safetensors").is_file()
+    run(folders, tmp_path, validation=data, max_steps=8, checkpoint_minutes=2.5, watch=watch)
+    assert written == [4, 7, 8]  # every three minutes of training, and at the end
+    assert measured == [4, 8]  # an hour each: once, and at the end
+    assert (tmp_path / "best.safetensors").is_file()
 
 
 def test_a_run_told_to_stop_does_not_measure_first(
