@@ -27,7 +27,7 @@ from .discriminators import (
     PixelDiscriminator,
     SmallBackbone,
 )
-from .distill import LossWeights, Wanted, compare, open_losses, weigh, weights_of
+from .distill import LossWeights, Wanted, compare, compare_flat, open_losses, weigh, weights_of
 from .efficientnet import EfficientNetLite, read_efficientnet
 from .features import FeatureEncoder, Student
 from .initial_weights import open_start
@@ -168,7 +168,9 @@ def adversarial(
                     with run.accelerator.autocast():
                         truth = to_signed(batch.high, run.device)
                         wanted = Wanted(target, truth, settings.first_frame)
-                        terms = compare(frames, features, wanted, distance, encoder)
+                        terms = compare(frames, features, wanted, distance, encoder) | compare_flat(
+                            settings, student, begun.network, run.device
+                        )
                     for domain, verdict in judges(frames, features).items():
                         terms[f"fool_{domain}"] = generator_loss(verdict, settings.heads)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics.planes import LUMA_WEIGHTS
 from .discriminators import Verdict
 from .samples import Heads, HeadWeights, Labels
 
@@ -44,6 +45,20 @@ def frame_difference(output: Tensor, truth: Tensor) -> Tensor:
     An error that stays the same from frame to frame costs nothing here, one that flickers does.
     """
     return l1(output.float().diff(dim=1), truth.float().diff(dim=1))
+
+
+def chroma_error(output: Tensor, truth: Tensor) -> Tensor:
+    """L1 between what two clips (N, T, 3, H, W) are beside their luma.
+
+    In RGB an error of colour costs no more than one of brightness, and a small network pays for a
+    sharp edge with coloured fringes.
+    """
+    return l1(_beside_luma(output.float()), _beside_luma(truth.float()))
+
+
+def _beside_luma(clip: Tensor) -> Tensor:
+    weights = clip.new_tensor(LUMA_WEIGHTS)[:, None, None]
+    return clip - (clip * weights).sum(2, keepdim=True)
 
 
 def generator_loss(verdict: Verdict, heads: Heads = "both") -> Tensor:

@@ -86,6 +86,10 @@ class StageSettings:
     """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
     flicker, a teacher's that sees frame by frame too; 0 for none."""
 
+    flat_weight: float = 0.0
+    """Weight of an L1 on flat clips of drawn colours, which photographs hardly hold, so that
+    saturated colours stay what they are; 0 for none."""
+
     start_partly: bool = False
     """Take from the checkpoint of --start-from what fits, where its network is another one; a 1x1
     tap becomes the middle of a 3x3 one, and the rest starts as in a new network."""
@@ -110,6 +114,7 @@ class StageSettings:
             "warmup_steps",
             "first_frame",
             "frame_difference_weight",
+            "flat_weight",
         ):
             self._not_negative(name)
         if self.first_frame >= self.data.frames:
@@ -168,6 +173,10 @@ class DistillSettings(StageSettings):
     """Weight of an L1 against the truth beside the L1 against the teacher, within lambda_pixel;
     the paper has none."""
 
+    chroma_weight: float = 0.0
+    """Weight of an L1 against the truth's colours, luma taken out, within lambda_pixel: against the
+    coloured fringes of small networks; the paper has none."""
+
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
 
@@ -178,7 +187,13 @@ class DistillSettings(StageSettings):
     def __post_init__(self) -> None:
         """Check the numbers; see StageSettings."""
         super().__post_init__()
-        for name in ("pixel_weight", "truth_weight", "dists_weight", "feature_weight"):
+        for name in (
+            "pixel_weight",
+            "truth_weight",
+            "chroma_weight",
+            "dists_weight",
+            "feature_weight",
+        ):
             self._not_negative(name)
         if not self.pixel_weight and not self.feature_weight:
             raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")

@@ -72,10 +72,14 @@ def test_frames_before_the_first_count_for_nothing() -> None:
     shown[:, :2] += 0.5
     terms = compare(shown, None, Wanted(truth, truth, 2), None, None)
     assert {name: float(term) for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
-    assert set(terms) == {"pixel", "truth", "frame_difference"}
+    assert set(terms) == {"pixel", "truth", "chroma", "frame_difference"}
     terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
     assert float(terms["pixel"]) == pytest.approx(0.5 / 3, rel=1e-5)
     assert float(terms["frame_difference"]) == pytest.approx(0.25, rel=1e-5)
+    assert float(terms["chroma"]) == pytest.approx(0, abs=1e-6)  # brighter, of the same colour
+    shown[:, 1, 0] += 0.5
+    terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
+    assert float(terms["chroma"]) == pytest.approx(0.5 * (0.701 + 0.598) / 9, rel=1e-4)
 
 
 @pytest.mark.parametrize(
