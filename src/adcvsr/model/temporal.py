@@ -128,16 +128,16 @@ class TemporalConv(nn.Module):
         """
         before, now = self.taps
         own: Tensor = x + now(x)
-        y = self._past(x[:: flow.frames], flow)
-        if flow.frames == 1:
-            y = own + before(y)
-            flow.next[self.state_name] = y
-            return y
-        results = []
-        for frame in own.unflatten(0, (-1, flow.frames)).unbind(1):
-            y = frame + before(y)
-            results.append(y)
-        flow.next[self.state_name] = y
+        last = self._past(x[:: flow.frames], flow)
+        if flow.frames == 1:  # the form that is exported
+            result: Tensor = own + before(last)
+            flow.next[self.state_name] = result
+            return result
+        results: list[Tensor] = []
+        for frame in own.view(-1, flow.frames, *own.shape[1:]).unbind(1):
+            last = frame + before(last)
+            results.append(last)
+        flow.next[self.state_name] = last
         return torch.stack(results, 1).flatten(0, 1)
 
     def _stream(self, x: Tensor, flow: StateFlow) -> Tensor:
