@@ -202,7 +202,6 @@ def main() -> None:
         learning_rate=5e-4,
         warmup_steps=50,
         ema_decay=0.99,
-        first_frame=1,
         frame_difference_weight=0.5,
         start_partly=True,
         seed=chosen.seed,

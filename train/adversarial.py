@@ -27,7 +27,7 @@ from .discriminators import (
     PixelDiscriminator,
     SmallBackbone,
 )
-from .distill import LossWeights, Wanted, compare, compare_flat, open_losses, weigh, weights_of
+from .distill import LossWeights, compare, compare_flat, open_losses, want, weigh, weights_of
 from .efficientnet import EfficientNetLite, read_efficientnet
 from .features import FeatureEncoder, Student
 from .initial_weights import open_start
@@ -167,7 +167,7 @@ def adversarial(
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
                         truth = to_signed(batch.high, run.device)
-                        wanted = Wanted(target, truth, settings.first_frame)
+                        wanted = want(settings, target, truth)
                         terms = compare(frames, features, wanted, distance, encoder) | compare_flat(
                             settings, student, begun.network, run.device
                         )

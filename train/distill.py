@@ -28,7 +28,7 @@ from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import DistillSettings
-from .teaching import OpenTeacher, target_of, to_signed
+from .teaching import OpenTeacher, target_of, to_signed, with_areas_of
 from .validation import ValidationData
 
 
@@ -126,7 +126,7 @@ def distill(
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
                         truth = to_signed(batch.high, run.device)
-                        wanted = Wanted(target, truth, settings.first_frame)
+                        wanted = want(settings, target, truth)
                         terms = compare(frames, features, wanted, distance, encoder)
                         terms |= compare_flat(settings, student, begun.network, run.device)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
@@ -147,6 +147,11 @@ class Wanted:
 
     first: int = 0
     """First frame whose pixels count."""
+
+
+def want(settings: DistillSettings, target: Tensor, truth: Tensor) -> Wanted:
+    """What the recipe compares with, of the teacher's clip and the true one in [-1, 1]."""
+    return Wanted(with_areas_of(target, truth, settings.match_px), truth, settings.first_frame)
 
 
 def compare(

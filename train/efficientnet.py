@@ -81,8 +81,8 @@ class Block(nn.Module):
         if hasattr(self, "_expand_conv"):
             y = F.relu6(self._bn0(self._expand_conv(y)))
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
-        y = self._bn2(self._project_conv(y))
-        return x + y if self.residual else y
+        out: Tensor = self._bn2(self._project_conv(y))
+        return x + out if self.residual else out
 
 
 class EfficientNetLite(nn.Module):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ..config import AdcVsrConfig, preset
+from ..config import SCALE, AdcVsrConfig, preset
 from ..config_tables import fill_table
 from ..errors import ConfigError
 from ..reading import read_toml
@@ -79,8 +79,8 @@ class StageSettings:
     """Decides initial weights, degradations and crops."""
 
     first_frame: int = 0
-    """First frame of a clip whose pixels count in the losses, from 0; the frames before it only
-    fill the state, which has to earn its place then."""
+    """First frame of a clip whose pixels count in the losses, from 0. Frames before it only fill
+    the state; their pictures are never trained, so that a stream flashes wherever it is reset."""
 
     frame_difference_weight: float = 0.0
     """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
@@ -173,6 +173,10 @@ class DistillSettings(StageSettings):
     """Weight of an L1 against the truth beside the L1 against the teacher, within lambda_pixel;
     the paper has none."""
 
+    match_px: int = 0
+    """Side in pixels of the output of the areas whose mean colour the target takes from the truth,
+    not from the teacher; 0 for none. The crops' sides, four times data.patch_px, are multiples."""
+
     chroma_weight: float = 0.0
     """Weight of an L1 against the truth's colours, luma taken out, within lambda_pixel: against the
     coloured fringes of small networks; the paper has none."""
@@ -193,8 +197,14 @@ class DistillSettings(StageSettings):
             "chroma_weight",
             "dists_weight",
             "feature_weight",
+            "match_px",
         ):
             self._not_negative(name)
+        if self.match_px and SCALE * self.data.patch_px % self.match_px:
+            raise ConfigError(
+                f"match_px={self.match_px} with data.patch_px={self.data.patch_px}, expected a "
+                f"divisor of {SCALE * self.data.patch_px}, the side of the target"
+            )
         if not self.pixel_weight and not self.feature_weight:
             raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")
 

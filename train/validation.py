@@ -124,9 +124,11 @@ class Validation:
         Returns:
             `psnr_y` (dB) and `flicker`, the mean absolute error of luma differences from frame to
             frame (levels), of every frame but the first; `sharpness`, the slope of the last frame's
-            edges over the truth's; `dists` where it can be measured; for a causal network
-            `state_psnr_y` and `state_flicker`, what the carried state changes in them against the
-            same weights reset at every frame.
+            edges over the truth's; `shift` and `jump` (levels), how far mean colours are off, and
+            by how much that differs between the first frame, without a past, and the second;
+            `dists` where it can be measured; for a causal network `state_psnr_y` and
+            `state_flicker`, what the carried state changes in them against the same weights reset
+            at every frame.
         """
         figures = []
         for low, high in self.clips:
@@ -158,6 +160,9 @@ class Validation:
             "flicker": float(error.diff(dim=0).abs().mean()),
         }
         if perceived:
+            off = 255 * (shown - truth).mean((2, 3))  # (T, 3)
+            found["shift"] = float(off.mean(0).abs().mean())
+            found["jump"] = float((off[0] - off[1]).mean().abs())
             slopes = [sharpness(_luma(clip[-1:])[0].cpu().numpy()) for clip in (shown, truth)]
             found["sharpness"] = slopes[0] / max(slopes[1], 1e-6)
         if self._dists and perceived:

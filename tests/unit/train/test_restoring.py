@@ -21,10 +21,11 @@ from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
 from adcvsr.train import run as running
 from adcvsr.train.degradation import PRESETS
-from adcvsr.train.distill import LossWeights, Wanted, compare, distill
+from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want
 from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
+from adcvsr.train.teaching import with_areas_of
 from adcvsr.train.validation import Validation, ValidationData
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
@@ -82,9 +83,29 @@ def test_frames_before_the_first_count_for_nothing() -> None:
     assert float(terms["chroma"]) == pytest.approx(0.5 * (0.701 + 0.598) / 9, rel=1e-4)
 
 
+def test_the_target_has_the_teachers_detail_and_the_truths_colours() -> None:
+    truth = torch.rand(2, 3, 3, 16, 32) - 0.5
+    teacher = (truth * 1.5 + torch.tensor([0.1, -0.05, 0.0]).view(3, 1, 1)).clamp(-1, 1)
+    assert with_areas_of(teacher, truth, 0) is teacher
+    matched = with_areas_of(teacher, truth, 8)
+    # Of the whole picture the mean is the truth's, of each pixel the detail is the teacher's.
+    means = [each.mean((3, 4)) for each in (teacher, truth, matched)]
+    assert (means[2] - means[1]).abs().max() < 0.02 < (means[0] - means[1]).abs().max()
+    flat = torch.zeros(1, 1, 3, 16, 16)
+    off = with_areas_of(flat + 0.2, flat, 16)
+    assert off.abs().max() < 1e-6
+    step = flat.clone()
+    step[..., ::2] = 0.1
+    kept = with_areas_of(step + 0.2, flat, 16)
+    assert torch.allclose(kept[..., ::2] - kept[..., 1::2], torch.full((1, 1, 3, 16, 8), 0.1))
+    settings = dataclasses.replace(SETTINGS, match_px=16)
+    assert torch.equal(want(settings, flat + 0.2, flat).teacher, off)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"match_px": 5}, "match_px=5 with data.patch_px=8, expected a divisor of 32"),
         ({"first_frame": 3}, "first_frame=3 with data.frames=3"),
         ({"first_frame": 2}, "from first_frame=2 on, expected 2 or more"),
         ({"truth_weight": -1.0}, "truth_weight=-1.0"),
@@ -105,6 +126,8 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     assert [line["step"] for line in lines] == [1, 2, 3, 3]
     assert {"psnr_y", "flicker", "sharpness", "state_psnr_y", "state_flicker"} <= set(lines[0])
     assert 0.1 < lines[0]["sharpness"] < 1.5
+    assert 0 <= lines[0]["jump"] < 5
+    assert 0 <= lines[0]["shift"] < 10
     best = max(lines, key=lambda line: line["psnr_y"])
     _, provenance = load_checkpoint(tmp_path / "best.safetensors")
     assert provenance["steps"] == best["step"]
