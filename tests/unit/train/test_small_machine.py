@@ -141,7 +141,7 @@ def test_a_run_trains_against_it(
 
 
 def test_the_recipe_for_small_machines() -> None:
-    recipe = read_settings("restore-adversarial", AdversarialSettings)
+    recipe = read_settings("nano-restore-adversarial", AdversarialSettings)
     assert (recipe.pixel_backbone, recipe.kinds_a_step) == ("efficientnet", 1)
     assert recipe.heads == "both"
     discriminator = PixelDiscriminator(EfficientNetLite())
