@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,8 @@ from adcvsr.cli.train import _told_to_torchrun
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_processor, create_session
 from adcvsr.train import run as running
 from adcvsr.train.degradation import PRESETS
 from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want
@@ -236,6 +239,18 @@ def test_a_start_by_name(tmp_path: Path) -> None:
     bundle = open_bundle("nano").path
     with pytest.raises(CheckpointError, match="is not a checkpoint; it is a bundle, expected a"):
         find_start(bundle)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["nano", "nano-camera", "small"])
+def test_a_checkpoint_by_a_bundles_name_makes_its_pictures(name: str) -> None:
+    network, _ = load_checkpoint(find_start(Path(name)))
+    clip = draw_clip(2, 32, 40)
+    with create_session(open_bundle(name), backend="ort-cpu", variant="fp32-onnx") as session:
+        expected = [picture.copy() for picture in create_processor(session).clip(iter(clip))]
+    low = torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float() / 127.5 - 1
+    levels = ((network(low)[0][0].clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1)
+    assert (levels - torch.from_numpy(np.stack(expected))).abs().max() <= 1
 
 
 def test_ctrl_c_saves_the_step_and_says_how_to_go_on(folders: Folders, tmp_path: Path) -> None:
