@@ -23,7 +23,8 @@ from ..arrays import Levels
 from ..config import SCALE
 from .catalogue import GivenMeasure, Metric
 from .colour_shift import clipped_share, colour_shift
-from .fidelity import ms_ssim, psnr, ssim
+from .contours import contours
+from .fidelity import ms_ssim, psnr, ssim, ssim_rgb
 from .flip import flip
 from .no_reference import blockiness, flicker, noise_level, reduce_areas, sharpness
 from .perceptual import gmsd, haarpsi
@@ -164,6 +165,10 @@ class StreamMeter:
             self._xpsnr.add(output.luma, moment.truth.luma)
         self._before = output
 
+    def skip(self, image: Levels, moment: Moment) -> None:
+        """Take a frame that does not count: measures of time see it as the one before."""
+        self._before = Picture(image, moment.border_px)
+
     def means(self) -> dict[str, float | None]:
         """Means over the frames measured so far; None where no frame could be.
 
@@ -240,6 +245,8 @@ def _flicker(output: Picture, before: Picture | None, moment: Moment) -> float |
 
 _MEASURES: dict[str, Measure] = {
     "psnr": lambda output, _, moment: psnr(output.luma, moment.truth.luma),
+    "ssim_rgb": lambda output, _, moment: ssim_rgb(output.image, moment.truth.image),
+    "contours": lambda output, _, moment: contours(output.image, moment.truth.image),
     "psnr_rgb": lambda output, _, moment: psnr(output.image, moment.truth.image),
     "ssim": lambda output, _, moment: ssim(output.luma, moment.truth.luma),
     "ms_ssim": lambda output, _, moment: ms_ssim(output.luma, moment.truth.luma),
