@@ -7,13 +7,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
+from ...graph.memory import memory_of
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
 from ...pictures.yuv_picture import AnyPicture
@@ -107,6 +108,7 @@ class SegmentWorker:
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                **asdict(memory_of(self.session.bundle, self.session.variant.id)),
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -158,6 +160,7 @@ class SegmentWorker:
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                **asdict(memory_of(self.session.bundle, self.session.variant)),
             )
             reader.check_size(plan.video.width, plan.video.height)
             if isinstance(processor, _CountedCuts):

@@ -255,7 +255,7 @@ def _no_picture() -> onnx.ModelProto:
         (_with_nan, "weight 'w2' of node 'body/last' has 1 values that are not finite"),
         (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
         (_one_and_a_half, "makes 1.5 times the size"),
-        (_with_state, r"has 2 inputs \('x' .*, 'hidden' "),
+        (_with_state, r"has 2 inputs and 1 outputs.*inputs 'x' .*, 'hidden' .*say it with --state"),
         (_no_picture, r"input 'x' of shape \(1, 5, None, None\) has no 3 colours"),
         (
             lambda: _changed(batch="n", mix_batch=True, opset=17),
