@@ -18,7 +18,8 @@ from ...errors import AdoptError
 
 TWO_WAYS = (
     "there are two ways around: export it to ONNX where its code is (torch.onnx.export with "
-    "dynamic height and width), or adopt the .param and .bin that many such networks are published as"
+    "dynamic height and width), or adopt the .param and .bin that many such networks are "
+    "published as"
 )
 
 COLOURS = 3

@@ -17,7 +17,6 @@ from functools import partial
 
 from ...pictures.crop import Crop
 from ...pictures.yuv_picture import AnyPicture
-from ..sessions.session import StreamSession
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
@@ -250,8 +249,7 @@ class LiveStages:
     @property
     def batches(self) -> bool:
         """Whether its frames may run in one batch with those of others."""
-        session = self.upscaler.session
-        return isinstance(session, StreamSession) and session.batches and not self.is_over
+        return self.upscaler.batches and not self.is_over
 
     def is_due(self, now: float, until: float) -> bool:
         """Whether its next frame is expected between two moments and has not come.

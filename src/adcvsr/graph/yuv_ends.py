@@ -113,6 +113,7 @@ def with_yuv_ends(
     *,
     scale: int = SIDE,
     bytes_inside: bool = False,
+    batch: int | str = 1,
 ) -> bytes:
     """Rewrite a graph of RGB pictures; see the module for its inputs and outputs.
 
@@ -124,6 +125,8 @@ def with_yuv_ends(
         scale: Pixels of a side that one pixel's side becomes.
         bytes_inside: Whether uint8 may be moved about within the graph, which is faster in ONNX
             Runtime on a CPU and which TensorRT refuses.
+        batch: First dimension of pictures: 1, or the name of one that is left open (see
+            `batch_axis`).
 
     Raises:
         GraphError: It is no graph of this form.
@@ -135,17 +138,17 @@ def with_yuv_ends(
         raise GraphError("the graph's pictures are not of 8 bits; only such graphs take YUV")
     if scale % 2:
         raise GraphError(f"pictures of {scale} times the size have chroma of half a pixel")
-    _change_head(edited, picture_in, ends)
+    _change_head(edited, picture_in, ends, batch)
     if (planes := _planes_of(edited, picture_out)) is not None:
-        _add_tail(edited, planes, picture_out, ends, scale, bytes_inside=bytes_inside)
+        _add_tail(edited, planes, picture_out, ends, (batch, scale), bytes_inside=bytes_inside)
         return edited.content()
     if scale != SIDE:
         raise GraphError(f"pictures of {scale} times the size are not made of clipped planes")
-    _change_tail(edited, picture_out, ends, bytes_inside=bytes_inside)
+    _change_tail(edited, picture_out, ends, batch, bytes_inside=bytes_inside)
     return edited.content()
 
 
-def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds) -> None:
+def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds, batch: int | str) -> None:
     """Make the planes of RGB, which the graph's first transposition made, of YUV."""
     readers = [node for node in graph.readers(picture_in) if node.op_type != "Shape"]
     cast = readers[0] if [node.op_type for node in readers] == ["Cast"] else None
@@ -165,9 +168,9 @@ def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds) -> None:
         kind = np.dtype(np.float16) if element == FLOAT16 else kind
         graph.take_out(cast)
         luma = cast.output[0]  # of its size shapes are read
-    graph.set_input(picture_in, UINT8, (1, "frame_rows", "frame_columns", 1))
+    graph.set_input(picture_in, UINT8, (batch, "frame_rows", "frame_columns", 1))
     pairs = CHROMA.format(picture_in)
-    graph.set_input(pairs, UINT8, (1, "chroma_rows", "chroma_columns", 2))
+    graph.set_input(pairs, UINT8, (batch, "chroma_rows", "chroma_columns", 2))
     element = FLOAT16 if kind == np.float16 else 1
     graph.add("Cast", [picture_in], [luma], first=True, to=element)
     graph.add("Cast", [pairs], ["ends_pairs"], first=True, to=element)
@@ -228,7 +231,7 @@ def _affine(
 
 
 def _change_tail(
-    graph: EditedGraph, picture_out: str, ends: YuvEnds, *, bytes_inside: bool
+    graph: EditedGraph, picture_out: str, ends: YuvEnds, batch: int | str, *, bytes_inside: bool
 ) -> None:
     """Fold RGB to YUV into the last convolution, and set its blocks side by side in two planes."""
     node, quantized = graph.producer(picture_out), None
@@ -255,7 +258,7 @@ def _change_tail(
         kind,
         picture_out,
         ends,
-        SIDE,
+        (batch, SIDE),
         inside=inside,
         clip_pairs=quantized is not None,
     )
@@ -279,11 +282,12 @@ def _add_tail(
     planes: str,
     picture_out: str,
     ends: YuvEnds,
-    scale: int,
+    sides: tuple[int | str, int],
     *,
     bytes_inside: bool,
 ) -> None:
-    """Make YUV of a picture's planes, a block of `scale` x `scale` pixels at a time."""
+    """Make YUV of a picture's planes, a block at a time; `sides` are the batch and a block's."""
+    scale = sides[1]
     fold, offset = _fold_of(ends, scale)
     bias = offset + HALF - HALF * fold.sum(1)
     graph.add("SpaceToDepth", [planes], ["ends_packed"], blocksize=scale)
@@ -293,7 +297,7 @@ def _add_tail(
     ]
     graph.add("Conv", ["ends_packed", *made], ["ends_yuv"], kernel_shape=[1, 1])
     levels = _clipped(graph, "ends_yuv", ends.black, ends.most_chroma + HALF, kind)
-    _leave(graph, levels, kind, picture_out, ends, scale, inside=bytes_inside)
+    _leave(graph, levels, kind, picture_out, ends, sides, inside=bytes_inside)
 
 
 def _leave(
@@ -302,12 +306,13 @@ def _leave(
     kind: np.dtype[Any],
     picture_out: str,
     ends: YuvEnds,
-    scale: int,
+    sides: tuple[int | str, int],
     *,
     inside: bool,
     clip_pairs: bool = False,
 ) -> None:
-    """Set blocks of luma and chroma side by side in two planes."""
+    """Set blocks of luma and chroma side by side in two planes; see `_add_tail` for `sides`."""
+    batch, scale = sides
     blocks = graph.add("Transpose", [levels], ["ends_blocks"], perm=[0, 2, 3, 1])
     if inside and kind != np.uint8:
         blocks = graph.add("Cast", [blocks], ["ends_bytes"], to=UINT8)
@@ -320,8 +325,9 @@ def _leave(
         luma = _clipped(graph, luma, ends.black, ends.white + half, kind)
         if clip_pairs:
             pairs = _clipped(graph, pairs, ends.black, ends.most_chroma, kind)
-    _set_planes(graph, luma, picture_out, scale, scale, cast=not inside)
-    _set_planes(graph, pairs, CHROMA.format(picture_out), scale, scale // 2, cast=not inside)
+    rows, pair_rows = (batch, scale, scale), (batch, scale // 2, scale)
+    _set_planes(graph, luma, picture_out, rows, cast=not inside)
+    _set_planes(graph, pairs, CHROMA.format(picture_out), pair_rows, cast=not inside)
 
 
 def _clipped(
@@ -332,9 +338,10 @@ def _clipped(
 
 
 def _set_planes(
-    graph: EditedGraph, blocks: str, name: str, columns: int, rows: int, *, cast: bool
+    graph: EditedGraph, blocks: str, name: str, sides: tuple[int | str, int, int], *, cast: bool
 ) -> None:
-    """Make a plane of blocks (1, H, W, rows * columns): neighbours of a row at a time."""
+    """Make planes of blocks (batch, H, W, rows * columns): neighbours of a row at a time."""
+    batch, rows, columns = sides
     apart = graph.constant(np.array([0, 0, 0, rows, columns], np.int64), "apart")
     graph.add("Reshape", [blocks, apart], [f"ends_{name}_apart"])
     graph.add("Transpose", [f"ends_{name}_apart"], [f"ends_{name}_turned"], perm=[0, 1, 3, 2, 4])
@@ -343,7 +350,7 @@ def _set_planes(
     graph.add("Reshape", [f"ends_{name}_turned", joined], [made])
     if cast:
         graph.add("Cast", [made], [name], to=UINT8)
-    graph.set_output(name, UINT8, (1, "frame_rows", rows, f"{columns}*frame_columns"))
+    graph.set_output(name, UINT8, (batch, "frame_rows", rows, f"{columns}*frame_columns"))
 
 
 def _fold_floats(graph: EditedGraph, node: Node, ends: YuvEnds) -> tuple[str, np.dtype[Any]]:
