@@ -383,10 +383,12 @@ def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
                     f"'{original.files[0]}' makes {int(scale)} times the size, not {wanted}"
                 )
             return int(scale), multiple
-        if scale == wide and not float(scale).is_integer():
+        if scale == wide and (scale > MOST_SCALE or not float(scale).is_integer()):
+            node = next(n for n in original.model.graph.node if original.output_name in n.output)
             raise AdoptError(
                 f"'{original.files[0]}' makes {scale:g} times the size: {shape[3]}x{shape[2]} of "
-                f"{width}x{height}; whole numbers from 1 to {MOST_SCALE} are adopted"
+                f"{width}x{height}, by node '{node.name}' ({node.op_type}) at last; whole numbers "
+                f"from 1 to {MOST_SCALE} are adopted"
             )
         why = why or f"{width}x{height} becomes {shape[3]}x{shape[2]}"
     fixed = next(nodes_with_sizes(original.model), None)
