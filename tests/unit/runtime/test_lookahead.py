@@ -26,6 +26,7 @@ from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof import verify
 from adcvsr.runtime.upscaler import Upscaler
+from gpu_backends import CONTRACT, prepare_backend
 from video_facts import VideoMaker
 
 
@@ -69,6 +70,17 @@ def test_every_frame_has_the_picture_of_the_whole_clip(
     assert [picture is None for picture in pushed] == [at < 2 for at in range(count)]
     found = [picture for picture in pushed if picture is not None] + list(upscaler.finish())
     assert near(found, whole(ahead, clip))
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_every_backend_says_that_a_stream_is_over(
+    name: str, ahead: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backend = prepare_backend(name, monkeypatch, tmp_path)
+    clip = draw_clip(4, 26, 38)
+    with Upscaler(ahead, backend=backend) as other:
+        for _ in range(2):  # the second stream has no past of the first one's end
+            assert near(list(other.upscale_clip(clip)), whole(ahead, clip))
 
 
 def test_tiles_each_end_for_themselves(ahead: Bundle, upscaler: Upscaler) -> None:
