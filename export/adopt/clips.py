@@ -82,7 +82,8 @@ def frame_by_frame(path: Path, model: onnx.ModelProto, axis: int, most_ahead: in
         stream = streamify(model, frames_axis=axis, most_ahead=most_ahead)
         difference = prove(model, stream, axis)
     except AdoptError as error:
-        raise AdoptError(f"'{path}' is a network over clips: {error}") from error
+        instead = "" if "--window" in str(error) else "; --window FRAMES runs it in windows"
+        raise AdoptError(f"'{path}' is a network over clips: {error}{instead}") from error
     dims = [d.dim_value or None for d in model.graph.input[0].type.tensor_type.shape.dim]
     return Framed(
         model=_of_pictures(stream, axis, len(dims)),

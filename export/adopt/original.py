@@ -214,7 +214,9 @@ def _understood(
 
 def _stacked(dims: Sequence[int | None]) -> int:
     """Frames that lie in the channels of an input; 0 where it is no such one."""
-    channels = dims[1] if len(dims) == 4 and dims[0] in (1, None) else None
+    if len(dims) != 4 or dims[0] not in (1, None) or dims[3] == COLOURS:
+        return 0
+    channels = dims[1]
     return channels // COLOURS if channels and channels > COLOURS and channels % COLOURS == 0 else 0
 
 
@@ -222,6 +224,19 @@ def _over_clip(
     found: Original, dims: Sequence[int | None], axis: int | None, asked: Asked
 ) -> Original:
     """A network over clips: as a stream, or in windows."""
+    if axis == 1 and len(dims) == 5 and dims[1] == dims[2] == COLOURS:
+        # Three frames of three colours: which is which is told by what can be understood.
+        try:
+            return _laid_out(found, dims, 1, asked)
+        except AdoptError:
+            return _laid_out(found, dims, 2, asked)
+    return _laid_out(found, dims, axis, asked)
+
+
+def _laid_out(
+    found: Original, dims: Sequence[int | None], axis: int | None, asked: Asked
+) -> Original:
+    """The same, time on a known axis; None for frames as channels."""
     path, model = found.files[0], found.model
     sides = dims[-2:]
     found = replace(

@@ -97,7 +97,7 @@ def test_windows_that_make_no_sense_are_refused(tmp_path: Path, window: Window, 
         ({"frames": 5, "shown": 2}, 2),
         ({"frames": 3, "shown": 2}, 0),
         ({"frames": 3, "shown": 1, "layout": "stacked"}, 1),
-        ({"frames": 5, "shown": 3, "layout": "channels-first", "with_axis": True}, 1),
+        ({"frames": 3, "shown": 1, "layout": "channels-first", "with_axis": True}, 1),
     ],
     ids=["middle-of-5", "last-of-3", "stacked", "with-axis"],
 )
