@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -503,6 +503,7 @@ class Upscaler:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
             written = (sink.width, sink.height)
+            memory = memory_of(self.bundle, session.variant.id)
             reader.check_size = partial(
                 check_memory,
                 source,
@@ -510,7 +511,8 @@ class Upscaler:
                 output=written,
                 deep=session.deep,
                 scale=self.bundle.scale,
-                **self._network_bytes(),
+                activation_bytes=memory.activation_bytes,
+                weight_bytes=memory.weight_bytes,
             )
             reader.check_size(reader.info.width, reader.info.height)
             self._warm_up(reader.info.width, reader.info.height)
@@ -570,14 +572,16 @@ class Upscaler:
         Raises:
             UnsupportedVideoError: With the estimate and what is there.
         """
-        scale = self.bundle.scale
+        memory = memory_of(self.bundle, self.session.variant.id)
         check_memory(
-            Path(name), width, height, tile=self._tile, scale=scale, **self._network_bytes()
+            Path(name),
+            width,
+            height,
+            tile=self._tile,
+            scale=self.bundle.scale,
+            activation_bytes=memory.activation_bytes,
+            weight_bytes=memory.weight_bytes,
         )
-
-    def _network_bytes(self) -> dict[str, int]:
-        """What the network takes, for `check_memory`."""
-        return asdict(memory_of(self.bundle, self.session.variant.id))
 
     def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there, and few threads."""

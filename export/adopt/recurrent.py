@@ -289,7 +289,7 @@ def _with_states(
         for ends, name in ((graph.input, spec.name), (graph.output, spec.next_name)):
             ends.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         unfold, fold = ("DepthToSpace", "SpaceToDepth") if block > 1 else ("Identity", "Identity")
-        how = {"blocksize": block} if block > 1 else {}
+        how: dict[str, Any] = {"blocksize": block} if block > 1 else {}
         ways = ((first, unfold, spec.name, state.taken), (last, fold, state.given, spec.next_name))
         for nodes, op_type, source, target in ways:
             called = f"{spec.name}/{'in' if nodes is first else 'out'}"

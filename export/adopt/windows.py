@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,6 +29,10 @@ TRIAL_FRAMES = 5
 
 DEFAULT_FRAMES = 16
 """Of a window, where neither the file nor the user says."""
+
+Dims = list[int | str]
+End = tuple[str, Dims] | tuple[str, Dims, int]
+"""Name, shape and element of an input or output; floats where none is given."""
 
 HALF = 0.5
 """Added before a Cast, so that it rounds."""
@@ -152,9 +157,9 @@ def single(model: onnx.ModelProto, windowed: Windowed) -> onnx.ModelProto:
         graph.node.append(
             helper.make_node("Unsqueeze", [last, "adopted.first"], [PICTURE_OUT], "adopted/one")
         )
-    _declare(
-        graph, (PICTURE_IN, [1, COLOURS, "H", "W"]), (PICTURE_OUT, [1, COLOURS, "high", "wide"])
-    )
+    small: Dims = [1, COLOURS, "H", "W"]
+    large: Dims = [1, COLOURS, "high", "wide"]
+    _declare(graph, (PICTURE_IN, small), (PICTURE_OUT, large))
     return edit.finish()
 
 
@@ -219,12 +224,10 @@ def _clip_graph(
     chain.add("Identity")
     chain.nodes[-1].output[0] = FEATURES_NAME
     graph.node.extend(chain.nodes)
-    sides: list[int | str] = ["H", "W"]
-    _declare(
-        graph,
-        (CLIP_NAME, ["T", *sides, COLOURS], TensorProto.UINT8),
-        (FEATURES_NAME, ["T", COLOURS * scale**2, *sides]),
-    )
+    sides: Dims = ["H", "W"]
+    frames: Dims = ["T", *sides, COLOURS]
+    features: Dims = ["T", COLOURS * scale**2, *sides]
+    _declare(graph, (CLIP_NAME, frames, TensorProto.UINT8), (FEATURES_NAME, features))
     return edit.finish()
 
 
@@ -262,12 +265,10 @@ def _decoder_graph(scale: int, unit: float, nought: float, *, bgr: bool) -> onnx
     chain.nodes[-1].output[0] = OUTPUT_NAME
     graph = edit.model.graph
     graph.node.extend(chain.nodes)
-    sides: list[int | str] = ["H", "W"] if scale == 1 else [f"{scale}H", f"{scale}W"]
-    _declare(
-        graph,
-        (FEATURES_NAME, [1, COLOURS * scale**2, "H", "W"]),
-        (OUTPUT_NAME, [1, *sides, COLOURS], TensorProto.UINT8),
-    )
+    sides: Dims = ["H", "W"] if scale == 1 else [f"{scale}H", f"{scale}W"]
+    features: Dims = [1, COLOURS * scale**2, "H", "W"]
+    picture: Dims = [1, *sides, COLOURS]
+    _declare(graph, (FEATURES_NAME, features), (OUTPUT_NAME, picture, TensorProto.UINT8))
     return edit.finish()
 
 
@@ -279,7 +280,7 @@ class _Chain:
         self.nodes: list[onnx.NodeProto] = []
         self._head = f"adopted.{tensor}"
 
-    def add(self, op_type: str, *beside: np.generic | np.ndarray | str, **how: object) -> None:  # type: ignore[type-arg]
+    def add(self, op_type: str, *beside: Any, **how: Any) -> None:
         """A node that takes what is made so far, and constants or tensors beside it."""
         name = f"{self._head}.{len(self.nodes)}"
         names = []
@@ -295,13 +296,9 @@ class _Chain:
         self.tensor = name
 
 
-def _declare(
-    graph: onnx.GraphProto,
-    taken: tuple[str, Sequence[int | str]] | tuple[str, Sequence[int | str], int],
-    given: tuple[str, Sequence[int | str]] | tuple[str, Sequence[int | str], int],
-) -> None:
+def _declare(graph: onnx.GraphProto, taken: End, given: End) -> None:
     """Declare the only input and output."""
     del graph.input[:], graph.output[:], graph.value_info[:]
-    for values, (name, shape, *kind) in ((graph.input, taken), (graph.output, given)):
-        element = kind[0] if kind else TensorProto.FLOAT
-        values.append(helper.make_tensor_value_info(name, element, list(shape)))
+    for values, end in ((graph.input, taken), (graph.output, given)):
+        element = end[2] if len(end) == 3 else TensorProto.FLOAT
+        values.append(helper.make_tensor_value_info(end[0], element, list(end[1])))

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -90,6 +90,7 @@ class SegmentWorker:
         self._source = require_source(plan)
         self._options = plan.encode_options()
         self.session = _session(plan, bundle, threads)
+        self._memory = memory_of(self.session.bundle, self.session.variant.id)
         inner = create_processor(
             self.session, colour_match="none" if self.session.deep else settings.colour_match
         )
@@ -108,7 +109,8 @@ class SegmentWorker:
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
-                **asdict(memory_of(self.session.bundle, self.session.variant.id)),
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -160,7 +162,8 @@ class SegmentWorker:
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
-                **asdict(memory_of(self.session.bundle, self.session.variant)),
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             reader.check_size(plan.video.width, plan.video.height)
             if isinstance(processor, _CountedCuts):
