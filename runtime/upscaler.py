@@ -137,8 +137,8 @@ class Upscaler:
         """
         if self.bundle.kind == "clip" or self.bundle.delay:
             raise ClipNetworkError(
-                f"bundle '{self.bundle.name}' needs the frames after each, too; use "
-                "upscaler.upscale_clip(frames), an iterator that reads ahead"
+                f"bundle '{self.bundle.name}' is not causal: it needs the frames after each, too; "
+                "use upscaler.upscale_clip(frames), an iterator that reads ahead"
             )
         picture = self.push(frame)
         assert picture is not None

@@ -52,7 +52,7 @@ class BenchCommand(click.Command):
 
 
 @click.command(cls=BenchCommand, epilog="See also: adcvsr bench compare A.json B.json")
-@click.argument("bundles", metavar="[BUNDLE...]", nargs=-1)
+@click.argument("bundle", metavar="[BUNDLE...]", nargs=-1)
 @backend_option
 @variants_option("the first is the baseline of ratios [default: all the backend runs].")
 @click.option(
@@ -81,7 +81,7 @@ class BenchCommand(click.Command):
 @trace_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files of -o and --trace.")
 def command(
-    bundles: tuple[str, ...],
+    bundle: tuple[str, ...],
     backend: str,
     variants: tuple[str, ...],
     size: tuple[int, int],
@@ -115,7 +115,7 @@ def command(
         threads=threads,
         start=not no_start,
     )
-    opened, *beside = [open_bundle(each) for each in bundles or ("nano",)]
+    opened, *beside = [open_bundle(each) for each in bundle or ("nano",)]
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
         build_progress("bench") as bar,

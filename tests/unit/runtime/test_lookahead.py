@@ -93,7 +93,7 @@ def test_tiles_each_end_for_themselves(ahead: Bundle, upscaler: Upscaler) -> Non
 
 
 def test_one_by_one_is_refused_with_the_way(upscaler: Upscaler) -> None:
-    with pytest.raises(ClipNetworkError, match=r"needs the frames after each, too; use"):
+    with pytest.raises(ClipNetworkError, match=r"needs the frames after each, too; use upscaler"):
         upscaler(np.zeros((8, 8, 3), np.uint8))
 
 
