@@ -22,6 +22,7 @@ from ..calibration.sets.calibration_set import CalibrationSet
 from ..errors import ParityError
 from ..pictures.synthetic import draw_clip
 from ..runtime.processing.backends import create_session
+from ..runtime.processing.processor import StreamProcessor
 from ..runtime.proof.colours import (
     ColoursFound,
     colour_request,
@@ -196,8 +197,7 @@ def _upscale(session: Session, frames: Sequence[Levels]) -> list[Levels]:
     if isinstance(session, ClipSession):
         return list(session.upscale_window(frames, 0, len(frames)))
     assert isinstance(session, StreamSession)
-    session.reset()
-    return [session.infer(frame) for frame in frames]
+    return list(StreamProcessor(session).clip(frames))
 
 
 def _open(bundle: Bundle, variant: str) -> Session:

@@ -174,6 +174,11 @@ def open_network(settings: JobSettings) -> Bundle:
             "on and blended, so that a segment by itself would have other pictures than the whole "
             "file; upscale it without a job"
         )
+    if bundle.delay:
+        raise ClipNetworkError(
+            f"bundle '{bundle.name}' looks {bundle.delay} frames ahead, beyond a segment's end; "
+            "upscale the file without a job"
+        )
     mode = settings.colour_match or bundle.colour_match.mode
     if mode == "ema":
         raise ConfigError(

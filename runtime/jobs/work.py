@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
+from ...graph.memory import memory_of
 from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
@@ -91,6 +92,7 @@ class SegmentWorker:
         self._source = require_source(plan)
         self._options = plan.encode_options()
         self.session = _session(plan, bundle, threads)
+        self._memory = memory_of(self.session.bundle, self.session.variant.id)
         inner = create_processor(
             self.session,
             colour_match="none" if plan.network.deep or plan.network.yuv else settings.colour_match,
@@ -111,6 +113,8 @@ class SegmentWorker:
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -164,6 +168,8 @@ class SegmentWorker:
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             reader.check_size(plan.video.width, plan.video.height)
             processor.reset()

@@ -66,7 +66,12 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         Lines without their ends.
     """
     trained = "" if facts["trained"] else ", untrained"
-    yield f"{facts['name']}: preset {facts['preset']}, {facts['parameters']:,} parameters{trained}"
+    origin = (
+        f"preset {facts['preset']}"
+        if "preset" in facts
+        else f"{facts['network']}, adopted from {facts['adopted']}"
+    )
+    yield f"{facts['name']}: {origin}, {facts['parameters']:,} parameters{trained}"
     yield f"path        {facts['path']}"
     yield f"schema      {facts['schema']}, {len(facts['files'])} files, {_size(facts['bytes'])}"
     yield f"graphs      {_kind(facts)}"
