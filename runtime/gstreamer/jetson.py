@@ -38,6 +38,45 @@ def rtsp_pipeline(url: str, transport: str, host: Host | None = None) -> str:
     return f"{source} ! decodebin"
 
 
+def h264_encoders(rate: float, kbit: int, host: Host | None = None) -> list[tuple[str, str]]:
+    """Elements that encode H.264 for a live stream, best first, each with its part of a pipeline.
+
+    A Jetson's own comes first where `adcvsr doctor` finds its plugin and the board has an encoder.
+
+    Args:
+        rate: Frames a second; a keyframe comes each second, and where one is asked for.
+        kbit: 1000 bits a second.
+        host: The machine; None for this one.
+    """
+    host = host or this_host()
+    every = max(round(rate), 1)
+    baseline = "video/x-h264,profile=constrained-baseline ! h264parse"
+    found = []
+    own = has_plugin(host, "nvvidconv") and has_plugin(host, "nvvideo4linux2")
+    if own and not _has_no_encoder(host):
+        options = f"bitrate={1000 * kbit} iframeinterval={every} idrinterval={every}"
+        found.append(
+            (
+                "nvv4l2h264enc",
+                "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! nvv4l2h264enc "
+                f"{options} insert-sps-pps=true maxperf-enable=true profile=0 ! h264parse",
+            )
+        )
+    options = f"bitrate={kbit} key-int-max={every} tune=zerolatency speed-preset=superfast"
+    found.append(("x264enc", f"x264enc {options} ! {baseline}"))
+    options = f"bitrate={1000 * kbit} gop-size={every} complexity=low rate-control=bitrate"
+    found.append(("openh264enc", f"openh264enc {options} ! {baseline}"))
+    return found
+
+
+def _has_no_encoder(host: Host) -> str:
+    """The name of a board that is known to have no video encoder; else empty."""
+    name, _ = recognise(host, [])
+    encodes = TARGETS[name].encodes if name else None
+    known = host.is_jetson and encodes is not None and not encodes.value
+    return name if known and name else ""
+
+
 def encoder_missing(pipeline: str, host: Host | None = None) -> str | None:
     """What to do where a pipeline asks for the encoder of a board that has none; else None.
 
@@ -49,9 +88,7 @@ def encoder_missing(pipeline: str, host: Host | None = None) -> str | None:
     if found is None:
         return None
     host = host or this_host()
-    name, _ = recognise(host, [])
-    encodes = TARGETS[name].encodes if name else None
-    if not host.is_jetson or encodes is None or encodes.value:
+    if not (name := _has_no_encoder(host)):
         return None
     return (
         f"'{found[0]}': this board ({name}) has no video encoder; encode on its processor, with "

@@ -56,13 +56,14 @@ class PipelineProcess:
     Args:
         address: For messages.
         job: What it is to do, see `child`.
+        packages: How to install what is missing.
 
     Raises:
         MissingProgramError: There is no Python that has PyGObject.
     """
 
-    def __init__(self, address: str, job: Mapping[str, Any]) -> None:
-        self._address = address
+    def __init__(self, address: str, job: Mapping[str, Any], packages: str = PACKAGES) -> None:
+        self._address, self._packages = address, packages
         job_read, self._job = os.pipe()
         self._answers, answers_write = os.pipe()
         try:
@@ -104,7 +105,7 @@ class PipelineProcess:
 
         Raises:
             PipelineError: It says that it failed, or says nothing for that long.
-            MissingProgramError: Its Python has no PyGObject or no GStreamer.
+            MissingProgramError: Its Python has no PyGObject or no GStreamer, or not all of it.
         """
         line = self._until(lambda: self._waiting.find(b"\n") + 1, timeout_s, stopped)
         if line is None:
@@ -113,7 +114,7 @@ class PipelineProcess:
         if "missing" in message:
             raise MissingProgramError(
                 f"'{self._address}' needs GStreamer with its Python bindings "
-                f"({message['missing']}): {PACKAGES}"
+                f"({message['missing']}): {self._packages}"
             )
         if "error" in message:
             raise PipelineError(_words(message), message["stage"])

@@ -7,7 +7,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...pictures.yuv_picture import AnyPicture, rgb_of
+from ...pictures.colour import Colours, frame_from_rgb
+from ...pictures.yuv import FORMATS, frame_from_yuv
+from ...pictures.yuv_picture import AnyPicture, YuvPicture, rgb_of
 from .notes import Notes
 
 
@@ -47,7 +49,7 @@ class FirstSize:
     """Gives a sink pictures of the size that its first one had: others are letterboxed."""
 
     def __init__(self) -> None:
-        self._reader, self._scaler = VideoReformatter(), VideoReformatter()
+        self._reader, self._scaler, self._writer = (VideoReformatter() for _ in range(3))
         self._first: tuple[int, ...] = ()
 
     def begin(self, picture: AnyPicture) -> None:
@@ -68,3 +70,30 @@ class FirstSize:
         """
         rgb = rgb_of(picture, self._reader)
         return rgb if self.is_of(rgb) else letterbox(rgb, size, self._scaler, notes)
+
+    def frame(
+        self,
+        picture: AnyPicture,
+        colours: Colours,
+        pixel_format: str,
+        size: tuple[int, int],
+        notes: Notes,
+    ) -> av.VideoFrame:
+        """A picture as FFmpeg's frame; 4:2:0 that is wanted as 4:2:0 is never made RGB.
+
+        Args:
+            picture: RGB or YUV 4:2:0.
+            colours: What the frame's numbers are to mean.
+            pixel_format: FFmpeg's, of 8 bits.
+            size: Width and height of the output in pixels.
+            notes: Of the sink.
+
+        Returns:
+            A frame with all colour tags set; its PTS is not.
+        """
+        if isinstance(picture, YuvPicture) and self.is_of(picture) and pixel_format in FORMATS:
+            theirs = picture.colours
+            if (theirs.matrix, theirs.full_range) == (colours.matrix, colours.full_range):
+                return frame_from_yuv(picture, pixel_format, self._writer, size=size)
+        rgb = self.rgb(picture, size, notes)
+        return frame_from_rgb(rgb, colours, pixel_format, self._writer, size=size)

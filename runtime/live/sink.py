@@ -42,6 +42,8 @@ SINKS = {
     "rtsp": "sink_rtsp:RtspSink",
     "udp": "sink_udp:UdpSink",
     "v4l2": "sink_v4l2:V4l2Sink",
+    "whip": "sink_whip:WhipSink",
+    "whips": "sink_whip:WhipSink",
 }
 """Scheme of the address, and where its class is; imported when it is asked for."""
 

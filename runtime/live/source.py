@@ -49,7 +49,7 @@ SOURCES = {
 
 ELSEWHERE = frozenset(
     {"ftp", "hls", "http", "https", "mms", "onvif", "rist", "rtmp", "rtmps", "rtmpt", "rtp", "srt"}
-    | {"ndi", "tcp", "webrtc", "whep", "whip"}
+    | {"ndi", "tcp", "webrtc", "whep", "whip", "whips"}
 )
 """Schemes of streams that exist, and are not read or written here."""
 

@@ -182,7 +182,7 @@ def test_a_sink_that_fails_ends_the_run(upscaler: Upscaler, monkeypatch: Any) ->
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
 
 
-ELSEWHERE = {"rtsp", "rtmp", "rtmps", "v4l2", "-"}
+ELSEWHERE = {"rtsp", "rtmp", "rtmps", "v4l2", "whip", "whips", "-"}
 
 
 class TestSinks:
