@@ -7,9 +7,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
-from ...pictures.colour import Colours, frame_from_rgb
-from ...pictures.yuv import FORMATS, frame_from_yuv
-from ...pictures.yuv_picture import AnyPicture, YuvPicture, rgb_of
+from ...pictures.colour import Colours
+from ...pictures.copies import copied
+from ...pictures.yuv import frame_of
+from ...pictures.yuv_picture import AnyPicture, rgb_of
 from .notes import Notes
 
 
@@ -51,6 +52,8 @@ class FirstSize:
     def __init__(self) -> None:
         self._reader, self._scaler, self._writer = (VideoReformatter() for _ in range(3))
         self._first: tuple[int, ...] = ()
+        self.copies: int | None = None
+        """Of the latest picture on its way to its frame; None before the first."""
 
     def begin(self, picture: AnyPicture) -> None:
         """Take the size of the first picture."""
@@ -91,9 +94,7 @@ class FirstSize:
         Returns:
             A frame with all colour tags set; its PTS is not.
         """
-        if isinstance(picture, YuvPicture) and self.is_of(picture) and pixel_format in FORMATS:
-            theirs = picture.colours
-            if (theirs.matrix, theirs.full_range) == (colours.matrix, colours.full_range):
-                return frame_from_yuv(picture, pixel_format, self._writer, size=size)
-        rgb = self.rgb(picture, size, notes)
-        return frame_from_rgb(rgb, colours, pixel_format, self._writer, size=size)
+        given = picture if self.is_of(picture) else self.rgb(picture, size, notes)
+        made = frame_of(given, colours, pixel_format, self._writer, size=size, reader=self._reader)
+        self.copies = copied(picture, made)
+        return made

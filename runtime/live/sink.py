@@ -111,6 +111,9 @@ class VideoSink(ABC):
         """Width and height of the output in pixels, once there is one."""
         self.encoder: str | None = None
         """Of the output, once there is one."""
+        self.copies: int | None = None
+        """Copies of the latest picture in main memory, until it was encoded or left; None where
+        that is not known."""
 
     @abstractmethod
     def encode(self, frame: FinishedFrame) -> Encoded | None:

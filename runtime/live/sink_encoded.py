@@ -87,6 +87,7 @@ class EncodedSink(VideoSink):
         picture = self._first.frame(
             frame.picture, frame.colours, self._pixel_format, self.size, self.notes
         )
+        self.copies = self._first.copies
         self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
         picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
         packets: list[Any] = []

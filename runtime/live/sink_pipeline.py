@@ -63,6 +63,7 @@ class PipelineSink(VideoSink):
         assert self.size is not None
         form = FORMATS[self._layout.format]
         made = self._first.frame(frame.picture, frame.colours, form, self.size, self.notes)
+        self.copies = 1 + (self._first.copies or 0)  # and the pipe
         return made, max(round(frame.time * 1e9), 0)
 
     def present(self, encoded: Encoded) -> bool:

@@ -38,7 +38,9 @@ class StdoutSink(VideoSink):
             self._begin(frame)
         assert self.size is not None
         colours = replace(frame.colours, matrix=guessed_matrix(self.size[1]))
-        return self._first.frame(frame.picture, colours, PIXEL_FORMAT, self.size, self.notes)
+        made = self._first.frame(frame.picture, colours, PIXEL_FORMAT, self.size, self.notes)
+        self.copies = self._first.copies
+        return made
 
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`.

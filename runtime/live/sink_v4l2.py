@@ -61,6 +61,7 @@ class V4l2Sink(VideoSink):
             self._open(frame)
         assert self.size is not None
         made = self._first.frame(frame.picture, frame.colours, PIXEL_FORMAT, self.size, self.notes)
+        self.copies = self._first.copies
         made.pts, made.time_base = self._count, Fraction(1, 1000)
         self._count += 1
         return self._stream.encode(made)

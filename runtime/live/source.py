@@ -85,6 +85,9 @@ class LiveFrame:
     colours: Colours = SDR_BT709
     """How the picture's numbers mean colours; outputs keep it."""
 
+    copies: int = 0
+    """Copies of it in main memory since it was decoded or captured."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""

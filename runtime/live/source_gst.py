@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from ...errors import ConfigError, UnreadableVideoError
+from ...pictures.copies import copied
 from ..gstreamer.layout import FORMATS, Layout
 from ..gstreamer.process import PipelineError, PipelineProcess
 from .address import Address
@@ -89,7 +90,9 @@ class GstSource(VideoSource):
                 "run",
             )
         seconds = None if pts_ns is None else pts_ns / 1e9
-        return LiveFrame(layout.frame(data), seconds, now, colours=layout.colours)
+        picture = layout.picture(data)
+        copies = 1 + copied(data, picture)  # out of the pipe, and off its padding
+        return LiveFrame(picture, seconds, now, colours=layout.colours, copies=copies)
 
     def _failure(self, error: PipelineError) -> UnreadableVideoError:
         words = str(error)

@@ -27,6 +27,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT, alpha_from_frame, rgb_from_frame
+from ...pictures.copies import copied
 from ...pictures.limits import check_frame_size
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
@@ -106,6 +107,8 @@ class FileSource:
         self.missing: Missing | None = None
         """What the container announces and the file does not hold; known at its end."""
         self.frames_read = 0
+        self.copies: int | None = None
+        """Of the latest frame, from the decoder to the network; None before the first."""
         self.check_size: Callable[[int, int], None] = partial(check_frame_size, path)
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
@@ -253,8 +256,11 @@ class FileSource:
     def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         if self._yuv:
             picture = yuv_from_frame(frame, self.info.colours, self._reformatter)
-            return SourceFrame(picture if self._crop is None else picture.part(self._crop), pts)
+            picture = picture if self._crop is None else picture.part(self._crop)
+            self.copies = copied(frame, picture)
+            return SourceFrame(picture, pts)
         rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
+        self.copies = copied(frame, rgb)
         alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
         if self._crop is not None:
             rgb = self._crop.of(rgb)
