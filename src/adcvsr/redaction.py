@@ -44,7 +44,7 @@ _WORDS = re.compile(
 """What paths of cameras are made of."""
 
 _OUR_FIELDS = re.compile(
-    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format|bitrate"
+    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format|bitrate|pace"
 )
 """Options of ours: their values are shown where they are short."""
 
