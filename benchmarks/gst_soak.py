@@ -1,7 +1,7 @@
 """Memory over minutes of every way through GStreamer, pipes and WHIP, children included.
 
-Four ways at once, each at a few frames a second: the element in gst-launch-1.0, `live` from `gst:` to
-`gst:`, `ffmpeg | upscale - - `, and `live` to a WHIP server of aiortc's. Memory of a way's processes is
+Four ways at once, a few frames a second each: the element in gst-launch-1.0, `live` from `gst:` to
+`gst:`, `ffmpeg | upscale - -`, and `live` to a WHIP server of aiortc's. Memory of all processes is
 read each second from /proc. The bar: the last minute holds at most 5 % more than the second.
 
     python benchmarks/gst_soak.py [--minutes 10] [--ways element,gst,pipes,whip] [--fps 5]

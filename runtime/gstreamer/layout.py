@@ -109,7 +109,7 @@ class Layout:
             self, strides=tuple(meta.stride), offsets=tuple(meta.offset), frame_bytes=size
         )
 
-    def picture(self, data: bytearray) -> YuvPicture | av.VideoFrame:
+    def picture(self, data: bytearray | memoryview) -> YuvPicture | av.VideoFrame:
         """What a frame is: its planes where they lie if it is 4:2:0, else a frame of FFmpeg's.
 
         Chroma is taken to lie left: below 577 rows GStreamer says "jpeg" where nothing is known.
@@ -133,7 +133,7 @@ class Layout:
         both = self._plane(data, 0, self.height + rows, self.width) if is_one else None
         return YuvPicture(luma, chroma.reshape(rows, columns, 2), self.colours, both)
 
-    def _plane(self, data: bytearray, index: int, rows: int, width: int) -> Levels:
+    def _plane(self, data: bytearray | memoryview, index: int, rows: int, width: int) -> Levels:
         """A plane, (rows, width) uint8, C-contiguous: where it lies, or copied off its padding."""
         return np.ascontiguousarray(
             np.ndarray((rows, width), np.uint8, data, self.offsets[index], (self.strides[index], 1))

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from adcvsr.arrays import Levels
+from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.colour import Colours
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime import gstreamer
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import SYSTEM_PYTHON, gst_lacks
@@ -75,6 +78,19 @@ def test_it_equals_the_upscaler_bit_for_bit(
     made: Mapping[str, np.ndarray], passes: tuple[np.ndarray, np.ndarray]
 ) -> None:
     np.testing.assert_array_equal(made["plain"], np.concatenate(passes))
+
+
+def test_nv12_enters_and_leaves_the_network_as_it_is(made: Mapping[str, np.ndarray]) -> None:
+    data, size = made["pixels"], 48 * 32 * 3 // 2
+    low, big = data[: 3 * size].reshape(3, 48, 48), data[3 * size :].reshape(3, 192, 192)
+    bt601 = Colours(6, full_range=False, primaries=6, transfer=6)
+    with Upscaler("nano", variant="fp32-onnx", threads=1) as upscaler:
+        upscaler.open_yuv(YuvEnds(6, False))
+        for both, made_both in zip(low, big, strict=True):
+            picture = YuvPicture(both[:32], both[32:].reshape(16, 24, 2), bt601)
+            expected = upscaler.upscale_yuv(picture)
+            np.testing.assert_array_equal(made_both[:128], expected.luma)
+            np.testing.assert_array_equal(made_both[128:].reshape(64, 96, 2), expected.chroma)
 
 
 @pytest.mark.parametrize("how", ["flushing", "broken"])
