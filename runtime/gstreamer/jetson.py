@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
 
+from ...errors import ConfigError
 from ...host.machine import Host, this_host
 from ...targets import TARGETS
 from ...targets.recognise import recognise
@@ -36,6 +40,62 @@ def rtsp_pipeline(url: str, transport: str, host: Host | None = None) -> str:
     if has_plugin(host, "nvvidconv") and has_plugin(host, "nvvideo4linux2"):
         return f"{source} ! decodebin ! nvvidconv ! video/x-raw,format=NV12"
     return f"{source} ! decodebin"
+
+
+CAMERA_FORMATS = {
+    "mjpeg": "image/jpeg",
+    "h264": "video/x-h264",
+    "hevc": "video/x-h265",
+    "nv12": "video/x-raw,format=NV12",
+    "yuv420p": "video/x-raw,format=I420",
+    "yuyv422": "video/x-raw,format=YUY2",
+    "uyvy422": "video/x-raw,format=UYVY",
+}
+"""FFmpeg's names of what cameras give, and GStreamer's."""
+
+
+NTSC_FPS = 0.005
+"""How far a rate may be from one of television's, which people write with two digits."""
+
+
+def v4l2_pipeline(device: Path, options: Mapping[str, str], host: Host | None = None) -> str:
+    """What reads and decodes a camera of Linux, up to frames in main memory.
+
+    Args:
+        device: Of the camera.
+        options: `video_size`, `framerate` and `input_format` as FFmpeg has them, where given.
+        host: The machine; None for this one.
+
+    Raises:
+        ConfigError: GStreamer's name of the format is not known.
+    """
+    host = host or this_host()
+    fields = []
+    if size := options.get("video_size"):
+        width, height = size.split("x")
+        fields.append(f"width={width},height={height}")
+    if rate := options.get("framerate"):
+        fields.append(f"framerate={_fraction(float(rate))}")
+    form = options.get("input_format", "")
+    if form and form not in CAMERA_FORMATS:
+        raise ConfigError(
+            f"format={form} with decoder=gst; expected one of: {', '.join(CAMERA_FORMATS)}"
+        )
+    kinds = [CAMERA_FORMATS[form]] if form else ["image/jpeg", "video/x-h264", "video/x-raw"]
+    caps = ";".join(",".join([kind, *fields]) for kind in kinds)
+    ends = f'v4l2src device="{device}" ! capsfilter caps="{caps}" ! decodebin'
+    if has_plugin(host, "nvvidconv") and has_plugin(host, "nvvideo4linux2"):
+        return f"{ends} ! nvvidconv ! video/x-raw,format=NV12"
+    return ends
+
+
+def _fraction(rate: float) -> str:
+    """A rate as GStreamer writes it; 29.97 is 30000/1001."""
+    whole = round(rate)
+    if abs(rate - whole) > NTSC_FPS > abs(rate - 1000 * whole / 1001):
+        return f"{1000 * whole}/1001"
+    exact = Fraction(rate).limit_denominator(1001)
+    return f"{exact.numerator}/{exact.denominator}"
 
 
 def h264_encoders(rate: float, kbit: int, host: Host | None = None) -> list[tuple[str, str]]:
