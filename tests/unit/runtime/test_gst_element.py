@@ -122,6 +122,23 @@ def test_faults_are_told(made: Mapping[str, np.ndarray], what: str, says: str) -
     assert says in str(made[what])
 
 
+def test_an_environment_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """The element is found, and adcvsr is not."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    shutil.copy(Path(gstreamer.__path__[0]) / "python" / "gstadcvsr.py", tmp_path)
+    code = "import gstadcvsr; gstadcvsr._add_package()"
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-c", code],
+        env=env | {"VIRTUAL_ENV": "/no/such", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"GStreamer's {version} finds no adcvsr" in done.stderr
+    assert "activate its environment or name its site-packages in PYTHONPATH" in done.stderr
+
+
 def test_gst_inspect_shows_it(tmp_path: Path) -> None:
     if shutil.which("gst-inspect-1.0") is None:
         pytest.skip("no gst-inspect-1.0: apt-get install gstreamer1.0-tools")
