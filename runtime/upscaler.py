@@ -25,7 +25,7 @@ from ..host.processors import read_processors
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
-from ..pictures.yuv_picture import YuvPicture
+from ..pictures.yuv_picture import AnyPicture, YuvPicture
 from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
@@ -112,6 +112,7 @@ class Upscaler:
         self._clips = create_processor(self.session, colour_match=colour_match, overlap=True)
         self._matched = colour_match or self.bundle.colour_match.mode
         self._yuv: StreamSession | None = None
+        self._lent: dict[YuvEnds, StreamSession] = {}  # to streams beside this one
         self._beside: Upscaler | None = None  # whose networks are shared
         self._trace = trace
         if trace is not None:
@@ -203,7 +204,7 @@ class Upscaler:
         other._processor = create_processor(session, colour_match=self._colour_match)
         other._clips = create_processor(session, colour_match=self._colour_match, overlap=True)
         other._user, other._threads, other._trace = OneUser(), StageThreads(), None
-        other._yuv, other._beside = None, self
+        other._yuv, other._lent, other._beside = None, {}, self
         with other._threads.claim():
             session.__enter__()
         return other
@@ -229,7 +230,7 @@ class Upscaler:
                 "_threads",
                 "_matched",
             )
-            for name in (*names, "_yuv"):
+            for name in (*names, "_yuv", "_lent", "_beside"):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -255,14 +256,18 @@ class Upscaler:
     def _shared_yuv(self, ends: YuvEnds) -> StreamSession:
         """A session for these ends, of a network that is loaded already where there is one."""
         owner = self._beside
-        if owner is not None and owner.session.variant is self.session.variant:
-            if owner._yuv is None:
-                owner.open_yuv(ends)
-            assert owner._yuv is not None
-            if owner._yuv.yuv == ends:
-                return owner._yuv.another_stream()
+        if owner is not None:
+            return owner._lend_yuv(ends).another_stream()
         assert isinstance(self.session, StreamSession)
         return self.session.of_yuv(ends)
+
+    def _lend_yuv(self, ends: YuvEnds) -> StreamSession:
+        """The loaded network for these ends that streams beside this one share."""
+        if ends not in self._lent:
+            assert isinstance(self.session, StreamSession)
+            with self._user.claim("loading"), self._threads.claim():
+                self._lent[ends] = self.session.of_yuv(ends).__enter__()
+        return self._lent[ends]
 
     def upscale_yuv(self, picture: YuvPicture) -> YuvPicture:
         """Upscale the next picture of a stream of YUV 4:2:0, after `open_yuv` for its colours.
@@ -283,6 +288,18 @@ class Upscaler:
             self._yuv.on_prepare = self.session.on_prepare
             return self._yuv.infer_yuv(picture)
 
+    def session_of(self, picture: AnyPicture) -> Session:
+        """What runs a picture: of YUV there is a session of its own."""
+        if isinstance(picture, YuvPicture) and self._yuv is not None:
+            return self._yuv
+        return self.session
+
+    @property
+    def batches(self) -> bool:
+        """Whether its frames may run in one batch with those of other streams, see `run_ahead`."""
+        sessions = (self.session, self._yuv)
+        return any(isinstance(each, StreamSession) and each.batches for each in sessions)
+
     @property
     def yuv_ends(self) -> YuvEnds | None:
         """Of which YUV 4:2:0 the network is loaded, beside RGB; None where it is not."""
@@ -300,9 +317,9 @@ class Upscaler:
 
     def close(self) -> None:
         """Free the network."""
-        if self._yuv is not None:
-            self._yuv.__exit__(None, None, None)
-            self._yuv = None
+        for each in (*self._lent.values(), *([self._yuv] if self._yuv is not None else [])):
+            each.__exit__(None, None, None)
+        self._yuv, self._lent = None, {}
         self.session.__exit__(None, None, None)
         if self._trace is not None:
             self._trace.merge(self.session)

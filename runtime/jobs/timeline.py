@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ..video.pauses import LONG_TICKS, REORDERED
+from ..video.decoding_times import LONG_TICKS, REORDERED
 
 
 class Timeline:
@@ -46,7 +46,7 @@ class Timeline:
         time = times[coded] - self._lead if early else times[coded - self._reorder]
         place = bisect_right(self._behind, coded) - 1
         if place >= 0 and coded - self._behind[place] < REORDERED:
-            # Not from before a long pause, see `PauseGuard`.
+            # Not from before a long pause, see `DecodingTimes`.
             pause = self._behind[place]
             time = max(time, times[pause] - REORDERED + coded - pause)
         return time

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import cast
 
-from ...pictures.yuv_picture import YuvPicture
 from ..sessions.batch_slots import run_ahead
 from ..sessions.session import StreamSession
 from .frame_queue import POLL_SECONDS
@@ -89,12 +88,10 @@ class InferTurns:
         taken = [(stream, frame) for stream in batched if (frame := stream.take()) is not None]
         try:
             together = [
-                (cast("StreamSession", stream.upscaler.session), frame.low)
+                (cast("StreamSession", stream.upscaler.session_of(frame.low)), frame.low)
                 for stream, frame in taken
             ]
-            # Frames of YUV have a session of their own.
-            sizes = run_ahead([(a, b) for a, b in together if not isinstance(b, YuvPicture)])
-            self.batches.update(sizes)
+            self.batches.update(run_ahead(together))
         except Exception as error:
             for stream, _ in taken:
                 stream.give_up(error)

@@ -16,7 +16,6 @@ from fractions import Fraction
 from functools import partial
 
 from ...pictures.yuv_picture import AnyPicture
-from ..sessions.session import StreamSession
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
@@ -214,8 +213,7 @@ class LiveStages:
     @property
     def batches(self) -> bool:
         """Whether its frames may run in one batch with those of others."""
-        session = self.upscaler.session
-        return isinstance(session, StreamSession) and session.batches and not self.is_over
+        return self.upscaler.batches and not self.is_over
 
     def is_due(self, now: float, until: float) -> bool:
         """Whether its next frame is expected between two moments and has not come.

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import AnyFloats
+from ...pictures.yuv_picture import AnyPicture
 from .session import StreamSession
 
 MOST_SLOTS = 32
@@ -79,11 +80,12 @@ def neighbours(slots: Sequence[int], most: int) -> list[list[int]]:
     return runs
 
 
-def run_ahead(pairs: Sequence[tuple[StreamSession, npt.NDArray[np.uint8]]]) -> list[int]:
+def run_ahead(pairs: Sequence[tuple[StreamSession, AnyPicture]]) -> list[int]:
     """Run the next frames of several streams, as many at once as their network takes.
 
-    Afterwards each session's `infer` of that very frame gives its picture. Frames that cannot be
-    in a batch are left for `infer` to run: sizes met for the first time, tiles, other networks.
+    Afterwards each session's `infer`, or `infer_yuv`, of that very frame gives its picture. Frames
+    that cannot be in a batch are left for it to run: sizes met for the first time, tiles, other
+    networks, one of RGB beside one of YUV.
 
     Args:
         pairs: Opened sessions, each once, and what `infer` will be given.

@@ -13,15 +13,15 @@ from ...arrays import AnyFloats, Floats, Frame
 from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
-from ...graph.batch_axis import with_batch_axis
+from ...graph.batch_axis import BATCH, with_batch_axis
 from ...graph.float_ends import HALF, with_float_ends
 from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
-from ...pictures.yuv_picture import YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .batch_slots import BatchSlots, neighbours
 from .ort_batch import LARGEST_BATCH_PX, OrtBatches, bind
 from .ort_precision import products_saturate
-from .session import ClipSession, Profile, StreamSession, crop, pad_to_multiple
+from .session import ClipSession, Profile, StreamSession, cropped, padded
 from .state_ring import StateRing
 
 DEEP = 256
@@ -47,7 +47,8 @@ class OrtCpuSession(StreamSession):
         yuv: Of which YUV 4:2:0 pictures are, for `infer_yuv`; None for RGB.
 
     Raises:
-        GraphError: When opened, where `deep` or `yuv` and the graph cannot have such ends.
+        GraphError: When opened, where `deep` or `yuv` and the graph cannot have such ends, or not
+            together with batches where the session of RGB has them.
     """
 
     backend = "ort-cpu"
@@ -72,6 +73,7 @@ class OrtCpuSession(StreamSession):
         self._ring: StateRing[list[AnyFloats]] = StateRing()
         self._lender: OrtCpuSession | None = None  # whose loaded graph is used
         self._batches: OrtBatches | None = None  # of all that share one graph
+        self._wants_batches = False  # of what is to be loaded
         self._slot: tuple[BatchSlots, int] | None = None
 
     def of_yuv(self, ends: YuvEnds) -> OrtCpuSession:
@@ -80,6 +82,7 @@ class OrtCpuSession(StreamSession):
             self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=ends
         )
         other.variant_reason, other.reasons = self.variant_reason, self.reasons
+        other._wants_batches = self._batches is not None and self._lender is None
         return other
 
     def _beside(self) -> OrtCpuSession:
@@ -93,32 +96,40 @@ class OrtCpuSession(StreamSession):
         """See `StreamSession`; the graph is loaded once more, with its batch axis open."""
         if self._batches is None:
             try:
-                graph = load_graph(
-                    self.bundle, self.variant, self.variant.file, self.threads, batch_axis=True
-                )
-                self._batches = OrtBatches(self.bundle, self.variant, graph)
+                self._batches = self._load_batches()
             except (GraphError, BackendUnavailableError) as error:
                 return str(error)
         return ""
 
-    def batch_family(self, frame: Frame) -> object | None:
+    def _load_batches(self) -> OrtBatches:
+        graph = load_graph(
+            self.bundle,
+            self.variant,
+            self.variant.file,
+            self.threads,
+            yuv_ends=self.yuv,
+            batch_axis=True,
+        )
+        return OrtBatches(self.bundle, self.variant, graph, self.yuv)
+
+    def batch_family(self, frame: AnyPicture) -> object | None:
         """See `StreamSession`."""
-        fits = frame.shape[:2] == self._shape and 2 * frame[..., 0].size <= LARGEST_BATCH_PX
+        fits = frame.shape[:2] == self._shape and 2 * _pixels(frame) <= LARGEST_BATCH_PX
         return self._slot[0] if self._slot is not None and fits and self._ahead is None else None
 
-    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, AnyPicture]]) -> list[int]:
         """See `StreamSession`."""
         assert self._batches is not None
         members = [(session, frame) for session, frame in pairs if isinstance(session, type(self))]
         assert len(members) == len(pairs)
         slots = [session._slot[1] for session, _ in members if session._slot is not None]
-        most = max(LARGEST_BATCH_PX // members[0][1][..., 0].size, 1)
+        most = max(LARGEST_BATCH_PX // _pixels(members[0][1]), 1)
         runs = [run for run in neighbours(slots, most) if len(run) > 1]
         for run in runs:
             self._run_neighbours([members[index] for index in run])
         return [len(run) for run in runs]
 
-    def _run_neighbours(self, members: Sequence[tuple[OrtCpuSession, Frame]]) -> None:
+    def _run_neighbours(self, members: Sequence[tuple[OrtCpuSession, AnyPicture]]) -> None:
         """Run sessions whose slots follow each other in one batch."""
         leader = members[0][0]
         assert leader._slot is not None
@@ -128,7 +139,7 @@ class OrtCpuSession(StreamSession):
         for session, _ in members:
             session._require_role(role)
         multiple = self.bundle.size_multiple
-        given = np.stack([pad_to_multiple(frame, multiple) for _, frame in members])
+        given = [padded(frame, multiple) for _, frame in members]
         end = first + len(members)
         with leader._in_engine():
             out = self._batches.run(
@@ -136,11 +147,7 @@ class OrtCpuSession(StreamSession):
             )
         for (session, frame), picture in zip(members, out, strict=True):
             session._ring.advance(0)
-            whole = given.shape[1:] == frame.shape
-            session._ahead = (
-                frame,
-                picture if whole else crop(picture, frame.shape, self.bundle.scale),
-            )
+            session._ahead = (frame, cropped(picture, frame, self.bundle.scale))
 
     def _require_role(self, role: int) -> None:
         """Have the state in the array that the batch reads: a stream that missed a turn copies."""
@@ -173,6 +180,8 @@ class OrtCpuSession(StreamSession):
             float_ends=self.deep,
             yuv_ends=self.yuv,
         )
+        if self._wants_batches and self._batches is None:
+            self._batches = self._load_batches()
         self.engine_seconds = 0.0
         pictures = {bundle.input_name: 3}
         outputs = {bundle.output_name}
@@ -315,6 +324,10 @@ class OrtCpuClipSession(ClipSession):
         return out
 
 
+def _pixels(picture: AnyPicture) -> int:
+    return int(picture.shape[0] * picture.shape[1])
+
+
 def deep_picture(levels: Floats) -> Frame:
     """Round what leaves float ends to uint16, a few rows at a time.
 
@@ -378,18 +391,17 @@ def load_graph(
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     with bundle.graph(variant, file) as stored:
         graph = stored
-        if float_ends or yuv_ends is not None:
+        if float_ends or yuv_ends is not None or batch_axis:
             if isinstance(stored, Path):
                 raise GraphError("the graph's weights lie beside it")
             names = (bundle.input_name, bundle.output_name)
+            changed = with_batch_axis(stored) if batch_axis else stored
             if yuv_ends is not None:
-                graph = with_yuv_ends(stored, *names, yuv_ends, bytes_inside=True)
-            else:
-                graph = with_float_ends(stored, *names)
-        if batch_axis:
-            if isinstance(stored, Path):
-                raise GraphError("the graph's weights lie beside it")
-            graph = with_batch_axis(stored)
+                batch = BATCH if batch_axis else 1
+                changed = with_yuv_ends(changed, *names, yuv_ends, bytes_inside=True, batch=batch)
+            elif float_ends:
+                changed = with_float_ends(changed, *names)
+            graph = changed
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from ...errors import BackendUnavailableError
 from ...graph.receptive import spatial_radius
 from ...graph.yuv_ends import YuvEnds
 from ...pictures.crop import Crop
-from ...pictures.yuv_picture import YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ...reading import PROFILE, read_json
 from .tiles import Canvas, TileLayout, Tiling
 
@@ -218,8 +218,8 @@ class StreamSession(Session):
     yuv_unasked: ClassVar[bool] = True
     """Whether they run where nobody asks for them: not where each is a build of minutes."""
 
-    _ahead: tuple[Frame, Frame] | None = None
-    """A frame that ran in a batch, and its picture, until `infer` is asked for it."""
+    _ahead: tuple[AnyPicture, AnyPicture] | None = None
+    """A frame that ran in a batch, and its picture, until it is asked for."""
 
     batches: bool = False
     """Whether frames of the latest size may run in a batch with those of other streams."""
@@ -232,12 +232,12 @@ class StreamSession(Session):
         """
         return f"{self.backend} runs the frames of several streams one by one"
 
-    def batch_family(self, frame: Frame) -> object | None:
+    def batch_family(self, frame: AnyPicture) -> object | None:
         """What sessions have in common that may run a frame of this size in one batch, or None."""
         del frame
         return None
 
-    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, AnyPicture]]) -> list[int]:
         """Run frames of one size and family; see `batch_slots.run_ahead`."""
         raise NotImplementedError  # no family, no batch
 
@@ -331,11 +331,8 @@ class StreamSession(Session):
         self._require(frame)
         if self._under_way:
             raise RuntimeError("a picture is under way: take it with `last` first")
-        if (ahead := self._ahead) is not None:
-            self._ahead = None
-            if ahead[0] is not frame:
-                raise RuntimeError("another frame than the one that ran in a batch; reset first")
-            return ahead[1]
+        if (ahead := self._take_ahead(frame)) is not None:
+            return cast("Frame", ahead)
         return self._sized(frame.shape[:2], lambda: self._run(frame))
 
     def infer_yuv(self, picture: YuvPicture) -> YuvPicture:
@@ -352,7 +349,18 @@ class StreamSession(Session):
             ValueError: Luma and chroma are not planes of one picture.
         """
         self._require_yuv(picture)
+        if (ahead := self._take_ahead(picture)) is not None:
+            return cast("YuvPicture", ahead)
         return self._sized(picture.shape, lambda: self._run_yuv(picture))
+
+    def _take_ahead(self, frame: AnyPicture) -> AnyPicture | None:
+        """The picture of a frame that ran in a batch; None where none did."""
+        if self._ahead is None:
+            return None
+        (given, picture), self._ahead = self._ahead, None
+        if given is not frame:
+            raise RuntimeError("another frame than the one that ran in a batch; reset first")
+        return picture
 
     def _sized(self, shape: tuple[int, ...], run: Callable[[], Out]) -> Out:
         """Run a frame of a size (H, W), for which buffers are made where it is another one."""
@@ -383,12 +391,8 @@ class StreamSession(Session):
         assert self.layout is not None
         if self.layout.count > 1:
             raise RuntimeError("pictures of YUV are not tiled")
-        padded = picture.padded(self.bundle.size_multiple)
-        out = self._infer_yuv(padded)
-        if padded is picture:
-            return out
-        height, width = (self.bundle.scale * side for side in picture.shape)
-        return out.part(Crop(width, height, 0, 0))
+        out = self._infer_yuv(picture.padded(self.bundle.size_multiple))
+        return cast("YuvPicture", cropped(out, picture, self.bundle.scale))
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         """Run one picture of the size given to `_resize`.
@@ -586,6 +590,23 @@ def pad_to_multiple(frame: Frame, multiple: int) -> Frame:
     if not down and not right:
         return frame
     return np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge")
+
+
+def padded(picture: AnyPicture, multiple: int) -> AnyPicture:
+    """See `pad_to_multiple`, for RGB and YUV."""
+    if isinstance(picture, YuvPicture):
+        return picture.padded(multiple)
+    return pad_to_multiple(picture, multiple)
+
+
+def cropped(picture: AnyPicture, given: AnyPicture, scale: int) -> AnyPicture:
+    """Cut an upscaled picture to the size of what was given, before it was padded."""
+    height, width = (scale * side for side in given.shape[:2])
+    if picture.shape[:2] == (height, width):
+        return picture
+    if isinstance(picture, YuvPicture):
+        return picture.part(Crop(width, height, 0, 0))
+    return crop(picture, given.shape, scale)
 
 
 def crop(picture: Frame, shape: tuple[int, ...], scale: int) -> Frame:

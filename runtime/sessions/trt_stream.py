@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
 from ...arrays import Frame, Levels
 from ...graph.yuv_ends import CHROMA, YuvEnds
-from ...pictures.yuv_picture import YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..engine.order import Shape
 from ..nvidia.device import Device, PinnedBuffer
 from .session import StreamSession, crop, pad_to_multiple
@@ -89,14 +89,18 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._lends = True
         return ""
 
-    def batch_family(self, frame: Frame) -> object | None:
+    def batch_family(self, frame: AnyPicture) -> object | None:
         """See `StreamSession`."""
         fits = frame.shape[:2] == self._shape and self._ahead is None
         return self._slot[0] if self._slot is not None and fits else None
 
-    def run_batch(self, pairs: Sequence[tuple[StreamSession, Frame]]) -> list[int]:
+    def run_batch(self, pairs: Sequence[tuple[StreamSession, AnyPicture]]) -> list[int]:
         """See `StreamSession`."""
-        members = [(session, frame) for session, frame in pairs if isinstance(session, type(self))]
+        members = [
+            (session, cast("Frame", frame))  # of YUV each has an engine of its own
+            for session, frame in pairs
+            if isinstance(session, type(self))
+        ]
         assert self._slot is not None
         block = self._slot[0]
         if 2 * len(members) <= block.streams:

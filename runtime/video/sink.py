@@ -37,12 +37,12 @@ from .containers import (
     OutputTimes,
     container_options,
 )
+from .decoding_times import DecodingTimes
 from .encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
 from .output_file import ENCODERS, check_output, move_in, part_name
-from .pauses import PauseGuard
 from .planes import Chosen, choose_format
 from .preset_fit import fit_preset
 from .sink_plain import is_plain, plain_planes
@@ -115,7 +115,7 @@ class FileSink:
         self._note = note
         self._shift_ms = 0.0
         self._written = self._refused = 0
-        self._pauses = PauseGuard()
+        self._decoding = DecodingTimes()
         self._reformatter, self._alpha_reformatter = VideoReformatter(), VideoReformatter()
         self._overwrite = options.overwrite
         self._part = part_name(path)
@@ -290,7 +290,7 @@ class FileSink:
             set_alpha(frame, turned, self._alpha_reformatter)
         frame.pts = self._times.tick(pts)
         frame.time_base = self._times.time_base
-        self._pauses.frame(frame, self._stream.time_base.denominator)
+        self._decoding.frame(frame, self._stream.time_base.denominator)
         self._encode(frame)
 
     def _frame_of(self, picture: AnyPicture) -> av.VideoFrame:
@@ -306,10 +306,12 @@ class FileSink:
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         packets: list[Any] = []
+        if frame is None:
+            self._decoding.end()
         self._guard(lambda: packets.extend(self._stream.encode(frame)))
         for packet in packets:
             self._written += 1
-            self._pauses.packet(packet)
+            self._decoding.packet(packet)
             self._mux(packet)
 
     def _mux(self, packet: av.Packet[Any]) -> None:

@@ -103,7 +103,13 @@ class YuvEnds:
 
 
 def with_yuv_ends(
-    graph: bytes, picture_in: str, picture_out: str, ends: YuvEnds, *, bytes_inside: bool = False
+    graph: bytes,
+    picture_in: str,
+    picture_out: str,
+    ends: YuvEnds,
+    *,
+    bytes_inside: bool = False,
+    batch: int | str = 1,
 ) -> bytes:
     """Rewrite a graph of RGB pictures; see the module for its inputs and outputs.
 
@@ -114,6 +120,8 @@ def with_yuv_ends(
         ends: The stream's.
         bytes_inside: Whether uint8 may be moved about within the graph, which is faster in ONNX
             Runtime on a CPU and which TensorRT refuses.
+        batch: First dimension of pictures: 1, or the name of one that is left open (see
+            `batch_axis`).
 
     Raises:
         GraphError: It is no graph of this form.
@@ -123,12 +131,12 @@ def with_yuv_ends(
     edited = EditedGraph(graph)
     if {edited.input_element(picture_in), edited.output_element(picture_out)} != {UINT8}:
         raise GraphError("the graph's pictures are not of 8 bits; only such graphs take YUV")
-    _change_head(edited, picture_in, ends)
-    _change_tail(edited, picture_out, ends, bytes_inside=bytes_inside)
+    _change_head(edited, picture_in, ends, batch)
+    _change_tail(edited, picture_out, ends, batch, bytes_inside=bytes_inside)
     return edited.content()
 
 
-def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds) -> None:
+def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds, batch: int | str) -> None:
     """Make the planes of RGB, which the graph's first transposition made, of YUV."""
     readers = [node for node in graph.readers(picture_in) if node.op_type != "Shape"]
     cast = readers[0] if [node.op_type for node in readers] == ["Cast"] else None
@@ -148,9 +156,9 @@ def _change_head(graph: EditedGraph, picture_in: str, ends: YuvEnds) -> None:
         kind = np.dtype(np.float16) if element == FLOAT16 else kind
         graph.take_out(cast)
         luma = cast.output[0]  # of its size shapes are read
-    graph.set_input(picture_in, UINT8, (1, "frame_rows", "frame_columns", 1))
+    graph.set_input(picture_in, UINT8, (batch, "frame_rows", "frame_columns", 1))
     pairs = CHROMA.format(picture_in)
-    graph.set_input(pairs, UINT8, (1, "chroma_rows", "chroma_columns", 2))
+    graph.set_input(pairs, UINT8, (batch, "chroma_rows", "chroma_columns", 2))
     element = FLOAT16 if kind == np.float16 else 1
     graph.add("Cast", [picture_in], [luma], first=True, to=element)
     graph.add("Cast", [pairs], ["ends_pairs"], first=True, to=element)
@@ -211,7 +219,7 @@ def _affine(
 
 
 def _change_tail(
-    graph: EditedGraph, picture_out: str, ends: YuvEnds, *, bytes_inside: bool
+    graph: EditedGraph, picture_out: str, ends: YuvEnds, batch: int | str, *, bytes_inside: bool
 ) -> None:
     """Fold RGB to YUV into the last convolution, and set its blocks side by side in two planes."""
     node, quantized = graph.producer(picture_out), None
@@ -244,8 +252,8 @@ def _change_tail(
         luma = _clipped(graph, luma, ends.black, ends.white + half, kind)
         if quantized is not None:
             pairs = _clipped(graph, pairs, ends.black, ends.most_chroma, kind)
-    _set_planes(graph, luma, picture_out, SIDE, cast=not inside)
-    _set_planes(graph, pairs, CHROMA.format(picture_out), SIDE // 2, cast=not inside)
+    _set_planes(graph, luma, picture_out, (batch, SIDE), cast=not inside)
+    _set_planes(graph, pairs, CHROMA.format(picture_out), (batch, SIDE // 2), cast=not inside)
 
 
 def _clipped(
@@ -255,8 +263,11 @@ def _clipped(
     return graph.add("Clip", [tensor, *limits], [f"{tensor}_clipped"])
 
 
-def _set_planes(graph: EditedGraph, blocks: str, name: str, rows: int, *, cast: bool) -> None:
-    """Make a plane of blocks (1, H, W, rows * 4): four neighbours of a row at a time."""
+def _set_planes(
+    graph: EditedGraph, blocks: str, name: str, sides: tuple[int | str, int], *, cast: bool
+) -> None:
+    """Make planes of blocks (batch, H, W, rows * 4): four neighbours of a row at a time."""
+    batch, rows = sides
     apart = graph.constant(np.array([0, 0, 0, rows, SIDE], np.int64), "apart")
     graph.add("Reshape", [blocks, apart], [f"ends_{name}_apart"])
     graph.add("Transpose", [f"ends_{name}_apart"], [f"ends_{name}_turned"], perm=[0, 1, 3, 2, 4])
@@ -265,7 +276,7 @@ def _set_planes(graph: EditedGraph, blocks: str, name: str, rows: int, *, cast: 
     graph.add("Reshape", [f"ends_{name}_turned", joined], [made])
     if cast:
         graph.add("Cast", [made], [name], to=UINT8)
-    graph.set_output(name, UINT8, (1, "frame_rows", rows, "4*frame_columns"))
+    graph.set_output(name, UINT8, (batch, "frame_rows", rows, "4*frame_columns"))
 
 
 def _fold_floats(graph: EditedGraph, node: Node, ends: YuvEnds) -> tuple[str, np.dtype[Any]]:

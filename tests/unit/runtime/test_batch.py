@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from adcvsr.bundle import open_bundle
 from adcvsr.errors import ConfigError, GraphError
 from adcvsr.graph import batch_axis
 from adcvsr.graph.batch_axis import with_batch_axis
+from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.colour import SDR_BT709 as BT709
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.engine.build_list import order_engines
 from adcvsr.runtime.engine.engine_cache import EngineCache
 from adcvsr.runtime.engine.engines import ensure_engine, find_engine
@@ -155,6 +159,44 @@ def stored(model: str, variant: str) -> bytes:
     return (bundle.path / bundle.variant(variant).file).read_bytes()
 
 
+@pytest.mark.parametrize("variant", ["int8-ort", "fp32-onnx"])
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_of_yuv_run_in_batches_too(variant: str, size: tuple[int, int]) -> None:
+    """As cameras give them: bits of each are those of a run of its own, one misses a turn."""
+    ends = YuvEnds(BT709.matrix, full_range=BT709.full_range)
+    random = np.random.default_rng(3)
+    height, width = size
+    half = ((height + 1) // 2, (width + 1) // 2, 2)
+    pictures = [
+        YuvPicture(
+            random.integers(16, 236, size, np.uint8),
+            random.integers(16, 241, half, np.uint8),
+            BT709,
+        )
+        for _ in range(6)
+    ]
+    with ExitStack() as stack:
+        loaded = stack.enter_context(
+            create_session(open_bundle("nano"), backend="ort-cpu", variant=variant, threads=1)
+        )
+        assert isinstance(loaded, StreamSession)
+        alone = stack.enter_context(loaded.of_yuv(ends))
+        assert loaded.prepare_batches() == ""
+        shared = stack.enter_context(loaded.of_yuv(ends))
+        streams = [stack.enter_context(shared.another_stream()) for _ in range(3)]
+        twins = [stack.enter_context(alone.another_stream()) for _ in range(3)]
+        held = []
+        for turn, there in enumerate([(0, 1, 2), (0, 1, 2), (0, 2), (0, 1, 2)]):
+            given = {index: pictures[turn + index] for index in there}
+            held += run_ahead([(streams[index], picture) for index, picture in given.items()])
+            for index, picture in given.items():
+                mine, its = (each[index].infer_yuv(picture) for each in (streams, twins))
+                assert mine.colours is picture.colours
+                assert np.array_equal(mine.luma, its.luma)
+                assert np.array_equal(mine.chroma, its.chroma)
+    assert held == [3, 3]  # the first frames of a size run alone, and 0 and 2 are no neighbours
+
+
 @pytest.mark.parametrize("model", ["nano", "nano-camera", "small"])
 def test_every_graph_that_is_shipped_takes_a_batch(model: str) -> None:
     onnx = pytest.importorskip("onnx")
@@ -183,12 +225,13 @@ def test_a_node_that_may_mix_pictures_is_named(old: bytes, new: bytes) -> None:
 
 def test_a_batch_of_other_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules say what may take a batch; the trial, what does."""
-    true = ort_batch.OrtBatches.run
+    true = ort_batch.OrtBatches._run
 
-    def off_by_one(self: object, frames: Frame, past: object, following: object) -> object:
-        return true(self, frames, past, following) + (len(frames) > 1)  # type: ignore[arg-type]
+    def off_by_one(self: object, given: list[Frame], past: object, following: object) -> object:
+        out = true(self, given, past, following)  # type: ignore[arg-type]
+        return [each + (len(given[0]) > 1) for each in out]
 
-    monkeypatch.setattr(ort_batch.OrtBatches, "run", off_by_one)
+    monkeypatch.setattr(ort_batch.OrtBatches, "_run", off_by_one)
     with create_session(open_bundle("nano"), backend="ort-cpu", threads=1) as session:
         assert isinstance(session, StreamSession)
         assert "other bits" in session.prepare_batches()

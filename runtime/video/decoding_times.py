@@ -1,8 +1,12 @@
-"""Long pauses in mp4 and mov, whose readers take no frame shown 2^28 ticks after its decoding.
+"""Decoding times that readers and muxers take: behind long pauses, and of one or two frames.
 
-With frames in another order than shown, an encoder gives those behind a pause decoding times from
-before it; readers then find the file invalid and show frames in decoding order. The frame behind a
-pause becomes a keyframe, so that nothing before it waits for it, and is decoded when it is shown.
+No reader of mp4 and mov takes a frame shown 2^28 ticks after its decoding. With frames in another
+order than shown, an encoder gives those behind a pause decoding times from before it; readers then
+find the file invalid and show frames in decoding order. The frame behind a pause becomes a
+keyframe, so that nothing before it waits for it, and is decoded when it is shown.
+
+x265 takes its delay from its third frame: with fewer, its decoding times are memory that nothing
+has set (`m_bframeDelayTime` in its encoder.cpp). One or two frames are decoded as they are shown.
 """
 
 from __future__ import annotations
@@ -20,7 +24,11 @@ REORDERED = 16
 """Frames an encoder may hold back, at most."""
 
 
-class PauseGuard:
+UNORDERED = 2
+"""So many frames have no other order of decoding than that of showing."""
+
+
+class DecodingTimes:
     """Looks at every frame on its way into an encoder and at every packet on its way out."""
 
     def __init__(self) -> None:
@@ -29,6 +37,8 @@ class PauseGuard:
         """Times of the frames behind pauses that are still in the encoder."""
         self._behind: int | None = None
         self._packets = 0
+        self._frames = 0
+        self._ended = False
 
     def frame(self, frame: Any, ticks: int) -> None:
         """Make the frame behind a long pause a keyframe.
@@ -37,13 +47,20 @@ class PauseGuard:
             frame: A video frame with its time, on its way into the encoder.
             ticks: Of the output, a second.
         """
+        self._frames += 1
         last, self._last = self._last, frame.pts
         if last is not None and (frame.pts - last) * Fraction(frame.time_base) * ticks > LONG_TICKS:
             frame.pict_type = PictureType.I
             self._waiting.append(frame.pts)
 
+    def end(self) -> None:
+        """No frame follows: the next packets are what the encoder still holds."""
+        self._ended = True
+
     def packet(self, packet: av.Packet[Any]) -> None:
-        """Bring the decoding times behind a pause near to it."""
+        """Bring the decoding times behind a pause near to it; give one or two frames theirs."""
+        if self._ended and self._frames <= UNORDERED:
+            packet.dts = packet.pts
         if self._waiting and packet.is_keyframe and packet.pts == self._waiting[0]:
             self._behind, self._packets = self._waiting.pop(0), 0
         if self._behind is not None and packet.dts is not None:
