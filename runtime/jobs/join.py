@@ -286,6 +286,7 @@ def _report(
         pixel_format=sink.pixel_format,
         pixels="rgb",
         pixels_reason="segments are made in RGB",
+        copies={"in": None, "out": None},  # segments may differ
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),

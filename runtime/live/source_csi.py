@@ -127,6 +127,7 @@ class CsiSource(VideoSource):
 
 def _filled(pipe: FileIO, picture: YuvPicture) -> bool:
     """Read a frame into a picture's memory; whether it came whole."""
+    assert picture.both is not None
     rest = memoryview(picture.both).cast("B")
     while rest and (count := pipe.readinto(rest)):
         rest = rest[count:]
