@@ -104,7 +104,7 @@ class _Child:
         """Send a line."""
         self._send(json.dumps(message).encode() + b"\n")
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[self._out.write(rest) or 0 :]
@@ -179,10 +179,10 @@ class _Child:
             if layout != before:
                 self.say(layout=layout)
                 before = layout
-            data = buffer.extract_dup(0, buffer.get_size())
             pts = None if buffer.pts == self.gst.CLOCK_TIME_NONE else buffer.pts
-            self.say(frame=len(data), pts=pts)
-            self._send(data)
+            self.say(frame=buffer.get_size(), pts=pts)
+            with buffer.map(self.gst.MapFlags.READ) as mapped:
+                self._send(mapped.data)
 
     def _write(self, job: dict[str, Any]) -> None:
         """Take frames for the pipeline's beginning."""
@@ -208,7 +208,7 @@ class _Child:
             begins, playing = not playing, True
             if begins:  # now, so that the clock begins with the first frame
                 self.pipeline.set_state(self.gst.State.PLAYING)
-            if not self._push(*frame, full=(FULL_FRAMES - 1) * layout["bytes"]):
+            if not self._push(frame, full=(FULL_FRAMES - 1) * layout["bytes"]):
                 return
             if begins and not self._connect(job):
                 return
@@ -271,18 +271,20 @@ class _Child:
         )
         return f",colorimetry=(string){':'.join(map(str, numbers))},chroma-site=(string)mpeg2"
 
-    def _next(self) -> tuple[int, bytes] | None:
-        """The next frame's time and bytes; None at the end."""
+    def _next(self) -> Any:
+        """The next frame, read from the pipe into GStreamer's memory; None at the end."""
         head = self.job.read(HEADER.size)
         if len(head) < HEADER.size:
             return None
         time_ns, size = HEADER.unpack(head)
-        data = self.job.read(size)
-        return (time_ns, data) if len(data) == size else None
-
-    def _push(self, time_ns: int, data: bytes, *, full: int) -> bool:
-        buffer = self.gst.Buffer.new_wrapped(data)
+        buffer = self.gst.Buffer.new_allocate(None, size, None)
+        with buffer.map(self.gst.MapFlags.WRITE) as mapped:
+            if self.job.readinto(mapped.data) < size:  # type: ignore[attr-defined]
+                return None
         buffer.pts = time_ns
+        return buffer
+
+    def _push(self, buffer: Any, *, full: int) -> bool:
         while self.begin.get_property("current-level-bytes") > full:
             if self._failed(POLL_NS // 20, end=True) or self.is_alone:
                 return False

@@ -198,6 +198,7 @@ class WhipConnection:
         )
         if self.lost():
             raise WhipError("the connection failed: addresses or keys (ICE, DTLS) do not fit")
+        self._send_at_once()
         self._listen()
 
     def lost(self) -> str:
@@ -212,6 +213,16 @@ class WhipConnection:
     def end(self) -> None:
         """Tell the server that the stream is over."""
         self._signalling.end()
+
+    def _send_at_once(self) -> None:
+        """Have nothing wait for its time: pictures are a start-up older than the pipeline's clock.
+
+        Its own sinks keep time, which would hold every picture back for as long as that took.
+        """
+        found = self._bin.iterate_recurse()
+        while (entry := found.next())[0] == self._gst.IteratorResult.OK:
+            if entry[1].find_property("sync") is not None:
+                entry[1].set_property("sync", False)
 
     def _listen(self) -> None:
         """Note when the server reports."""

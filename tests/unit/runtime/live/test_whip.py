@@ -32,6 +32,9 @@ from whip_server import WhipServer
 
 FPS = 30
 
+HEAD_START_S = 5.0
+"""By which times are ahead of the pipeline's clock, which began when it had started."""
+
 
 @pytest.fixture
 def needs_webrtc() -> None:
@@ -57,7 +60,7 @@ class Stream:
         for _ in range(count):
             picture = self._clip[self.count % 10].copy()
             write_time(picture, self.count)
-            at = self.count / FPS
+            at = self.count / FPS + (HEAD_START_S if self.count else 0)
             frame = FinishedFrame(picture, picture, at, Fraction(FPS), SDR_BT709)
             encoded = self.sink.encode(frame)
             self.sent += encoded is not None and self.sink.present(encoded)
