@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from io import FileIO
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...errors import ConfigError, MissingProgramError, UnreadableVideoError
 from ...pictures.colour import HD_LINES, MATRIX_BT601, MATRIX_BT709, Colours
@@ -127,8 +127,8 @@ class CsiSource(VideoSource):
 
 def _filled(pipe: FileIO, picture: YuvPicture) -> bool:
     """Read a frame into a picture's memory; whether it came whole."""
-    assert picture.both is not None
-    rest = memoryview(picture.both).cast("B")
+    both: Any = picture.both
+    rest = memoryview(both).cast("B")
     while rest and (count := pipe.readinto(rest)):
         rest = rest[count:]
     return not rest
