@@ -23,6 +23,7 @@ from ..errors import BundleError, ClipNetworkError, ConfigError
 from ..graph.memory import memory_of
 from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
+from ..pictures.hdr import is_hdr
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
@@ -32,6 +33,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
+from .processing.hdr import for_transfer
 from .processing.processor import FrameProcessor, require_rgb
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
@@ -40,6 +42,7 @@ from .trace import Trace
 from .upscale_report import UpscaleReport, make_report
 from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
+from .video.hdr import SDR_ADVICE
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink
@@ -457,10 +460,12 @@ class Upscaler:
             if self._trace is not None:
                 times.watch = partial(self._trace.span, name, name)
         with result.stages["decode"].threads.claim():
-            reader = FileSource(source, read)
+            reader = FileSource(source, read or ReadOptions())
         notes: list[str] = []
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
+            if compare is not None and is_hdr(reader.info.colours.transfer):
+                raise ConfigError(f"'{compare}' would show HDR in 8 bits; {SDR_ADVICE}")
             self._clips.reset()
             session, why = self.session, ""
             if is_deep(output, reader.info, options):
@@ -474,6 +479,7 @@ class Upscaler:
                         threads=self._thread_count,
                         note=notes.append,
                         trace=self._trace,
+                        hdr=is_hdr(reader.info.colours.transfer),
                     )
             sink: FileSink | PlainSink = (
                 open_plain(output, reader, options, notes.append, why_not_deep=why)
@@ -494,7 +500,9 @@ class Upscaler:
                 )
             if session.yuv is not None:
                 sink.expect_yuv()
-            processor = self._processor_of(session, cut_reset=cut_reset)
+            processor = for_transfer(
+                self._processor_of(session, cut_reset=cut_reset), reader.info.colours.transfer
+            )
             reader.keep(deep=session.deep, alpha=sink.planes.alpha, yuv=session.yuv is not None)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()

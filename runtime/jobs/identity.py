@@ -128,8 +128,9 @@ def describe_network(
     past = past_of(bundle.read(variant.file), state, bundle.output_name, bundle.config)
     if past is None:
         raise JobError(
-            f"bundle '{bundle.name}' carries a state that never ends: a segment would have other "
-            "pictures than the whole; upscale the file without a job"
+            f"bundle '{bundle.name}' carries a state that never ends (it is recurrent): a segment "
+            "would have other pictures than the whole; upscale the file without a job, or take a "
+            "network with a finite past, such as nano"
         )
     stored = bundle.manifest["interface"].get("past_frames", past)
     if stored != past:

@@ -22,6 +22,7 @@ from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
+from ..processing.hdr import for_transfer
 from ..processing.processor import FrameProcessor
 from ..sessions.session import Session, StreamSession
 from .folder import Job, SegmentResult, sync_folder
@@ -96,7 +97,8 @@ class SegmentWorker:
             self.session,
             colour_match="none" if plan.network.deep or plan.network.yuv else settings.colour_match,
         )
-        self._processor = _CountedCuts(inner) if settings.cut_reset else inner
+        self._cuts = _CountedCuts(inner) if settings.cut_reset else None
+        self._processor = for_transfer(self._cuts or inner, plan.video.colours.transfer)
         self._threads = threads or usable_processors()
         self._open = ExitStack()
 
@@ -170,15 +172,12 @@ class SegmentWorker:
                 weight_bytes=self._memory.weight_bytes,
             )
             reader.check_size(plan.video.width, plan.video.height)
-            if isinstance(processor, _CountedCuts):
-                processor.begin(segment.warm_up)
-            else:
-                processor.reset()
+            processor.reset()
+            if self._cuts is not None:
+                self._cuts.begin(segment.warm_up)
             Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
             facts = processor.facts()
-            cuts = None
-            if isinstance(processor, _CountedCuts):
-                cuts = processor.cuts - processor.passed
+            cuts = None if self._cuts is None else self._cuts.cuts - self._cuts.passed
             processor.reset()
             sink.finish()
         return SegmentResult(

@@ -83,7 +83,7 @@ class RunLimits:
 
     most_banding: float = 10.0
     """Percent of smooth slopes climbed in steps of two levels and more. Pictures rounded to every
-    second level have 24 to 59, the shipped INT8 variants under 1."""
+    second level have 24 to 59, `nano` INT8 at most 1.3."""
 
     def shares(self, found: RunFound) -> dict[str, float]:
         """How much of each limit is used, over 1 beyond it; by the names of `FAULTS`."""
