@@ -511,7 +511,6 @@ class Upscaler:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
             written = (sink.width, sink.height)
-            memory = memory_of(self.bundle, session.variant.id)
             reader.check_size = partial(
                 check_memory,
                 source,
@@ -519,8 +518,8 @@ class Upscaler:
                 output=written,
                 deep=session.deep,
                 scale=self.bundle.scale,
-                activation_bytes=memory.activation_bytes,
-                weight_bytes=memory.weight_bytes,
+                activation_bytes=memory_of(self.bundle, session.variant.id).activation_bytes,
+                weight_bytes=memory_of(self.bundle, session.variant.id).weight_bytes,
             )
             reader.check_size(reader.info.width, reader.info.height)
             self._warm_up(reader.info.width, reader.info.height)
