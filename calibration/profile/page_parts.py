@@ -44,7 +44,8 @@ def _where(facts: Facts) -> str:
     return (
         f"{facts['date'][:10]}, on {machine}, "
         f"{width}x{height} to {scale * width}x{scale * height}, "
-        f"{len(facts['clips'])} clips, {sum(c['frames'] for c in facts['clips'])} frames in all, "
+        f"{len(facts['clips'])} clip{'s' * (len(facts['clips']) != 1)}, "
+        f"{sum(c['frames'] for c in facts['clips'])} frames in all, "
         f"compared with {facts['reference']}"
     )
 
@@ -71,7 +72,6 @@ def table_part(facts: Facts) -> str:
         ("worst frame dB", [_number(r["worst_frame_db"], 1) for r in rows]),
         ("flicker levels", [_number(r["flicker_levels"], 3) for r in rows]),
         ("worst colour, levels off", [_number(_colour(r, "flat_most"), 0) for r in rows]),
-        ("colours", [_colour(r, "line") or ABSENT for r in rows]),
         (
             "drift levels in 1000 frames",
             [_number(r["drift"] and r["drift"]["slope_per_1000"], 4) for r in rows],
@@ -85,7 +85,13 @@ def table_part(facts: Facts) -> str:
         f"<li>{escape(name)}: {escape(reason)}</li>"
         for name, reason in facts["protocol"]["left_out"].items()
     )
-    notes = "".join(f"<li>{escape(line)}</li>" for line in facts["notes"])
+    # A sentence in a cell would push all figures out of sight.
+    colours = "".join(
+        f"<li>{escape(row['variant'])}: {escape(line)}</li>"
+        for row in rows
+        if (line := _colour(row, "line"))
+    )
+    notes = colours + "".join(f"<li>{escape(line)}</li>" for line in facts["notes"])
     per_clip = _per_clip(facts)
     return (
         "<h2>1. Figures</h2>"
