@@ -49,7 +49,7 @@ SOURCES = {
 
 ELSEWHERE = frozenset(
     {"ftp", "hls", "http", "https", "mms", "onvif", "rist", "rtmp", "rtmps", "rtmpt", "rtp", "srt"}
-    | {"ndi", "tcp", "webrtc", "whep", "whip"}
+    | {"ndi", "tcp", "webrtc", "whep", "whip", "whips"}
 )
 """Schemes of streams that exist, and are not read or written here."""
 
@@ -84,6 +84,9 @@ class LiveFrame:
 
     colours: Colours = SDR_BT709
     """How the picture's numbers mean colours; outputs keep it."""
+
+    copies: int = 0
+    """Copies of it in main memory since it was decoded or captured."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,6 +157,15 @@ class VideoSource(ABC):
     def size(self) -> tuple[int, int] | None:
         """Width and height in pixels, where they are known before the first frame."""
         return None
+
+    def say_bits(self, bits: int) -> None:
+        """Say, once, that frames have more bits than live networks and outputs take."""
+        if bits > 8:
+            self.notes.add(
+                f"{bits} bits are reduced to 8: live networks and sinks have 8; 'adcvsr upscale' "
+                "keeps ten of a recording",
+                once=True,
+            )
 
     @abstractmethod
     def frames(self) -> Generator[LiveFrame, None, None]:

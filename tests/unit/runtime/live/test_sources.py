@@ -129,6 +129,14 @@ def test_every_source_gives_frames_in_order_until_it_is_stopped(scheme: str, cli
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
 
 
+def test_a_file_without_its_pace_is_read_as_fast_as_it_goes(tmp_path: Path) -> None:
+    path = write_coded_clip(tmp_path / "slow.mp4", 20, 1)
+    began = time.monotonic()
+    frames = list(open_source(f"file:{path}?pace=0", threading.Event()).frames())
+    assert time.monotonic() - began < 10
+    assert [frame.media_time for frame in frames] == list(range(20))
+
+
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
@@ -191,6 +199,11 @@ class TestFile:
     def test_a_turned_video_is_upright(self, make_video: VideoMaker) -> None:
         frame = first(open_source(str(make_video(size=(32, 24), rotation=90)), threading.Event()))
         assert frame.size == (24, 32)
+
+    def test_more_than_eight_bits_are_said(self, make_video: VideoMaker) -> None:
+        source = open_source(str(make_video(pixel_format="yuv420p10le")), threading.Event())
+        assert first(source).rgb(VideoReformatter()).dtype == np.uint8
+        assert [note for note in source.notes if "10 bits are reduced to 8" in note]
 
     def test_hdr_is_refused(self, make_video: VideoMaker) -> None:
         video = make_video(colour=(9, 1, 9, 16))
