@@ -40,7 +40,7 @@ class Changed(StreamSession):
     def reset(self) -> None:
         self.count = 0
 
-    _open = _close = _infer = _reset = _resize = None  # type: ignore[assignment]
+    _open = _close = _infer = _reset = _resize = _fill = None  # type: ignore[assignment]
 
     def infer(self, frame: Levels) -> Levels:
         picture = smooth(frame)
