@@ -116,13 +116,14 @@ class ContentWatch:
 
     def _judge(self, variant: Variant) -> None:
         self.traits = {name: median(look[name] for look in self._looks) for name in self._looks[0]}
-        cuts = {name: side for name, side in self.outside.items() if name == "cuts"}
-        self.outside = cuts | {
+        found = {
             name: side
             for name, covered in self._covered.items()
             if (side := outside(self.traits[name], covered)) is not None
         }
-        for name, side in self.outside.items():
+        cuts = {name: side for name, side in self.outside.items() if name == "cuts"}
+        self.outside = cuts | found
+        for name, side in found.items():
             covered = self._covered[name]
             limit = covered.high if side == "above" else covered.low
             figures = f"{name} {self.traits[name]:.2f}, {self._where} ends at {limit:g}"

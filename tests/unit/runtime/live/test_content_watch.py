@@ -93,10 +93,14 @@ def test_a_statement_comes_before_the_calibration_set() -> None:
 def test_cuts_in_a_set_without_are_said_and_nothing_without_a_set() -> None:
     notes: list[str] = []
     watch = ContentWatch(notes.append)
+    look(watch, 110, 0.3, 2)
     watch.cut(CALIBRATED)
     watch.cut(CALIBRATED)
     assert len(notes) == 1
     assert "it is cut, and its calibration set has no cut" in notes[0]
+    look(watch, 110, 0.3, 60, start=2)  # what is looked at afterwards says nothing of cuts
+    assert watch.outside == {"cuts": "above"}
+    assert len(notes) == 1
     watch = ContentWatch(notes.append)
     unknown = variant()
     watch.cut(unknown)
