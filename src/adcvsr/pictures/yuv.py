@@ -6,6 +6,7 @@ frame = frame_from_yuv(picture, "nv12", VideoReformatter())  # for an encoder
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -176,17 +177,15 @@ def frame_of(
         A frame with all colour tags set; its PTS is not.
     """
     if isinstance(picture, YuvPicture):
-        if pixel_format in FORMATS and _same_numbers(picture.colours, colours):
-            return frame_from_yuv(picture, pixel_format, reformatter, size=size)
+        if pixel_format in FORMATS and _alike(picture.colours, colours):
+            named = replace(picture, colours=colours)
+            return frame_from_yuv(named, pixel_format, reformatter, size=size)
         picture = picture.rgb(reader or VideoReformatter())
     return frame_from_rgb(picture, colours, pixel_format, reformatter, size=size)
 
 
-def _same_numbers(found: Colours, wanted: Colours) -> bool:
-    return (found.matrix, found.full_range) == (wanted.matrix, wanted.full_range)
-
-
 def _alike(found: Colours, wanted: Colours) -> bool:
+    """Whether numbers mean the same red, green and blue; names of a matrix may differ."""
     same = SWS_MATRIX[found.matrix] == SWS_MATRIX[wanted.matrix]
     return same and found.full_range == wanted.full_range
 

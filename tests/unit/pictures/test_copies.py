@@ -55,3 +55,13 @@ def test_numbers_of_another_matrix_are_converted() -> None:
     assert levels[1] not in (100, 0)
     rgb = draw_clip(1, 32, 48)[0]
     assert copied(rgb, frame_of(rgb, BT709, "nv12", scaler, size=(48, 32))) == 1
+
+
+def test_a_matrix_of_another_name_is_tagged_and_not_converted() -> None:
+    """PAL's and NTSC's numbers mean the same: a camera's 6 leaves a pipe of y4m as 5."""
+    picture = YuvPicture.empty(32, 48, Colours(6, full_range=False, primaries=6, transfer=6))
+    picture.luma[:], picture.chroma[:] = 100, 128
+    pal = Colours(5, full_range=False, primaries=5, transfer=1)
+    made = frame_of(picture, pal, "nv12", VideoReformatter(), size=(48, 32))
+    assert copied(picture, made) == 0
+    assert (made.colorspace, made.color_primaries, made.color_trc) == (5, 5, 1)

@@ -12,7 +12,7 @@ import pytest
 from clip_networks import conv3d, upscaling
 from few_colours import few
 
-from adcvsr.bundle import Bundle
+from adcvsr.bundle import Bundle, open_bundle
 from adcvsr.errors import ClipNetworkError
 from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
@@ -20,8 +20,10 @@ from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.jobs.identity import open_network
 from adcvsr.runtime.jobs.settings import JobSettings
+from adcvsr.runtime.live import model_switch
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.model_switch import ModelSwitch, Offer
 from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof import verify
@@ -81,6 +83,20 @@ def test_every_backend_says_that_a_stream_is_over(
     with Upscaler(ahead, backend=backend) as other:
         for _ in range(2):  # the second stream has no past of the first one's end
             assert near(list(other.upscale_clip(clip)), whole(ahead, clip))
+
+
+def test_no_network_takes_its_place_while_pictures_are_late(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be lost, also where another variant of the same bundle follows."""
+    monkeypatch.setattr(model_switch, "pick_variants", lambda *_: ["fp32-onnx", "int8-ort"])
+    monkeypatch.setattr(model_switch, "choose_backend", lambda *_, **__: None)
+    bundles = (open_bundle("nano"),)
+    switch = ModelSwitch(upscaler, bundles, size=lambda: (38, 26), note=print)
+    assert switch.offers == (Offer("ahead", upscaler.session.variant.id),)
+    with Upscaler("nano", threads=1) as nano:
+        offers = ModelSwitch(nano, [upscaler.bundle], size=lambda: None, note=print).offers
+    assert {offer.model for offer in offers} == {"nano"}
 
 
 def test_tiles_each_end_for_themselves(ahead: Bundle, upscaler: Upscaler) -> None:
