@@ -8,7 +8,7 @@ with Upscaler("nano") as upscaler:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -157,14 +157,15 @@ class Upscaler:
             made = [self._reducer(require_rgb(each)) for each in self._processor.push(frame)]
             return made[-1] if made else None
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Generator[Frame, None, None]:
         """End the stream: give the pictures that are late. The next frame starts a new one.
 
         Yields:
             (sH, sW, 3) uint8 RGB; nothing of a network that does not look ahead.
 
         Raises:
-            UpscalerBusyError: See `__call__`.
+            UpscalerBusyError: See `__call__`. The stream is from the first picture taken to the
+                last; close the iterator to end it before.
         """
         with self._user.claim("a frame"):
             for picture in self._processor.finish():

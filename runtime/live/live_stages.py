@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from ...arrays import Frame
 from ...pictures.crop import Crop
 from ...pictures.yuv_picture import AnyPicture
 from ..threads.worker import Worker
@@ -105,7 +106,7 @@ class LiveStages:
         self._bell = bell
         self._late: deque[Taken] = deque()
         """Frames whose pictures are still to come, where the network looks ahead."""
-        self._tail: Iterator[AnyPicture] | None = None
+        self._tail: Generator[Frame, None, None] | None = None
         """Their pictures, once nothing follows in their stream."""
         self._held: tuple[Placed, Crop | None, Reason] | None = None
         """A frame that waits for these, what of it is upscaled, why it begins a new stream."""
@@ -152,6 +153,12 @@ class LiveStages:
         self._ending.set()
         self._nobody_takes.set()
         self._end_outputs()
+
+    def close(self) -> None:
+        """Let go of the network; called when its thread has ended."""
+        if self._tail is not None:
+            self._tail.close()
+            self._tail = None
 
     @property
     def rate(self) -> Fraction:
@@ -228,7 +235,7 @@ class LiveStages:
         self._end_outputs()
         return True
 
-    def _give_late(self, tail: Iterator[AnyPicture]) -> None:
+    def _give_late(self, tail: Iterator[Frame]) -> None:
         """Pass on one more of the pictures that are late."""
         picture = next(tail, None)
         if picture is None:

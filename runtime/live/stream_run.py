@@ -162,6 +162,7 @@ class StreamRun:
             trace=self._trace,
             name=self.name,
         )
+        stack.callback(self.stages.close)
         for output in self.stages.outputs:
             stack.callback(output.close)
         stack.callback(self.switch.close)

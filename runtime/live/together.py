@@ -98,6 +98,7 @@ class Together:
             self._start_all()
             self._look_after(figures)
             for run in self.runs:
+                run.stages.close()
                 run.upscaler.reset()
 
     def join(self, run: StreamRun) -> None:

@@ -13,7 +13,7 @@ from clip_networks import conv3d, upscaling
 from few_colours import few
 
 from adcvsr.bundle import Bundle, open_bundle
-from adcvsr.errors import ClipNetworkError
+from adcvsr.errors import ClipNetworkError, OutputNotWritableError
 from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.graphs.replay import open_session
@@ -167,3 +167,22 @@ def test_live_pictures_are_in_their_order_and_times_to_the_last(
     for clip, part in ((draw_clip(5, 26, 38), seen[:5]), (draw_clip(3, 24, 32), seen[5:])):
         assert all(np.array_equal(a, b) for a, (_, b, _) in zip(clip, part, strict=True))
         assert near([picture for _, _, picture in part], whole(ahead, clip))
+
+
+def test_a_run_that_fails_amid_late_pictures_lets_go_of_its_network(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+
+    def encode(self: NullSink, frame: Any) -> Any:
+        nonlocal count
+        if (count := count + 1) == 4:  # the first one behind the end of its scene
+            raise OutputNotWritableError("the disk is full")
+        return frame
+
+    monkeypatch.setattr(NullSink, "encode", encode)
+    run = LiveRun(upscaler, "test://", "null://", LiveOptions(policy="every", cut_reset=False))
+    run.source = TwoScenes(run.source.address, run.source.stop)
+    with pytest.raises(OutputNotWritableError, match="the disk is full"):
+        run.run()
+    upscaler.reset()
