@@ -160,7 +160,11 @@ def rgb_from_frame(
 
 
 def to_eight_bits(picture: Frame) -> Frame:
-    """The same picture in uint8."""
+    """The same picture in uint8, rounded.
+
+    Args:
+        picture: Of any shape, uint8, or uint16 with 256 a level (see `arrays.Frame`).
+    """
     if picture.dtype == np.uint8:
         return picture
     levels: Frame = np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)

@@ -63,7 +63,8 @@ class ToneMap:
         ratio = mapped / np.maximum(nits, 1e-9) / REFERENCE_WHITE_NITS
         ratio[0] = ratio[1]
         self._ratio = ratio.astype(np.float32)
-        out = np.linspace(0, 1, 1 << 16) ** (1 / DISPLAY_GAMMA) * WHITE
+        # By the root of light: in equal steps of light itself the darkest levels would be bands.
+        out = np.linspace(0, 1, 1 << 16) ** (2 / DISPLAY_GAMMA) * WHITE
         self._levels = np.rint(out).astype(np.uint16)
 
     def __call__(self, frame: Frame) -> Frame:
@@ -91,13 +92,21 @@ class ToneMap:
         place = nits_to_pq(brightest) * (CURVE_STEPS - 1)
         light = light * np.take(self._ratio, place.astype(np.int32))[..., None]
         linear = np.clip(light @ self._to_709.T, 0, 1)
-        return cast("Frame", self._levels[(linear * 65535 + 0.5).astype(np.uint16)])
+        return cast("Frame", self._levels[(np.sqrt(linear) * 65535 + 0.5).astype(np.uint16)])
 
 
 def roll_off(nits: Doubles, *, peak: float, target: float) -> Doubles:
     """Press luminances up to `peak` nits under `target` nits, as ITU-R BT.2390 does.
 
     In PQ, from a knee on along a Hermite spline; darker ones stay as they are.
+
+    Args:
+        nits: Luminances, of any shape.
+        peak: The brightest of the source, nits.
+        target: What that becomes, nits.
+
+    Returns:
+        Luminances of the same shape, nits.
     """
     top = float(nits_to_pq(peak))
     most = float(nits_to_pq(target)) / top

@@ -79,6 +79,14 @@ class TestToneMap:
         assert 90 < light[3] < light[4] <= 203.5
         assert light[4] == pytest.approx(203, rel=0.01)
 
+    def test_the_darkest_levels_are_no_bands(self) -> None:
+        """A slope from black on: each of the first levels of 8 bits is met."""
+        to_sdr = ToneMap(HdrFacts(16, light=(1000, 200)), primaries=9)
+        codes = np.linspace(0, nits_to_pq(0.05), 2000) * WHITE
+        slope = np.repeat(np.rint(codes).astype(np.uint16)[None, :, None], 3, axis=2)
+        levels = (to_sdr(slope)[0, :, 1] + 128) >> 8
+        assert set(range(8)) <= set(levels.tolist())
+
     def test_gray_stays_gray_and_colours_get_bt709s(self) -> None:
         to_sdr = ToneMap(HdrFacts(16), primaries=9)
         gray = to_sdr(self.gray(50)).astype(int)
