@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ class PipelineProcess:
             os.close(job_read)
             os.close(answers_write)
         self._waiting = bytearray()
-        self.send(json.dumps(job).encode() + b"\n")
+        with suppress(BrokenPipeError):  # it ended at once: `read` says how
+            self.send(json.dumps(job).encode() + b"\n")
 
     def send(self, *pieces: bytes | memoryview) -> None:
         """Write bytes to the process; waits while its pipeline is full.

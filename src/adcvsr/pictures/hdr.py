@@ -129,6 +129,7 @@ class HdrFacts:
     """`TRANSFER_PQ` or `TRANSFER_HLG`."""
 
     display: MasteringDisplay | None = None
+    """On which it was graded; None where it does not say."""
 
     light: tuple[int, int] | None = None
     """Brightest pixel and brightest frame's mean, nits (CTA-861.3); None where it does not say."""

@@ -31,6 +31,9 @@ from adcvsr.runtime.jobs.ray_workers import _Run, _settle, run_on_ray
 from adcvsr.runtime.jobs.settings import JobSettings
 from video_facts import VideoMaker
 
+CLUSTER_S = 120.0
+"""How long a cluster may take to start."""
+
 OPTIONS = ("--segment-seconds", "0.5", "--variant", "fp32")
 
 
@@ -107,8 +110,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             [sys.executable, "-c", code, *words, *more], stdout=file, stderr=subprocess.STDOUT
         )
     try:
+        end = time.monotonic() + CLUSTER_S
         while "Ray runtime started" not in log.read_text():
             assert started.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         yield f"127.0.0.1:{port}"
     finally:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -234,3 +237,20 @@ def test_passwords_in_a_pipeline_are_not_shown() -> None:
     for secret in ("hush1hush", "word2word", "long secret"):
         assert secret not in shown
     assert Address.parse(text).place == text[4:]
+
+
+def test_a_process_that_ends_at_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be gone before it is told what to do."""
+
+    class Ended(subprocess.Popen[bytes]):
+        def __init__(self, words: list[str], **how: Any) -> None:
+            super().__init__([sys.executable, "-c", "raise SystemExit(3)"], **how)
+            self.wait()
+
+    monkeypatch.setattr(subprocess, "Popen", Ended)
+    monkeypatch.setattr(gst_process, "gst_python", lambda _: sys.executable)
+    with (
+        closing(gst_process.PipelineProcess("gst:", {"kind": "sink"})) as process,
+        pytest.raises(gst_process.PipelineError, match="ended with status 3"),
+    ):
+        process.read(5, lambda: False)
