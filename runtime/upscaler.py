@@ -304,7 +304,7 @@ class Upscaler:
             picture: Of any size; a change of size starts a new stream.
 
         Returns:
-            Four times as high and wide.
+            As many times as high and wide as the network's scale says, in the same colours.
 
         Raises:
             RuntimeError: The network was not loaded for it.

@@ -38,7 +38,7 @@ class FrameProcessor(ABC):
                 new one.
 
         Yields:
-            The upscaled frames that are finished now: (4H, 4W, 3) uint8 RGB, C-contiguous, or YUV
+            The upscaled frames that are finished now: (sH, sW, 3) uint8 RGB, C-contiguous, or YUV
             4:2:0; owned by the caller. In all, one a frame in their order.
 
         Raises:

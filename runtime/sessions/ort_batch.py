@@ -74,7 +74,7 @@ class OrtBatches:
             following: State afterwards, of the same shapes; written.
 
         Returns:
-            The upscaled pictures, each (4H, 4W, 3) or YUV.
+            The upscaled pictures, each (sH, sW, 3) of the scale s, or YUV.
         """
         if self.yuv is None:
             (out,) = self._run([np.stack(cast("Sequence[Frame]", pictures))], past, following)

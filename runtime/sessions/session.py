@@ -310,7 +310,7 @@ class StreamSession(Session):
         raise NotImplementedError
 
     def _take(self, height: int, width: int) -> Frame:
-        """Wait for the picture of the frame that began first, (4H, 4W, 3), owned by the caller."""
+        """Wait for the picture of the frame that began first, (sH, sW, 3), owned by the caller."""
         raise NotImplementedError
 
     def infer(self, frame: Frame) -> Frame:
@@ -342,7 +342,7 @@ class StreamSession(Session):
             picture: Of any size, in the colours the session was made for.
 
         Returns:
-            Four times as high and wide, in the same colours, owned by the caller.
+            (sH, sW) of the scale s, in the same colours, owned by the caller.
 
         Raises:
             RuntimeError: The session is not open, or of RGB.
@@ -398,7 +398,7 @@ class StreamSession(Session):
         """Run one picture of the size given to `_resize`.
 
         Returns:
-            Its sides four times as long, owned by the caller.
+            Its sides as many times as long as the scale says, owned by the caller.
         """
         raise NotImplementedError(f"'{self.backend}' runs no pictures of YUV")
 
