@@ -96,6 +96,8 @@ class Signalling:
                 + (", expected 201 Created as WHIP has it" if status < 400 else "")
             )
         self._resource = urllib.parse.urljoin(url, place) if place else ""
+        if url.startswith("https:") and not self._resource.startswith("https:"):
+            self._authorization = ""  # it was never to be read on the way
         return body
 
     def end(self) -> None:

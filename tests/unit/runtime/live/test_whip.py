@@ -183,6 +183,25 @@ class TestSignalling:
         assert "Authorization" in first[0]
         assert "Authorization" not in seen[0]
 
+    @pytest.mark.parametrize(("scheme", "told"), [("https", "Bearer hush"), ("http", "")])
+    def test_the_token_does_not_leave_tls(
+        self, scheme: str, told: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[str, str, str]] = []
+
+        def ask(self: Signalling, method: str, url: str, *_: object) -> tuple[int, str, str]:
+            asked.append((method, url, self._authorization))
+            return 201, f"{scheme}://host/resource", "v=0"
+
+        monkeypatch.setattr(Signalling, "_ask", ask)
+        signalling = Signalling("https://host/whip", "Bearer hush")
+        signalling.offer("v=0", 5)
+        signalling.end()
+        assert asked == [
+            ("POST", "https://host/whip", "Bearer hush"),
+            ("DELETE", f"{scheme}://host/resource", told),
+        ]
+
     def test_one_in_a_circle_is_no_end(self) -> None:
         with (
             answering(307, "/again") as (url, seen),
