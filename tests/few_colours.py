@@ -16,6 +16,6 @@ def few(kind: str, multiple: int, *, scale: int) -> ColourRequest:
 
 
 @pytest.fixture
-def few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+def three_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask for these."""
     monkeypatch.setattr(adopting, "request_for", few)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError
+from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError, UnreadableVideoError
 from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
 from ...runtime.bench.bench import BenchOptions, run_bench
@@ -156,7 +156,7 @@ def _make_statements(
     wanted = StatementRequest(clips=find_clips(request, lambda line: None), sessions=sessions)
     try:
         return make_statements(wanted, note=note)
-    except InputNotFoundError as error:
+    except (InputNotFoundError, UnreadableVideoError) as error:
         note(f"no statement: {error}")
         return []
 

@@ -6,15 +6,19 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from repeat_session import RepeatSession
 
+from adcvsr.bundle import open_bundle
 from adcvsr.calibration.profile import over_time
 from adcvsr.calibration.profile import run as profile_run
 from adcvsr.calibration.profile.page_first import speed_part
 from adcvsr.cli.commands import cli
+from adcvsr.errors import UnreadableVideoError
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from variant_bundle import add_variant, break_layer, copy_of_nano, load, quantize
@@ -236,6 +240,24 @@ def test_no_plot_of_quality_without_psnr() -> None:
     drawn = speed_part({"overview": {"rows": rows, "quality": "PSNR-Y, dB", "note": ""}})
     assert "PSNR here, which is not among the measures" in drawn
     assert "<svg" not in drawn
+
+
+def test_a_clip_that_is_cut_meanwhile_costs_the_statement_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All else was measured by then, and is not lost."""
+
+    def cut(*_: object, **__: object) -> None:
+        raise UnreadableVideoError("'a.mp4' ends before frame 9")
+
+    monkeypatch.setattr(profile_run, "make_statements", cut)
+    monkeypatch.setattr(profile_run, "find_clips", lambda *_: [])
+    nano = open_bundle("nano")
+    sessions = [RepeatSession(nano, nano.variant("fp32-onnx")) for _ in range(2)]
+    lines: list[str] = []
+    request: Any = SimpleNamespace(statement=True)
+    assert not profile_run._make_statements(request, sessions, lines.append, lines.append)
+    assert lines == ["statement", "no statement: 'a.mp4' ends before frame 9"]
 
 
 def test_clips_that_cannot_be_used(bundle: Path, clips: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from clip_networks import conv3d, recurrent, shift, upscaling
+from few_colours import three_colours
 from foreign_networks import flagged, ncnn_upscaler, plain, upscaler, weights_of, write_ncnn
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,7 +20,6 @@ from adcvsr.bundle import Bundle
 from adcvsr.bundle.schema import SCHEMA_VERSION
 from adcvsr.cli import adopt as command
 from adcvsr.errors import AdcVsrError, AdoptError, OutputExistsError
-from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt import facts as found_facts
 from adcvsr.export.adopt import known_networks as known_files
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
@@ -32,21 +32,12 @@ from adcvsr.export.adopt.surgery import stream_of
 from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
-from adcvsr.runtime.proof.colours import ColourRequest
 from adcvsr.runtime.upscaler import Upscaler
 
 NAMED = AdoptOptions(licence="CC0-1.0")
 
 
-@pytest.fixture(autouse=True)
-def _few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 749 flat colours take seconds; three show what is stored."""
-
-    def few(kind: str, multiple: int, *, scale: int) -> ColourRequest:
-        colours = np.array([(0, 0, 0), (255, 255, 255), (90, 200, 30)], np.uint8)
-        return ColourRequest(32, 48, colours, clips=False, scale=scale)
-
-    monkeypatch.setattr(adopting, "request_for", few)
+pytestmark = pytest.mark.usefixtures(three_colours.__name__)
 
 
 def saved(path: Path, model: onnx.ModelProto) -> Path:

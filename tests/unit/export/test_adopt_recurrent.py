@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from few_colours import few_colours
+from few_colours import three_colours
 from recurrent_networks import carrying
 
 from adcvsr.errors import AdoptError
@@ -18,7 +18,7 @@ from adcvsr.export.adopt.original import Asked, read_original
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
 
-pytestmark = pytest.mark.usefixtures(few_colours.__name__)
+pytestmark = pytest.mark.usefixtures(three_colours.__name__)
 
 NAMED: dict[str, Any] = {"licence": "CC0-1.0", "range": "0-1", "colour": "RGB"}
 

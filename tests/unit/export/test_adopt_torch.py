@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from few_colours import few_colours
+from few_colours import three_colours
 from torch import Tensor, nn
 
 from adcvsr.errors import AdoptError
@@ -19,7 +19,7 @@ from adcvsr.export.adopt.original import read_original
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
 
-pytestmark = pytest.mark.usefixtures(few_colours.__name__)
+pytestmark = pytest.mark.usefixtures(three_colours.__name__)
 
 
 class Compact(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from clip_networks import one_of, recurrent, upscaling
-from few_colours import few_colours
+from few_colours import three_colours
 
 from adcvsr.bundle.schema import Window
 from adcvsr.errors import AdoptError
@@ -18,7 +18,7 @@ from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
 
-pytestmark = pytest.mark.usefixtures(few_colours.__name__)
+pytestmark = pytest.mark.usefixtures(three_colours.__name__)
 
 NAMED: dict[str, Any] = {"licence": "CC0-1.0", "range": "0-1", "colour": "RGB"}
 
