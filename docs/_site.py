@@ -144,6 +144,12 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     return with_site_links(markdown, f"docs/{page.file.src_uri}")
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Name the theme's search dialog, which a screen reader announces."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')
+
+
 def on_post_build(config: MkDocsConfig) -> None:
     """Refuse a site that loads anything from elsewhere."""
     from mkdocs.exceptions import PluginError

@@ -71,7 +71,6 @@ def table_part(facts: Facts) -> str:
         ("worst frame dB", [_number(r["worst_frame_db"], 1) for r in rows]),
         ("flicker levels", [_number(r["flicker_levels"], 3) for r in rows]),
         ("worst colour, levels off", [_number(_colour(r, "flat_most"), 0) for r in rows]),
-        ("colours", [_colour(r, "line") or ABSENT for r in rows]),
         (
             "drift levels in 1000 frames",
             [_number(r["drift"] and r["drift"]["slope_per_1000"], 4) for r in rows],
@@ -79,13 +78,15 @@ def table_part(facts: Facts) -> str:
     ]
     columns = [(head, cells) for head, cells in columns if any(cell != ABSENT for cell in cells)]
     # A row a figure and a column a variant: four variants fit a phone, twenty figures do not.
-    heads = ["", *(r["variant"] for r in rows)]
+    heads = ["figure", *(r["variant"] for r in rows)]
     lines = [[head, *cells] for head, cells in columns]
     left_out = "".join(
         f"<li>{escape(name)}: {escape(reason)}</li>"
         for name, reason in facts["protocol"]["left_out"].items()
     )
-    notes = "".join(f"<li>{escape(line)}</li>" for line in facts["notes"])
+    # Sentences, which in a table would push its figures out of the page.
+    colours = [f"{r['variant']}: {line}" for r in rows if (line := _colour(r, "line"))]
+    notes = "".join(f"<li>{escape(line)}</li>" for line in (*colours, *facts["notes"]))
     per_clip = _per_clip(facts)
     return (
         "<h2>1. Figures</h2>"
@@ -172,7 +173,7 @@ def _layer_table(rows: Sequence[Facts], bad: bool) -> str:
     more = len(rows) - MOST_LAYERS
     rest = f'<p class="soft">{more} more layers are in the JSON.</p>' if more > 0 else ""
     return (
-        f'<div class="wide"><table class="layers"><thead><tr>{head}</tr></thead>'
+        f'<div class="wide" tabindex="0"><table class="layers"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody>"
         f"</table></div>{rest}"
     )
@@ -254,7 +255,7 @@ def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="wide" tabindex="0">{table}</div>'
 
 
 def _number(value: float | None, digits: int) -> str:
