@@ -12,12 +12,13 @@ from __future__ import annotations
 import posixpath
 import re
 import shutil
-import sys
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import click
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
@@ -125,15 +126,44 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _command_page(name: str) -> str:
-    from adcvsr.cli.commands import COMMANDS, MODULES, load_command
+    import click
 
-    command = load_command(name)
-    module = sys.modules[f"adcvsr.cli.{MODULES.get(name, name)}"]
-    attribute = next(each for each in vars(module) if vars(module)[each] is command)
-    lines = [f"# adcvsr {name}", "", COMMANDS[name], "", "::: mkdocs-click"]
-    lines += [f"    :module: {module.__name__}", f"    :command: {attribute}"]
-    lines += [f"    :prog_name: adcvsr {name}", "    :style: table", "    :depth: 1"]
-    return "\n".join(lines) + "\n"
+    from adcvsr.cli.commands import load_command
+
+    parts = []
+    todo = [(f"adcvsr {name}", load_command(name))]
+    while todo:
+        words, command = todo.pop(0)
+        parts.append(_described(words, command, click.Context(command, info_name=words)))
+        below = getattr(command, "commands", getattr(command, "below", {}))
+        todo += [(f"{words} {each}", below[each]) for each in below]
+    return "\n".join(parts)
+
+
+def _described(words: str, command: click.Command, context: click.Context) -> str:
+    """One command: what its help says, options as a table."""
+    heading = "#" * words.count(" ")
+    usage = " ".join(command.collect_usage_pieces(context))
+    text = cleandoc(command.help or "").replace("\b\n", "")
+    lines = [f"{heading} {words}", "", _plain(text), "", "```text", f"{words} {usage}", "```", ""]
+    records = (each.get_help_record(context) for each in command.get_params(context))
+    rows = [record for record in records if record and record[1]]
+    if rows:
+        lines += ["| option | meaning |", "|---|---|"]
+        lines += [f"| `{_cell(names)}` | {_plain(_cell(text))} |" for names, text in rows]
+    if command.epilog:
+        examples = re.findall(r"^ *(adcvsr .+)$", command.epilog, re.MULTILINE)
+        lines += ["", "```sh", *examples, "```"]
+    return "\n".join([*lines, ""])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Help text, in which nothing is Markdown."""
+    return re.sub(r"([*_<`])", r"\\\1", text)
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

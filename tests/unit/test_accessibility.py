@@ -62,6 +62,9 @@ def look_at(browser: Browser, url: str, name: str, ready: str = "return true") -
             browser.set_size(*pixels)
             browser.set_colour_scheme(scheme)
             browser.open(url)
+            if url.startswith("file:"):  # the docs site keeps the scheme it was first seen in
+                browser.run("localStorage.clear()")
+                browser.open(url)
             browser.wait(ready)
             if folder := os.environ.get("ADCVSR_SCREENSHOTS"):
                 browser.screenshot(Path(folder) / f"{name}-{size}-{scheme}.png")
