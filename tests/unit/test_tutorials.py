@@ -13,12 +13,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from adcvsr.cli.commands import cli
+from adcvsr.pictures.clips import write_png
 from adcvsr.pictures.synthetic import draw_clip
 from video_facts import VideoMaker, video_facts
 
@@ -112,7 +111,7 @@ def test_cluster(here: Path, make_video: VideoMaker, nano_in_fp32: None) -> None
 
 def make_photo(path: Path, side: int = 96) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(draw_clip(1, side, side)[0])).save(path)
+    write_png(path, draw_clip(1, side, side)[0])
 
 
 def make_clips(make_video: VideoMaker, *paths: str) -> None:
