@@ -51,7 +51,7 @@ def compare(folder: Path, given: argparse.Namespace) -> int:
         draw(source, given.seconds, given.size, None)
     how = ("--variant", given.variant, "--crf", "0", "-q")
     plain = folder / "plain.mp4"
-    run("upscale", source, plain, *how, "--pixels", "rgb")
+    run("upscale", source, plain, *how)
     job = (*how, "--segment-seconds", str(given.segment))
     made = {"one process": folder / "one.mp4", "two processes": folder / "two.mp4"}
     run("upscale", source, made["one process"], *job, "--resume")

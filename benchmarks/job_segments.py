@@ -83,7 +83,7 @@ def compare(folder: Path, source: Path, given: argparse.Namespace) -> int:
     """Run all kinds in turn, and print what each costs beside the plain one."""
     segment = ("--segment-seconds", str(given.segment))
     kinds: dict[str, tuple[str, ...]] = {
-        "plain": ("--pixels", "rgb"),
+        "plain": (),
         "job": ("--resume", *segment),
     }
     if given.workers > 1:

@@ -446,8 +446,8 @@ class Upscaler:
                 session, why_rgb = open_yuv(
                     session,
                     outputs,
-                    reader,
-                    sink,
+                    reader.stream_colours,
+                    sink.why_not_yuv() or reader.why_not_yuv() or "",
                     pixels=pixels,
                     matched=self._matched,
                     tile=self._tile,

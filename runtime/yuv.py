@@ -7,11 +7,9 @@ from contextlib import ExitStack
 from ..adopted_network import AdoptedNetwork
 from ..errors import BackendUnavailableError, BundleError, ConfigError, GraphError
 from ..graph.yuv_ends import YuvEnds
+from ..pictures.colour import Colours
 from .sessions.session import Session, StreamSession
 from .trace import Trace
-from .video.sink import FileSink
-from .video.sink_plain import PlainSink
-from .video.source import FileSource
 
 REFUSALS = (GraphError, BundleError, BackendUnavailableError)
 """What opening a session of YUV may raise where the one of RGB runs: then that one goes on."""
@@ -46,8 +44,8 @@ def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool
 def open_yuv(
     mine: Session,
     opened: ExitStack,
-    reader: FileSource,
-    sink: FileSink | PlainSink,
+    colours: Colours,
+    why_not_video: str,
     *,
     pixels: str,
     matched: str,
@@ -59,8 +57,8 @@ def open_yuv(
     Args:
         mine: The session of RGB.
         opened: Closes what is opened.
-        reader: Of the file, before its first frame is taken.
-        sink: Of the output, before its encoder is open.
+        colours: What the stream's numbers mean.
+        why_not_video: Why the file or its output does not take YUV; empty where both do.
         pixels: `auto`, `rgb`, or `yuv`.
         matched: See `why_not_yuv`.
         tile: Likewise.
@@ -75,10 +73,9 @@ def open_yuv(
     why = "--pixels rgb"
     if pixels != "rgb":
         why = why_not_yuv(mine, matched=matched, tile=tile, asked=pixels == "yuv")
-        why = why or sink.why_not_yuv() or reader.why_not_yuv() or ""
+        why = why or why_not_video
     if not why:
         assert isinstance(mine, StreamSession)
-        colours = reader.info.colours
         try:
             session = mine.of_yuv(YuvEnds(colours.matrix, colours.full_range))
             if trace is not None:

@@ -94,7 +94,10 @@ def calls(folder: Path) -> list[Call]:
             says="feasible: up to ",
         ),
         Call(("plan", "--all")),
-        Call(("profile", "nano", "--clips", clip, "-o", f"{out}.html"), says="no layers"),
+        Call(
+            ("profile", "nano", "--clips", clip, "--no-statement", "-o", f"{out}.html"),
+            says="no layers",
+        ),
         Call(("report", "--dry-run"), says="doctor"),
         Call(("quantize", bundle, "--precision", "int8", "--calibration", at["set"]), "export"),
         Call(

@@ -30,8 +30,8 @@ from .scores import ClipScores, Evaluation
 from .strip import Strip
 from .truth import TruthOptions, count_frames, is_image, read_pairs
 
-BORDER_PX = 4
-"""Left out on each side: there every method lacks context."""
+BORDER_PX = TruthOptions().border_px
+"""Left out on each side where nothing else is asked for."""
 
 TRUTH = "truth"
 """Row of the truth itself, where a measure means something for it: the floor of `warp`."""
@@ -115,7 +115,8 @@ class _ClipRun:
 
         Holds the frames that one method has read ahead of the others.
         """
-        truth, scene, frames = TruthStream(BORDER_PX), SceneWatch(), 0
+        truth, scene, frames = TruthStream(options.border_px), SceneWatch(), 0
+        count = count_frames(self.file, options.frames)
         pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
         upscaled = [
             method.upscale(low for _, low in copy)
@@ -129,19 +130,19 @@ class _ClipRun:
                     self.cuts += 1
                 moment = truth.step(image)
                 if not frames:
-                    self._start(image, stack)
+                    self._start(image, stack, options.border_px)
                 outputs = {m.name: p for m, p in zip(self.methods, pictures, strict=True)}
-                self._add(image, outputs, moment, pool)
+                self._add(image, outputs, moment, pool, counts=options.is_measured(frames, count))
                 if self.strip is not None:
                     self.strip.show(self.file, frames, low, outputs, image)
                 frames += 1
                 step()
             return self._scores(frames)
 
-    def _start(self, image: Levels, stack: ExitStack) -> None:
+    def _start(self, image: Levels, stack: ExitStack, border_px: int) -> None:
         """Make the meters, now that the size is known, and note what cannot be measured."""
         self.size = (image.shape[1], image.shape[0])
-        height, width = (side - 2 * BORDER_PX for side in image.shape[:2])
+        height, width = (side - 2 * border_px for side in image.shape[:2])
         for metric in self.metrics.metrics:
             if metric.temporal and is_image(self.file):
                 self.reasons[metric.name] = "an image has no motion"
@@ -158,9 +159,22 @@ class _ClipRun:
             self.meters[TRUTH] = StreamMeter([possible["warp"]])
 
     def _add(
-        self, image: Levels, outputs: dict[str, Levels], moment: Moment, pool: ThreadPoolExecutor
+        self,
+        image: Levels,
+        outputs: dict[str, Levels],
+        moment: Moment,
+        pool: ThreadPoolExecutor,
+        *,
+        counts: bool,
     ) -> None:
-        """Measure all methods at once; what they share is computed first, once."""
+        """Measure all methods at once; what they share is computed first, once.
+
+        A frame that does not count is but the one before the next.
+        """
+        if not counts:
+            for name, output in outputs.items():
+                self.meters[name].skip(output, moment)
+            return
         if TRUTH in self.meters:
             self.meters[TRUTH].add(image, moment)
         _ = moment.truth.full_luma

@@ -14,8 +14,9 @@ from ...fault import fault_line
 from ...files import linked_file, replace_file
 from ...metrics import UsableMetrics
 from ...version import __version__
-from .evaluate import BORDER_PX, evaluate
-from .methods import Method, baselines, open_methods
+from .evaluate import evaluate
+from .methods import Method, baselines, frame_by_frame, open_methods
+from .protocols import ProtocolClips, enlarge
 from .scores import ClipScores, Evaluation
 from .strip import Strip
 from .truth import TruthOptions, reduce_bicubic
@@ -49,6 +50,9 @@ class Request:
     strip: Path | None = None
     """Where to write the picture strip."""
 
+    protocol: ProtocolClips | None = None
+    """The field's benchmark, whose conventions `truth` follows."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -68,11 +72,25 @@ class Report:
         return {
             "schema": SCHEMA_VERSION,
             "adcvsr": __version__,
-            "protocol": {**self.request.truth.to_json(), "border_px": BORDER_PX},
+            "protocol": {
+                **self.request.truth.to_json(),
+                "border_px": self.request.truth.border_px,
+                **self._benchmark(),
+            },
             "left_out": self.request.metrics.left_out,
             "methods": self.methods,
             **self.evaluation.to_json(),
             "failed": self.failed,
+        }
+
+    def _benchmark(self) -> dict[str, Any]:
+        found = self.request.protocol
+        if found is None:
+            return {}
+        return {
+            "benchmark": found.protocol.to_json(),
+            "inputs": found.inputs,
+            "missing": list(found.missing),
         }
 
 
@@ -119,7 +137,7 @@ def run_request(
         note=note,
     ) as bundles:
         truth = _of_scale(request.truth, bundles)
-        methods = [*baselines(truth.scale), *bundles]
+        methods = [*_baselines(request, truth.scale), *bundles]
         strip = Strip(bundles[0].name, _shown(methods), truth.scale) if request.strip else None
         evaluation = evaluate(
             methods,
@@ -136,6 +154,13 @@ def run_request(
         if strip.left_out:
             note(f"the strip shows the worst of {len(request.files)} files, not all")
     return Report(request, [{"name": m.name, **m.facts} for m in methods], evaluation, lost)
+
+
+def _baselines(request: Request, scale: int) -> list[Method]:
+    """What bundles are measured beside; the field's benchmarks have MATLAB's bicubic."""
+    if request.protocol is None:
+        return baselines(scale)
+    return [Method("bicubic", frame_by_frame(enlarge), {"a": -0.5, "as": "MATLAB"})]
 
 
 def _of_scale(truth: TruthOptions, bundles: Sequence[Method]) -> TruthOptions:

@@ -32,6 +32,12 @@ class ClipScores:
     cuts: int = 0
     """Scene cuts: there causal networks and measures of time start anew."""
 
+    @property
+    def name(self) -> str:
+        """The file's, or its folder's where frames lie in one called `truth` or the like."""
+        plain = self.file.name.lower() in ("truth", "original", "hr", "gt")
+        return self.file.parent.name if plain else self.file.name
+
     def value(self, method: str, metric: str) -> float | None:
         """One figure, infinite for a PSNR without error; None where there is none."""
         return self.figures.get(method, {}).get(metric)
@@ -48,7 +54,7 @@ class ClipScores:
                     figures[name] = None
                     reasons.setdefault(name, "infinite: equal to the truth")
         return {
-            "name": self.file.name,
+            "name": self.name,
             "file": str(self.file),
             "frames": self.frames,
             "size": list(self.size),

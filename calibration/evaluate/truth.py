@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from math import lcm
@@ -94,6 +94,28 @@ class TruthOptions:
     low_folder: Path | None = None
     """Low-resolution inputs of the same names; then nothing is cut, reduced or degraded."""
 
+    lows: Mapping[Path, Path] = field(default_factory=dict)
+    """The same by file of truth; before `low_folder`."""
+
+    enlarge: Callable[[Levels], Levels] | None = None
+    """The files are inputs without truth: what is made of each frame stands in its place."""
+
+    multiple: int = TRUTH_MULTIPLE
+    """The truth is cut to it."""
+
+    border_px: int = 4
+    """Left out of every measure on each side: there every method lacks context."""
+
+    ends: int = 0
+    """Frames left out of the figures at the start and at the end of every clip."""
+
+    only: Sequence[int] = ()
+    """Only these frames are measured; none for all."""
+
+    def is_measured(self, index: int, count: int) -> bool:
+        """Whether a frame counts, of so many."""
+        return self.ends <= index < count - self.ends and (not self.only or index in self.only)
+
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values, for the report."""
         if self.low_folder is not None:
@@ -139,7 +161,7 @@ def count_frames(file: Path, limit: int) -> int:
     if is_image(file):
         return 1
     if file.is_dir():
-        return min(len(_images(file)), limit)
+        return min(len(images_in(file)), limit)
     try:
         with open_input(media_url(file)) as container:
             return min(container.streams.video[0].frames or limit, limit)
@@ -155,7 +177,12 @@ def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
             changes its size, or the two do not belong together.
     """
     try:
-        if options.low_folder is not None:
+        if options.enlarge is not None:
+            for image in _steady(_frames(file, options.frames)):
+                yield options.enlarge(image), image
+        elif (low := options.lows.get(file)) is not None:
+            yield from _given_pairs(file, low, options)
+        elif options.low_folder is not None:
             yield from _given_pairs(
                 file, find_low(file, options.low_folder, options.scale), options
             )
@@ -192,13 +219,14 @@ def is_image(file: Path) -> bool:
     return file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Pictures of a folder in order of their names."""
     return sorted(path for path in folder.iterdir() if is_image(path))
 
 
 def _frames(file: Path, limit: int) -> Iterator[Levels]:
     if file.is_dir():
-        return (read_image(path) for path in _images(file)[:limit])
+        return (read_image(path) for path in images_in(file)[:limit])
     return iter([read_image(file)]) if is_image(file) else islice(read_clip(file), limit)
 
 
@@ -209,7 +237,7 @@ def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
         if video:
             image = limit_size(image, options.max_side_px)  # noqa: PLW2901
         _check_size(image)
-        multiple = lcm(TRUTH_MULTIPLE, options.scale)
+        multiple = lcm(options.multiple, options.scale)
         height, width = (side // multiple * multiple for side in image.shape[:2])
         yield image[:height, :width]
 

@@ -91,6 +91,8 @@ def judge(row: dict[str, Any], limits: Limits, worst_layer: str | None) -> Judge
         faults.append(row["colours"]["beyond"])
     if row["drifts"]:
         faults.append(f"its error grows by {row['drift_growth']:.0%} over the long run")
+    if row.get("refused"):
+        faults.append(row["refused"])
     measured = [name for name, key, _ in HELD if row.get(key) is not None]
     unmeasured = [f"{name} ({how})" for name, key, how in HELD if row.get(key) is None]
     return Judgement(

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...files import replace_file
+from .page_first import deciding_part, speed_part, statements_part
 from .page_parts import conditions_part, layers_part, table_part, verdict_part
 from .page_pictures import pictures_part
 from .page_plots import plots_part
@@ -39,6 +40,9 @@ def render_page(profile: Profile) -> str:
     title = f"{facts['bundle']['name']}: what precision costs and gives"
     parts = [
         verdict_part(facts),
+        statements_part(facts),
+        deciding_part(profile),
+        speed_part(facts),
         table_part(facts),
         layers_part(facts),
         pictures_part(profile, PICTURE_BYTES),

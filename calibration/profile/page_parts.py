@@ -44,7 +44,8 @@ def _where(facts: Facts) -> str:
     return (
         f"{facts['date'][:10]}, on {machine}, "
         f"{width}x{height} to {scale * width}x{scale * height}, "
-        f"{len(facts['clips'])} clips, {sum(c['frames'] for c in facts['clips'])} frames in all, "
+        f"{len(facts['clips'])} clip{'s' * (len(facts['clips']) != 1)}, "
+        f"{sum(c['frames'] for c in facts['clips'])} frames in all, "
         f"compared with {facts['reference']}"
     )
 
@@ -84,9 +85,13 @@ def table_part(facts: Facts) -> str:
         f"<li>{escape(name)}: {escape(reason)}</li>"
         for name, reason in facts["protocol"]["left_out"].items()
     )
-    # Sentences, which in a table would push its figures out of the page.
-    colours = [f"{r['variant']}: {line}" for r in rows if (line := _colour(r, "line"))]
-    notes = "".join(f"<li>{escape(line)}</li>" for line in (*colours, *facts["notes"]))
+    # A sentence in a cell would push all figures out of sight.
+    colours = "".join(
+        f"<li>{escape(row['variant'])}: {escape(line)}</li>"
+        for row in rows
+        if (line := _colour(row, "line"))
+    )
+    notes = colours + "".join(f"<li>{escape(line)}</li>" for line in facts["notes"])
     per_clip = _per_clip(facts)
     return (
         "<h2>1. Figures</h2>"

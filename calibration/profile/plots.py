@@ -22,6 +22,12 @@ STYLE = (
 )
 """Of a plot outside the page, whose own style sheet has the same classes."""
 
+DOTS_HEIGHT = 360
+"""Of a plot of named dots, which has to be read on a phone."""
+
+LINE = 22
+"""Between two names, as large as they are on a phone."""
+
 MOST_POINTS = 400
 """More points than pixels show nothing; the mean of each run of them is drawn."""
 
@@ -94,6 +100,46 @@ def line_plot(
             "</polyline>"
         )
     return _frame("".join(lines), x_axis, y_axis, x, y)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point with a name."""
+
+    x: float
+    y: float
+    name: str
+    colour: int
+    """Which of the page's."""
+
+
+def dot_plot(dots: Sequence[Dot], *, x: str, y: str) -> str:
+    """Draw named dots; the names stand beside them, those of dots side by side below each other.
+
+    Args:
+        dots: One or more.
+        x: Label with unit.
+        y: Likewise.
+    """
+    xs, ys = [dot.x for dot in dots], [dot.y for dot in dots]
+    spread = max(max(ys) - min(ys), 0.02 * max(map(abs, ys)), 1e-6)
+    x_axis = Axis(0.0, max(xs) * 1.1)
+    y_axis = Axis(min(ys) - 0.3 * spread, max(ys) + 0.3 * spread)
+    drawn, taken = [], list[tuple[float, float]]()
+    for dot in sorted(dots, key=lambda dot: -dot.y):
+        px, py = _x(x_axis, dot.x), _y(y_axis, dot.y, DOTS_HEIGHT)
+        right = px < LEFT + 0.55 * (WIDTH - LEFT - RIGHT)
+        at = py + 5
+        while any(abs(at - ty) < LINE and abs(px - tx) < WIDTH / 2 for tx, ty in taken):
+            at += LINE
+        taken.append((px, at))
+        drawn.append(
+            f'<circle class="k{dot.colour}" cx="{px:.1f}" cy="{py:.1f}" r="7">'
+            f"<title>{escape(dot.name)}: {dot.x:.1f}, {dot.y:.2f}</title></circle>"
+            f'<text class="name" x="{px + (12 if right else -12):.1f}" y="{at:.1f}" '
+            f'text-anchor="{"start" if right else "end"}">{escape(dot.name)}</text>'
+        )
+    return _frame("".join(drawn), x_axis, y_axis, x, y, DOTS_HEIGHT)
 
 
 def scatter_plot(
@@ -196,22 +242,22 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def _frame(inside: str, x_axis: Axis, y_axis: Axis, x: str, y: str) -> str:
+def _frame(inside: str, x_axis: Axis, y_axis: Axis, x: str, y: str, height: int = HEIGHT) -> str:
     parts = []
     for tick in y_axis.ticks():
-        top = _y(y_axis, tick)
+        top = _y(y_axis, tick, height)
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{top:.1f}" y2="{top:.1f}"/>'
             f'<text x="{LEFT - 5}" y="{top + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         )
     for tick in x_axis.ticks():
-        left, below = _x(x_axis, tick), HEIGHT - BOTTOM + 15
+        left, below = _x(x_axis, tick), height - BOTTOM + 15
         parts.append(f'<text x="{left:.1f}" y="{below}" text-anchor="middle">{tick:.4g}</text>')
-    middle = (TOP + HEIGHT - BOTTOM) / 2
+    middle = (TOP + height - BOTTOM) / 2
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y)} over {escape(x)}">'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(y)} over {escape(x)}">'
         f"{''.join(parts)}{inside}"
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 3}" text-anchor="middle">'
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 3}" text-anchor="middle">'
         f"{escape(x)}</text>"
         f'<text transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}'
         "</text></svg>"
@@ -222,5 +268,5 @@ def _x(axis: Axis, value: float) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * axis.at(value)
 
 
-def _y(axis: Axis, value: float) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * axis.at(value)
+def _y(axis: Axis, value: float, height: int = HEIGHT) -> float:
+    return height - BOTTOM - (height - TOP - BOTTOM) * axis.at(value)

@@ -51,6 +51,12 @@ class ProfileRequest:
     drift_frames: int = 1000
     """Frames of the run that shows drift; 0 for none."""
 
+    beside: Sequence[str | Path] = ()
+    """Other bundles, compared with the truth: quality and speed alone."""
+
+    statement: bool = False
+    """Test in how many frames variants stay within limits, on runs drawn from the clips."""
+
     bench_seconds: float = 10.0
     """Of the variants' race."""
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ...errors import AdcVsrError, BackendUnavailableError
+from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError
 from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
 from ...runtime.bench.bench import BenchOptions, run_bench
@@ -26,12 +26,14 @@ from ...runtime.proof.colours import (
     run_colours,
     session_runner,
 )
-from ...runtime.sessions.session import Session
+from ...runtime.sessions.session import Session, StreamSession
 from ...runtime.trace import Trace
+from ..statement.statement import Statement, StatementRequest, make_statements
 from .judgement import Limits, judge, verdict
 from .over_time import frames_needed, measure_over_time
+from .overview import measure_beside, overview
 from .quality import ClipQuality, measure_clip
-from .request import Clip, ProfileRequest, read_clips
+from .request import Clip, ProfileRequest, find_clips, read_clips
 
 SCHEMA = 1
 """Of the profile's JSON."""
@@ -54,6 +56,9 @@ class Profile:
 
     clips: list[ClipQuality] = field(default_factory=list)
     """With the pictures the page shows."""
+
+    statements: list[Statement] = field(default_factory=list)
+    """Of all variants but the reference, where they were asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -114,10 +119,12 @@ def run_profile(
         measured = [
             measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
         ]
+        beside = measure_beside(request, clips, counter.step, keep)
         stage("colours")
         colours = _measure_colours(sessions)
         stage("drift, cold start, scene cut")
         over_time = measure_over_time(clips, sessions, request.drift_frames, counter.step, keep)
+        statements = _make_statements(request, sessions, keep, stage)
     stage("layers")
     layers = _layers(request, names, clips[0], counter.step, keep, trace)
     stage("speed")
@@ -132,9 +139,27 @@ def run_profile(
         ),
         note=keep,
     )
-    facts = _facts(request, names, measured, over_time, layers, bench, colours)
+    facts = _facts(request, names, measured, over_time, layers, bench, colours, statements)
     facts["notes"] = notes
-    return Profile(facts, measured)
+    facts["overview"] = overview(facts["table"], measured, beside, truth=request.truth)
+    return Profile(facts, measured, statements)
+
+
+def _make_statements(
+    request: ProfileRequest, sessions: Sequence[Session], note: Note, stage: Note
+) -> list[Statement]:
+    if not request.statement or len(sessions) < 2:
+        return []
+    if any(not isinstance(session, StreamSession) for session in sessions):
+        note("no statement: it is made of networks that run frame by frame")
+        return []
+    stage("statement")
+    wanted = StatementRequest(clips=find_clips(request, lambda line: None), sessions=sessions)
+    try:
+        return make_statements(wanted, note=note)
+    except InputNotFoundError as error:
+        note(f"no statement: {error}")
+        return []
 
 
 def _facts(
@@ -145,10 +170,16 @@ def _facts(
     layers: dict[str, Any] | None,
     bench: dict[str, Any],
     colours: dict[str, dict[str, Any]],
+    statements: Sequence[Statement],
 ) -> dict[str, Any]:
     basis = _basis(bench)
+    stated = {each.variant: each for each in statements}
     table = [
-        {**_row(name, names[0], measured, over_time, bench, basis), "colours": colours[name]}
+        {
+            **_row(name, names[0], measured, over_time, bench, basis),
+            "colours": colours[name],
+            "refused": stated[name].refusal if name in stated else None,
+        }
         for name in names
     ]
     judgements = [judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]]
@@ -163,6 +194,7 @@ def _facts(
         },
         "reference": names[0],
         "verdict": verdict(names[0], judgements, Limits(), basis),
+        "statements": [each.to_json() for each in statements],
         "table": table,
         "layers": layers,
         "over_time": over_time,

@@ -248,7 +248,12 @@ def _run_facts(run: Run, index: int, shape: tuple[int, ...], options: SetOptions
         "frames": run.length,
         "cut": run.cut,
         "crop": {"top": top, "left": left},
-        "traits": {"luminance": luminance, "motion": motion, "noise": noise},
+        "traits": {
+            "luminance": luminance,
+            "motion": motion,
+            "noise": noise,
+            "compression": round(run.compression, 3),
+        },
     }
 
 

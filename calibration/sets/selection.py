@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...pictures.content import CLASS_EDGES, count_classes
 from .survey import ClipSurvey
 
-BIN_EDGES: dict[str, tuple[float, ...]] = {
-    "luminance": (50.0, 85.0, 120.0, 155.0),
-    "motion": (0.5, 2.0, 6.0),
-    "noise": (0.6, 1.2, 2.5),
-}
-"""Borders of the bins that coverage counts, in levels (see `FrameTraits`)."""
+CHOSEN_BY = ("luminance", "motion", "noise")
+"""Traits that runs are chosen by; compression is counted alone, as clips hardly vary in it."""
+
+BIN_EDGES = {name: CLASS_EDGES[name] for name in CHOSEN_BY}
+"""Borders of their bins, in levels (see `FrameTraits`)."""
 
 LEAST_CONTRAST = 2.0
 """Standard deviation of luma, levels, below which a run shows nothing: black, a fade, a cap on the
@@ -58,6 +58,9 @@ class Run:
     contrast: float
     """Largest of the run."""
 
+    compression: float = 0.0
+    """Mean over the run."""
+
     @property
     def bins(self) -> dict[str, int]:
         """Bin of each trait."""
@@ -87,14 +90,10 @@ def choose_runs(surveys: Sequence[ClipSurvey], *, count: int, length: int) -> li
 
 
 def coverage(runs: Sequence[Run]) -> dict[str, Any]:
-    """How many runs fall into each bin of each trait, and how many go across a cut."""
-    counts: dict[str, Any] = {}
-    for name, edges in BIN_EDGES.items():
-        found = [0] * (len(edges) + 1)
-        for run in runs:
-            found[run.bins[name]] += 1
-        counts[name] = {"edges": list(edges), "runs": found}
-    return counts
+    """How many runs fall into each class of each trait."""
+    values = {name: [run.traits[at] for run in runs] for at, name in enumerate(CHOSEN_BY)}
+    values["compression"] = [run.compression for run in runs]
+    return {name: count_classes(name, each) for name, each in values.items()}
 
 
 def _steady_runs(survey: ClipSurvey, length: int) -> list[Run]:
@@ -133,7 +132,8 @@ def _run(survey: ClipSurvey, start: int, length: int, cut: int | None) -> Run:
         float(np.mean([frame.noise for frame in frames])),
     )
     contrast = max(frame.contrast for frame in frames)
-    return Run(survey.path, start, length, cut, traits, contrast)
+    compression = float(np.mean([frame.compression for frame in frames]))
+    return Run(survey.path, start, length, cut, traits, contrast, compression)
 
 
 def _spread(candidates: Sequence[Run], count: int, chosen: Sequence[Run]) -> list[Run]:

@@ -17,20 +17,13 @@ import numpy as np
 
 from ...arrays import Levels
 from ...metrics import luma, resize_bicubic
+from ...pictures.content import estimate_compression, estimate_noise
 from ...pictures.scene_cuts import Small, score_cut, small_luma
 from ...runtime.video.source import FileSource, SourceFrame
 
 CUT_THRESHOLD = 0.25
 """Score of `scene_cuts.score_cut` that is a cut; steady scenes stay below 0.19, cuts start at 0.30
 in the clips it was set on."""
-
-NOISE_KERNEL_GAIN = 36.0
-"""Sum of the squared weights of the kernel (1, -2, 1) x (1, -2, 1)."""
-
-FLAT_SHARE = 0.25
-"""Share of the picture, its flattest blocks, where what is left is noise rather than texture."""
-
-BLOCK_PX = 8
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,9 @@ class FrameTraits:
 
     contrast: float
     """Standard deviation of luma, levels."""
+
+    compression: float = 0.0
+    """How visible a codec's blocks are, see `pictures.content`."""
 
 
 @dataclass
@@ -116,29 +112,5 @@ def _traits(image: Levels, small: Small, before: Small | None) -> FrameTraits:
         motion=0.0 if before is None else float(np.abs(small - before).mean()),
         noise=estimate_noise(plane),
         contrast=float(plane.std()),
+        compression=estimate_compression(plane),
     )
-
-
-def estimate_noise(plane: Small) -> float:
-    """Estimate the noise of a picture.
-
-    The kernel takes away what is locally linear. Texture is left, so only the blocks with the least
-    response count; these are rather the quiet ones of noise, which is why the figure is for
-    comparing frames, not an unbiased measurement.
-
-    Args:
-        plane: (H, W) luma in levels.
-
-    Returns:
-        Standard deviation in levels; 0 for pictures smaller than one block.
-    """
-    second = np.diff(np.diff(plane, 2, axis=0), 2, axis=1)  # (H - 2, W - 2)
-    rows, columns = (side // BLOCK_PX * BLOCK_PX for side in second.shape)
-    if not rows or not columns:
-        return 0.0
-    blocks = np.square(second[:rows, :columns]).reshape(
-        rows // BLOCK_PX, BLOCK_PX, columns // BLOCK_PX, BLOCK_PX
-    )
-    power = np.sort(blocks.mean((1, 3)), axis=None)
-    flattest = power[: max(1, int(len(power) * FLAT_SHARE))]
-    return float(np.sqrt(flattest.mean() / NOISE_KERNEL_GAIN))

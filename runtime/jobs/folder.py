@@ -13,6 +13,7 @@ A segment that was made twice is the same twice, so nothing is lost where two pr
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -110,6 +111,22 @@ class Job:
     def is_in(folder: Path) -> bool:
         """Whether a folder holds a job."""
         return (folder / PLAN).is_file()
+
+    def require_there(self) -> None:
+        """Refuse to go on where the folder was removed meanwhile.
+
+        Raises:
+            JobError: It was.
+        """
+        if not self.is_in(self.folder):
+            raise JobError(
+                f"'{self.folder}' is gone: another run finished the job, or somebody removed it"
+            )
+
+    def remove(self) -> None:
+        """Remove the folder, its plan first: whoever misses a segment sees why."""
+        (self.folder / PLAN).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @cached_property
     def plan_sha256(self) -> str:

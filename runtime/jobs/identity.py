@@ -108,13 +108,16 @@ def versions_for(backend: str) -> dict[str, str]:
     return found
 
 
-def describe_network(bundle: Bundle, session: Session, why_not_deep: str) -> Network:
+def describe_network(
+    bundle: Bundle, session: Session, why_not_deep: str, why_not_yuv: str
+) -> Network:
     """Pin a network.
 
     Args:
         bundle: Opened.
         session: What runs it.
         why_not_deep: See `Network`.
+        why_not_yuv: Likewise.
 
     Raises:
         JobError: Its past has no end, so that no segment could begin exactly.
@@ -144,6 +147,8 @@ def describe_network(bundle: Bundle, session: Session, why_not_deep: str) -> Net
         past,
         session.deep,
         why_not_deep,
+        session.yuv is not None,
+        why_not_yuv,
         bundle.scale,
     )
 

@@ -19,6 +19,7 @@ from ...errors import JobError
 from ...files import file_sha256, json_bytes, replace_file
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
+from ...reading import read_json
 from ..upscale_report import UpscaleReport
 from ..video.containers import MILLISECONDS, OutputTimes
 from ..video.encoders import EncodeOptions
@@ -51,6 +52,8 @@ class JoinSink(FileSink):
         note: Likewise.
         info: Of the video, in input pixels.
         encoder: What made the segments.
+        certify: Called with SHA-256 and bytes of the finished file before it has its name, so that
+            no join that was killed leaves an output that nobody knows to be the job's.
     """
 
     def __init__(
@@ -63,11 +66,11 @@ class JoinSink(FileSink):
         *,
         info: VideoInfo,
         encoder: str,
+        certify: Callable[[str, int], None],
     ) -> None:
         self._template = template
         self.encoder = encoder
-        self.sha256 = ""
-        self.bytes = 0
+        self._certify = certify
         super().__init__(path, source, options, note, info=info)
 
     def _container_options(self, source: FileSource) -> dict[str, str]:
@@ -108,7 +111,7 @@ class JoinSink(FileSink):
     def _check_written(self) -> None:
         super()._check_written()
         sync_file(self._part)
-        self.sha256, self.bytes = file_sha256(self._part), self._part.stat().st_size
+        self._certify(file_sha256(self._part), self._part.stat().st_size)
 
 
 def join(
@@ -118,7 +121,7 @@ def join(
 
     Args:
         job: Opened.
-        overwrite: Whether an existing output may be replaced.
+        overwrite: Whether an existing output may be replaced that is not this job's.
         progress: Called with frames written and frames in all.
 
     Raises:
@@ -126,14 +129,30 @@ def join(
             changed.
         OutputExistsError, OutputNotWritableError: The output.
     """
+    job.require_there()
     with FileLock(job.folder / LOCK):
-        results = _finished(job)
+        try:
+            results = _finished(job)
+        except JobError:
+            job.require_there()
+            raise
         source = require_source(job.plan, thorough=True)
         notes: list[str] = []
+        overwrite = overwrite or is_joined(job, thorough=True)
         options = job.plan.settings.encode_options(None, overwrite=overwrite)
         began = datetime.now(timezone.utc)
+        certificate: dict[str, Any] = {}
+
+        def certify(sha256: str, size: int) -> None:
+            certificate.update(_certificate(job, results, sha256, size, began))
+            replace_file(
+                job.folder / CERTIFICATE, lambda part: part.write_bytes(json_bytes(certificate))
+            )
+
         with (
-            FileSource(source, job.plan.settings.read_options()) as reader,
+            FileSource(
+                source, job.plan.settings.read_options(), steady=job.plan.is_steady
+            ) as reader,
             open_input(media_url(job.video_of(0))) as first,
             JoinSink(
                 Path(job.plan.settings.output),
@@ -143,6 +162,7 @@ def join(
                 notes.append,
                 info=job.plan.video,
                 encoder=job.plan.encoder,
+                certify=certify,
             ) as sink,
         ):
             sink.open_encoder()
@@ -150,11 +170,26 @@ def join(
             sink.flush()
             sink.finish()
             report = _report(job, results, reader, sink, notes)
-        certificate = _certificate(job, results, sink, began)
-        replace_file(
-            job.folder / CERTIFICATE, lambda part: part.write_bytes(json_bytes(certificate))
-        )
     return Joined(report, certificate)
+
+
+def is_joined(job: Job, *, thorough: bool) -> bool:
+    """Whether the output is there and is this job's.
+
+    Args:
+        job: Opened.
+        thorough: To the last bit; else by its size.
+
+    Raises:
+        JobError: The certificate is damaged.
+    """
+    certificate, output = job.folder / CERTIFICATE, Path(job.plan.settings.output)
+    if not certificate.is_file() or not output.is_file():
+        return False
+    found = read_json(certificate, error=JobError, advice="remove it and join again")["output"]
+    if output.stat().st_size != found["bytes"].integer(0):
+        return False
+    return not thorough or found["sha256"].text() == file_sha256(output)
 
 
 def _finished(job: Job) -> list[SegmentResult]:
@@ -284,8 +319,8 @@ def _report(
         input_size=(plan.video.width, plan.video.height),
         output_size=(sink.width, sink.height),
         pixel_format=sink.pixel_format,
-        pixels="rgb",
-        pixels_reason="segments are made in RGB",
+        pixels="yuv" if plan.network.yuv else "rgb",
+        pixels_reason=plan.network.why_not_yuv,
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),
@@ -308,7 +343,7 @@ def _report(
 
 
 def _certificate(
-    job: Job, results: list[SegmentResult], sink: JoinSink, began: datetime
+    job: Job, results: list[SegmentResult], sha256: str, size: int, began: datetime
 ) -> dict[str, Any]:
     """What was made where, with every hash."""
     differs = max(int(result.worker.get("differs_by", "0")) for result in results)
@@ -317,9 +352,9 @@ def _certificate(
         "equal": "bit for bit" if not differs else f"within {differs} levels",
         "source": {"path": job.plan.settings.source, "sha256": job.plan.source.sha256},
         "output": {
-            "path": str(sink.path),
-            "sha256": sink.sha256,
-            "bytes": sink.bytes,
+            "path": job.plan.settings.output,
+            "sha256": sha256,
+            "bytes": size,
             "frames": job.plan.frames,
         },
         "network": {

@@ -56,6 +56,10 @@ class Network:
     """Whether frames and pictures have more than 8 bits, see `runtime.deep`."""
     why_not_deep: str
     """Why not, where more would come in or are asked for."""
+    yuv: bool
+    """Whether frames and pictures are YUV 4:2:0, see `runtime.yuv`; RGB else."""
+    why_not_yuv: str
+    """Why not; empty where they are."""
     scale: int = SCALE
     """Times the input's size that it makes."""
 
@@ -113,6 +117,11 @@ class JobPlan:
     def frames(self) -> int:
         """Of all segments."""
         return sum(each.frames for each in self.segments)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the input's clock was seen not to jump, all of it (`scan`)."""
+        return self.scan == "packets"
 
     @property
     def sha256(self) -> str:
@@ -201,6 +210,8 @@ def _network(found: Item) -> Network:
         found["past_frames"].integer(0),
         found["deep"].flag(),
         found["why_not_deep"].text(),
+        found["yuv"].flag(),
+        found["why_not_yuv"].text(),
         scale.integer(1, MOST_SCALE) if (scale := found.get("scale")) is not None else SCALE,
     )
 

@@ -20,10 +20,11 @@ from ..video.info import VideoInfo
 from ..video.output_file import ENCODERS, check_output
 from ..video.preset_fit import fit_preset
 from ..video.sink import planes_for
+from ..yuv import open_yuv
 from .cutting import cut
 from .identity import describe_network, local_source, open_network, source_file, versions_for
 from .plan import JobPlan, Network
-from .scan import Mode, scan
+from .scan import Mode, Scan, scan
 from .settings import JobSettings
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")
@@ -64,7 +65,7 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
         described = hashing.result()
     if not found.times:
         raise JobError(f"'{source}' has no frame to upscale")
-    network, notes = _network(settings, session, found.info)
+    network, notes = _network(settings, session, found)
     # The detector of cuts compares with the frame before, whatever the network sees.
     segments = cut(found, settings.segment_seconds, max(network.past_frames, 1))
     if len(segments) > MOST_SEGMENTS:
@@ -88,14 +89,15 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
     )
 
 
-def _network(settings: JobSettings, session: Session, info: VideoInfo) -> tuple[Network, list[str]]:
+def _network(settings: JobSettings, session: Session, found: Scan) -> tuple[Network, list[str]]:
     """Pin what runs, and say what of it is not as one might expect.
 
     Raises:
-        ConfigError: The output cannot have the bits that are asked for.
+        ConfigError: The output cannot have the bits that are asked for, or frames cannot be YUV.
     """
     options, output = settings.encode_options(None), Path(settings.output)
-    bundle = session.bundle
+    bundle, info = session.bundle, found.info
+    matched = settings.colour_match or bundle.colour_match.mode
     notes: list[str] = []
     why = ""
     with ExitStack() as opened:
@@ -103,16 +105,25 @@ def _network(settings: JobSettings, session: Session, info: VideoInfo) -> tuple[
             session, why = open_deep(
                 session,
                 opened,
-                matched=settings.colour_match or bundle.colour_match.mode,
+                matched=matched,
                 asked=settings.variant is not None,
                 tile=settings.tile,
                 threads=0,
                 note=notes.append,
             )
-    planes_for(output, info, options, why=why)
+        chosen = planes_for(output, info, options, why=why)
+        session, why_not_yuv = open_yuv(
+            session,
+            opened,
+            info.colours,
+            chosen.why_not_yuv() or found.why_not_yuv,
+            pixels=settings.pixels,
+            matched=matched,
+            tile=settings.tile,
+        )
     if session.variant_reason:
         notes.append(f"variant {session.variant.id}: {session.variant_reason}")
-    return describe_network(bundle, session, why), notes
+    return describe_network(bundle, session, why, why_not_yuv), notes
 
 
 def _preset(

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...arrays import Frame
+from ...arrays import Levels
 from ...errors import JobError, OutputNotWritableError
 from ...leftovers import part_beside, publish
-from ..processing.processor import FrameProcessor, require_rgb
+from ...pictures.crop import Crop
+from ...pictures.yuv_picture import AnyPicture, YuvPicture, planes_of
+from ..processing.processor import FrameProcessor
 from ..sessions.ort_cpu import DEEP
 from ..video.source import SourceFrame
 from .folder import PROBE, Job, sync_file
@@ -35,8 +37,8 @@ class Probe:
 
     checksum: int
     """CRC-32 over all pixels of all pictures."""
-    middles: Frame
-    """(frames, H, W, 3): the middle of each."""
+    middles: Levels
+    """(frames, H, W, 3): the middle of each; of YUV (frames, 3H/2, W), luma above chroma."""
 
     def differs_by(self, other: Probe) -> int:
         """Largest difference in levels; at least 1 where any pixel differs; 0 for equal ones."""
@@ -80,37 +82,42 @@ def compare_probe(job: Job, path: Path, processor: FrameProcessor) -> int:
 
 def _make(job: Job, path: Path, processor: FrameProcessor) -> Probe:
     first = job.plan.segments[0]
-    pictures: list[Frame] = []
+    pictures: list[AnyPicture] = []
     with SegmentSource(path, job.plan, first, job.plan.settings.read_options()) as source:
-        source.keep(deep=job.plan.network.deep)
+        source.keep(deep=job.plan.network.deep, yuv=job.plan.network.yuv)
         processor.reset()
         try:
             for item in source:
                 if isinstance(item, SourceFrame):
-                    pictures += map(require_rgb, processor.push(item.rgb))
+                    pictures += processor.push(item.picture)
                 if len(pictures) >= FRAMES:
                     break
         finally:
             processor.reset()
     checksum = 0
     for picture in pictures:
-        checksum = zlib.crc32(picture.data, checksum)
+        for plane in planes_of(picture):
+            checksum = zlib.crc32(plane.data, checksum)
     smallest = [min(each.shape[axis] for each in pictures) for axis in (0, 1)]
     height, width = (min(side, SIDE) for side in smallest)
     middles = [_middle(each, height, width) for each in pictures]
     return Probe(checksum, np.stack(middles))
 
 
-def _middle(picture: Frame, height: int, width: int) -> Frame:
+def _middle(picture: AnyPicture, height: int, width: int) -> Levels:
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[top : top + height, left : left + width]
+    if not isinstance(picture, YuvPicture):
+        return picture[top : top + height, left : left + width]
+    even = Crop(*(side // 2 * 2 for side in (width, height, left, top)))
+    part = picture.part(even)
+    return np.concatenate([part.luma, part.chroma.reshape(-1, even.width)])
 
 
 def _store(path: Path, probe: Probe) -> None:
     part = part_beside(path)
     try:
         with part.open("wb") as file:
-            np.savez_compressed(file, middles=probe.middles, checksum=np.int64(probe.checksum))
+            np.savez(file, middles=probe.middles, checksum=np.int64(probe.checksum))
         sync_file(part)
         publish(part, path)
     except FileExistsError:

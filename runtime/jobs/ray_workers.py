@@ -40,7 +40,11 @@ POLL_S = 1.0
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """No statistics go to Ray's makers; a task without a GPU keeps its environment."""
 
-ALONE = {"RAY_raylet_start_wait_time_s": "300", "RAY_gcs_server_port_wait_time_s": "300"}
+ALONE = {
+    "RAY_raylet_start_wait_time_s": "300",
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
+}
 """Of Ray on this machine alone: a busy one takes longer to start it."""
 
 
@@ -67,7 +71,7 @@ def run_on_ray(
     *,
     workers: int = 1,
     threads: int = 0,
-    overwrite: Callable[[Job], bool] | None = None,
+    overwrite: bool | None = None,
     note: Callable[[str], None],
 ) -> Iterator[tuple[Job, Joined | JobError | None]]:
     """Have the open segments of jobs made on Ray, and joined.
@@ -80,7 +84,7 @@ def run_on_ray(
         address: `local` for this machine, `auto` for the cluster it is part of, or a cluster's.
         workers: Segments at once on this machine, for `local`.
         threads: Processors a segment takes; 0 for a share of this machine, or a few of a cluster's.
-        overwrite: Tells whether a job's output may be replaced; None joins nothing.
+        overwrite: Whether existing outputs may be replaced; None joins nothing.
         note: Called with lines worth telling the user.
 
     Yields:
@@ -107,8 +111,7 @@ def run_on_ray(
                     elif overwrite is None:
                         yield jobs[at], None
                     else:
-                        may = overwrite(jobs[at])
-                        run.joining[join.remote(str(jobs[at].folder.absolute()), may)] = at
+                        run.joining[join.remote(str(jobs[at].folder.absolute()), overwrite)] = at
                 for reference in _ready(ray, run):
                     if reference in run.joining:
                         yield jobs[run.joining.pop(reference)], _join_result(ray, reference)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import AdcVsrError, JobError
-from ...files import file_sha256
-from ...reading import read_json
 from ..video.output_file import check_output
-from .folder import CERTIFICATE, Job
+from .folder import Job
 from .identity import require_source
-from .join import Joined, join
+from .join import Joined, is_joined, join
 from .local_workers import run_workers
 from .planning import make_plan
 from .settings import JobSettings
@@ -55,7 +52,8 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
     job = Job(folder)
     job.plan.settings.require_same(settings, folder)
     source = require_source(job.plan)
-    options = settings.encode_options(None, overwrite=overwrite or _is_joined(job))
+    mine = is_joined(job, thorough=True)
+    options = settings.encode_options(None, overwrite=overwrite or mine)
     check_output(Path(settings.output), options, source)
     return job
 
@@ -95,8 +93,7 @@ def run_jobs(
     for job in jobs:
         _look_at_segments(job, note)
     options: Any = {"workers": workers, "threads": threads, "note": note}
-    may = partial(_may_replace, overwrite=overwrite)
-    for job, came in run_on_ray(jobs, ray, overwrite=may, **options):
+    for job, came in run_on_ray(jobs, ray, overwrite=overwrite, **options):
         assert came is not None
         yield job, came
 
@@ -127,7 +124,7 @@ def run_job(
     elif left:
         with SegmentWorker(job, threads=threads) as worker:
             work_on(worker, wait=True)
-    return join(job, overwrite=_may_replace(job, overwrite=overwrite))
+    return join(job, overwrite=overwrite)
 
 
 def _look_at_segments(job: Job, note: Callable[[str], None]) -> list[int]:
@@ -140,26 +137,8 @@ def _look_at_segments(job: Job, note: Callable[[str], None]) -> list[int]:
     return left
 
 
-def _may_replace(job: Job, *, overwrite: bool) -> bool:
-    return overwrite or _is_joined(job)
-
-
 def _or_error(run: Callable[[], Joined]) -> Joined | AdcVsrError:
     try:
         return run()
     except AdcVsrError as error:
         return error
-
-
-def remove_folder(job: Job) -> None:
-    """Remove a job's folder; its output stays."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def _is_joined(job: Job) -> bool:
-    """Whether the output is there and is this job's, to the last bit."""
-    certificate, output = job.folder / CERTIFICATE, Path(job.plan.settings.output)
-    if not certificate.is_file() or not output.is_file():
-        return False
-    found = read_json(certificate, error=JobError, advice="remove it and join again")
-    return found["output"]["sha256"].text() == file_sha256(output)

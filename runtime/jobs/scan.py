@@ -43,6 +43,8 @@ class Scan:
     damaged_packets: int
     damaged_frames: int
     notes: list[str]
+    why_not_yuv: str
+    """Why frames cannot be read as YUV 4:2:0; empty where they can."""
 
 
 class _UnsureError(Exception):
@@ -62,9 +64,10 @@ def scan(path: Path, read: ReadOptions, mode: Mode) -> Scan:
         JobError: It has no frame, or `packets` was asked for and they do not tell.
     """
     with FileSource(path, read) as source:
+        why_not_yuv = source.why_not_yuv() or ""
         if mode != "frames":
             try:
-                return _by_packets(source)
+                return _by_packets(source, why_not_yuv)
             except _UnsureError as reason:
                 if mode == "packets":
                     raise JobError(
@@ -75,10 +78,10 @@ def scan(path: Path, read: ReadOptions, mode: Mode) -> Scan:
                     f"{reason}: the input was decoded once to find its frames, and every segment "
                     "decodes it from the beginning"
                 )
-        return _by_frames(source)
+        return _by_frames(source, why_not_yuv)
 
 
-def _by_frames(source: FileSource) -> Scan:
+def _by_frames(source: FileSource, why_not_yuv: str) -> Scan:
     times = [item.pts for item in source if isinstance(item, SourceFrame)]
     return Scan(
         "frames",
@@ -88,10 +91,11 @@ def _by_frames(source: FileSource) -> Scan:
         source.damaged_packets,
         source.damaged_frames,
         list(source.notes),
+        why_not_yuv,
     )
 
 
-def _by_packets(source: FileSource) -> Scan:
+def _by_packets(source: FileSource, why_not_yuv: str) -> Scan:
     if source.container.format.name not in SEEKABLE_FORMATS:
         raise _UnsureError(f"{source.container.format.name} has no index to trust")
     if source.info.codec not in FRAME_A_PACKET:
@@ -116,6 +120,7 @@ def _by_packets(source: FileSource) -> Scan:
         0,
         0,
         list(source.notes),
+        why_not_yuv,
     )
 
 
@@ -151,7 +156,10 @@ def _packets(path: Path, options: ReadOptions) -> tuple[list[int], list[int]]:
 
 
 class _Steps:
-    """Looks for clocks that jump back, as `FileClock` does and costs ten times as much."""
+    """Looks for clocks that jump back, as `FileClock` does and costs ten times as much.
+
+    What this lets pass need not be watched again: `JobPlan.is_steady`.
+    """
 
     def __init__(self, container: av.container.InputContainer) -> None:
         self._last: dict[int, int] = {}
@@ -167,7 +175,7 @@ class _Steps:
         Raises:
             _UnsureError: The clock goes back by more than jitter.
         """
-        index, time = packet.stream.index, packet.dts
+        index, time = packet.stream.index, packet.dts if packet.dts is not None else packet.pts
         if time is None or index not in self._back:
             return
         if time < self._last.get(index, time) - self._back[index]:

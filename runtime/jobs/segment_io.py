@@ -12,8 +12,8 @@ import av
 from ...arrays import Levels
 from ...errors import JobError
 from ...files import file_sha256
-from ...pictures.yuv_picture import AnyPicture
-from ..processing.processor import require_rgb
+from ...pictures.colour import Colours
+from ...pictures.yuv_picture import AnyPicture, planes_of
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions
 from ..video.sink import FileSink
@@ -40,7 +40,7 @@ class SegmentSource(FileSource):
         self._times = segment.times()
         self._came: list[int] = []
         self._sought = False
-        super().__init__(path, options)
+        super().__init__(path, options, steady=plan.is_steady)
 
     def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
         """Yield the frames alone; at the end they are held against the plan.
@@ -52,6 +52,11 @@ class SegmentSource(FileSource):
             if isinstance(item, SourceFrame):
                 yield item
         self._check()
+
+    @property
+    def stream_colours(self) -> Colours:
+        """Of the whole input, whatever this segment begins with."""
+        return self.plan.video.colours
 
     def _seek(self) -> bool:
         if self.segment.seek is None:
@@ -150,9 +155,9 @@ class SegmentSink(FileSink):
     def write(self, picture: AnyPicture, pts: int, alpha: Levels | None = None) -> None:
         """See `FileSink`; a picture of the warm-up is passed over."""
         if pts >= self.segment.pts:
-            rgb = require_rgb(picture)
-            self.pictures = zlib.crc32(rgb.data, self.pictures)
-            super().write(rgb, pts - self.segment.pts, alpha)
+            for plane in planes_of(picture):
+                self.pictures = zlib.crc32(plane.data, self.pictures)
+            super().write(picture, pts - self.segment.pts, alpha)
 
     def _mux(self, packet: av.Packet[Any]) -> None:
         if packet.pts is None:

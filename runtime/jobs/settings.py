@@ -41,6 +41,9 @@ class JobSettings:
     colour_match: str | None = None
     allow_untrained: bool = False
     cut_reset: bool = True
+    pixels: str = "auto"
+    """See `Upscaler.upscale_file`."""
+
     start: str = "0"
     """Seconds, as a fraction."""
 

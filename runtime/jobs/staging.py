@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,12 +75,8 @@ def _fetch(address: str, folder: Path, suffix: str, sha256: str | None) -> tuple
     part = part_beside(folder / f"fetched{suffix}")
     try:
         with _open(address) as source, part.open("wb") as copy:
-            try:
-                shutil.copyfileobj(source, copy, BLOCK_BYTES)
-            except Exception as error:
-                if isinstance(error, OSError) and error.filename == str(part):
-                    raise
-                raise _unreadable(address, error) from error
+            while block := _read(source, address):
+                copy.write(block)
         found = file_sha256(part)
         if sha256 not in (None, found):
             raise JobError(
@@ -113,6 +108,14 @@ def _open(address: str) -> Any:
         raise ConfigError(f"'{_shown(address)}': {error}") from error
     except Exception as error:  # each store has errors of its own
         raise _unreadable(address, error) from error
+
+
+def _read(source: Any, address: str) -> bytes:
+    try:
+        block: bytes = source.read(BLOCK_BYTES)
+    except Exception as error:  # each store has errors of its own
+        raise _unreadable(address, error) from error
+    return block
 
 
 def _unreadable(address: str, error: Exception) -> InputNotFoundError:

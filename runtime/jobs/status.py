@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ...errors import JobError
-from .folder import CERTIFICATE, Job
+from .folder import Job
+from .join import is_joined
 
 State = Literal["done", "working", "open", "damaged"]
 
@@ -68,7 +69,7 @@ def job_status(job: Job) -> JobStatus:
         done_frames=frames,
         counts={name: sum(each.state == name for each in found) for name in states},
         left_seconds=round(spent / frames * left, 1) if frames else None,
-        joined=(job.folder / CERTIFICATE).is_file(),
+        joined=is_joined(job, thorough=False),
         segments=tuple(found),
     )
 

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
+from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
 from ...pictures.yuv_picture import AnyPicture
@@ -21,7 +22,7 @@ from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.processor import FrameProcessor
-from ..sessions.session import Session
+from ..sessions.session import Session, StreamSession
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
 from .plan import JobPlan
@@ -90,7 +91,8 @@ class SegmentWorker:
         self._options = plan.encode_options()
         self.session = _session(plan, bundle, threads)
         inner = create_processor(
-            self.session, colour_match="none" if self.session.deep else settings.colour_match
+            self.session,
+            colour_match="none" if plan.network.deep or plan.network.yuv else settings.colour_match,
         )
         self._processor = _CountedCuts(inner) if settings.cut_reset else inner
         self._threads = threads or usable_processors()
@@ -149,7 +151,9 @@ class SegmentWorker:
         processor = self._processor
         with reader, ExitStack() as outputs:
             sink = outputs.enter_context(SegmentSink(path, reader, self._options, notes.append))
-            reader.keep(deep=self.session.deep, alpha=sink.planes.alpha)
+            if plan.network.yuv:
+                sink.expect_yuv()
+            reader.keep(deep=self.session.deep, alpha=sink.planes.alpha, yuv=plan.network.yuv)
             sink.open_encoder()
             reader.check_size = partial(
                 check_memory,
@@ -205,9 +209,14 @@ def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
 
         variant = bundle.variant(network.variant)
         return OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
-    return create_session(
+    session = create_session(
         bundle, backend=network.backend, variant=network.variant, tile=tile, threads=threads
     )
+    if not network.yuv:
+        return session
+    assert isinstance(session, StreamSession)  # as it was where the job was planned
+    colours = plan.video.colours
+    return session.of_yuv(YuvEnds(colours.matrix, colours.full_range))
 
 
 def work_on(
@@ -284,10 +293,7 @@ def make_leased(
         if not lease.take():
             return False
     except OSError as error:
-        if not job.folder.is_dir():
-            raise JobError(
-                f"'{job.folder}' is gone: another run finished the job, or somebody removed it"
-            ) from error
+        job.require_there()
         raise OutputNotWritableError(
             f"cannot write '{lease.path}': {error.strerror}; finished segments stay"
         ) from error

@@ -202,6 +202,13 @@ def prometheus_text(records: Sequence[Mapping[str, Any]], accounts: Sequence[Acc
         for stream, record in named
     ]
     family("running_info", "gauge", "What upscales.", running)
+    watched: Samples = [
+        (stream | {"trait": trait}, int(trait in content["outside"]))
+        for stream, record in named
+        if (content := record.get("content"))
+        for trait in sorted({*content["traits"], *content["outside"]})
+    ]
+    family("content_outside", "gauge", "Unlike what the variant was proven on.", watched)
     family("fps", "gauge", "Frames out a second, latest interval.", each("fps"))
     for record in records[:1]:  # of the process and of the machine, the same in each
         family("resident_bytes", "gauge", "Memory of the process.", [({}, record["rss_bytes"])])

@@ -20,6 +20,7 @@ from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes
+from .content_watch import ContentWatch
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
@@ -55,6 +56,7 @@ class LiveStages:
         ending: Set to end the source; what it gave is finished.
         bell: Set whenever the stream may have something for the network.
         zoom: Which part of each frame is upscaled.
+        content: Looks at the frames the network gets.
         swap: Called between frames by the network's thread; whether the network is another now.
         passed: Called by an output's thread after each frame, also one its sink dropped.
         trace: Collects when each frame was in the network, encoded and presented.
@@ -72,6 +74,7 @@ class LiveStages:
         *,
         bell: threading.Event,
         zoom: Zoom,
+        content: ContentWatch,
         swap: Callable[[], bool],
         passed: Callable[[], None],
         trace: Trace | None = None,
@@ -92,6 +95,7 @@ class LiveStages:
         """Set by any thread: the past is forgotten before the next frame."""
         self._put_at = 0.0  # when the latest frame was there
         self._ending, self._swap, self._zoom = ending, swap, zoom
+        self._content = content
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
         self._resets = ResetPolicy(cuts=options.cut_reset)
@@ -304,7 +308,11 @@ class LiveStages:
         if reason is not None:
             self.upscaler.reset()
             self.accounting.reset(reason)
-        return Taken(placed, self.pixels.take(frame, part), times)
+            if reason == "cut":
+                self._content.cut(self.upscaler.session.variant)
+        low = self.pixels.take(frame, part)
+        self._content.look(low, frame.luma, self.upscaler.session.variant, times.taken)
+        return Taken(placed, low, times)
 
     def _finish(self, taken: Taken) -> None:
         placed, low, times = taken.placed, taken.low, taken.times

@@ -22,6 +22,7 @@ from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
 from .accounting import Accounting
+from .content_watch import ContentWatch
 from .glass import GlassReader
 from .governor import Governor
 from .live_report import LiveOptions, LiveReport, resident_bytes
@@ -91,6 +92,7 @@ class StreamRun:
         self.sinks += beside
         self._own_notes = Notes()
         self.zoom = Zoom(options.crop, self._own_notes.add)
+        self.content = ContentWatch(self._own_notes.add)
         self._stats: FileIO | None = None
         self._torn_line = False  # the last one in the file of figures
         self._frames_before, self._record_at = 0, 0.0
@@ -154,6 +156,7 @@ class StreamRun:
             self.ending,
             bell=bell,
             zoom=self.zoom,
+            content=self.content,
             swap=self._swap,
             passed=passed,
             trace=self._trace,
@@ -241,6 +244,7 @@ class StreamRun:
             "damaged_packets": self.source.damaged_packets,
             **self._running(),
             "crop": self.zoom.state()["crop"],
+            "content": self.content.to_json(),
             "ms": ms,
             "sinks": [output.figures() for output in self.stages.outputs],
             "cpu_seconds": round(time.process_time() - self._cpu_before, 3),

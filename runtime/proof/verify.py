@@ -17,7 +17,7 @@ from ...errors import AdcVsrError, BackendUnavailableError, BundleError, Missing
 from ...variants import REFERENCE
 from ..processing.backends import create_session
 from ..sessions.ort_precision import why_not_judged
-from ..sessions.session import Session
+from ..sessions.session import Session, StreamSession
 from .colours import (
     ColourPictures,
     ColoursFound,
@@ -29,6 +29,7 @@ from .colours import (
     session_runner,
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
+from .runs import RunsFound, golden_runs, hold_runs, judge_run, run_stream, stated_limits
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
@@ -62,6 +63,9 @@ class VariantFound:
 
     colours: ColoursFound | None = None
     """Drawn colours; None where they were not run."""
+
+    runs: RunsFound | None = None
+    """Golden runs of its statement; None where it has none or they were not run."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,14 @@ def _replay(
         beyond = limit.why_beyond(levels=levels, psnr_db=psnr_db)
         # Colours cost a second or more; a variant that is another picture altogether needs none.
         found, wrong = (None, None) if beyond else colours.judge(session)
-    beyond = beyond or wrong
+        beyond = beyond or wrong
+        runs = None if beyond else _repeat_statement(colours.bundle, session)
+    beyond = beyond or (runs.why_beyond() if runs else None)
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     if found is not None:
         held += f", colours within {found.flat_most} levels of {found.against}"
+    if runs is not None:
+        held += f", {runs.within} of {runs.runs} golden runs within its statement"
     return VariantFound(
         variant=session.variant.id,
         outcome=PASSED if beyond is None else FAILED,
@@ -238,7 +246,27 @@ def _replay(
         psnr_db=round(psnr_db, 2),
         least_psnr_db=limit.least_psnr_db,
         colours=found,
+        runs=runs,
     )
+
+
+def _repeat_statement(bundle: Bundle, session: Session) -> RunsFound | None:
+    """Golden runs against FP32 by ONNX Runtime on the CPU; None without statement or FP32 here."""
+    limits = stated_limits(session.variant)
+    if limits is None or not isinstance(session, StreamSession):
+        return None
+    runs = golden_runs(bundle, session.variant)
+    try:
+        exact = create_session(bundle, backend="ort-cpu", variant=REFERENCE)
+    except (BackendUnavailableError, MissingPackageError):
+        return None
+    with exact:
+        assert isinstance(exact, StreamSession)
+        found = [
+            judge_run(run_stream(session, run), run_stream(exact, run), scale=bundle.scale)
+            for run in runs
+        ]
+    return hold_runs(found, limits)
 
 
 def _required(limit: GoldenLimit) -> str:

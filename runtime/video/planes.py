@@ -76,6 +76,13 @@ class Chosen:
     notes: tuple[str, ...] = ()
     """What is lost and why, or kept although few players can show it; a line each."""
 
+    def why_not_yuv(self) -> str | None:
+        """Say why pictures cannot come as YUV 4:2:0 of 8 bits; None where they can."""
+        holds = self.holds
+        if holds.gray or holds.alpha or (holds.bits, holds.colour) != (8, "420"):
+            return f"the output is {self.name}" + (" and gray" if holds.gray else "")
+        return None
+
 
 def _formats() -> dict[str, Planes]:
     """Formats an encoder may be given, best supported by players first."""

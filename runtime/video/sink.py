@@ -180,7 +180,7 @@ class FileSink:
         self.width, self.height = stream.width, stream.height
         for line in chosen.notes:
             self._note(line)
-        self.pixel_format, self.planes = chosen.name, chosen.holds
+        self._chosen, self.pixel_format, self.planes = chosen, chosen.name, chosen.holds
         self._given = stream.pix_fmt = self.pixel_format
         aspect = 1 / sized.aspect if swapped else sized.aspect
         context = stream.codec_context
@@ -203,10 +203,7 @@ class FileSink:
         """Say why pictures cannot come as YUV 4:2:0; None where they can."""
         if self.turns:
             return "the picture is turned"
-        holds = self.planes
-        if holds.gray or holds.alpha or (holds.bits, holds.colour) != (8, "420"):
-            return f"the output is {self.pixel_format}" + (" and gray" if holds.gray else "")
-        return None
+        return self._chosen.why_not_yuv()
 
     def expect_yuv(self) -> None:
         """Prepare for pictures of YUV 4:2:0, before `open_encoder`.

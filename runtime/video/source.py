@@ -26,7 +26,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
-from ...pictures.colour import CHROMA_LEFT, alpha_from_frame, rgb_from_frame
+from ...pictures.colour import CHROMA_LEFT, Colours, alpha_from_frame, rgb_from_frame
 from ...pictures.limits import check_frame_size
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
@@ -76,6 +76,7 @@ class FileSource:
         path: The file.
         options: What of it is read.
         ended: Set to end reading; of standard input, which else waits for whoever sends.
+        steady: Whether the file's clock is known not to jump, and need not be watched.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
@@ -91,8 +92,11 @@ class FileSource:
         path: Path,
         options: ReadOptions | None = None,
         ended: threading.Event | None = None,
+        *,
+        steady: bool = False,
     ) -> None:
         self.path = path
+        self._steady = steady
         self.ended = ended or threading.Event()
         self.options = options or ReadOptions()
         self.notes: list[str] = []
@@ -243,7 +247,7 @@ class FileSource:
         Args:
             deep: As uint16, see `arrays.Frame`.
             alpha: With their alpha.
-            yuv: As `YuvPicture`, in the colours of `info`; see `why_not_yuv`.
+            yuv: As `YuvPicture`, in the `stream_colours`; see `why_not_yuv`.
         """
         self.deep, self._alpha, self._yuv = deep, alpha, yuv
         for index, item in enumerate(self._waiting):
@@ -252,7 +256,7 @@ class FileSource:
 
     def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         if self._yuv:
-            picture = yuv_from_frame(frame, self.info.colours, self._reformatter)
+            picture = yuv_from_frame(frame, self.stream_colours, self._reformatter)
             return SourceFrame(picture if self._crop is None else picture.part(self._crop), pts)
         rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
         alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
@@ -260,6 +264,11 @@ class FileSource:
             rgb = self._crop.of(rgb)
             alpha = None if alpha is None else self._crop.of(alpha)
         return SourceFrame(rgb, pts, alpha)
+
+    @property
+    def stream_colours(self) -> Colours:
+        """What the numbers of every picture of YUV mean, whatever its frame says."""
+        return self.info.colours
 
     @property
     def info(self) -> VideoInfo:
@@ -306,6 +315,9 @@ class FileSource:
         return self._deinterlacer.met
 
     def _decode(self) -> Generator[SourceFrame | av.Packet[Any], None, None]:
+        if self._steady:
+            yield from self._decode_packets(self._demuxed())
+            return
         clock = FileClock(self.container.format.name, starts_at(self.container))
         try:
             yield from self._decode_packets(clock.corrected(self._demuxed()))

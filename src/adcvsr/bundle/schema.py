@@ -259,6 +259,8 @@ def _check_facts(entry: Item) -> None:
         if (part := entry.get(name)) is not None:
             part.mapping()
     _check_figures(entry)
+    if (statement := entry.get("statement")) is not None:
+        _check_statement(statement)
     if (units := entry.get("units")) is not None:
         units["file"].text()
     if (files := entry.get("files")) is not None:
@@ -277,6 +279,18 @@ def _check_figures(entry: Item) -> None:
         for _, share in census.fields():
             for key in ("convolutions", "multiply_adds", "weights"):
                 share[key].number(0, 1)
+
+
+def _check_statement(statement: Item) -> None:
+    """What `verify` repeats and `live` watches."""
+    _plain_name(statement["runs_file"])
+    statement["line"].text()
+    for _, limit in statement["limits"].fields():
+        limit.number()
+    for _, trait in statement["content"].fields():
+        for name in ("edges", "runs"):
+            for each in trait[name].items():
+                each.number()
 
 
 def _plain_name(item: Item) -> str:

@@ -169,6 +169,8 @@ def _variant(name: str, entry: Mapping[str, Any], cost: Mapping[str, Any] | None
         told = {k: v for k, v in (entry.get(part) or {}).items() if _is_plain(v)}
         if told:
             yield f"{'':12}{part}: {', '.join(f'{k} {_number(v)}' for k, v in told.items())}"
+    if (stated := entry.get("statement")) is not None:
+        yield f"{'':12}statement: {stated['line']}"
     for precision, share in (entry.get("census") or {}).items():
         yield (
             f"{'':12}census: {share['convolutions']:.1%} of convolutions, "

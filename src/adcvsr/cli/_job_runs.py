@@ -69,14 +69,13 @@ def upscale_jobs(
 
 def _one(settings: JobSettings, how: JobRun) -> AdcVsrError | None:
     from ..errors import AdcVsrError
-    from ..runtime.jobs.run import remove_folder
 
     job = _open(settings, how)
     ((_, came),) = _run([job], how)
     if isinstance(came, AdcVsrError):
         raise came
     if how.folder is None:
-        remove_folder(job)
+        job.remove()
     return say_report(came.report, strict=how.strict, as_json=how.as_json)
 
 
@@ -84,7 +83,6 @@ def _many(
     wanted: Sequence[JobSettings], skipped: Sequence[BatchJob], how: JobRun
 ) -> AdcVsrError | None:
     from ..errors import AdcVsrError
-    from ..runtime.jobs.run import remove_folder
 
     batch = Batch(len(wanted), skipped, strict=how.strict, as_json=how.as_json)
     opened: list[Job] = []
@@ -102,7 +100,7 @@ def _many(
             continue
         batch.made(came.report)
         if how.folder is None:
-            remove_folder(job)
+            job.remove()
     return batch.end()
 
 

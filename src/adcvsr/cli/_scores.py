@@ -44,7 +44,7 @@ def clip_line(clip: ClipScores, metric: Metric) -> str:
     """One line of a file that is done: one metric of every method."""
     values = ((name, clip.value(name, metric.name)) for name in clip.figures)
     figures = ", ".join(f"{name} {_number(v, metric)}" for name, v in values if v is not None)
-    return f"{clip.file.name}: {metric.title} {figures}"
+    return f"{clip.name}: {metric.title} {figures}"
 
 
 def _figures(result: Evaluation, *, arrows: bool) -> Table:
@@ -58,7 +58,7 @@ def _figures(result: Evaluation, *, arrows: bool) -> Table:
     table = _table("", headings)
     for clip in result.clips:
         rows = [name for name in result.rows() if name in clip.figures]
-        table.add_row(f"{clip.file.name} ({clip.frames})")
+        table.add_row(f"{clip.name} ({clip.frames})")
         for name in rows:
             figures = (_number(clip.value(name, m.name), m) for m in result.metrics)
             table.add_row(f"  {name}", *figures, end_section=name == rows[-1])
@@ -102,7 +102,7 @@ def _absences(result: Evaluation) -> Iterator[str]:
         reasons: dict[str, list[str]] = {}
         for clip in result.clips:
             if metric.name in clip.reasons:
-                reasons.setdefault(clip.reasons[metric.name], []).append(clip.file.name)
+                reasons.setdefault(clip.reasons[metric.name], []).append(clip.name)
         for reason, files in reasons.items():
             named = files[0] if len(files) == 1 else f"{len(files)} files"
             yield f"no {metric.title} for {named}: {reason}"
@@ -113,7 +113,7 @@ def _cuts(result: Evaluation) -> Iterator[str]:
     for clip in result.clips:
         if clip.cuts:
             yield (
-                f"{clip.file.name}: {clip.cuts} scene cut{'s' * (clip.cuts > 1)}, where causal "
+                f"{clip.name}: {clip.cuts} scene cut{'s' * (clip.cuts > 1)}, where causal "
                 "networks start anew and no measure of time looks across"
             )
 

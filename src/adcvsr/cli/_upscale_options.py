@@ -16,6 +16,7 @@ from ._options import (
     cut_reset_option,
     model_option,
     output_size_options,
+    pixels_option,
     variant_option,
 )
 
@@ -63,6 +64,7 @@ NETWORK_OPTIONS = (
         "the stream so that brightness does not pump [default: as the bundle says].",
     ),
     cut_reset_option,
+    pixels_option,
     click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained."),
 )
 
@@ -184,7 +186,7 @@ def job_settings(
     from ..runtime.jobs.staging import is_stored
 
     path = Path(model)
-    named = {name: options[name] for name in (*NETWORK, *READING, *WRITING, "cut_reset")}
+    named = {name: options[name] for name in (*NETWORK, *READING, *WRITING, "cut_reset", "pixels")}
     named["start"] = str(named["start"])
     named["duration"] = None if named["duration"] is None else str(named["duration"])
     named["crop"] = None if named["crop"] is None else str(named["crop"])

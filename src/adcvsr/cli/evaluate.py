@@ -10,10 +10,16 @@ import click
 from ._files import check_ending, result_file_option
 from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
-from ._say import failed_files, print_json, say, say_error
+from ._say import failed_files, note, print_json, say, say_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..calibration.evaluate.protocols import ProtocolClips
     from ..calibration.evaluate.truth import Degrade
+
+BENCHMARKS = ("reds4", "vid4", "udm10", "spmcs", "videolq")
+"""`calibration.evaluate.protocols.PROTOCOLS`, held here likewise."""
 
 DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 """Those of training, by name; held here so that --help imports none of them."""
@@ -40,12 +46,22 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     metavar="NAMES",
     default="default",
     show_default=True,
-    help="psnr, psnr_rgb, ssim, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, vmaf_neg, "
-    "vmaf_v1, cambi (banding), delta_e (colour shift), clipped, frame_diff, warp, with commas; "
+    help="psnr, psnr_rgb, ssim, ssim_rgb, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, "
+    "vmaf_neg, vmaf_v1, cambi and contours (banding), delta_e (colour shift), clipped, frame_diff, "
+    "warp, with commas; "
     "'default' leaves out what is slow or needs more than numpy, 'all' takes what is at hand.",
 )
 @click.option(
-    "--frames", type=click.IntRange(1), default=50, show_default=True, help="Frames of each clip."
+    "--protocol",
+    "benchmark",
+    type=click.Choice(BENCHMARKS),
+    help="PATHS is the folder of a benchmark: its clips, inputs, measures and borders as published "
+    "(docs/benchmarks.md).",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    help="Frames of each clip [default: 50; with --protocol all].",
 )
 @click.option(
     "--sequences", is_flag=True, help="A folder of images is one clip, a frame each, by name."
@@ -88,7 +104,8 @@ def command(
     backend: str,
     variants: tuple[str, ...],
     names: str,
-    frames: int,
+    benchmark: str | None,
+    frames: int | None,
     sequences: bool,
     reset_every_frame: bool,
     degradation: str | None,
@@ -105,6 +122,7 @@ def command(
     Each is reduced x1/4, brought back, and compared with the original. docs/metrics.md says what
     each measure is and what it cannot tell. A file that cannot be measured does not end the run.
     """
+    from ..calibration.evaluate.protocols import ALL_FRAMES, protocol_truth
     from ..calibration.evaluate.report import Request, check_new, run_request, write_json
     from ..calibration.evaluate.truth import TruthOptions, find_truth
     from ..metrics import usable_metrics
@@ -112,19 +130,34 @@ def command(
 
     if low_folder is not None and degradation is not None:
         raise click.UsageError("--lr gives the inputs, --degradation makes them: choose one")
-    degradation = degradation or DEGRADATIONS[0]
+    if benchmark is not None and (low_folder or degradation or sequences or len(paths) > 1):
+        raise click.UsageError(
+            "--protocol says how inputs are made and where they are: give one folder, and neither "
+            "--lr, --degradation nor --sequences"
+        )
     check_new((strip_path, file), overwrite=overwrite)
-    request = Request(
-        files=find_truth(paths, sequences=sequences),
-        models=models,
-        metrics=usable_metrics(names, ffmpeg),
-        truth=TruthOptions(
-            frames=frames,
+    if benchmark is not None:
+        found = _benchmark_clips(benchmark, paths[0])
+        files: Sequence[Path] = found.files
+        truth = protocol_truth(found, frames=frames or ALL_FRAMES)
+        if names == "default":
+            names = ",".join(_measurable(found.protocol.metrics, ffmpeg))
+    else:
+        found, degradation = None, degradation or DEGRADATIONS[0]
+        files = find_truth(paths, sequences=sequences)
+        truth = TruthOptions(
+            frames=frames or TruthOptions().frames,
             degradation=degradation,
             degrade=_degradation(degradation),
             seed=seed,
             low_folder=low_folder,
-        ),
+        )
+    request = Request(
+        files=files,
+        models=models,
+        metrics=usable_metrics(names, ffmpeg),
+        truth=truth,
+        protocol=found,
         backend=backend,
         variants=variants,
         reset_every_frame=reset_every_frame,
@@ -142,6 +175,32 @@ def command(
         print_report(report)
     if report.failed:
         raise failed_files([each["file"] for each in report.failed], len(request.files))
+
+
+def _benchmark_clips(name: str, root: Path) -> ProtocolClips:
+    """Find a benchmark's clips, and say what they are and what is missing."""
+    from ..calibration.evaluate.protocols import PROTOCOLS, find_protocol_clips
+
+    found = find_protocol_clips(PROTOCOLS[name], root)
+    protocol = found.protocol
+    say(f"{name}: {len(found.files)} clips, inputs {found.inputs}; {protocol.source}")
+    if protocol.note:
+        note(protocol.note)
+    if found.missing:
+        note(f"not the whole benchmark: {', '.join(found.missing)} not found in '{root}'")
+    return found
+
+
+def _measurable(names: Sequence[str], ffmpeg: str | None) -> list[str]:
+    """Of a benchmark's measures those this machine has; the others are named."""
+    from ..metrics import usable_metrics
+
+    found = usable_metrics("all", ffmpeg)
+    usable = {metric.name for metric in found.metrics}
+    for name in names:
+        if name not in usable:
+            note(f"{name} left out: {found.left_out.get(name, 'not measured here')}")
+    return [name for name in names if name in usable]
 
 
 def _degradation(name: str) -> Degrade:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._files import check_ending
 from ._options import json_option, output_size_options, read_output_size, variant_option
 from ._say import note, print_json
 
 if TYPE_CHECKING:
     from ..plan.planning import Plan
+    from ..plan.streams import Board
 
 NOT_FEASIBLE = 3
 """Exit code of an answer that is no."""
@@ -27,7 +30,22 @@ NARROWED_BY = {
 @click.command()
 @click.argument("bundle", metavar="[BUNDLE]", required=False)
 @click.option("--target", "target_name", metavar="NAME", help="A name from 'adcvsr targets'.")
-@click.option("--source", metavar="WxH@FPS", help="What comes in, such as 640x360@30.")
+@click.option(
+    "--source",
+    "sources",
+    metavar="WxH@FPS",
+    multiple=True,
+    help="What comes in, such as 640x360@30; repeated, streams that share the board.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=check_ending(".html"),
+    help="Write a page of this board and these streams.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option("--backend", metavar="NAME", help="What runs it [default: the fastest there].")
 @variant_option
 @click.option(
@@ -37,15 +55,29 @@ NARROWED_BY = {
     help="Whether the result is encoded, or shown or used by something else.",
 )
 @output_size_options
+@click.option(
+    "--codecs",
+    type=click.Choice(["cpu", "board"]),
+    default="cpu",
+    show_default=True,
+    help="Whose decoder and encoder: the board's, through GStreamer, where it has them.",
+)
+@click.option(
+    "--power-mode", metavar="NAME", help="Of a Jetson, such as 15W [default: its highest]."
+)
 @click.option("--all", "every", is_flag=True, help="Presets x targets instead, networks alone.")
 @json_option
 def command(
     bundle: str | None,
     target_name: str | None,
-    source: str | None,
+    sources: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
     backend: str | None,
     variant: str | None,
     encode: bool,
+    codecs: str,
+    power_mode: str | None,
     every: bool,
     as_json: bool,
     **size: Any,
@@ -63,40 +95,90 @@ def command(
     """
     output_size = read_output_size(size)
     if every:
-        if bundle or target_name or source or backend or variant or output_size:
+        given = (bundle, target_name, sources, backend, variant, output_size, power_mode, output)
+        if any(given):
             raise click.UsageError("--all is every preset on every target: give nothing else")
         _print_all(as_json)
         return
-    if bundle is None or target_name is None or source is None:
+    if bundle is None or target_name is None or not sources:
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
+    from ..errors import OutputExistsError
     from ..files import cache_folder
     from ..plan.measured import FOLDER, read_measurements
     from ..plan.planning import Source, plan_bundle
+    from ..plan.streams import share_board
+    from ..plan.streams_page import verdict, write_streams_page
     from ..runtime.engine.compiled import compiled_graphs
     from ..runtime.engine.engine_cache import EngineCache
     from ..targets import target
+    from ..targets.power_modes import at_power_mode
 
     notes: list[str] = []
-    plan = plan_bundle(
-        open_bundle(bundle),
-        target(target_name),
-        Source.parse(source),
-        variant=variant,
-        backend=backend,
-        measurements=read_measurements(cache_folder() / FOLDER, notes.append),
-        encode=encode,
-        size=output_size,
-        compiled=compiled_graphs(EngineCache()),
-    )
-    for text in [*notes, *plan.notes]:
+    where = at_power_mode(target(target_name), power_mode)
+    if where.power_mode:
+        notes.append(f"power mode {where.power_mode}: measurements of the device are not used")
+    if output is not None and output.exists() and not overwrite:
+        raise OutputExistsError(f"'{output}' exists; pass --overwrite to replace it")
+    opened, compiled = open_bundle(bundle), compiled_graphs(EngineCache())
+    measurements = read_measurements(cache_folder() / FOLDER, notes.append)
+    plans = [
+        plan_bundle(
+            opened,
+            where,
+            Source.parse(source),
+            variant=variant,
+            backend=backend,
+            measurements=[] if where.power_mode else measurements,
+            encode=encode,
+            size=output_size,
+            compiled=compiled,
+            board_codecs=codecs == "board",
+        )
+        for source in sources
+    ]
+    board = share_board(plans)
+    for text in dict.fromkeys([*notes, *(line for plan in plans for line in plan.notes)]):
         note(text)
+    if output is not None:
+        write_streams_page(output, board, where)
     if as_json:
-        print_json(plan_facts(plan), indent=None)
+        facts = [plan_facts(plan) for plan in plans]
+        print_json(facts[0] if len(facts) == 1 else _board_facts(board, facts), indent=None)
     else:
-        click.echo(describe(plan))
-    if not plan.feasible:
+        for plan in plans:
+            click.echo(describe(plan))
+        if len(plans) > 1:
+            click.echo(f"{verdict(board)}; {_latencies(board)}")
+    if not (plans[0].feasible if len(plans) == 1 else board.runs):
         sys.exit(NOT_FEASIBLE)
+
+
+def _latencies(board: Board) -> str:
+    longest = max(each.most_latency_ms for each in board.streams)
+    return f"latency up to {longest:.0f} ms"
+
+
+def _board_facts(board: Board, facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several streams for JSON."""
+    return {
+        "streams": [
+            {
+                **each,
+                "latency_ms": round(stream.latency_ms, 2),
+                "most_latency_ms": round(stream.most_latency_ms, 2),
+            }
+            for each, stream in zip(facts, board.streams, strict=True)
+        ],
+        "feasible": board.runs,
+        "surely": board.surely,
+        "binds": board.binds,
+        "margin": round(board.margin, 4),
+        "network_share": round(board.network_share, 4),
+        "codec_share": None if board.codec_share is None else round(board.codec_share, 4),
+        "memory_bytes": board.memory_bytes,
+        "memory_limit_bytes": board.memory_limit_bytes,
+    }
 
 
 def describe(plan: Plan) -> str:
@@ -107,6 +189,7 @@ def describe(plan: Plan) -> str:
         f"{plan.bundle} {plan.variant} on {plan.target} with {plan.backend}, {source.text}:",
         f"  network      {plan.frame_ms:.2f} ms a frame of {1000 / source.fps:.2f}, "
         f"{prediction.bound}-bound{corrected if plan.corrected_by else ''}",
+        *([f"  copies       {plan.copy_ms:.2f} ms a frame"] if plan.copy_ms else []),
         f"  codecs       {_codecs(plan)}",
         f"  arithmetic   {cost.multiply_adds / 1e9:.2f} G multiply-adds in "
         f"{', '.join(prediction.precisions)}",
@@ -134,6 +217,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "verdict": plan.verdict,
         "limit": plan.limit,
         "frame_ms": round(plan.frame_ms, 3),
+        "copy_ms": round(plan.copy_ms, 3),
         "pipeline_ms": round(plan.pipeline_ms, 3),
         "codecs": {**asdict(plan.video), "ms": plan.video.ms},
         "interval": asdict(plan.interval) if plan.interval else None,
@@ -162,12 +246,20 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 def _codecs(plan: Plan) -> str:
     video = plan.video
     size = "{}x{}".format(*plan.output)
-    work = f"decoding {video.decode_cpu_ms:.1f}"
+    engines = []
+    if video.decode_engine_ms:
+        engines.append(f"decoding {video.decode_engine_ms:.2f} ms in the board's decoder")
+    if video.encode_engine_ms:
+        engines.append(f"encoding {size} {video.encode_engine_ms:.2f} ms in its encoder")
+    work = []
+    if video.decode_cpu_ms:
+        work.append(f"decoding {video.decode_cpu_ms:.1f}")
     if video.encode_cpu_ms:
-        work += f" and encoding {size} by libx264 {video.encode_cpu_ms:.1f}"
+        work.append(f"encoding {size} by libx264 {video.encode_cpu_ms:.1f}")
+    cpu = [f"{' and '.join(work)} CPU-ms"] if work else []
     if video.ms is None:
-        return f"not judged: {work} CPU-ms a frame, on a processor like this project's"
-    return f"{video.ms:.2f} ms a frame on {video.cores} cores: {work} CPU-ms"
+        return f"not judged: {cpu[0]} a frame, on a processor like this project's"
+    return f"{video.ms:.2f} ms a frame on {video.cores} cores: {', '.join([*engines, *cpu])}"
 
 
 def _verdict(plan: Plan) -> str:

@@ -13,6 +13,10 @@ from ._say import done, note, print_json, say
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..bundle import Bundle
+    from ..calibration.statement.statement import Statement
     from ..metrics import UsableMetrics
 
 METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
@@ -54,6 +58,22 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
     show_default=True,
     help="Frames of the run that shows drift; 0 for none.",
 )
+@click.option(
+    "--beside",
+    "networks",
+    metavar="NAME|BUNDLE",
+    multiple=True,
+    help="Another bundle for the plot of quality against speed, with --truth; may be repeated.",
+)
+@click.option(
+    "--statement/--no-statement",
+    default=True,
+    show_default=True,
+    help="Test in how many frames variants stay within limits, with what confidence.",
+)
+@click.option(
+    "--store", is_flag=True, help="Keep statements in BUNDLE, for 'adcvsr verify' and 'live'."
+)
 @click.option("--metrics", "names", metavar="NAMES", help="As for 'adcvsr evaluate'.")
 @click.option("--ffmpeg", metavar="PROGRAM", help="With libvmaf [default: $ADCVSR_FFMPEG].")
 @click.option(
@@ -86,6 +106,9 @@ def command(
     frames: int,
     max_side: int,
     drift_frames: int,
+    networks: tuple[str, ...],
+    statement: bool,
+    store: bool,
     names: str | None,
     ffmpeg: str | None,
     duration: float,
@@ -97,8 +120,9 @@ def command(
 ) -> None:
     """Compare BUNDLE's variants on CLIPS and write one page to decide by.
 
-    Which to ship and why; speed beside loss; layers by damage for each millisecond saved; the worst
-    frames; drift over a thousand frames. docs/profile.md explains every part.
+    Which to ship and why, as a statement with its confidence; speed beside loss; layers by damage
+    for each millisecond saved; the worst frames; drift over a thousand frames. docs/profile.md
+    explains every part.
     """
     from ..bundle import open_bundle
     from ..calibration.evaluate.report import check_new, write_json
@@ -110,8 +134,13 @@ def command(
         raise click.BadParameter(f"expected a file ending in .html, got '{output}'")
     beside = output.with_suffix(".json")
     check_new((output, beside), overwrite=overwrite)
+    if store and not statement:
+        raise click.UsageError("--store keeps statements: leave --no-statement out")
+    opened = open_bundle(bundle)
+    if store:
+        _require_own(opened)
     request = ProfileRequest(
-        bundle=open_bundle(bundle),
+        bundle=opened,
         clips=(*clips, *more),
         metrics=_metrics(names, ffmpeg),
         variants=variants,
@@ -120,6 +149,8 @@ def command(
         frames=frames,
         max_side_px=max_side,
         drift_frames=drift_frames,
+        beside=networks,
+        statement=statement,
         bench_seconds=duration,
         threads=threads,
     )
@@ -136,13 +167,46 @@ def command(
         )
     write_json(beside, profile.to_json())
     size = write_page(output, profile)
+    if store:
+        _store(opened, profile.statements)
     if as_json:
         print_json(profile.to_json())
         return
+    for each in profile.statements:
+        click.echo(each.line())
     for line in profile.facts["verdict"]["lines"]:
         click.echo(line)
     large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
     done(f"{output} ({large}), {beside}")
+
+
+def _store(bundle: Bundle, statements: Sequence[Statement]) -> None:
+    """Keep what was shown, and say what was not."""
+    from ..export.statements import store_statements
+
+    store_statements(bundle.path, statements)
+    kept = [each.variant for each in statements if each.shown]
+    others = [each.variant for each in statements if not each.shown]
+    if kept:
+        done(f"statements of {', '.join(kept)} kept in {bundle.path}")
+    if others or not statements:
+        note(f"no statement kept of {', '.join(others) or 'any variant'}: none was shown")
+
+
+def _require_own(bundle: Bundle) -> None:
+    """Refuse to change a bundle of the package.
+
+    Raises:
+        OutputNotWritableError: It is one.
+    """
+    from ..bundle import PACKAGED
+    from ..errors import OutputNotWritableError
+
+    if bundle.path.parent == PACKAGED:
+        raise OutputNotWritableError(
+            f"'{bundle.name}' comes with the package and is not changed; copy its folder "
+            f"('{bundle.path}') and give the copy, ./{bundle.path.name}"
+        )
 
 
 def _metrics(names: str | None, ffmpeg: str | None) -> UsableMetrics:

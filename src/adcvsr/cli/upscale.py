@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._job_runs import JobRun, upscale_jobs
-from ._options import json_option, pixels_option, read_output_size, read_size
+from ._options import json_option, read_output_size, read_size
 from ._say import keep_stdout, note
 from ._trace import open_trace, trace_option
 from ._upscale_options import (
@@ -72,7 +72,6 @@ class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="OUT",
     help="Also write a clip with bicubic and the network side by side.",
 )
-@pixels_option
 @threads_option
 @click.option(
     "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
@@ -140,7 +139,7 @@ def command(
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
 
     With --resume, --job, --workers or --ray files are made in segments, whose pictures are those of
-    one run with --pixels rgb to the last bit (docs/jobs.md, docs/cluster.md).
+    one run to the last bit (docs/jobs.md, docs/cluster.md).
     """
     from ..runtime.upscaler import Upscaler
 
@@ -163,7 +162,7 @@ def command(
             report_all([], [], work.skipped)
         return
     if resume or job_folder is not None or workers > 1 or ray is not None:
-        _refuse_in_job(compare, trace_path, options["pixels"])
+        _refuse_in_job(compare, trace_path)
         _refuse_plain_in_job(inputs, options)
         planned = {"segment_seconds": segment_seconds, "equal_within": equal_within}
         how = JobRun(
@@ -203,10 +202,9 @@ def _network(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in (*NETWORK, "threads")}
 
 
-def _refuse_in_job(compare: Path | None, trace_path: Path | None, pixels: str) -> None:
+def _refuse_in_job(compare: Path | None, trace_path: Path | None) -> None:
     """Refuse what a job does not do."""
-    yuv = pixels if pixels == "yuv" else None
-    for name, value in (("--compare", compare), ("--trace", trace_path), ("--pixels yuv", yuv)):
+    for name, value in (("--compare", compare), ("--trace", trace_path)):
         if value is not None:
             raise click.UsageError(
                 f"{name} is not for segments: leave out --resume, --job, --workers and --ray, or "

@@ -20,8 +20,9 @@ EXIT_CODES = {"passed": 0, "failed": 1, "not judged": 3}
 def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool) -> None:
     """Re-hash every file of a bundle and run its golden clip through its variants on this machine.
 
-    FP32 may be off by the bundle's level error, others are held to the figures in their manifest. A
-    variant that this backend cannot judge has not passed, and the reason is said.
+    FP32 may be off by the bundle's level error, others are held to the figures in their manifest,
+    and to the limits of their statement on the runs that decided it, where they have one. A variant
+    that this backend cannot judge has not passed, and the reason is said.
 
     Exits 0 where everything passed, 1 where anything failed, 3 where nothing failed but something
     could not be judged.

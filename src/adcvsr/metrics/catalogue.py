@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..config import nearest
 from ..errors import ConfigError, MissingPackageError, MissingProgramError
 from .colour_shift import BLOCK_PX
+from .contours import CONTOURS_LEAST_PX
 from .fidelity import MS_SSIM_LEAST_PX, SSIM_LEAST_PX, finite_db
 from .flip import FLIP_LEAST_PX
 from .perceptual import PERCEPTUAL_LEAST_PX
@@ -72,6 +73,14 @@ METRICS = {
         ),
         Metric(
             name="ssim", title="SSIM-Y", digits=4, higher_is_better=True, least_px=SSIM_LEAST_PX
+        ),
+        Metric(
+            name="ssim_rgb",
+            title="SSIM-RGB",
+            digits=4,
+            higher_is_better=True,
+            least_px=SSIM_LEAST_PX,
+            default=False,
         ),
         Metric(
             name="ms_ssim",
@@ -164,6 +173,15 @@ METRICS = {
             digits=2,
             higher_is_better=False,
             least_px=BLOCK_PX,
+            default=False,
+        ),
+        Metric(
+            name="contours",
+            title="contours",
+            unit="%",
+            digits=2,
+            higher_is_better=False,
+            least_px=CONTOURS_LEAST_PX,
             default=False,
         ),
         Metric(

@@ -82,6 +82,11 @@ def ssim_y(output: Levels, truth: Levels, border: int = 0) -> float:
     return ssim(luma(output), luma(truth), border)
 
 
+def ssim_rgb(output: Levels, truth: Levels) -> float:
+    """Mean of `ssim` over the channels of two (H, W, 3) uint8 RGB images, as REDS is measured."""
+    return sum(ssim(output[..., each], truth[..., each]) for each in range(3)) / 3
+
+
 def ms_ssim(output: npt.NDArray[Any], truth: npt.NDArray[Any], border: int = 0) -> float:
     """Multi-scale structural similarity of two planes (Wang, Simoncelli and Bovik 2003).
 

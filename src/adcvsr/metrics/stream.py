@@ -22,7 +22,8 @@ from functools import cached_property
 from ..arrays import Levels
 from .catalogue import Metric
 from .colour_shift import clipped_share, colour_shift
-from .fidelity import ms_ssim, psnr, ssim
+from .contours import contours
+from .fidelity import ms_ssim, psnr, ssim, ssim_rgb
 from .flip import flip
 from .perceptual import gmsd, haarpsi
 from .planes import Plane, chroma_420, cut_border, full_range, luma
@@ -143,6 +144,10 @@ class StreamMeter:
             self._xpsnr.add(output.luma, moment.truth.luma)
         self._before = output
 
+    def skip(self, image: Levels, moment: Moment) -> None:
+        """Take a frame that does not count: measures of time see it as the one before."""
+        self._before = Picture(image, moment.border_px)
+
     def means(self) -> dict[str, float | None]:
         """Means over the frames measured so far; None where no frame could be.
 
@@ -197,6 +202,8 @@ def _warp(output: Picture, before: Picture | None, moment: Moment) -> float | No
 
 _MEASURES: dict[str, Measure] = {
     "psnr": lambda output, _, moment: psnr(output.luma, moment.truth.luma),
+    "ssim_rgb": lambda output, _, moment: ssim_rgb(output.image, moment.truth.image),
+    "contours": lambda output, _, moment: contours(output.image, moment.truth.image),
     "psnr_rgb": lambda output, _, moment: psnr(output.image, moment.truth.image),
     "ssim": lambda output, _, moment: ssim(output.luma, moment.truth.luma),
     "ms_ssim": lambda output, _, moment: ms_ssim(output.luma, moment.truth.luma),

@@ -112,6 +112,13 @@ class YuvPicture:
         return YuvPicture(crop.of(self.luma), half.of(self.chroma), self.colours)
 
 
+def planes_of(picture: AnyPicture) -> tuple[Levels, ...]:
+    """All numbers of a picture, C-contiguous: (H, W, 3) RGB, or luma and chroma."""
+    if isinstance(picture, YuvPicture):
+        return picture.luma, picture.chroma
+    return (picture,)
+
+
 def rgb_of(picture: AnyPicture, reformatter: VideoReformatter) -> Levels:
     """A picture as (H, W, 3) uint8 RGB; `reformatter` is reused between pictures."""
     return picture.rgb(reformatter) if isinstance(picture, YuvPicture) else picture

@@ -23,7 +23,7 @@ from .fitted import fit_for
 from .interval import Interval, codec_spread, judge, network_spread
 from .measured import Measurement, correction
 from .roofline import Prediction, Shares, predict
-from .video_cost import VideoCost, video_cost, video_notes
+from .video_cost import VideoCost, copy_ms, video_cost, video_notes
 
 MEMORY_SHARE = {"jetson": 0.6, "geforce": 0.85, "datacenter": 0.9}
 """Share of a device's memory a network may take: a Jetson's is the system's too."""
@@ -93,6 +93,8 @@ class Plan:
     largest: Source | None = None
     """Largest size that runs at the source's rate; None when the source itself does, or none."""
     notes: list[str] = field(default_factory=list)
+    copy_ms: float = 0.0
+    """Of a frame to the GPU and back, where nothing runs beside it, as live."""
     interval: Interval | None = None
     """How sure it is; None where the memory does not suffice."""
 
@@ -108,14 +110,19 @@ class Plan:
         Where codecs are on unknown processors it is the network's alone.
         """
         video = self.video.ms or 0.0
-        return self.frame_ms + video if self.shares_processor else max(self.frame_ms, video)
+        return self.device_ms + video if self.shares_processor else max(self.device_ms, video)
+
+    @property
+    def device_ms(self) -> float:
+        """Of a frame in the network, copies included."""
+        return self.frame_ms + self.copy_ms
 
     @property
     def limit(self) -> str:
         """What limits: `memory`, `network`, `decode` or `encode`."""
         if not self.fits_memory:
             return "memory"
-        return "network" if self.frame_ms >= (self.video.ms or 0.0) else self.video.limit
+        return "network" if self.device_ms >= (self.video.ms or 0.0) else self.video.limit
 
     @property
     def feasible(self) -> bool:
@@ -201,6 +208,7 @@ def plan_bundle(
     encode: bool = True,
     size: OutputSize | None = None,
     compiled: Sequence[CompiledGraph] = (),
+    board_codecs: bool = False,
 ) -> Plan:
     """Predict whether a pipeline (decode, network, encode) keeps up with a source on a target.
 
@@ -216,6 +224,7 @@ def plan_bundle(
         size: Of the output; None for what the network makes.
         compiled: Layer lists of engines built here or for the target; where one is of the graph,
             it decides what the network moves.
+        board_codecs: Plan with the board's decoder and encoder, as GStreamer reaches them.
 
     Raises:
         ConfigError: The source does not have the size's shape.
@@ -268,7 +277,15 @@ def plan_bundle(
             wanted = replace(wanted, fit=True)  # rounded, a smaller one may be of another shape
         sized = wanted.of(width, height)
         output = (sized.width, sized.height)
-        video = video_cost(target, width, height, encode=encode, output=output, scale=bundle.scale)
+        video = video_cost(
+            target,
+            width,
+            height,
+            encode=encode,
+            output=output,
+            scale=bundle.scale,
+            board=board_codecs,
+        )
         return Plan(
             bundle=bundle.name,
             variant=variant_id,
@@ -287,12 +304,13 @@ def plan_bundle(
             + video.memory_bytes,
             memory_limit_bytes=memory_limit(target),
             largest=largest,
+            copy_ms=copy_ms(target, width, height, bundle.scale),
             notes=[
                 *_choice_notes(variant_id, expected_ms),
                 *_notes(prediction, by),
                 *_layer_notes(prediction, listed(variant_id, height, width), chosen, by),
                 *sized.notes,
-                *video_notes(target, output, encode=encode),
+                *video_notes(target, output, encode=encode, board=board_codecs),
             ],
         )
 
@@ -323,7 +341,9 @@ def _interval(plan: Plan, network: float, codecs: float) -> Interval | None:
     video = plan.video.ms or 0.0
     budget = 1000 / plan.source.fps
     together = plan.shares_processor
-    return judge(plan.frame_ms, network, video, codecs if video else 0.0, budget, together=together)
+    return judge(
+        plan.device_ms, network, video, codecs if video else 0.0, budget, together=together
+    )
 
 
 def _measured(

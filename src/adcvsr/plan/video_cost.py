@@ -1,8 +1,9 @@
-"""What decoding and encoding cost beside the network, on the processor that does them.
+"""What decoding, encoding and copies cost beside the network.
 
-The runtime decodes and encodes with FFmpeg's software codecs on every target: PyAV's wheels reach
-neither a Jetson's engines nor, unasked, NVENC. At four times the width and height the encoder is
-often what limits a stream.
+The runtime decodes and encodes with FFmpeg's software codecs unless it is asked otherwise: PyAV's
+wheels reach neither a Jetson's engines nor, unasked, NVENC. GStreamer reaches a Jetson's, where it
+has them; what it has not is done on the processor. At four times the width and height the encoder
+is often what limits a stream.
 
     video_cost(target("orin-nano"), 640, 360).ms  # a frame, all cores together
 """
@@ -32,6 +33,12 @@ x264 does not keep every core busy. An assumption."""
 HELD_RGB, HELD_YUV = 4, 8
 """Pictures between network and encoder, and inside the encoder."""
 
+COPY_GB_S = {"geforce": 12.0, "datacenter": 20.0}
+"""Of frames to a card and back, PCIe 3 x16 and 4 x16; assumptions."""
+
+COPY_SHARE = 0.25
+"""Of a Jetson's bandwidth: a copy reads and writes, at half of the peak; an assumption."""
+
 NVENC_SIDE = {"h264_nvenc": 4096, "hevc_nvenc": 8192}
 """Longest side NVIDIA's encoders take, pixels."""
 
@@ -50,17 +57,30 @@ class VideoCost:
     memory_bytes: int
     """Pictures on their way, where the GPU's memory is the system's; else 0."""
 
+    decode_engine_ms: float = 0.0
+    """In a hardware decoder, which works beside all else; then none of the processor's."""
+
+    encode_engine_ms: float = 0.0
+    """Likewise in an encoder."""
+
     @property
     def ms(self) -> float | None:
         """Of a frame, with all cores that can be used; None where they are not known."""
         if self.cores is None:
             return None
-        return (self.decode_cpu_ms + self.encode_cpu_ms) / (self.cores * USABLE)
+        cpu = (self.decode_cpu_ms + self.encode_cpu_ms) / (self.cores * USABLE)
+        return max(cpu, self.decode_engine_ms, self.encode_engine_ms)
 
     @property
     def limit(self) -> str:
         """The longer of both."""
-        return "encode" if self.encode_cpu_ms > self.decode_cpu_ms else "decode"
+        cores = (self.cores or 1) * USABLE
+        decode = max(self.decode_engine_ms, self.decode_cpu_ms / cores)
+        return (
+            "encode"
+            if max(self.encode_engine_ms, self.encode_cpu_ms / cores) > decode
+            else "decode"
+        )
 
 
 def video_cost(
@@ -71,6 +91,7 @@ def video_cost(
     encode: bool = True,
     output: tuple[int, int] | None = None,
     scale: int = SCALE,
+    board: bool = False,
 ) -> VideoCost:
     """Estimate what a frame costs beside the network.
 
@@ -81,22 +102,48 @@ def video_cost(
         encode: Whether the result is encoded, and not shown or used by something else.
         output: Width and height that are encoded; None for what the network makes.
         scale: Of the network.
+        board: Codecs of the board do what it has them for.
     """
     jetson = target.kind == "jetson"
     read = width * height / 1e6
     made = read * scale * scale
     written = made if output is None else output[0] * output[1] / 1e6
     held = made * HELD_RGB * 3 + (written * HELD_YUV * 1.5 if encode else 0)
+    decoder = target.decodes_mpx_s if board else None
+    encoder = target.encodes_mpx_s if board else None
+    decode = read * (JETSON_DECODE_MS if jetson else SERVER_DECODE_MS) / target.cpu_share
+    made_ms = written * (JETSON_ENCODE_MS if jetson else SERVER_ENCODE_MS) / target.cpu_share
     return VideoCost(
-        decode_cpu_ms=read * (JETSON_DECODE_MS if jetson else SERVER_DECODE_MS),
-        encode_cpu_ms=written * (JETSON_ENCODE_MS if jetson else SERVER_ENCODE_MS) * encode,
+        decode_cpu_ms=0.0 if decoder else decode,
+        encode_cpu_ms=0.0 if encoder else made_ms * encode,
+        decode_engine_ms=1000 * read / decoder.value if decoder else 0.0,
+        encode_engine_ms=1000 * written / encoder.value * encode if encoder else 0.0,
         cores=None if target.cpu_cores is None else target.cpu_cores.value,
         memory_bytes=int(1e6 * held) if jetson else 0,
     )
 
 
-def video_notes(target: Target, output: tuple[int, int], *, encode: bool = True) -> list[str]:
+def copy_ms(target: Target, width: int, height: int, scale: int = SCALE) -> float:
+    """Milliseconds of a frame's copies to the GPU and back, RGB; live nothing runs beside them.
+
+    Args:
+        target: Where; on a CPU there are none.
+        width: Of the input, pixels.
+        height: Likewise.
+        scale: Of the network.
+    """
+    if target.kind == "cpu" or target.bandwidth_gb_s is None:
+        return 0.0
+    share = COPY_SHARE * target.bandwidth_gb_s.value
+    return 3 * width * height * (1 + scale * scale) / (COPY_GB_S.get(target.kind, share) * 1e6)
+
+
+def video_notes(
+    target: Target, output: tuple[int, int], *, encode: bool = True, board: bool = False
+) -> list[str]:
     """What a plan cannot know, or what the device has and the runtime does not use."""
+    if board:
+        return _board_notes(target, encode=encode)
     notes = []
     if target.cpu_cores is None:
         notes.append(
@@ -114,10 +161,32 @@ def video_notes(target: Target, output: tuple[int, int], *, encode: bool = True)
     elif target.kind == "jetson":
         notes.append(
             f"{target.name}'s hardware encoder is reached through GStreamer alone: the plan is for "
-            "libx264 on the CPU"
+            "libx264 on the CPU (--codecs board plans with it)"
         )
     else:
         fits = [name for name, most in NVENC_SIDE.items() if max(output) <= most]
         can = f"--encoder {fits[0]} takes it" if fits else "no NVENC takes it"
         notes.append(f"pictures of {output[0]}x{output[1]}: {can}")
+    return notes
+
+
+def _board_notes(target: Target, *, encode: bool) -> list[str]:
+    """What of the board's codecs is counted, and what is done without them."""
+    notes = []
+    for what, fact, asked in (
+        ("decoder", target.decodes_mpx_s, True),
+        ("encoder", target.encodes_mpx_s, encode),
+    ):
+        if not asked:
+            continue
+        if fact is not None:
+            notes.append(
+                f"{what} of the board, through GStreamer: {fact.value:.0f} megapixels a second "
+                f"({fact.kind}: {fact.note})"
+            )
+        elif target.kind == "jetson" and what == "encoder" and target.encodes is not None:
+            why = "has none" if not target.encodes.value else "has one of unknown speed"
+            notes.append(f"{target.name} {why}: encoded by libx264 on the CPU")
+        else:
+            notes.append(f"no speed is known of {target.name}'s {what}: counted on the CPU")
     return notes

@@ -76,6 +76,14 @@ _THOR_TENSORRT = Fact(
 )
 _ORIN_DECODES = Fact(("h264", "hevc"), "stated", "gstreamer", "through GStreamer, not PyAV")
 _ORIN_ENCODES = Fact(("h264", "hevc"), "stated", "orin", "through GStreamer, not PyAV")
+
+
+def _streams_4k60(count: int) -> Fact[float]:
+    """Throughput of a codec engine that takes so many streams of 3840x2160 at 60 fps."""
+    megapixels = round(count * 3840 * 2160 * 60 / 1e6, 1)
+    return Fact(megapixels, "unverified", "orin", f"{count} x 4K60 in H.265, by the module's page")
+
+
 _NO_ENCODER: Fact[tuple[str, ...]] = Fact((), "stated", "orin-nano-encode", "encode on the CPU")
 _DLA_NOTE = "half the sparse figure; TensorRT 10.3 to 10.7 use it, and 11.4 on AGX Orin"
 _TENSORRT = Fact(("10.3 to 11.4",), "stated", "tensorrt")
@@ -122,6 +130,7 @@ _ALL = (
         memory_gb=Fact(8, "stated", "orin-nano"),
         bandwidth_gb_s=Fact(102, "stated", "orin-nano", "68 in 15W and 7W"),
         dense_tops=_orin_tops(8, 1.02) | _tops("stated", "orin-nano", fp16=17, int8=33),
+        decodes_mpx_s=_streams_4k60(1),
         decodes=_ORIN_DECODES,
         encodes=_NO_ENCODER,
         power_modes=Fact(("MAXN_SUPER", "25W", "15W", "7W"), "stated", "orin-power"),
@@ -139,6 +148,7 @@ _ALL = (
         memory_gb=Fact(4, "stated", "orin"),
         bandwidth_gb_s=Fact(51, "stated", "orin"),
         dense_tops=_orin_tops(4, 1.02) | _tops("derived", "orin", "half of 34 sparse", int8=17),
+        decodes_mpx_s=_streams_4k60(1),
         decodes=_ORIN_DECODES,
         encodes=_NO_ENCODER,
         power_modes=Fact(("MAXN_SUPER", "25W", "10W"), "stated", "nvpmodel"),
@@ -155,6 +165,8 @@ _ALL = (
         memory_gb=Fact(16, "stated", "orin"),
         bandwidth_gb_s=Fact(102.4, "stated", "orin"),
         dense_tops=_orin_tops(8, 1.173),
+        decodes_mpx_s=_streams_4k60(2),
+        encodes_mpx_s=_streams_4k60(1),
         decodes=_ORIN_DECODES,
         encodes=_ORIN_ENCODES,
         dla=Dla(engines=2, int8_tops=Fact(40, "derived", "orin", "157 sparse less the GPU's 77")),
@@ -173,6 +185,8 @@ _ALL = (
         memory_gb=Fact(8, "stated", "orin"),
         bandwidth_gb_s=Fact(102.4, "stated", "orin"),
         dense_tops=_orin_tops(8, 1.173),
+        decodes_mpx_s=_streams_4k60(2),
+        encodes_mpx_s=_streams_4k60(1),
         decodes=_ORIN_DECODES,
         encodes=_ORIN_ENCODES,
         dla=Dla(engines=1, int8_tops=Fact(20, "derived", "orin", "117 sparse less the GPU's 77")),
@@ -192,6 +206,8 @@ _ALL = (
         dense_tops=_orin_tops(16, 1.3)
         | _tops("derived", "agx-orin", "half of 170 sparse", int8=85)
         | _tops("stated", "agx-orin-brief", fp32=5.3),
+        decodes_mpx_s=_streams_4k60(3),
+        encodes_mpx_s=_streams_4k60(2),
         decodes=Fact(_H26X_AV1, "stated", "gstreamer", "through GStreamer, not PyAV"),
         encodes=_ORIN_ENCODES,
         dla=Dla(engines=2, int8_tops=Fact(52.5, "derived", "agx-orin", _DLA_NOTE)),
@@ -211,6 +227,8 @@ _ALL = (
         bandwidth_gb_s=Fact(204.8, "stated", "agx-orin"),
         dense_tops=_orin_tops(14, 0.93)
         | _tops("derived", "agx-orin", "half of 108 sparse", int8=54),
+        decodes_mpx_s=_streams_4k60(2),
+        encodes_mpx_s=_streams_4k60(1),
         decodes=Fact(_H26X_AV1, "stated", "gstreamer", "through GStreamer, not PyAV"),
         encodes=_ORIN_ENCODES,
         dla=Dla(

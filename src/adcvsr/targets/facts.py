@@ -88,6 +88,18 @@ class Target:
     cpu_cores: Fact[int] | None = None
     """Cores of the processor beside; None for a GPU in a machine nobody knows."""
 
+    cpu_share: float = 1.0
+    """Clock of a core over that of the first power mode."""
+
+    power_mode: str = ""
+    """The mode the figures are of; empty for the first."""
+
+    decodes_mpx_s: Fact[float] | None = None
+    """Megapixels a second of the hardware decoder, H.265; None where they are not known."""
+
+    encodes_mpx_s: Fact[float] | None = None
+    """Likewise of the encoder."""
+
     decodes: Fact[tuple[str, ...]] | None = None
     """Codecs of the hardware decoder, of h264, hevc and av1."""
 

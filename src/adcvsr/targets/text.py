@@ -76,6 +76,8 @@ def _facts(each: Target) -> list[tuple[str, str, Fact[Any]]]:
         ("CPU", "cores", each.cpu_cores),
         ("decodes", "", each.decodes),
         ("encodes", "", each.encodes),
+        ("decoder", "Mpx/s", each.decodes_mpx_s),
+        ("encoder", "Mpx/s", each.encodes_mpx_s),
         ("power modes", "", each.power_modes),
     ]
     return [(name, unit, fact) for name, unit, fact in found if fact is not None]

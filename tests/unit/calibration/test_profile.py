@@ -23,7 +23,7 @@ pytest.importorskip("onnx", reason="variants are made with onnx")
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, ["profile", *map(str, arguments)])
+    return CliRunner().invoke(cli, ["profile", "--no-statement", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,17 @@ def profiled(
 @pytest.fixture(scope="module")
 def facts(profiled: tuple[Result, Path]) -> Any:
     return json.loads((profiled[1] / "report.json").read_text())
+
+
+def test_the_page_begins_with_what_decides(profiled: tuple[Result, Path]) -> None:
+    """The worst crop under a wipe and all variants by quality and speed, before any table."""
+    page = (profiled[1] / "report.html").read_text()
+    first, rest = page.split("<h2>1. Figures</h2>")
+    assert first.index("The picture that decides") < first.index("Quality against speed")
+    assert 'class="wipe crop"' in first
+    assert first.count("<circle") == 3  # fp32-onnx, int8-ort, int8-onnx
+    assert "worst of 749 flat colours" not in rest.split("</table>")[0]
+    assert "worst of 749 flat colours" in rest
 
 
 def test_a_wrong_scale_is_found(facts: Any) -> None:

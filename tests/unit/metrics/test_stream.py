@@ -30,6 +30,8 @@ from adcvsr.metrics import (
     ssimulacra2,
     warping_error,
 )
+from adcvsr.metrics.contours import contours
+from adcvsr.metrics.fidelity import ssim_rgb
 from adcvsr.metrics.stream import Moment
 from adcvsr.pictures.synthetic import draw_clip
 
@@ -71,6 +73,8 @@ def test_means_are_those_of_the_measures(clip: tuple[list[Levels], list[Levels]]
         by_hand = {"ssimulacra2": ssimulacra2, "flip": flip, "clipped": clipped_share}[name]
         expected[name] = [by_hand(x, y) for x, y in inside]
     expected["delta_e"] = [colour_shift(x, y) for x, y in inside]
+    expected["ssim_rgb"] = [ssim_rgb(x, y) for x, y in inside]
+    expected["contours"] = [value for x, y in inside if (value := contours(x, y)) is not None]
     x, y = ([luma(image[inner, inner]) for image in side] for side in clip)
     expected["frame_diff"] = [
         frame_difference_error(x[i], x[i - 1], y[i], y[i - 1]) for i in (1, 2)
@@ -82,7 +86,9 @@ def test_means_are_those_of_the_measures(clip: tuple[list[Levels], list[Levels]]
     assert meter.values.keys() == expected.keys()
     for name, values in expected.items():
         assert meter.values[name] == pytest.approx(values, rel=1e-6), name
-    assert meter.means() == pytest.approx({k: np.mean(v) for k, v in expected.items()}, rel=1e-6)
+    assert meter.means() == pytest.approx(
+        {k: np.mean(v) if v else None for k, v in expected.items()}, rel=1e-6
+    )
 
 
 def test_one_frame_has_no_temporal_figure(clip: tuple[list[Levels], list[Levels]]) -> None:

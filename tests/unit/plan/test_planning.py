@@ -19,7 +19,10 @@ from adcvsr.plan.measured import Measurement, correction, read_measurements
 from adcvsr.plan.planning import Plan, Source, plan_bundle
 from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
 from adcvsr.plan.roofline import Shares, moved_bytes, predict
+from adcvsr.plan.streams import share_board
+from adcvsr.plan.streams_page import write_streams_page
 from adcvsr.targets import TARGETS, target
+from adcvsr.targets.power_modes import at_power_mode
 
 pytest.importorskip("onnx", reason="counting graphs needs onnx")
 
@@ -340,10 +343,92 @@ def test_the_whole_pipeline_is_judged() -> None:
     assert shown.memory_bytes < plan.memory_bytes
 
 
+def test_codecs_of_the_board_work_beside_the_processor() -> None:
+    """An Orin NX has both, an Orin Nano decodes and leaves encoding to its processor."""
+    bundle, source = open_bundle("nano"), Source(640, 360, 30)
+    nx = plan_bundle(bundle, target("orin-nx"), source, board_codecs=True)
+    assert (nx.video.decode_cpu_ms, nx.video.encode_cpu_ms) == (0, 0)
+    assert nx.video.ms == pytest.approx(1000 * 2560 * 1440 / 497.664e6, rel=1e-3)
+    assert nx.video.limit == "encode"
+    assert plan_bundle(bundle, target("orin-nx"), source).video.ms > 2 * nx.video.ms  # type: ignore[operator]
+    nano = plan_bundle(bundle, target("orin-nano"), source, board_codecs=True)
+    assert nano.video.decode_engine_ms > 0
+    assert nano.video.encode_cpu_ms > 0
+    assert any("has none: encoded by libx264 on the CPU" in note for note in nano.notes)
+
+
+def test_copies_to_a_card_and_back_are_counted() -> None:
+    plan = plan_bundle(open_bundle("nano"), target("rtx-40"), Source(640, 360, 30))
+    assert plan.copy_ms == pytest.approx(3 * 640 * 360 * 17 / 12e9 * 1000)
+    assert plan_bundle(open_bundle("nano"), target("cpu"), Source(64, 36, 30)).copy_ms == 0
+
+
+def test_a_power_mode_leaves_what_its_clocks_do() -> None:
+    bundle, source, nano = open_bundle("nano"), Source(320, 180, 30), target("orin-nano")
+    assert at_power_mode(nano, None) is nano
+    assert at_power_mode(nano, "maxn_super") is nano
+    capped = at_power_mode(nano, "15w")
+    assert capped.dense_tops["fp16"].value == pytest.approx(0.6 * nano.dense_tops["fp16"].value)
+    assert capped.bandwidth_gb_s is not None
+    assert capped.bandwidth_gb_s.value == pytest.approx(68, abs=0.1)
+    whole, less = (plan_bundle(bundle, each, source) for each in (nano, capped))
+    assert 1.4 < less.frame_ms / whole.frame_ms < 1.7
+    assert less.video.encode_cpu_ms == pytest.approx(whole.video.encode_cpu_ms * 1728 / 1497.6)
+    with pytest.raises(ConfigError, match=r"'7W' of orin-nano; known are: MAXN_SUPER, 25W, 15W"):
+        at_power_mode(nano, "7W")
+    with pytest.raises(ConfigError, match="it has no power modes"):
+        at_power_mode(target("rtx-40"), "15W")
+
+
+def test_streams_share_a_board(tmp_path: Path) -> None:
+    """Shares add up, the latency of one frame has one of every other stream before it."""
+    bundle, nx = open_bundle("nano"), target("orin-nx")
+    sources = [Source(640, 360, 30), Source(320, 180, 25)]
+    plans = [plan_bundle(bundle, nx, source, board_codecs=True) for source in sources]
+    board = share_board(plans)
+    assert board.network_share == pytest.approx(
+        (plans[0].device_ms * 30 + plans[1].device_ms * 25) / 1000
+    )
+    assert board.runs
+    assert board.margin == pytest.approx(1 - board.share)
+    first = board.streams[0]
+    assert first.latency_ms == pytest.approx(plans[0].device_ms + (plans[0].video.ms or 0))
+    assert first.most_latency_ms == pytest.approx(first.latency_ms + plans[1].device_ms)
+    assert plans[0].memory_bytes < board.memory_bytes < sum(each.memory_bytes for each in plans)
+    crowd = share_board(plans * 20)
+    assert not crowd.runs
+    assert crowd.surely is False
+    assert crowd.margin < 0
+    page = tmp_path / "board.html"
+    write_streams_page(page, board, nx)
+    text = page.read_text()
+    assert "All 2 streams run" in text
+    assert "640x360 to 2560x1440" in text
+    assert "http" not in text  # nothing is fetched
+
+
+def test_streams_on_the_command_line(tmp_path: Path) -> None:
+    page = tmp_path / "board.html"
+    arguments = ["plan", "nano", "--target", "orin-nx", "--codecs", "board"]
+    arguments += ["--source", "320x180@30", "--source", "320x180@25", "-o", str(page)]
+    done = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert len(facts["streams"]) == 2
+    assert facts["feasible"]
+    assert page.is_file()
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1
+    assert "--overwrite" in f"{done.output}{done.exception}"
+    done = CliRunner().invoke(cli, [*arguments, "--overwrite", "--power-mode", "10W"])
+    assert "All 2 streams run" in done.stdout
+    assert "measurements of the device are not used" in done.stderr
+
+
 def test_codecs_of_an_unknown_processor_are_not_judged() -> None:
     plan = plan_bundle(open_bundle("nano"), target("rtx-40"), Source(1280, 720, 30))
     assert plan.video.ms is None
-    assert plan.pipeline_ms == plan.frame_ms
+    assert plan.pipeline_ms == plan.frame_ms + plan.copy_ms
     assert plan.limit == "network"
     assert any("not known: decoding and encoding are not judged" in note for note in plan.notes)
     assert any("hevc_nvenc" in note for note in plan.notes)  # 5120 pixels are no H.264

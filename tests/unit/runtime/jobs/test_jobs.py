@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,22 +18,26 @@ import av
 import numpy as np
 import pytest
 
-from adcvsr.errors import ConfigError, JobError, OutputNotWritableError
+from adcvsr.errors import ConfigError, JobError, OutputExistsError, OutputNotWritableError
 from adcvsr.files import file_sha256
+from adcvsr.pictures.yuv_picture import YuvPicture, planes_of
 from adcvsr.runtime.jobs import run, work
 from adcvsr.runtime.jobs.folder import CERTIFICATE, Job, SegmentResult
 from adcvsr.runtime.jobs.join import join
 from adcvsr.runtime.jobs.plan import JobPlan
 from adcvsr.runtime.jobs.planning import make_plan
 from adcvsr.runtime.jobs.run import open_job, run_job
+from adcvsr.runtime.jobs.segment_io import SegmentSource
 from adcvsr.runtime.jobs.settings import JobSettings
 from adcvsr.runtime.jobs.status import job_status
 from adcvsr.runtime.jobs.verify import choose_sample, verify
 from adcvsr.runtime.jobs.work import SegmentWorker, make_leased, work_on
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video import sink
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.sink import FileSink
+from adcvsr.runtime.video.source import SourceFrame
 from video_facts import VideoMaker, video_facts
 
 TICK = 512
@@ -79,15 +86,17 @@ def pictures_of_one_run(
     found: list[bytes] = []
     write = FileSink.write
 
-    def keep(self: FileSink, rgb: Any, pts: int, alpha: Any) -> None:
-        found.append(rgb.tobytes())
-        write(self, rgb, pts, alpha)
+    def keep(self: FileSink, picture: Any, pts: int, alpha: Any) -> None:
+        found.append(b"".join(plane.tobytes() for plane in planes_of(picture)))
+        write(self, picture, pts, alpha)
 
     with monkeypatch.context() as patch, Upscaler(model, threads=1, **choices) as upscaler:
         patch.setattr(FileSink, "write", keep)
         settings = settings or settings_for(source, output)
         read, options = settings.read_options(), settings.encode_options(None)
-        report = upscaler.upscale_file(source, output, options=options, read=read, pixels="rgb")
+        report = upscaler.upscale_file(
+            source, output, options=options, read=read, pixels=settings.pixels
+        )
     return found, report.scene_cuts
 
 
@@ -115,6 +124,7 @@ def test_segments_have_the_pictures_of_one_run(
     source = two_scenes(tmp_path / "in.mp4")
     job = make_job(source, tmp_path / "out.mp4", tmp_path / "job", model=model, variant=variant)
     assert job.plan.scan == "packets"
+    assert (job.plan.network.yuv, job.plan.network.why_not_yuv) == (True, "")
     assert len(job.plan.segments) >= 3
     assert {each.warm_up for each in job.plan.segments[1:]} == {job.plan.network.past_frames}
     finish(job)
@@ -133,6 +143,47 @@ def test_segments_have_the_pictures_of_one_run(
     assert begin == len(one_run)
     results = [job.result(each.index) for each in job.plan.segments]
     assert cuts == sum(each.scene_cuts or 0 for each in results if each) == 1
+
+
+@pytest.mark.parametrize("asked", ["auto", "yuv"])
+def test_a_job_keeps_video_as_it_is_where_upscale_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """A part, another size and the report's words; a source that no YUV comes of is refused."""
+    source = two_scenes(tmp_path / "in.mp4", 27)
+    more = {"crop": "32x24+8+4", "scale": 3, "pixels": asked}
+    job = make_job(source, tmp_path / "out.mp4", tmp_path / "job", **more)
+    finish(job)
+    one_run, _ = pictures_of_one_run(
+        source, tmp_path / "plain.mp4", monkeypatch, "nano", job.plan.settings, variant="fp32"
+    )
+    assert_pictures(job, one_run)
+    report = join(job).report
+    assert (report.pixels, report.pixels_reason) == ("yuv", "")
+    other = {"crop": "32x24+9+4", "pixels": asked}
+    if asked == "auto":
+        made = make_plan(settings_for(source, tmp_path / "o.mp4", **other))
+        assert "between two pixels of chroma" in made.network.why_not_yuv
+    else:
+        with pytest.raises(ConfigError, match="--pixels yuv is not possible.*pixels of chroma"):
+            make_plan(settings_for(source, tmp_path / "o.mp4", **other))
+
+
+def test_every_segment_means_colours_as_the_first_frame_of_all_does(tmp_path: Path) -> None:
+    """A stream may change its range on the way; the output has one."""
+    source = two_scenes(tmp_path / "in.mp4", 27)
+    plan = make_plan(settings_for(source, tmp_path / "out.mp4"))
+    full = replace(plan.video.colours, full_range=True)
+    other = replace(plan, video=replace(plan.video, colours=full))
+    lumas = []
+    for each in (plan, other):
+        with SegmentSource(source, each, each.segments[1], ReadOptions()) as reader:
+            reader.keep(yuv=True)
+            picture = next(item for item in reader if isinstance(item, SourceFrame)).picture
+        assert isinstance(picture, YuvPicture)
+        assert picture.colours == each.video.colours
+        lumas.append(picture.luma.astype(float))
+    assert np.abs((lumas[0] - 16) * 255 / 219 - lumas[1]).max() < 2
 
 
 def test_the_warm_up_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +256,7 @@ def test_everything_else_is_as_without_a_job(tmp_path: Path, film: Path, suffix:
 @pytest.mark.parametrize(
     ("pixel_format", "asked", "written"),
     [
+        ("yuv420p", {"pixels": "rgb"}, (256, 192, "yuv420p")),
         ("yuv420p10le", {"crop": "32x24+8+4"}, (128, 96, "yuv420p10le")),
         ("yuv444p10le", {"bits": 8, "height": 120, "preset": "auto"}, (160, 120, "yuv444p")),
         ("yuv422p", {"chroma": "420", "output_size": "90x90", "fit": True}, (90, 68, "yuv420p")),
@@ -223,6 +275,8 @@ def test_what_upscale_can_be_asked_for_a_job_can_be_too(
     job = Job.create(tmp_path / "job", made)
     assert job.plan == made
     assert job.plan.network.deep == (written[2] == "yuv420p10le")
+    assert not job.plan.network.yuv
+    assert job.plan.network.why_not_yuv
     finish(job)
     settings = job.plan.settings
     one_run, _ = pictures_of_one_run(
@@ -422,24 +476,27 @@ def _full_from(index: int) -> Callable[[Any, Any], None]:
     return write
 
 
+@pytest.mark.parametrize("pixels", ["rgb", "yuv"])
 def test_a_worker_that_gives_other_bits_is_refused(
-    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch, pixels: str
 ) -> None:
-    job = make_job(film, tmp_path / "out.mp4", tmp_path / "job")
-    within = make_job(film, tmp_path / "out2.mp4", tmp_path / "within", equal_within=2)
+    more = {"pixels": pixels}
+    job = make_job(film, tmp_path / "out.mp4", tmp_path / "job", **more)
+    within = make_job(film, tmp_path / "out2.mp4", tmp_path / "within", equal_within=2, **more)
     for each in (job, within):
         with SegmentWorker(each, threads=1) as worker:
             make_leased(worker, 0)
     from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 
-    infer = OrtCpuSession._infer
+    name = "_infer" if pixels == "rgb" else "_infer_yuv"
+    infer = getattr(OrtCpuSession, name)
 
-    def off_by_two(self: Any, frame: Any, slot: int) -> Any:
-        picture = infer(self, frame, slot)
-        picture[4, 4, 0] ^= 2
+    def off_by_two(*words: Any) -> Any:
+        picture = infer(*words)
+        planes_of(picture)[-1][4, 4, 0] ^= 2
         return picture
 
-    monkeypatch.setattr(OrtCpuSession, "_infer", off_by_two)
+    monkeypatch.setattr(OrtCpuSession, name, off_by_two)
     with pytest.raises(JobError, match="differ by up to 2 levels"), SegmentWorker(job, threads=1):
         pass
     with SegmentWorker(within, threads=1) as worker:
@@ -493,12 +550,60 @@ def test_segments_of_another_encoder_are_not_joined(tmp_path: Path, film: Path) 
 
 
 def test_two_drivers_on_one_job(tmp_path: Path, film: Path) -> None:
+    """At once: each makes some, both join, and the second finds the output its own."""
     settings = settings_for(film, tmp_path / "out.mp4")
-    first = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
-    second = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
-    one = run_job(first, threads=1, note=lambda line: None)
-    again = run_job(second, threads=1, note=lambda line: None)
-    assert one.certificate["output"] == again.certificate["output"]
+    barrier = threading.Barrier(2)
+
+    def drive() -> dict[str, Any]:
+        job = open_job(settings, tmp_path / "job", resume=True, overwrite=False)
+        barrier.wait()
+        return run_job(job, threads=1, note=lambda line: None).certificate
+
+    open_job(settings, tmp_path / "job", resume=True, overwrite=False)
+    with ThreadPoolExecutor(2) as drivers:
+        one, again = (each.result() for each in [drivers.submit(drive) for _ in range(2)])
+    assert one["output"] == again["output"]
+    assert one["segments"] == again["segments"]
+
+
+def test_a_join_that_ends_before_its_last_step_is_done_again(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate comes first, so that no output is there that the job does not know."""
+    settings, folder = settings_for(film, tmp_path / "out.mp4"), tmp_path / "job"
+    job = open_job(settings, folder, resume=True, overwrite=False)
+    with SegmentWorker(job, threads=1) as worker:
+        work_on(worker, wait=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "move_in", lambda *words, **more: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception, match="killed"):
+            join(job)
+    known = json.loads((folder / CERTIFICATE).read_text())["output"]
+    assert not job_status(job).joined
+    for _ in range(2):  # the second finds the output, and that it is its own
+        again = open_job(settings, folder, resume=True, overwrite=False)
+        assert run_job(again, note=lambda line: None).certificate["output"] == known
+    assert job_status(job).joined
+    (tmp_path / "out.mp4").write_bytes(b"another's")
+    with pytest.raises(OutputExistsError):
+        join(job)
+    job.remove()
+    with pytest.raises(JobError, match="is gone: another run finished the job"):
+        join(job)
+    assert not folder.exists()
+
+
+def test_a_source_that_changes_on_the_way_is_found_at_the_join(tmp_path: Path, film: Path) -> None:
+    job = make_job(film, tmp_path / "out.mp4", tmp_path / "job")
+    with SegmentWorker(job, threads=1) as worker:
+        work_on(worker, wait=False)
+    data, facts = bytearray(film.read_bytes()), film.stat()
+    data[-1] ^= 1
+    film.write_bytes(data)
+    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    with pytest.raises(JobError, match=r"was changed after the job was planned: sha256"):
+        join(job)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_two_drivers_that_begin_at_once(

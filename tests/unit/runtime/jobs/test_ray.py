@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.cli.commands import cli
-from adcvsr.errors import BatchError, MissingPackageError
+from adcvsr.errors import BackendUnavailableError, BatchError, MissingPackageError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import ray_workers
 from adcvsr.runtime.jobs.folder import Job
@@ -79,6 +83,55 @@ def test_the_bits_of_one_process_though_a_worker_is_killed(
     assert killed[0] != os.getpid()
     assert file_sha256(tmp_path / "two.mp4") == file_sha256(tmp_path / "one.mp4")
     assert not folder.exists()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster that was started by itself, of this machine: its address."""
+    pytest.importorskip("ray", reason="needs Ray: pip install adcvsr[ray]")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in {**ray_workers.ENVIRONMENT, **ray_workers.ALONE}.items():
+        monkeypatch.setenv(name, value)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="ray-")  # the paths of its sockets must be short
+    words = ["start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2"]
+    more = ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}", "--block"]
+    code = "from ray.scripts.scripts import main; main()"
+    log = tmp_path / "ray.log"
+    with log.open("wb") as file:
+        started = subprocess.Popen(
+            [sys.executable, "-c", code, *words, *more], stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        while "Ray runtime started" not in log.read_text():
+            assert started.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        started.terminate()
+        started.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_cluster_by_its_address(cluster: str, tmp_path: Path, film: Path) -> None:
+    """As `upscale` takes one, and as `job work` does for a job that was planned before."""
+    words = ("upscale", film, tmp_path / "one.mp4", *OPTIONS, "--resume")
+    assert run(*words).exit_code == 0
+    made = run("upscale", film, tmp_path / "ray.mp4", *OPTIONS, "--ray", cluster, "--threads", 1)
+    assert made.exit_code == 0, made.output
+    job = tmp_path / "job"
+    assert run("job", "plan", film, tmp_path / "work.mp4", job, *OPTIONS).exit_code == 0
+    worked = run("job", "work", job, "--ray", cluster, "--json")
+    assert worked.exit_code == 0, worked.output
+    assert json.loads(worked.stdout)["open"] == []
+    assert run("job", "join", job).exit_code == 0
+    hashes = {file_sha256(tmp_path / f"{name}.mp4") for name in ("one", "ray", "work")}
+    assert len(hashes) == 1
+    nobody = run("upscale", film, tmp_path / "x.mp4", *OPTIONS, "--ray", "127.0.0.1:1")
+    assert isinstance(nobody.exception, BackendUnavailableError)
 
 
 def _kill_a_worker(folder: Path, killed: list[int]) -> None:

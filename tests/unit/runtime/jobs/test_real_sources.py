@@ -42,7 +42,7 @@ def segmented(path: Path, seconds: float, mode: Mode = "auto") -> tuple[str, Fra
     plan = JobPlan(
         settings=JobSettings(source=str(path), output="out.mp4"),
         source=SourceFile(0, 0, ""),
-        network=Network("", "", "", {}, WARM_UP, False, ""),
+        network=Network("", "", "", {}, WARM_UP, False, "", False, ""),
         encoder="libx264",
         preset=None,
         encoder_threads=1,

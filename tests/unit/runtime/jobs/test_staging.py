@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from adcvsr.errors import AdcVsrError, ConfigError, InputNotFoundError, JobError
+from adcvsr.errors import (
+    AdcVsrError,
+    ConfigError,
+    InputNotFoundError,
+    JobError,
+    OutputNotWritableError,
+)
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import staging
 from adcvsr.runtime.jobs.folder import Job
@@ -63,6 +70,26 @@ def test_a_film_in_a_store_gives_the_bits_of_a_file(tmp_path: Path, film: Path) 
     with pytest.raises(JobError, match="was changed after the job was planned"):
         SegmentWorker(job)
     assert not list((tmp_path / "cache" / "staged").glob("*.mp4"))
+
+
+def test_a_full_disk_is_not_taken_for_a_store_that_cannot_be_read(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (film.stat().st_size - 1, before[1]))
+    try:
+        with pytest.raises(OutputNotWritableError, match="cannot keep a copy of .*too large"):
+            stage(ADDRESS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "cache" / "staged").glob("*.mp4"))
+
+    def torn(self: object, count: int) -> bytes:
+        raise ConnectionResetError("the store hung up")
+
+    monkeypatch.setattr(type(fsspec.open(ADDRESS, "rb").open()), "read", torn)
+    with pytest.raises(InputNotFoundError, match="cannot read .*hung up"):
+        stage(ADDRESS)
 
 
 def test_many_workers_of_a_machine_fetch_it_once(

@@ -29,6 +29,7 @@ from adcvsr.redaction import learn
 from adcvsr.runtime.live import source_av
 from adcvsr.runtime.live.accounting import Accounting
 from adcvsr.runtime.live.address import Address
+from adcvsr.runtime.live.content_watch import ContentWatch
 from adcvsr.runtime.live.infer_turns import InferTurns
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_runs import LiveRuns
@@ -109,6 +110,7 @@ class Stream:
             self.source.stop,
             bell=bell,
             zoom=Zoom(None, print),
+            content=ContentWatch(print),
             swap=lambda: False,
             passed=lambda: None,
         )

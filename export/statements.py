@@ -1,0 +1,66 @@
+"""Statements stored in a bundle beside the gate, with the runs that decided them.
+
+store_statements(Path("my-bundle"), statements)
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..calibration.statement.statement import Statement
+from .archive import zip_entry
+from .variants import stage_variant
+
+
+def store_statements(path: Path, statements: Sequence[Statement]) -> Bundle:
+    """Put statements into a bundle's manifest, those that were refused left out.
+
+    A statement of the same variant is replaced. Where a variant is refused, one that the bundle had
+    is taken away: it does not hold any more.
+
+    Args:
+        path: The bundle.
+        statements: Of its variants.
+
+    Returns:
+        The bundle, opened and every file verified.
+
+    Raises:
+        BundleError: The bundle is damaged.
+        OutputNotWritableError: It cannot be written.
+    """
+    with stage_variant(path) as stage:
+        for each in statements:
+            bundle = stage.open()
+            variant = bundle.variant(each.variant)
+            entry = dict(bundle.manifest["variants"][each.variant])
+            old = entry.pop("statement", None)
+            own = [*variant.graph_files, *variant.data_files]
+            files = list(dict.fromkeys([*entry.pop("files", ()), *own]))
+            if old is not None:
+                files = [name for name in files if name != old["runs_file"]]
+            if each.shown:
+                name = f"{each.variant}.statement.npz"
+                stage.write(name, runs_bytes(each))
+                entry["statement"] = {**each.to_json(), "runs_file": name}
+                files.append(name)
+            stage.put(each.variant, entry, files)
+        return stage.commit()
+
+
+def runs_bytes(statement: Statement) -> bytes:
+    """A statement's golden runs, as npz with fixed times."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index, run in enumerate(statement.golden()):
+            member = io.BytesIO()
+            np.save(member, run.run.frames)
+            entry = zip_entry(f"run_{index}.npy")
+            archive.writestr(entry, member.getvalue(), zipfile.ZIP_DEFLATED)
+    return packed.getvalue()

@@ -1,0 +1,126 @@
+"""A statement is kept in the bundle beside the gate, and repeated where the bundle goes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from adcvsr.bundle import PACKAGED, Bundle, open_bundle
+from adcvsr.calibration.statement.sequential import Claim
+from adcvsr.calibration.statement.statement import (
+    Statement,
+    StatementRequest,
+    make_statements,
+)
+from adcvsr.cli._bundle_text import inspect_bundle, lines
+from adcvsr.cli.commands import cli
+from adcvsr.errors import BundleError
+from adcvsr.export.statements import store_statements
+from adcvsr.files import json_bytes
+from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof.runs import golden_runs, stated_limits
+from adcvsr.runtime.proof.verify import verify_bundle
+
+CLAIM = Claim(share=0.8, usual=0.01)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Statement]:
+    """The shipped network's INT8 variant over a drawn clip."""
+    folder = tmp_path_factory.mktemp("stated")
+    shutil.copytree(PACKAGED / "nano", folder / "nano")
+    write_clip(folder / "a.mkv", draw_clip(12, 32, 48))
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(create_session(open_bundle(folder / "nano"), variant=name))
+            for name in ("fp32-onnx", "int8-ort")
+        ]
+        request = StatementRequest(
+            clips=[folder / "a.mkv"], sessions=sessions, claim=CLAIM, drift_frames=0
+        )
+        (found,) = make_statements(request, note=print)
+    return folder / "nano", found
+
+
+@pytest.fixture
+def bundle(made: tuple[Path, Statement], tmp_path: Path) -> Path:
+    shutil.copytree(made[0], tmp_path / "nano")
+    return tmp_path / "nano"
+
+
+def with_limit(path: Path, limit: float) -> Bundle:
+    """The bundle with a colour limit in its statement."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["variants"]["int8-ort"]["statement"]["limits"]["most_colour"] = limit
+    (path / "manifest.json").write_bytes(json_bytes(manifest))
+    return open_bundle(path)
+
+
+def test_it_is_stored_and_repeated(bundle: Path, made: tuple[Path, Statement]) -> None:
+    statement = made[1]
+    assert statement.shown
+    before = open_bundle(bundle)
+    stored = store_statements(bundle, [statement])
+    variant = stored.variant("int8-ort")
+    assert variant.facts["parity"] == before.variant("int8-ort").facts["parity"]
+    assert variant.facts["statement"]["line"] == statement.line()
+    assert stated_limits(variant) == statement.limits
+    runs = golden_runs(stored, variant)
+    assert [len(run) for run in runs] == [6] * 6
+    assert any((run == statement.golden()[0].run.frames).all() for run in runs)
+
+    assert any(statement.line() in line for line in lines(inspect_bundle(stored)))
+
+    found = verify_bundle(stored, variants=["int8"]).variants[0]
+    assert found.outcome == "passed"
+    assert "6 of 6 golden runs within its statement" in found.reason
+
+    found = verify_bundle(with_limit(bundle, 0.001), variants=["int8"]).variants[0]
+    assert found.outcome == "failed"
+    assert "golden runs: colour shift" in found.reason
+
+    again = store_statements(bundle, [statement])
+    assert set(again.manifest["files"]) == set(stored.manifest["files"])
+
+
+def test_a_refused_variant_loses_its_statement(bundle: Path, made: tuple[Path, Statement]) -> None:
+    store_statements(bundle, [made[1]])
+    refused = Statement(**{**vars(made[1]), "slopes": 50.0})
+    assert refused.reasons == ["banding"]
+    stored = store_statements(bundle, [refused])
+    assert "statement" not in stored.variant("int8-ort").facts
+    assert not list(bundle.glob("*.statement.npz"))
+
+
+def test_damaged_golden_runs_are_said(
+    bundle: Path, made: tuple[Path, Statement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = store_statements(bundle, [made[1]])
+    name = stored.variant("int8-ort").facts["statement"]["runs_file"]
+    (bundle / name).write_bytes(b"not an archive")
+    found = verify_bundle(open_bundle(bundle), variants=["int8"])
+    assert found.outcome == "failed"
+    assert name in found.damaged
+    np.savez(bundle / "other.npz", run_0=np.zeros((2, 4, 4, 3), np.uint8))
+    opened = open_bundle(bundle)
+    monkeypatch.setattr(opened, "read", lambda name: (bundle / "other.npz").read_bytes())
+    with pytest.raises(BundleError, match="holds no golden runs: a run of uint8"):
+        golden_runs(opened, opened.variant("int8-ort"))
+
+
+def test_bundles_of_the_package_are_not_changed(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", draw_clip(8, 32, 48))
+    done = CliRunner().invoke(
+        cli,
+        ["profile", "nano", "--clips", str(tmp_path), "--store", "-o", str(tmp_path / "p.html")],
+    )
+    assert done.exit_code == 1
+    assert "comes with the package and is not changed" in f"{done.output}{done.exception}"
