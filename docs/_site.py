@@ -80,7 +80,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
     pages = [{task: list(_command_pages(names))} for task, names in _tasks().items()]
+    named = str(config.nav)
+    others = (path.name for path in sorted((REPOSITORY / "docs").glob("*.md")))
+    more = [name for name in others if f"'{name}'" not in named]
     for section in config.nav or []:
+        section.get("How to", []).extend(more)
         for entry in section.get("Reference", []):
             if "Commands" in entry:
                 entry["Commands"] = pages

@@ -151,6 +151,16 @@ def test_the_page_of_a_profile(browser: Browser, make_video: VideoMaker, tmp_pat
     look_at(browser, page.as_uri(), "profile")
 
 
+def test_the_page_of_a_plan(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "board.html"
+    sources = ["--source", "320x180@30", "--source", "640x360@25"]
+    done = CliRunner().invoke(
+        cli, ["plan", "nano", "--target", "orin-nx", *sources, "-o", str(page)]
+    )
+    assert done.exit_code in (0, 3), done.output
+    look_at(browser, page.as_uri(), "plan")
+
+
 def test_the_docs_site(browser: Browser) -> None:
     site = REPOSITORY / "build/site"
     if not site.is_dir():
