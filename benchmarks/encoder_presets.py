@@ -24,8 +24,11 @@ from adcvsr.runtime.video.preset_fit import reference_ms
 PRESETS = {
     "libx264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
     "libx265": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
-    "libsvtav1": ("13", "12", "11", "10", "9", "8", "7", "6"),
+    "libsvtav1": ("11", "10", "9", "8", "7", "6"),
 }
+
+DECODERS = {"av1": "libdav1d"}
+"""For codecs whose own decoder in FFmpeg needs a GPU."""
 
 
 def main() -> None:
@@ -75,7 +78,8 @@ def encode(
         packets += context.encode(frame)
     packets += context.encode(None)
     seconds = time.process_time() - began
-    decoder: Any = av.CodecContext.create(context.codec.canonical_name, "r")
+    codec = context.codec.canonical_name
+    decoder: Any = av.CodecContext.create(DECODERS.get(codec, codec), "r")
     decoder.extradata = context.extradata
     found = [frame for packet in packets for frame in decoder.decode(packet)]
     found += decoder.decode(None)

@@ -36,6 +36,7 @@ from ..variants import REFERENCE
 from .archive import zip_entry, zip_folder
 from .channel_alignment import REFERENCE_PX, alignment_entry, check_alignment
 from .colour_gate import gate_colours
+from .endurance import check_endurance
 from .fp16.half_precision import FP16, half_entry, read_half_clips, write_half
 from .graphs.traced import OUTPUT_NAME
 from .graphs.variant_files import VariantFiles, input_shapes, state_specs, write_graphs
@@ -142,6 +143,8 @@ def _write_bundle(
         parity, golden = check_parity(network, files, state)
         report(_parity_line(parity, kind))
         facts = {"parity": asdict(parity), "alignment": _alignment(network, files, state, report)}
+        if trained and network.config.is_recurrent:
+            facts["endurance"] = asdict(check_endurance(network))
         variants = {REFERENCE: variant_entry(files, "float32", facts)}
         if settings.fp16:
             variants[FP16] = _add_half(files, state, clips, report)

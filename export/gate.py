@@ -22,6 +22,7 @@ from ..calibration.sets.calibration_set import CalibrationSet
 from ..errors import ParityError
 from ..pictures.synthetic import draw_clip
 from ..runtime.processing.backends import create_session
+from ..runtime.processing.processor import StreamProcessor
 from ..runtime.proof.colours import (
     ColoursFound,
     colour_request,
@@ -30,6 +31,7 @@ from ..runtime.proof.colours import (
     session_runner,
 )
 from ..runtime.proof.golden import distance, golden_clip, replay_golden
+from ..runtime.proof.yuv import YuvFound, compare_yuv
 from ..runtime.sessions.session import ClipSession, Session, StreamSession
 from ..variants import REFERENCE
 from .colour_gate import colours_entry, require_colours
@@ -75,6 +77,9 @@ class GateReport:
     reference_colours: ColoursFound
     """FP32's own flat colours, against the input's."""
 
+    yuv: YuvFound | None
+    """The variant's graph with YUV ends against that with RGB; None where files run RGB."""
+
 
 def compare_variants(
     bundle: Bundle, variant: str, gate: Gate, calibration: CalibrationSet
@@ -103,6 +108,7 @@ def compare_variants(
         ]
         _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
         coloured = run_colours(session_runner(session), request)
+        yuv = compare_yuv(session, golden_clip(bundle)[0])
     drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
     sixth = max(1, len(drawn) // 6)
     first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
@@ -115,6 +121,7 @@ def compare_variants(
         frames=len(drawn),
         colours=compare_colours(coloured, truth, request),
         reference_colours=compare_colours(truth, None, request),
+        yuv=yuv,
     )
 
 
@@ -140,6 +147,10 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
         "Widen what is cut off (the recipe's calibration, mix_channels) or keep nodes float in it"
     )
     require_colours(report.colours, gate, variant, advice)
+    if report.yuv is not None and (why := report.yuv.why_beyond(gate.golden_psnr_db)):
+        raise ParityError(
+            f"{variant} is another network between YUV ends: {why}; nothing was written"
+        )
     if report.drift_db > gate.drift_db:
         raise ParityError(
             f"{variant} drifts from {REFERENCE}: {report.drift_db:.2f} dB lost over "
@@ -186,8 +197,7 @@ def _upscale(session: Session, frames: Sequence[Levels]) -> list[Levels]:
     if isinstance(session, ClipSession):
         return list(session.upscale_window(frames, 0, len(frames)))
     assert isinstance(session, StreamSession)
-    session.reset()
-    return [session.infer(frame) for frame in frames]
+    return list(StreamProcessor(session).clip(frames))
 
 
 def _open(bundle: Bundle, variant: str) -> Session:

@@ -171,7 +171,12 @@ def _interface(network: AdcVsr, state: Sequence[StateSpec]) -> dict[str, Any]:
 def state_entries(state: Sequence[StateSpec]) -> list[dict[str, Any]]:
     """What the manifest says of carried state."""
     return [
-        {"name": s.name, "next": s.next_name, "shape": _shape(1, s.channels, s.divisor)}
+        {
+            "name": s.name,
+            "next": s.next_name,
+            "shape": _shape(1, s.channels, s.divisor),
+            **({"ends": s.ends} if s.ends else {}),
+        }
         for s in state
     ]
 

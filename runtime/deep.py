@@ -10,6 +10,7 @@ from ..errors import BundleError, GraphError
 from .sessions.session import Session
 from .trace import Trace
 from .video.encoders import EncodeOptions
+from .video.hdr import SDR_ADVICE
 from .video.info import VideoInfo
 from .video.sink import planes_for
 
@@ -39,6 +40,7 @@ def open_deep(
     threads: int,
     note: Callable[[str], None],
     trace: Trace | None = None,
+    hdr: bool = False,
 ) -> tuple[Session, str]:
     """Open what runs frames of more than 8 bits.
 
@@ -51,6 +53,7 @@ def open_deep(
         threads: Likewise.
         note: Called with a line where another variant runs.
         trace: Watches it.
+        hdr: Whether the frames are HDR, which cannot have less.
 
     Returns:
         The session, or the ordinary one and why.
@@ -77,6 +80,6 @@ def open_deep(
     if variant.id != mine.variant.id:
         note(
             f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
-            "bits (--bits 8 is faster)"
+            f"bits ({SDR_ADVICE + ', faster' if hdr else '--bits 8 is faster'})"
         )
     return session, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..pictures.hdr import is_hdr
 from .pipeline import PipelineResult
 from .processing.processor import FrameProcessor
 from .sessions.session import Session
@@ -29,6 +30,8 @@ class UpscaleReport:
     """What frames were from decoder to encoder: `yuv`, 4:2:0 as they are, or `rgb`."""
     pixels_reason: str
     """Why RGB; empty for YUV."""
+    hdr: str | None
+    """`PQ` or `HLG` where it is kept, `tonemap` where SDR was made of it; None for SDR."""
     frames: int
     """Frames written."""
     seconds: float
@@ -111,6 +114,7 @@ def make_report(
         pixel_format=sink.pixel_format,
         pixels="rgb" if session.yuv is None else "yuv",
         pixels_reason=why_rgb,
+        hdr=hdr_of(reader),
         frames=result.frames,
         seconds=round(result.seconds, 3),
         fps=round(result.frames / max(result.seconds, 1e-9), 2),
@@ -133,3 +137,10 @@ def make_report(
         missing=reader.missing.to_json() if reader.missing is not None else None,
         notes=notes,
     )
+
+
+def hdr_of(reader: FileSource) -> str | None:
+    """See `UpscaleReport.hdr`."""
+    if reader.hdr is None:
+        return None
+    return reader.hdr.name if is_hdr(reader.info.colours.transfer) else "tonemap"

@@ -20,8 +20,10 @@ import numpy as np
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..graph.memory import memory_of
 from ..graph.yuv_ends import YuvEnds
 from ..host.processors import read_processors
+from ..pictures.hdr import is_hdr
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
@@ -31,6 +33,7 @@ from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
 from .processing.backends import create_processor, create_session
 from .processing.cut_reset import CutResetProcessor
+from .processing.hdr import for_transfer
 from .processing.processor import FrameProcessor, require_rgb
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
@@ -39,6 +42,7 @@ from .trace import Trace
 from .upscale_report import UpscaleReport, make_report
 from .video.compare import CompareSink
 from .video.encoders import EncodeOptions
+from .video.hdr import SDR_ADVICE
 from .video.output_file import check_output
 from .video.read_options import ReadOptions
 from .video.sink import FileSink
@@ -134,14 +138,52 @@ class Upscaler:
             ClipNetworkError: The network is not causal; use `upscale_clip`.
             UpscalerBusyError: A clip or a file is under way, or another thread's frame.
         """
-        if self.bundle.kind == "clip":
+        if self.bundle.kind == "clip" or self.bundle.delay:
             raise ClipNetworkError(
                 f"bundle '{self.bundle.name}' is not causal: it needs the frames after each, too; "
                 "use upscaler.upscale_clip(frames), an iterator that reads ahead"
             )
+        picture = self.push(frame)
+        assert picture is not None
+        return picture
+
+    def push(self, frame: Frame) -> Frame | None:
+        """Upscale the next frame of a stream, and give the picture that is finished now.
+
+        That is the frame's own; or of a network that looks ahead (`Bundle.delay`) the one of so
+        many frames before, and `finish` gives the last ones.
+
+        Args:
+            frame: See `__call__`; a stream whose pictures come late is finished before frames of
+                another size.
+
+        Returns:
+            (sH, sW, 3) uint8 RGB; None where none is finished yet.
+
+        Raises:
+            ValueError, UpscalerBusyError: See `__call__`.
+            ClipNetworkError: The network runs in windows; use `upscale_clip`.
+        """
+        if self.bundle.kind == "clip":
+            raise ClipNetworkError(
+                f"bundle '{self.bundle.name}' runs in windows; use upscaler.upscale_clip(frames)"
+            )
         with self._user.claim("a frame"):
-            (picture,) = self._processor.push(frame)
-            return self._reducer(require_rgb(picture))
+            made = [self._reducer(require_rgb(each)) for each in self._processor.push(frame)]
+            return made[-1] if made else None
+
+    def finish(self) -> Iterator[Frame]:
+        """End the stream: give the pictures that are late. The next frame starts a new one.
+
+        Yields:
+            (sH, sW, 3) uint8 RGB; nothing of a network that does not look ahead.
+
+        Raises:
+            UpscalerBusyError: See `__call__`.
+        """
+        with self._user.claim("a frame"):
+            for picture in self._processor.finish():
+                yield self._reducer(require_rgb(picture))
 
     def upscale_clip(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Upscale a clip of any length, also with a network that is not causal.
@@ -418,10 +460,12 @@ class Upscaler:
             if self._trace is not None:
                 times.watch = partial(self._trace.span, name, name)
         with result.stages["decode"].threads.claim():
-            reader = FileSource(source, read)
+            reader = FileSource(source, read or ReadOptions())
         notes: list[str] = []
         with reader, ExitStack() as outputs:
             check_output(output, options, source)
+            if compare is not None and is_hdr(reader.info.colours.transfer):
+                raise ConfigError(f"'{compare}' would show HDR in 8 bits; {SDR_ADVICE}")
             self._clips.reset()
             session, why = self.session, ""
             if is_deep(output, reader.info, options):
@@ -435,6 +479,7 @@ class Upscaler:
                         threads=self._thread_count,
                         note=notes.append,
                         trace=self._trace,
+                        hdr=is_hdr(reader.info.colours.transfer),
                     )
             sink: FileSink | PlainSink = (
                 open_plain(output, reader, options, notes.append, why_not_deep=why)
@@ -455,7 +500,9 @@ class Upscaler:
                 )
             if session.yuv is not None:
                 sink.expect_yuv()
-            processor = self._processor_of(session, cut_reset=cut_reset)
+            processor = for_transfer(
+                self._processor_of(session, cut_reset=cut_reset), reader.info.colours.transfer
+            )
             reader.keep(deep=session.deep, alpha=sink.planes.alpha, yuv=session.yuv is not None)
             with result.stages["encode"].threads.claim():
                 sink.open_encoder()
@@ -464,6 +511,7 @@ class Upscaler:
                     beside = CompareSink(compare, reader, options, notes.append)
                     outputs.enter_context(beside)
             written = (sink.width, sink.height)
+            memory = memory_of(self.bundle, session.variant.id)
             reader.check_size = partial(
                 check_memory,
                 source,
@@ -471,6 +519,8 @@ class Upscaler:
                 output=written,
                 deep=session.deep,
                 scale=self.bundle.scale,
+                activation_bytes=memory.activation_bytes,
+                weight_bytes=memory.weight_bytes,
             )
             reader.check_size(reader.info.width, reader.info.height)
             self._warm_up(reader.info.width, reader.info.height)
@@ -530,7 +580,16 @@ class Upscaler:
         Raises:
             UnsupportedVideoError: With the estimate and what is there.
         """
-        check_memory(Path(name), width, height, tile=self._tile, scale=self.bundle.scale)
+        memory = memory_of(self.bundle, self.session.variant.id)
+        check_memory(
+            Path(name),
+            width,
+            height,
+            tile=self._tile,
+            scale=self.bundle.scale,
+            activation_bytes=memory.activation_bytes,
+            weight_bytes=memory.weight_bytes,
+        )
 
     def backend_notes(self) -> list[str]:
         """Why `auto` took no better backend, where a GPU would have been there, and few threads."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from ..adopted_network import AdoptedNetwork
 from ..errors import BackendUnavailableError, BundleError, ConfigError, GraphError
 from ..graph.yuv_ends import YuvEnds
 from ..pictures.colour import Colours
@@ -24,9 +23,8 @@ def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool
         tile: As for `create_session`.
         asked: Whether YUV is asked for, and may take a build of its own.
     """
-    adopted = isinstance(session.bundle.config, AdoptedNetwork)
-    if session.deep or adopted:
-        return "an adopted network takes RGB" if adopted else "there are more than 8 bits"
+    if session.deep:
+        return "there are more than 8 bits"
     if matched != "none":
         return f"colours are matched to the input in RGB ({matched})"
     if tile is not None:

@@ -132,7 +132,8 @@ def upscaling(model: onnx.ModelProto) -> onnx.ModelProto:
     b = _Builder()
     rank = len(model.graph.input[0].type.tensor_type.shape.dim)
     graph = model.graph
-    next(n for n in graph.node if "y" in n.output).output[0] = "own"
+    last = next(n for n in graph.node if "y" in n.output)
+    last.output[0], last.name = "own", "net/own"
     b.weights["scales"] = np.array([*[1] * (rank - 2), 2, 2], np.float32)
     b.weights["little"] = np.float32(0.02)
     b.add("Mul", ["own", "little"], "change")
@@ -146,3 +147,49 @@ def upscaling(model: onnx.ModelProto) -> onnx.ModelProto:
     for dim in list(graph.output[0].type.tensor_type.shape.dim)[-2:]:
         dim.Clear()
     return model
+
+
+def one_of(
+    *, frames: int = 5, shown: int = 2, layout: str = "frames-first", with_axis: bool = False
+) -> onnx.ModelProto:
+    """One picture at twice the size of one of T frames, moved by what all of them show.
+
+    Args:
+        frames: T.
+        shown: The frame whose picture it is.
+        layout: `frames-first` (1, T, 3, H, W), `channels-first` (1, 3, T, H, W) or `stacked`
+            (1, 3T, H, W).
+        with_axis: Whether the picture comes with an axis of time.
+    """
+    b = _Builder()
+    shapes: dict[str, list[Any]] = {
+        "frames-first": [1, frames, 3, "h", "w"],
+        "channels-first": [1, 3, frames, "h", "w"],
+        "stacked": [1, 3 * frames, "h", "w"],
+    }
+    flat = "x"
+    if layout == "channels-first":
+        flat = b.add("Transpose", ["x"], "turned", perm=[0, 2, 1, 3, 4])
+    if layout != "stacked":
+        b.add("Split", [flat], "part0", axis=1, num_outputs=frames)
+        b.nodes[-1].output[:] = [f"part{k}" for k in range(frames)]
+        for k in range(frames):
+            b.add("Squeeze", [f"part{k}", b.ints(1)], f"one{k}")
+        flat = b.add("Concat", [f"one{k}" for k in range(frames)], "flat", axis=1)
+    b.add("Conv", [flat, b.weight("w", 12, 3 * frames, 3, 3)], "c", pads=[1] * 4)
+    b.add("Tanh", ["c"], "t")
+    b.weights["little"] = np.float32(0.06)
+    b.add("Mul", ["t", "little"], "change")
+    b.add("DepthToSpace", ["change"], "more", blocksize=2)
+    b.add("Slice", [flat, b.ints(3 * shown), b.ints(3 * shown + 3), b.ints(1)], "own")
+    b.weights["scales"] = np.array([1, 1, 2, 2], np.float32)
+    b.add("Resize", ["own", "", "scales"], "large", mode="nearest",
+          coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    target: list[Any] = [1, 3, "hh", "ww"]
+    if with_axis:
+        b.add("Add", ["large", "more"], "both")
+        b.add("Unsqueeze", ["both", b.ints(1 if layout == "frames-first" else 2)], "y")
+        target.insert(1 if layout == "frames-first" else 2, 1)
+    else:
+        b.add("Add", ["large", "more"], "y")
+    return b.model(shapes[layout], target)

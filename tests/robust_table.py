@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Good:
     """Index among the file's video streams."""
     pixels: str = "yuv420p"
     """Format of the output: bits and colour that are kept."""
+    hdr: str | None = None
+    """Which HDR is kept, `PQ` or `HLG`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,11 @@ class Refused:
     """A pattern of the line."""
 
 
-HDR = Refused(r"is HDR \(.*ffmpeg -i IN -vf")
+def hdr(frames: int, size: tuple[int, int], kind: str, **more: Any) -> Good:
+    """Kept, in ten bits."""
+    return Good(frames, size, pixels="yuv420p10le", hdr=kind, **more)
+
+
 NO_FRAME = Refused(r"no frame of its .* video could be decoded")
 NO_FILE = Refused("cannot be opened as video")
 
@@ -43,7 +50,7 @@ ROBUST: dict[str, Good | Refused] = {
     "audio_only_ac4_unknown_codec.mp4": Refused("has no video stream; it holds: audio #0"),
     "audio_only_opus.mp4": Refused("has no video stream; it holds: audio #0"),
     "av1_1080x720.mp4": Good(30, (1080, 720)),
-    "av1_10bit_pq_1080p60.mp4": HDR,
+    "av1_10bit_pq_1080p60.mp4": hdr(60, (1920, 1080), "PQ", says="libx265 encodes"),
     "av1_640x360.mkv": Good(125, (640, 360)),
     "avi_h264_nonmonotonic_pts.avi": Good(25, (320, 240), aspect=Fraction(4, 3), times="made"),
     "avi_mpeg4_960x400.avi": Good(96, (960, 400)),
@@ -65,7 +72,9 @@ ROBUST: dict[str, Good | Refused] = {
     "cut_h264_half.264": Good(11, (1280, 720), times="made", says="damaged"),
     "cut_mp4_60pct.mp4": Good(7, (1080, 720), says="1 damaged packets"),
     "cut_webm_25pct.webm": Good(29, (960, 540)),
-    "dolbyvision_rot90.mov": Refused(r"is HDR \(Dolby Vision, HLG\)"),
+    "dolbyvision_rot90.mov": hdr(
+        4, (1280, 720), "HLG", rotation=270, says="its base layer, which is HLG, is upscaled"
+    ),
     "editlist_854x480.mp4": Good(225, (854, 480), aspect=Fraction(1280, 1281)),
     "flip_h264_60bits.264": Good(19, (1280, 720), times="made", says="frames are damaged"),
     "flip_mp4_80bits.mp4": Good(30, (1080, 720), says="frames are damaged"),
@@ -75,10 +84,10 @@ ROBUST: dict[str, Good | Refused] = {
     "h264_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
     "h264_444_1280x720.mp4": Good(280, (1280, 720), says="kept: 4:4:4", pixels="yuv444p"),
     "h264_gbrp_2x2.mp4": Good(3, (2, 2)),
-    "h264_hdr10_full_2x2.mp4": HDR,
+    "h264_hdr10_full_2x2.mp4": Refused("encoder 'libx265' refuses 8x8"),
     "hevc_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
-    "hlg10_colorchart_1080p.mp4": HDR,
-    "hlg10_rot90_color_info.mp4": HDR,
+    "hlg10_colorchart_1080p.mp4": hdr(9, (1920, 1080), "HLG"),
+    "hlg10_rot90_color_info.mp4": hdr(9, (1920, 1080), "HLG", rotation=270, says="Dolby Vision"),
     "interlaced_dv_pal_720x576.mov": Good(
         25, (720, 576), aspect=Fraction(59, 54), says="deinterlaced"
     ),
@@ -116,7 +125,7 @@ ROBUST: dict[str, Good | Refused] = {
     "ts_hevc_854x480.ts": Good(30, (854, 480), says="broadcast clock"),
     "ts_mpeg2_640x426.ts": Good(3, (640, 426), says="broadcast clock"),
     "uhd8k_8frames_hevc.mp4": Refused("refuses 30720x17280"),
-    "vfr_hdr10_1920x1080_10bit.mp4": HDR,
+    "vfr_hdr10_1920x1080_10bit.mp4": hdr(28, (1920, 1080), "PQ", says="HDR10+"),
     "vfr_motionphoto_2tracks_1024x768.mp4": Good(58, (1024, 768), rotation=270, says="left out"),
     "vfr_screen_3026x1386.mp4": Good(63, (3026, 1386)),
     "vfr_slowmotion_1280x720.mp4": Good(7, (1280, 720)),

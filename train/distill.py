@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import AdcVsrConfig
 from ..errors import ConfigError
+from ..model import AdcVsr
 from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
+from .flat_colours import flat_clips
 from .initial_weights import open_start
-from .losses import frame_difference, l1
+from .losses import chroma_error, frame_difference, l1
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage
 from .settings import DistillSettings
-from .teaching import OpenTeacher, target_of, to_signed
+from .teaching import OpenTeacher, target_of, to_signed, with_areas_of
 from .validation import ValidationData
 
 
@@ -124,8 +126,9 @@ def distill(
                     frames, features = student(to_signed(batch.low, run.device))
                     with run.accelerator.autocast():
                         truth = to_signed(batch.high, run.device)
-                        wanted = Wanted(target, truth, settings.first_frame)
+                        wanted = want(settings, target, truth)
                         terms = compare(frames, features, wanted, distance, encoder)
+                        terms |= compare_flat(settings, student, begun.network, run.device)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
             run.step(optimizer)
             run.end_step()
@@ -144,6 +147,11 @@ class Wanted:
 
     first: int = 0
     """First frame whose pixels count."""
+
+
+def want(settings: DistillSettings, target: Tensor, truth: Tensor) -> Wanted:
+    """What the recipe compares with, of the teacher's clip and the true one in [-1, 1]."""
+    return Wanted(with_areas_of(target, truth, settings.match_px), truth, settings.first_frame)
 
 
 def compare(
@@ -166,6 +174,7 @@ def compare(
         clip[:, wanted.first :] for clip in (frames, wanted.teacher, wanted.truth)
     )
     terms = {"pixel": l1(shown, target), "truth": l1(shown, truth)}
+    terms["chroma"] = chroma_error(shown, truth)
     if shown.shape[1] > 1:
         terms["frame_difference"] = frame_difference(shown, truth)
     if distance is not None:
@@ -176,12 +185,24 @@ def compare(
     return terms
 
 
+def compare_flat(
+    settings: DistillSettings, student: nn.Module, network: AdcVsr, device: torch.device
+) -> dict[str, Tensor]:
+    """The term of flat clips of drawn colours, where the recipe wants it."""
+    if not settings.flat_weight:
+        return {}
+    low, high = flat_clips(network.config.size_multiple, device)
+    return {"flat": l1(student(low)[0], high)}
+
+
 def weights_of(settings: DistillSettings) -> dict[str, float]:
     """Weight of each term of `compare`; those the paper has not are 0 unless a recipe says so."""
     return {
         "pixel": settings.pixel_weight,
         "truth": settings.pixel_weight * settings.truth_weight,
+        "chroma": settings.pixel_weight * settings.chroma_weight,
         "frame_difference": settings.frame_difference_weight,
+        "flat": settings.flat_weight,
         "dists": settings.pixel_weight * settings.dists_weight,
         "feature": settings.feature_weight,
     }

@@ -100,22 +100,30 @@ def read_dists(path: Path) -> Dists:
     Raises:
         CheckpointError: A file cannot be read, or tensors are missing or of another shape.
     """
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-        if not files:
-            raise CheckpointError(
-                f"no weights in '{path}'; expected VGG16's and DISTS's files, ending in "
-                f"{', '.join(sorted(SUFFIXES))}"
-            )
-    else:
-        files = [path]
     dists = Dists()
     expected = dists.state_dict()
-    found = {key: value for file in files for key, value in read_tensors(file).items()}
+    found = read_measure_tensors(path, "DISTS")
     found = {key: value.float() for key, value in found.items() if key in expected}
     check_tensors(found, expected, source=str(path))
     dists.load_state_dict(found)
     return dists
+
+
+def read_measure_tensors(path: Path, measure: str) -> dict[str, Tensor]:
+    """All tensors of a file, or of a folder's files of weights.
+
+    Raises:
+        CheckpointError: A file cannot be read, or there is none.
+    """
+    if not path.is_dir():
+        return read_tensors(path)
+    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if not files:
+        raise CheckpointError(
+            f"no weights in '{path}'; expected VGG16's and {measure}'s files, ending in "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    return {key: value for file in files for key, value in read_tensors(file).items()}
 
 
 def _similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

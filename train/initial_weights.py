@@ -134,7 +134,9 @@ def _take_over(found: AdcVsr, config: AdcVsrConfig) -> tuple[AdcVsr, str]:
     network = AdcVsr(config)
     network.start_as_interpolation()
     wanted, theirs = network.state_dict(), found.state_dict()
-    taken = {name: _fit(theirs[name], tensor) for name, tensor in wanted.items() if name in theirs}
+    taken = {
+        name: fit_tensor(theirs[name], tensor) for name, tensor in wanted.items() if name in theirs
+    }
     fitting = {name: tensor for name, tensor in taken.items() if tensor is not None}
     grown = sum(theirs[name].shape != tensor.shape for name, tensor in fitting.items())
     network.load_state_dict({**wanted, **fitting})
@@ -143,7 +145,7 @@ def _take_over(found: AdcVsr, config: AdcVsrConfig) -> tuple[AdcVsr, str]:
     return network, said + (f"; new: {', '.join(left)}" if left else "")
 
 
-def _fit(tensor: Tensor, like: Tensor) -> Tensor | None:
+def fit_tensor(tensor: Tensor, like: Tensor) -> Tensor | None:
     """A tensor of the wanted shape: its own, or a convolution's with zeros around its kernel."""
     if tensor.shape == like.shape:
         return tensor

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..metrics.planes import LUMA_WEIGHTS
 from .discriminators import Verdict
-from .samples import Labels
+from .samples import Heads, HeadWeights, Labels
 
 
 def charbonnier(output: Tensor, truth: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -46,22 +47,55 @@ def frame_difference(output: Tensor, truth: Tensor) -> Tensor:
     return l1(output.float().diff(dim=1), truth.float().diff(dim=1))
 
 
-def generator_loss(verdict: Verdict) -> Tensor:
-    """`softplus(-D(x))`, the mean over all 256 maps: detail counts three quarters (equation 2)."""
-    maps = torch.cat([verdict.detail, verdict.consistency], 2)  # (N, T, 192 + 64, h, w)
-    return F.softplus(-maps.float()).mean()
+def chroma_error(output: Tensor, truth: Tensor) -> Tensor:
+    """L1 between what two clips (N, T, 3, H, W) are beside their luma.
+
+    In RGB an error of colour costs no more than one of brightness, and a small network pays for a
+    sharp edge with coloured fringes.
+    """
+    return l1(_beside_luma(output.float()), _beside_luma(truth.float()))
 
 
-def discriminator_loss(verdict: Verdict, labels: Labels) -> Tensor:
-    """`softplus(-y * D(x))` of each labelled head, weighted by its share of the maps (equation 4).
+def _beside_luma(clip: Tensor) -> Tensor:
+    weights = clip.new_tensor(LUMA_WEIGHTS)[:, None, None]
+    return clip - (clip * weights).sum(2, keepdim=True)
+
+
+def generator_loss(verdict: Verdict, heads: Heads = "both") -> Tensor:
+    """`softplus(-D(x))`, the mean over all 256 maps: detail counts three quarters (equation 2).
+
+    Args:
+        verdict: Of the student's clip.
+        heads: `detail` leaves the consistency head out.
+    """
+    maps = [verdict.detail, *([verdict.consistency] if heads == "both" else [])]
+    return F.softplus(-torch.cat(maps, 2).float()).mean()  # (N, T, 192 + 64, h, w)
+
+
+def discriminator_loss(
+    verdict: Verdict,
+    labels: Labels,
+    *,
+    heads: Heads = "both",
+    weights: HeadWeights = "maps",
+) -> Tensor:
+    """`softplus(-y * D(x))` of each labelled head, summed (equation 4).
 
     A label of 0 would add a constant without gradient; its head is left out.
+
+    Args:
+        verdict: Of a clip.
+        labels: Of its kind; a head that counts has one that is not 0.
+        heads: `detail` leaves the consistency head out.
+        weights: `maps` weighs a head by its share of the maps, 192 to 64, as it counts for the
+            student; `equal` as the equation is written.
     """
-    heads = [(verdict.detail, labels.detail), (verdict.consistency, labels.consistency)]
-    count = sum(maps.shape[2] for maps, _ in heads)
+    judged = [(verdict.detail, labels.detail), (verdict.consistency, labels.consistency)]
+    count = sum(maps.shape[2] for maps, _ in judged)
     terms = [
-        F.softplus(-label * maps.float()).mean() * (maps.shape[2] / count)
-        for maps, label in heads
+        F.softplus(-label * maps.float()).mean()
+        * (maps.shape[2] / count if weights == "maps" else 1.0)
+        for maps, label in judged[: 2 if heads == "both" else 1]
         if label
     ]
     return torch.stack(terms).sum()

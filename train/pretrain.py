@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from .flat_colours import flat_clips
 from .initial_weights import open_start
 from .losses import PIXEL_LOSSES, frame_difference
 from .recompute import recompute_activations
@@ -101,6 +102,10 @@ def pretrain(
                     if settings.frame_difference_weight:
                         terms["frame_difference"] = frame_difference(output_clip, truth)
                         loss = loss + settings.frame_difference_weight * terms["frame_difference"]
+                    if settings.flat_weight:
+                        flat, colours = flat_clips(begun.network.config.size_multiple, run.device)
+                        terms["flat"] = pixel_loss(forward(flat)[0], colours)
+                        loss = loss + settings.flat_weight * terms["flat"]
                     run.backward(loss, terms, name="loss")
             run.step(optimizer)
             run.end_step()

@@ -76,6 +76,10 @@ OURS = "Apache-2.0"
 STARVED_SHARE = 0.1
 """Share of time spent waiting for data from which a line advises more workers."""
 
+VALIDATION_SHARE = 0.1
+"""Most of a run's time that measuring its weights may take; where it would take more, it comes less
+often."""
+
 
 class Run:
     """One leg of a run: from its start or its last saved state to the schedule's end.
@@ -127,6 +131,7 @@ class Run:
         self._licences: tuple[str, ...] = ()
         self._validation_data = validation
         self._validation: Validation | None = None
+        self._validated_at, self._validation_took = -math.inf, 0.0
         self._stop = StopSignal(self.report)
         self._whole, self._saved_step = True, 0
 
@@ -344,7 +349,7 @@ class Run:
             self.progress(self.state, self._values["loss"], done)
         self._values = {}
         if stop:
-            self._save()
+            self._write()  # and nothing that takes minutes: whoever stops a run waits for it
             self.report(
                 f"stopped at step {self.state.step:,}, which is saved in '{self.output}'; the same "
                 "command with --resume goes on from it"
@@ -355,7 +360,7 @@ class Run:
 
     def finish(self) -> Path:
         """Save the last state and say how the time was spent; gives the checkpoint."""
-        self._save()
+        self._save(last=True)
         waited = self._waited / max(time.monotonic() - self._leg_began, 1e-9)
         if waited > STARVED_SHARE:
             self.report(
@@ -394,11 +399,18 @@ class Run:
             return f"the state saved before it is in '{self.output}'", True
         return "nothing was saved yet", False
 
-    def _save(self) -> None:
+    def _save(self, *, last: bool = False) -> None:
+        began = time.monotonic()
         self._write()
-        if self._log is None:
-            return
-        self._validate()
+        if self._log is not None:
+            if last or self._may_validate():
+                self._validate()
+            self._draw_sample()
+        # What saving took is no training: it must not make the next save due.
+        self._saved_at = self.state.seconds + time.monotonic() - began
+
+    def _draw_sample(self) -> None:
+        assert self._log is not None
         low, target = self._sample
         with torch.no_grad(), self.accelerator.autocast():
             shown, _ = torch.func.functional_call(self._network, self._average.tensors, (low,))
@@ -406,7 +418,7 @@ class Run:
 
     def _write(self) -> None:
         """Bring state and checkpoint to the disk; the first process does."""
-        self._saved_at, self._saved_step = self.state.seconds, self.state.step
+        self._saved_step = self.state.step
         if self._log is None:
             return
         save_state(self.output, self._parts, self.state, self.recipe)
@@ -417,11 +429,19 @@ class Run:
             tensors=self._average.tensors,
         )
 
+    def _may_validate(self) -> bool:
+        """Whether measuring now keeps to its share of the time."""
+        since = self.state.seconds - self._validated_at
+        return since * VALIDATION_SHARE >= self._validation_took * (1 - VALIDATION_SHARE)
+
     def _validate(self) -> None:
         """Measure the weights just saved; keep them apart where they are the best so far."""
         if self._validation is None or self._log is None:
             return
+        began = time.monotonic()
         figures = self._validation.measure(self._network, self._average.tensors)
+        self._validation_took = time.monotonic() - began
+        self._validated_at = self.state.seconds + self._validation_took
         best = self._validation.better(figures, self._figures.best)
         if best:
             save_checkpoint(

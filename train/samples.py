@@ -21,6 +21,12 @@ from .data import PairBatch
 
 SampleKind = Literal["student", "video", "shuffled", "still", "crops"]
 
+Heads = Literal["both", "detail"]
+"""Heads of the discriminators that count."""
+
+HeadWeights = Literal["maps", "equal"]
+"""How much each counts when the discriminators learn."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -39,6 +45,22 @@ LABELS: dict[SampleKind, Labels] = {
     "crops": Labels(detail=1, consistency=-1),
 }
 """The published table."""
+
+
+def kinds_of_step(step: int, count: int, heads: Heads = "both") -> list[SampleKind]:
+    """Which kinds the discriminators see in a step; over the steps all of them, equally often.
+
+    Args:
+        step: Steps done before.
+        count: Kinds a step.
+        heads: Those that count; a kind that tells them nothing is left out.
+    """
+    kinds: list[SampleKind] = [
+        kind for kind, labels in LABELS.items() if heads == "both" or labels.detail
+    ]
+    count = min(count, len(kinds))
+    return [kinds[(step * count + index) % len(kinds)] for index in range(count)]
+
 
 LEAST_SHUFFLED = 3
 """Frames below which no order is wrong: two frames swapped are the clip played backwards."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ..config import AdcVsrConfig, preset
+from ..config import SCALE, AdcVsrConfig, preset
 from ..config_tables import fill_table
 from ..errors import ConfigError
 from ..reading import read_toml
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
-from .samples import LEAST_SHUFFLED
+from .samples import LABELS, LEAST_SHUFFLED, Heads, HeadWeights
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 """Configs shipped with the package; `--config nano` means `nano.toml` here."""
@@ -79,12 +79,16 @@ class StageSettings:
     """Decides initial weights, degradations and crops."""
 
     first_frame: int = 0
-    """First frame of a clip whose pixels count in the losses, from 0; the frames before it only
-    fill the state, which has to earn its place then."""
+    """First frame of a clip whose pixels count in the losses, from 0. Frames before it only fill
+    the state; their pictures are never trained, so that a stream flashes wherever it is reset."""
 
     frame_difference_weight: float = 0.0
     """Weight of an L1 between the frame-to-frame differences of output and truth, which punishes
     flicker, a teacher's that sees frame by frame too; 0 for none."""
+
+    flat_weight: float = 0.0
+    """Weight of an L1 on flat clips of drawn colours, which photographs hardly hold, so that
+    saturated colours stay what they are; 0 for none."""
 
     start_partly: bool = False
     """Take from the checkpoint of --start-from what fits, where its network is another one; a 1x1
@@ -110,6 +114,7 @@ class StageSettings:
             "warmup_steps",
             "first_frame",
             "frame_difference_weight",
+            "flat_weight",
         ):
             self._not_negative(name)
         if self.first_frame >= self.data.frames:
@@ -168,6 +173,14 @@ class DistillSettings(StageSettings):
     """Weight of an L1 against the truth beside the L1 against the teacher, within lambda_pixel;
     the paper has none."""
 
+    match_px: int = 0
+    """Side in pixels of the output of the areas whose mean colour the target takes from the truth,
+    not from the teacher; 0 for none. The crops' sides, four times data.patch_px, are multiples."""
+
+    chroma_weight: float = 0.0
+    """Weight of an L1 against the truth's colours, luma taken out, within lambda_pixel: against the
+    coloured fringes of small networks; the paper has none."""
+
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
 
@@ -178,8 +191,20 @@ class DistillSettings(StageSettings):
     def __post_init__(self) -> None:
         """Check the numbers; see StageSettings."""
         super().__post_init__()
-        for name in ("pixel_weight", "truth_weight", "dists_weight", "feature_weight"):
+        for name in (
+            "pixel_weight",
+            "truth_weight",
+            "chroma_weight",
+            "dists_weight",
+            "feature_weight",
+            "match_px",
+        ):
             self._not_negative(name)
+        if self.match_px and SCALE * self.data.patch_px % self.match_px:
+            raise ConfigError(
+                f"match_px={self.match_px} with data.patch_px={self.data.patch_px}, expected a "
+                f"divisor of {SCALE * self.data.patch_px}, the side of the target"
+            )
         if not self.pixel_weight and not self.feature_weight:
             raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")
 
@@ -198,9 +223,20 @@ class AdversarialSettings(DistillSettings):
     adversarial_weight: float = 1.0
     """lambda_adv: weight of each discriminator beside the L1 of its domain."""
 
-    pixel_backbone: Literal["convnext", "small"] = "convnext"
-    """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt, whose weights must be
-    given, or a small convolutional network trained along."""
+    pixel_backbone: Literal["convnext", "efficientnet", "small"] = "convnext"
+    """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt or EfficientNet-Lite0,
+    whose weights must be given, or a small convolutional network trained along."""
+
+    kinds_a_step: int = 5
+    """Kinds of clips the discriminators see in a step, in turn: all five as published, or 1 on a
+    small machine, where they are most of a step's cost. Less than 5 for one process only."""
+
+    heads: Heads = "both"
+    """Heads that count: `detail` alone is a discriminator of frames, for comparison."""
+
+    head_weights: HeadWeights = "maps"
+    """How much a head counts when the discriminators learn: by its maps, 192 to 64, as it counts
+    for the student, or `equal`, as equation 4 sums them."""
 
     feature_backbone: Literal["student", "none"] = "student"
     """What the feature discriminator sees with: a frozen copy of the starting student's UNet, or
@@ -211,6 +247,8 @@ class AdversarialSettings(DistillSettings):
         super().__post_init__()
         for name in ("discriminator_learning_rate", "adversarial_weight"):
             self._not_negative(name)
+        if not 1 <= self.kinds_a_step <= len(LABELS):
+            raise ConfigError(f"kinds_a_step={self.kinds_a_step}, expected 1 to {len(LABELS)}")
         if not self.pixel_weight:
             raise ConfigError("pixel_weight=0, expected more: the pixel discriminator needs it")
         if self.feature_backbone == "student" and not self.feature_weight:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..config import SCALE
 from ..errors import CheckpointError
 from ..files import replace_file
+from ..metrics.no_reference import sharpness
 from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS
 from ..model import AdcVsr
 from ..reading import parse_json
@@ -93,10 +94,10 @@ class Validation:
         )
         pairs = ClipPairs(data.clips, [], options, settings.degradation, seed=0, report=report)
         count = min(len(pairs), MOST_CLIPS)
-        self._clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
+        self.clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
         self._device = device
         self._dists = read_dists(data.dists).to(device) if data.dists else None
-        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self._clips])
+        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self.clips])
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.baseline.items())
         report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}")
 
@@ -122,12 +123,15 @@ class Validation:
 
         Returns:
             `psnr_y` (dB) and `flicker`, the mean absolute error of luma differences from frame to
-            frame (levels), of every frame but the first; `dists` where it can be measured; for a
-            causal network `state_psnr_y` and `state_flicker`, what the carried state changes in
-            them against the same weights reset at every frame.
+            frame (levels), of every frame but the first; `sharpness`, the slope of the last frame's
+            edges over the truth's; `shift` and `jump` (levels), how far mean colours are off, and
+            by how much that differs between the first frame, without a past, and the second;
+            `dists` where it can be measured; for a causal network `state_psnr_y` and
+            `state_flicker`, what the carried state changes in them against the same weights reset
+            at every frame.
         """
         figures = []
-        for low, high in self._clips:
+        for low, high in self.clips:
             signed = to_signed(low[None], self._device)
             out = self._run(network, tensors, signed)
             found = self._compare(out, high)
@@ -155,6 +159,12 @@ class Validation:
             "psnr_y": float((10 * torch.log10(255**2 / squares)).mean()),
             "flicker": float(error.diff(dim=0).abs().mean()),
         }
+        if perceived:
+            off = 255 * (shown - truth).mean((2, 3))  # (T, 3)
+            found["shift"] = float(off.mean(0).abs().mean())
+            found["jump"] = float((off[0] - off[1]).mean().abs())
+            slopes = [sharpness(_luma(clip[-1:])[0].cpu().numpy()) for clip in (shown, truth)]
+            found["sharpness"] = slopes[0] / max(slopes[1], 1e-6)
         if self._dists and perceived:
             last = slice(-DISTS_FRAMES, None)
             found["dists"] = float(self._dists(shown[last], truth[last]).mean())

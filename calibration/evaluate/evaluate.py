@@ -37,6 +37,11 @@ TRUTH = "truth"
 """Row of the truth itself, where a measure means something for it: the floor of `warp`."""
 
 
+def left_out_px(options: TruthOptions) -> int:
+    """Left out on each side: nothing of a real clip, whose codec's blocks begin at its edge."""
+    return 0 if options.no_reference else options.border_px
+
+
 def evaluate(
     methods: Sequence[Method],
     files: Sequence[Path],
@@ -115,7 +120,8 @@ class _ClipRun:
 
         Holds the frames that one method has read ahead of the others.
         """
-        truth, scene, frames = TruthStream(options.border_px), SceneWatch(), 0
+        border = left_out_px(options)
+        truth, scene, frames = TruthStream(border, options.scale), SceneWatch(), 0
         count = count_frames(self.file, options.frames)
         pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
         upscaled = [
@@ -130,7 +136,7 @@ class _ClipRun:
                     self.cuts += 1
                 moment = truth.step(image)
                 if not frames:
-                    self._start(image, stack, options.border_px)
+                    self._start(image, stack, border)
                 outputs = {m.name: p for m, p in zip(self.methods, pictures, strict=True)}
                 self._add(image, outputs, moment, pool, counts=options.is_measured(frames, count))
                 if self.strip is not None:
@@ -153,7 +159,9 @@ class _ClipRun:
         possible = {m.name: m for m in self.metrics.metrics if m.name not in self.reasons}
         for method in self.methods:
             measured = list(possible.values())
-            meter = open_meter(measured, self.metrics.ffmpeg, height, width, stack)
+            meter = open_meter(
+                measured, self.metrics.ffmpeg, height, width, stack, self.metrics.given
+            )
             self.meters[method.name] = meter
         if "warp" in possible:
             self.meters[TRUTH] = StreamMeter([possible["warp"]])

@@ -14,7 +14,7 @@ from ...fault import fault_line
 from ...files import linked_file, replace_file
 from ...metrics import UsableMetrics
 from ...version import __version__
-from .evaluate import evaluate
+from .evaluate import evaluate, left_out_px
 from .methods import Method, baselines, frame_by_frame, open_methods
 from .protocols import ProtocolClips, enlarge
 from .scores import ClipScores, Evaluation
@@ -74,7 +74,7 @@ class Report:
             "adcvsr": __version__,
             "protocol": {
                 **self.request.truth.to_json(),
-                "border_px": self.request.truth.border_px,
+                "border_px": left_out_px(self.request.truth),
                 **self._benchmark(),
             },
             "left_out": self.request.metrics.left_out,
@@ -138,7 +138,7 @@ def run_request(
     ) as bundles:
         truth = _of_scale(request.truth, bundles)
         methods = [*_baselines(request, truth.scale), *bundles]
-        strip = Strip(bundles[0].name, _shown(methods), truth.scale) if request.strip else None
+        strip = _open_strip(bundles[0].name, methods, truth) if request.strip else None
         evaluation = evaluate(
             methods,
             request.files,
@@ -174,12 +174,21 @@ def _of_scale(truth: TruthOptions, bundles: Sequence[Method]) -> TruthOptions:
         named = ", ".join(f"'{name}' x{scale}" for name, scale in scales.items())
         raise ConfigError(f"networks of one scale can be compared, not {named}; run them apart")
     scale = next(iter(scales.values()), truth.scale)
-    if scale != SCALE and truth.degrade is not reduce_bicubic and truth.low_folder is None:
+    made = truth.low_folder is None and not truth.no_reference
+    if made and scale != SCALE and truth.degrade is not reduce_bicubic:
         raise ConfigError(
             f"degradation '{truth.degradation}' makes inputs for x{SCALE} alone, these networks "
             f"are x{scale}; take bicubic"
         )
     return replace(truth, scale=scale)
+
+
+def _open_strip(judged: str, methods: Sequence[Method], truth: TruthOptions) -> Strip:
+    shown = _shown(methods)
+    if not truth.no_reference:
+        return Strip(judged, shown, truth.scale)
+    baseline = methods[0].name
+    return Strip(judged, [n for n in shown if n != baseline], truth.scale, instead=baseline)
 
 
 def _shown(methods: Iterable[Method]) -> list[str]:

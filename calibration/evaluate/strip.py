@@ -54,10 +54,14 @@ class Strip:
         judged: Method whose error decides.
         shown: Methods in the picture, in order, between the input and the truth.
         scale: Truth over input.
+        instead: Where there is no truth, what stands in its place; then crops have no PSNR, and the
+            one shown is where most was changed.
     """
 
-    def __init__(self, judged: str, shown: Sequence[str], scale: int = SCALE) -> None:
-        self._scale = scale
+    def __init__(
+        self, judged: str, shown: Sequence[str], scale: int = SCALE, *, instead: str | None = None
+    ) -> None:
+        self._scale, self._instead = scale, instead
         self.judged, self.shown = judged, tuple(shown)
         self._rows: dict[Path, _Row] = {}
 
@@ -83,8 +87,9 @@ class Strip:
         cells = [("input", small.repeat(self._scale, axis=0).repeat(self._scale, axis=1))]
         for name in self.shown:
             crop = cut(outputs[name])
-            cells.append((f"{name} {psnr_y(crop, cut(truth)):.1f} dB", crop))
-        cells.append(("truth", cut(truth)))
+            figure = "" if self._instead else f" {psnr_y(crop, cut(truth)):.1f} dB"
+            cells.append((name + figure, crop))
+        cells.append((self._instead or "truth", cut(truth)))
         title = f"{file.name}, frame {frame_index}, at {left},{top}"
         self._rows[file] = _Row(error, title, tuple(cells))
 

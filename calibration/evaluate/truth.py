@@ -94,6 +94,13 @@ class TruthOptions:
     low_folder: Path | None = None
     """Low-resolution inputs of the same names; then nothing is cut, reduced or degraded."""
 
+    centre_px: int = 0
+    """Side of the part in the middle of the truth that is measured; 0 for all of it. 25 frames of
+    512 are the paper's."""
+
+    no_reference: bool = False
+    """The files are themselves the input, and bicubic interpolation of them stands in the truth's
+    place. Nothing is reduced or degraded."""
     lows: Mapping[Path, Path] = field(default_factory=dict)
     """The same by file of truth; before `low_folder`."""
 
@@ -118,9 +125,13 @@ class TruthOptions:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values, for the report."""
+        centre = {"centre_px": self.centre_px} if self.centre_px else {}
+        if self.no_reference:
+            return {"frames": self.frames, "no_reference": True, **centre}
         if self.low_folder is not None:
-            return {"frames": self.frames, "lr": str(self.low_folder)}
+            return {"frames": self.frames, "lr": str(self.low_folder), **centre}
         return {
+            **centre,
             "frames": self.frames,
             "max_side_px": self.max_side_px,
             "degradation": self.degradation,
@@ -177,7 +188,9 @@ def read_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
             changes its size, or the two do not belong together.
     """
     try:
-        if options.enlarge is not None:
+        if options.no_reference:
+            yield from _real_pairs(file, options)
+        elif options.enlarge is not None:
             for image in _steady(_frames(file, options.frames)):
                 yield options.enlarge(image), image
         elif (low := options.lows.get(file)) is not None:
@@ -238,8 +251,27 @@ def _truth(file: Path, options: TruthOptions) -> Iterator[Levels]:
             image = limit_size(image, options.max_side_px)  # noqa: PLW2901
         _check_size(image)
         multiple = lcm(options.multiple, options.scale)
-        height, width = (side // multiple * multiple for side in image.shape[:2])
-        yield image[:height, :width]
+        yield _centre(image, options.centre_px, multiple)
+
+
+def _centre(image: Levels, side_px: int, multiple: int) -> Levels:
+    """The middle of a picture, or all of it for 0; begins and ends at multiples."""
+    parts = []
+    for extent in image.shape[:2]:
+        side = min(side_px or extent, extent) // multiple * multiple
+        first = (extent - side) // 2 // multiple * multiple if side_px else 0
+        parts.append(slice(first, first + side))
+    part: Levels = image[parts[0], parts[1]]
+    return part
+
+
+def _real_pairs(file: Path, options: TruthOptions) -> Iterator[Pair]:
+    """A real clip's frames beside their interpolation; blocks of the codec stay at its edges."""
+    side = options.centre_px // options.scale
+    for image in _steady(_frames(file, options.frames)):
+        _check_size(image)
+        low = np.ascontiguousarray(_centre(image, side, TRUTH_MULTIPLE))
+        yield resize_bicubic(low, *(extent * options.scale for extent in low.shape[:2])), low
 
 
 def _made_pairs(
@@ -278,6 +310,9 @@ def _given_pairs(file: Path, low_file: Path, options: TruthOptions) -> Iterator[
                 f"{_size(truth)} pixels, but '{low_file}' of {_size(low)} would become "
                 f"{expected[1]}x{expected[0]}"
             )
+        if options.centre_px:
+            low = np.ascontiguousarray(_centre(low, options.centre_px // scale, 1))
+            truth = _centre(truth, options.centre_px // scale * scale, scale)  # noqa: PLW2901
         yield truth, low
     if next(lows, None) is not None:
         raise ValueError(f"'{low_file}' has more frames")

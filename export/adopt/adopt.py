@@ -12,9 +12,9 @@ from typing import Any
 
 import onnx
 
-from ...adopted_network import AdoptedNetwork
+from ...adopted_network import MOST_REACH, AdoptedNetwork
 from ...bundle import Bundle
-from ...bundle.schema import SCHEMA_VERSION, Manifest
+from ...bundle.schema import SCHEMA_VERSION, Manifest, Window
 from ...errors import AdoptError
 from ...files import file_entry, json_bytes
 from ...given import MANIFEST
@@ -24,17 +24,18 @@ from ...version import __version__
 from ..bundle_writer import check_bundle_output, folder_beside, put_in_place, write_golden
 from ..colour_gate import gate_colours
 from ..graphs.onnx_file import DATA_SUFFIX, EMBEDDED_LIMIT_BYTES, EXTERNAL_TENSOR_BYTES
-from ..graphs.traced import INPUT_NAME, OUTPUT_NAME
+from ..graphs.traced import CLIP_NAME, FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from ..graphs.variant_files import VariantFiles
 from ..manifest import GOLDEN_FILE, picture_entry, state_entries, variant_entry
 from ..parity import LEVEL_TOLERANCE
 from ..variants import remember_proven
-from .facts import Facts, Wanted, find_facts
+from .facts import RANGES, Facts, Wanted, find_facts
 from .known_networks import KnownNetwork, find_known
-from .original import Original, read_original
+from .original import COLOURS, Asked, Original, read_original
 from .parity import AdoptedParity, check_adopted
 from .reach import radius_of
 from .surgery import stream_of
+from .windows import Windowed, window_graphs
 
 LICENCE_FILE = "LICENCE.txt"
 
@@ -61,6 +62,15 @@ class AdoptOptions:
     layout: str | None = None
     colour: str | None = None
 
+    state: tuple[tuple[str, str], ...] = ()
+    """Inputs of state, each with what becomes it for the next frame."""
+
+    lookahead: int = 0
+    """Frames that the pictures of a network over clips may come late."""
+
+    window: Window | None = None
+    """Windows in which a network over clips is run, see `Asked.window`; None streams it."""
+
     overwrite: bool = False
     """Replace an existing bundle."""
 
@@ -69,7 +79,8 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
     """Make a bundle of a network of others.
 
     Args:
-        source: `.onnx`, or ncnn's `.param` with its `.bin` beside it.
+        source: `.onnx`, ncnn's `.param` with its `.bin` beside it, or weights of PyTorch that
+            spandrel knows.
         output: The bundle: a directory, or one file when it ends in `.zip`.
         options: What is not to be found by trial.
         report: Called with lines to show.
@@ -83,21 +94,27 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
         OutputExistsError, OutputNotWritableError: The output.
     """
     check_bundle_output(output, overwrite=options.overwrite)
-    original = read_original(source, options.layout)
+    asked = Asked(
+        layout=options.layout,
+        states=dict(options.state),
+        lookahead=options.lookahead,
+        window=options.window,
+    )
+    original = read_original(source, asked)
     known = find_known(original.sha256)
     licence = _licence(options, known)
     for note in original.notes:
         report(note)
     if known is not None:
         report(f"known: {known.name}, {known.licence}, from {known.source}")
-    facts = find_facts(original, _wanted(options, known))
+    facts = find_facts(original, _wanted(original, options, known))
     report(f"found: {facts.line()}")
     with folder_beside(output) as folder:
-        files = VariantFiles(folder, REFERENCE, "stream")
-        _save(stream_of(original, facts), files.graph)
-        radius = radius_of(onnx.load(files.graph, load_external_data=False), facts.scale)
+        kind = "stream" if original.windowed is None else "clip"
+        files = VariantFiles(folder, REFERENCE, kind)
+        radius = _write_graphs(original, facts, files)
         report(_reach_line(radius))
-        parity, golden = check_adopted(original, facts, files.graph)
+        parity, golden = check_adopted(original, facts, files)
         report(_parity_line(original, parity))
         network = AdoptedNetwork(
             adopted=original.adopted,
@@ -105,11 +122,11 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
             scale=facts.scale,
             size_multiple=facts.size_multiple,
             radius=radius if radius is not None and radius <= MOST_EXACT else None,
-            past=original.framed.past if original.framed else 0,
-            delay=0,
+            past=_past(original),
+            delay=_delay(original),
             origin_sha256=original.sha256,
         )
-        whole = "stream" if original.parameters <= MOST_PARAMETERS else "clip"
+        whole = kind if original.parameters <= MOST_PARAMETERS else "clip"
         request = request_for(whole, facts.size_multiple, scale=facts.scale)
         colours = gate_colours(files, [], original.states, request, report=report)[REFERENCE]
         entry = variant_entry(
@@ -127,12 +144,48 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
     return bundle
 
 
-def _wanted(options: AdoptOptions, known: KnownNetwork | None) -> Wanted:
+def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int | None:
+    """Write the bundle's graphs; returns how far they see, see `radius_of`."""
+    if original.windowed is None:
+        _save(stream_of(original, facts), files.graph)
+        return radius_of(onnx.load(files.graph, load_external_data=False), facts.scale)
+    unit, nought = RANGES[facts.range]
+    assert original.clip is not None
+    assert files.decoder is not None
+    graphs = window_graphs(
+        original.clip,
+        original.windowed,
+        scale=facts.scale,
+        unit=unit,
+        nought=nought,
+        bgr=facts.colour == "BGR",
+    )
+    for model, path in zip(graphs, (files.graph, files.decoder), strict=True):
+        _save(model, path)
+    return None
+
+
+def _past(original: Original) -> int:
+    """Frames before a picture that it can depend on."""
+    if original.recurrent is not None or original.windowed is not None:
+        return MOST_REACH  # state of state has no end, and of a window all is seen
+    return original.framed.past if original.framed else 0
+
+
+def _delay(original: Original) -> int:
+    """Frames after a picture that it can depend on."""
+    if original.windowed is not None:
+        return MOST_REACH
+    return original.framed.ahead if original.framed else 0
+
+
+def _wanted(original: Original, options: AdoptOptions, known: KnownNetwork | None) -> Wanted:
     """What is not to be found: what the user says, then what is known."""
+    torch = original.adopted == "pytorch"  # spandrel's networks all have these
     return Wanted(
         scale=options.scale or (known.scale if known else None),
-        range=options.range or (known.range if known else None),
-        colour=options.colour or (known.colour if known else None),
+        range=options.range or (known.range if known else "0-1" if torch else None),
+        colour=options.colour or (known.colour if known else "RGB" if torch else None),
     )
 
 
@@ -220,8 +273,10 @@ def _manifest(
         "format": original.adopted,
         "files": {path.name: _sha256(path) for path in original.files},
         "facts": asdict(facts),
+        **({"states": states} if (states := _states(original)) else {}),
         **({"known": known.name, "source": known.source} if known else {}),
     }
+    windowed = original.windowed
     return {
         "schema": SCHEMA_VERSION,
         "name": options.name or network.name,
@@ -232,11 +287,15 @@ def _manifest(
         "size_multiple": facts.size_multiple,
         "colour_match": {"mode": "none"},
         "interface": {
-            "kind": "stream",
-            "input": picture_entry(INPUT_NAME, 1, 1),
+            "kind": "stream" if windowed is None else "clip",
+            "input": picture_entry(INPUT_NAME, 1, 1)
+            if windowed is None
+            else picture_entry(CLIP_NAME, "T", 1),
             "output": picture_entry(OUTPUT_NAME, 1, facts.scale),
             "state": state_entries(original.states),
+            **({} if windowed is None else {"features": _features(facts)}),
         },
+        **({} if windowed is None else {"window": _window(windowed)}),
         "variants": {REFERENCE: entry},
         "golden": {"file": GOLDEN_FILE, "max_level_error": LEVEL_TOLERANCE},
         "calibration": None,
@@ -247,6 +306,24 @@ def _manifest(
         },
         "files": {file.name: file_entry(file) for file in sorted(folder.iterdir())},
     }
+
+
+def _features(facts: Facts) -> dict[str, Any]:
+    """What the manifest says of pictures folded into channels."""
+    sides = [{"of": "H", "div": 1}, {"of": "W", "div": 1}]
+    return {"name": FEATURES_NAME, "shape": ["T", COLOURS * facts.scale**2, *sides]}
+
+
+def _window(windowed: Windowed) -> dict[str, Any]:
+    filled = {"filled": True} if windowed.fixed else {}
+    return {**asdict(windowed.window), **filled}
+
+
+def _states(original: Original) -> dict[str, str]:
+    """Of a network that carries its state: its inputs, and what becomes each."""
+    if original.recurrent is None:
+        return {}
+    return {each.taken: each.given for each in original.recurrent.carried}
 
 
 def _sha256(path: Path) -> str:

@@ -41,8 +41,14 @@ class Framed:
     past: int
     """Frames before a picture's that it depends on, as far as was looked."""
 
+    ahead: int
+    """Frames after it that it depends on: so many late it comes."""
+
     difference: float
     """Largest one between the whole clip and frame by frame."""
+
+    shown: int | None = None
+    """Of a network that makes one picture of `frames` frames, which of them it is of."""
 
 
 def clip_axis(dims: Sequence[int | None]) -> int | None:
@@ -60,22 +66,24 @@ def clip_axis(dims: Sequence[int | None]) -> int | None:
     return 2 if dims[1] == COLOURS else None
 
 
-def frame_by_frame(path: Path, model: onnx.ModelProto, axis: int) -> Framed:
+def frame_by_frame(path: Path, model: onnx.ModelProto, axis: int, most_ahead: int = 0) -> Framed:
     """Derive the network of single frames.
 
     Args:
         path: For errors.
         model: Over clips, opset 20, in float32.
         axis: Of time in its input.
+        most_ahead: Frames that pictures may come late.
 
     Raises:
         AdoptError: It cannot be streamed, or only with pictures that come later.
     """
     try:
-        stream = streamify(model, frames_axis=axis)
+        stream = streamify(model, frames_axis=axis, most_ahead=most_ahead)
         difference = prove(model, stream, axis)
     except AdoptError as error:
-        raise AdoptError(f"'{path}' is a network over clips: {error}") from error
+        instead = "" if "--window" in str(error) else "; --window FRAMES runs it in windows"
+        raise AdoptError(f"'{path}' is a network over clips: {error}{instead}") from error
     dims = [d.dim_value or None for d in model.graph.input[0].type.tensor_type.shape.dim]
     return Framed(
         model=_of_pictures(stream, axis, len(dims)),
@@ -83,6 +91,7 @@ def frame_by_frame(path: Path, model: onnx.ModelProto, axis: int) -> Framed:
         axis=axis,
         frames=dims[axis],
         past=stream.past,
+        ahead=stream.ahead,
         difference=difference,
     )
 
@@ -103,7 +112,8 @@ def _specs(path: Path, stream: Stream) -> tuple[StateSpec, ...]:
                 f"'{path}' would carry a state of shape {shape} for frames of {width}x{height}: "
                 "sides of states divide those of frames"
             )
-        specs.append(StateSpec(name, shape[1], height // shape[2], following))
+        ends = stream.ahead if name == stream.end else 0
+        specs.append(StateSpec(name, shape[1], height // shape[2], following, ends))
     return tuple(specs)
 
 

@@ -11,16 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import lcm
 from typing import Any
 
 import numpy as np
+import onnx
 
 from ...adopted_network import MOST_SCALE
 from ...arrays import Floats, Levels
+from ...bundle.schema import delay_of
 from ...errors import AdoptError
 from ...pictures.synthetic import draw_clip
 from ..graphs.replay import open_session
+from .centred import arranged
+from .clips import Framed
 from .original import Original, nodes_with_sizes
+from .recurrent import Recurrent
 
 RANGES = {"0-255": (1.0, 0.0), "-1-1": (127.5, 127.5), "0-1": (255.0, 0.0)}
 """Levels of a unit, and the level of nought, by range. The widest come first: a network that is
@@ -44,6 +50,13 @@ upscaler."""
 AREA_PX = 4
 """Both are compared as means over squares of so many input pixels a side: networks that restore
 change what is finer."""
+
+STILL_FRAMES = 8
+"""Of a clip that stands still, by which a start from nought is judged."""
+
+MOST_SETTLING = 4.0
+"""Levels that the first picture of such a clip may be farther from its input than the last one: a
+network that begins with something else than nought needs frames to find its picture."""
 
 CLEARLY, LEAST_GAIN = 0.8, 0.5
 """Another way is taken for right where its distance is less than the first times that of what was
@@ -77,6 +90,9 @@ class Facts:
     tried: dict[str, float] = field(default_factory=dict)
     """Distances of all that was tried, by `range colour`."""
 
+    settled: float | None = None
+    """Of a network that takes its own state, `distance` after a clip of the same picture."""
+
     def line(self) -> str:
         """One line for people."""
         others = [
@@ -88,7 +104,15 @@ class Facts:
         return (
             f"x{self.scale}, sizes in multiples of {self.size_multiple}, {self.layout}, range "
             f"{self.range}, {self.colour}: the output, reduced, is {self.distance:.1f} levels from "
-            f"the input{beside}"
+            f"the input{beside}{self._start()}"
+        )
+
+    def _start(self) -> str:
+        if self.settled is None:
+            return ""
+        return (
+            f"; from states of nought, and {self.settled:.1f} in the {STILL_FRAMES}th frame of a "
+            "still clip: it starts from nought"
         )
 
 
@@ -109,13 +133,17 @@ class Runner:
             ) from error
 
     def run(self, values: Floats) -> Any:
-        """Run (1, 3, H, W) in the network's own range and order, as a first frame."""
+        """Run (1, 3, H, W) in the network's own range and order, as a clip of one frame."""
         given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
-        feeds = {self.original.input_name: np.ascontiguousarray(given)}
-        feeds |= {
-            s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in self.original.states
-        }
-        found = self._session.run([self.original.output_name], feeds)[0]
+        picture, states = np.ascontiguousarray(given), self.original.states
+        state = {s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in states}
+        names = [self.original.output_name, *(s.next_name for s in states)]
+        found, *following = self._session.run(names, {self.original.input_name: picture, **state})
+        for _ in range(delay_of(states)):
+            state = {s.name: each for s, each in zip(states, following, strict=True)}
+            state |= {s.name: np.ones_like(state[s.name]) for s in states if s.ends}
+            feeds = {self.original.input_name: picture, **state}
+            found, *following = self._session.run(names, feeds)
         if self.original.layout == "NHWC" and found.ndim == 4:
             found = found.transpose(0, 3, 1, 2)
         return found
@@ -145,14 +173,23 @@ def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> li
     Raises:
         AdoptError: The clip is not of the size and length that the file fixes.
     """
-    if original.clip is None or original.framed is None:
+    if original.recurrent is not None:
+        return _carried_clip(original, original.recurrent, clip, range_, colour)
+    if original.clip is None:
         runner = Runner(original)
         return [runner.levels(frame, range_, colour) for frame in clip]
     unit, nought = RANGES[range_]
     order = slice(None, None, -1 if colour == "BGR" else 1)
     values = (clip.astype(np.float32) - np.float32(nought)) / np.float32(unit)
     planes = values.transpose(0, 3, 1, 2)[:, order]
-    axis = original.framed.axis
+    framed, windowed = original.framed, original.windowed
+    if framed is not None and framed.shown is not None:
+        found = _slid(original.clip, framed, planes)
+        return [
+            each[order].transpose(1, 2, 0) * np.float32(unit) + np.float32(nought) for each in found
+        ]
+    assert framed is not None or windowed is not None
+    axis = framed.axis if framed is not None else windowed.axis  # type: ignore[union-attr]
     given = planes if axis == 0 else np.moveaxis(planes, 0, axis - 1)[None]
     session = open_session(original.clip.SerializeToString())
     name = original.clip.graph.input[0].name
@@ -160,6 +197,52 @@ def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> li
     made = found if axis == 0 else np.moveaxis(found[0], axis - 1, 0)
     out = made[:, order].transpose(0, 2, 3, 1) * np.float32(unit) + np.float32(nought)
     return list(out)
+
+
+def _slid(model: onnx.ModelProto, framed: Framed, planes: Floats) -> list[Floats]:
+    """What a network makes that takes T frames and gives one picture, frame after frame.
+
+    Args:
+        model: As it was.
+        framed: Of it.
+        planes: (T, 3, H, W) in its range; beyond the ends the first and last one stand in.
+
+    Returns:
+        (3, sH, sW) each.
+    """
+    assert framed.frames is not None
+    assert framed.shown is not None
+    session, source = open_session(model.SerializeToString()), model.graph.input[0]
+    rank, last = len(source.type.tensor_type.shape.dim), len(planes) - 1
+    made = []
+    for at in range(len(planes)):
+        seen = [min(max(at + k - framed.shown, 0), last) for k in range(framed.frames)]
+        clip = arranged([planes[k : k + 1] for k in seen], framed.axis, rank)
+        found = session.run(None, {source.name: np.ascontiguousarray(clip)})[0]
+        made.append(found.squeeze(framed.axis)[0] if found.ndim == 5 else found[0])
+    return made
+
+
+def _carried_clip(
+    original: Original, network: Recurrent, clip: Levels, range_: str, colour: str
+) -> list[Floats]:
+    """The network as it was in its file, from noughts, with its own state from frame to frame."""
+    unit, nought = RANGES[range_]
+    order = slice(None, None, -1 if colour == "BGR" else 1)
+    session = open_session(network.original.SerializeToString())
+    state = {each.taken: each.zeros(*clip.shape[1:3]) for each in network.carried}
+    names = [network.picture, *(e.given for e in network.carried if e.given != original.input_name)]
+    pictures = []
+    for frame in clip:
+        values = (frame.astype(np.float32) - np.float32(nought)) / np.float32(unit)
+        given = np.ascontiguousarray(values.transpose(2, 0, 1)[None, order])
+        feeds = {original.input_name: given, **state}
+        found = {original.input_name: given}
+        found |= dict(zip(names, session.run(names, feeds), strict=True))
+        state = {each.taken: found[each.given] for each in network.carried}
+        picture = found[network.picture][0, order].transpose(1, 2, 0)
+        pictures.append(picture * np.float32(unit) + np.float32(nought))
+    return pictures
 
 
 def find_facts(original: Original, wanted: Wanted) -> Facts:
@@ -189,6 +272,9 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
     named = {f"{r} {c}": round(d, 2) for (r, c), d in tried.items()}
     if not distance <= MOST_DISTANCE:
         _refuse(runner, picture, scale, named, best, colour)
+    settled = None
+    if original.recurrent is not None:
+        settled = _settled(original, picture, best, colour, scale, distance)
     return Facts(
         scale=scale,
         size_multiple=multiple,
@@ -197,7 +283,28 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
         layout=original.layout,
         distance=round(distance, 2),
         tried=named,
+        settled=settled,
     )
+
+
+def _settled(
+    original: Original, picture: Levels, range_: str, colour: str, scale: int, first: float
+) -> float:
+    """Distance of the last picture of a clip that stands still.
+
+    Raises:
+        AdoptError: The first one was much farther: the network does not start from nought.
+    """
+    clip = np.repeat(picture[None], STILL_FRAMES, 0)
+    last = _apart(whole_clip(original, clip, range_, colour)[-1], picture, scale)
+    if not first - last <= MOST_SETTLING:
+        raise AdoptError(
+            f"'{original.files[0]}': from states of nought its first picture, reduced, is "
+            f"{first:.1f} levels from the input, and the {STILL_FRAMES}th of a clip that stands "
+            f"still {last:.1f}: its state begins with something else than nought, which a bundle's "
+            "does; export it so that a state of nought means that there is no past"
+        )
+    return round(last, 2)
 
 
 def _refuse(
@@ -240,7 +347,12 @@ def _clearly_best(
 
 
 def _distance(runner: Runner, picture: Levels, range_: str, colour: str, scale: int) -> float:
-    found = runner.levels(picture, range_, colour).clip(-255, 510)
+    return _apart(runner.levels(picture, range_, colour), picture, scale)
+
+
+def _apart(made: Floats, picture: Levels, scale: int) -> float:
+    """Root mean square in levels between an output and its input, both reduced."""
+    found = made.clip(-255, 510)
     coarse = _areas(found, scale * AREA_PX) - _areas(picture, AREA_PX)
     distance = float(np.sqrt(np.mean(coarse**2)))
     return distance if np.isfinite(distance) else float("inf")
@@ -255,7 +367,8 @@ def _areas(picture: Any, side: int) -> Any:
 
 def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
     original, why = runner.original, ""
-    for multiple in MULTIPLES:
+    least = lcm(*(state.divisor for state in original.states))
+    for multiple in (each for each in MULTIPLES if each % least == 0):
         height, width = (_odd_up(side, multiple) for side in TRIAL_SIDES)
         try:
             shape = runner.run(np.full((1, 3, height, width), 0.5, np.float32)).shape
@@ -270,10 +383,12 @@ def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
                     f"'{original.files[0]}' makes {int(scale)} times the size, not {wanted}"
                 )
             return int(scale), multiple
-        if scale == wide and not float(scale).is_integer():
+        if scale == wide and (scale > MOST_SCALE or not float(scale).is_integer()):
+            node = next(n for n in original.model.graph.node if original.output_name in n.output)
             raise AdoptError(
                 f"'{original.files[0]}' makes {scale:g} times the size: {shape[3]}x{shape[2]} of "
-                f"{width}x{height}; whole numbers from 1 to {MOST_SCALE} are adopted"
+                f"{width}x{height}, by node '{node.name}' ({node.op_type}) at last; whole numbers "
+                f"from 1 to {MOST_SCALE} are adopted"
             )
         why = why or f"{width}x{height} becomes {shape[3]}x{shape[2]}"
     fixed = next(nodes_with_sizes(original.model), None)

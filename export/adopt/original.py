@@ -6,8 +6,8 @@ original = read_original(Path("model.onnx"))  # or model.param, with model.bin b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,17 @@ from onnx import TensorProto, numpy_helper
 
 from ...bundle.graph_guard import OPERATORS, STANDARD_DOMAINS
 from ...bundle.onnx_locations import scan_graph
-from ...bundle.schema import StateSpec
+from ...bundle.schema import StateSpec, Window
 from ...config import SHOWN_LENGTH
 from ...errors import AdoptError
 from ..graphs.onnx_file import OPSET
 from ..graphs.replay import open_session
+from .centred import one_of_several
 from .clips import Framed, clip_axis, frame_by_frame
 from .ncnn_graph import ncnn_to_onnx
+from .recurrent import Recurrent, pair_states, recurrent
+from .torch_file import torch_to_onnx
+from .windows import Windowed, single, window_of
 
 MOST_BYTES = 2 << 30
 """Of a graph with its weights; one ONNX file holds no more."""
@@ -46,7 +50,7 @@ class Original:
     """What is adopted."""
 
     adopted: str
-    """`onnx` or `ncnn`."""
+    """One of `adopted_network.KINDS`."""
 
     files: tuple[Path, ...]
 
@@ -68,9 +72,17 @@ class Original:
     framed: Framed | None = None
     """Of the same, what was derived."""
 
+    windowed: Windowed | None = None
+    """Of the same, where it is run in windows; then `model` is of a clip that stands still."""
+
+    recurrent: Recurrent | None = None
+    """Of a network that takes and gives its state itself, what is carried."""
+
     @property
     def states(self) -> tuple[StateSpec, ...]:
         """What is carried from frame to frame; nought before the first."""
+        if self.recurrent is not None:
+            return self.recurrent.states
         return self.framed.states if self.framed else ()
 
     @property
@@ -99,38 +111,55 @@ class Original:
         return sum(int(np.prod(tensor.dims)) for tensor in self.model.graph.initializer)
 
 
-def read_original(path: Path, layout: str | None = None) -> Original:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user says of how a network is read."""
+
+    layout: str | None = None
+    """One of `LAYOUTS`; None to tell from the shapes."""
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    """Inputs of an ONNX file that carry state, and what becomes each for the next frame; those that
+    are not in it are paired by their names."""
+
+    lookahead: int = 0
+    """Frames that pictures of a network over clips may come late."""
+
+    window: Window | None = None
+    """Windows in which a network over clips is run; None streams it. Of 0 frames it is as long as
+    the file says, and of an overlap below 0 a third of it is shared."""
+
+
+def read_original(path: Path, asked: Asked | None = None) -> Original:
     """Read a network.
 
     Args:
         path: `.onnx`, or `.param` with its `.bin` beside it.
-        layout: One of `LAYOUTS`; None to tell from the shapes.
+        asked: What is not to be found.
 
     Raises:
         AdoptError: It is not there, damaged, or no network that takes a picture and gives one; the
             node or tensor in the way is named.
     """
+    asked = asked or Asked()
     suffix = path.suffix.lower()
     if suffix == ".bin":
         path, suffix = path.with_suffix(".param"), ".param"
     if not path.is_file():
         raise AdoptError(f"no file '{path}'")
+    if asked.states and suffix != ".onnx":
+        raise AdoptError(f"'{path}': --state is for ONNX files, which can have several inputs")
     if suffix == ".param":
         files = (path, path.with_suffix(".bin"))
         return Original("ncnn", files, ncnn_to_onnx(path), "NCHW", None)
     if suffix in TORCH_SUFFIXES:
-        raise AdoptError(
-            f"'{path}' holds weights of PyTorch, which say nothing of the network they belong to; "
-            "there are two ways around: export it to ONNX where its code is (torch.onnx.export "
-            "with dynamic height and width), or adopt the .param and .bin that many such networks "
-            "are published as"
-        )
+        return _understood("pytorch", (path,), torch_to_onnx(path), asked)
     if suffix != ".onnx":
         raise AdoptError(f"'{path}' is no network that can be adopted; expected .onnx or .param")
-    return _read_onnx(path, layout)
+    return _read_onnx(path, asked)
 
 
-def _read_onnx(path: Path, layout: str | None) -> Original:
+def _read_onnx(path: Path, asked: Asked) -> Original:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise AdoptError(f"'{path}' has {size:,} bytes; at most {MOST_BYTES:,} are adopted")
@@ -149,6 +178,15 @@ def _read_onnx(path: Path, layout: str | None) -> Original:
         )
     _require_operators(path, model)
     onnx.load_external_data_for_model(model, str(path.parent))
+    return _understood("onnx", tuple(files), model, asked)
+
+
+def _understood(
+    adopted: str, files: tuple[Path, ...], model: onnx.ModelProto, asked: Asked
+) -> Original:
+    """What a model takes and gives, in float32 and with every node named."""
+    path = files[0]
+    _require_operators(path, model)
     _require_finite(path, model)
     notes = []
     if half := _widen(model):
@@ -156,26 +194,71 @@ def _read_onnx(path: Path, layout: str | None) -> Original:
     _name_nodes(model)
     _lift_constants(model)
     model = _of_opset(path, model)
-    found = _one_picture(path, model)
+    _drop_weight_inputs(model)
+    taken, given = ({v.name: _dims(v) for v in e} for e in (model.graph.input, model.graph.output))
+    found = Original(adopted, files, model, "NCHW", None)
+    if len(taken) > 1 or len(given) > 1 or asked.states:
+        return _recurrent(found, asked, taken, given, notes)
     dims = _dims(model.graph.input[0])
     axis = clip_axis(dims)
     if axis is None and len(dims) == 4 and dims[0] is None and _mixes(model, dims):
         axis = 0
-    if axis is not None:
-        framed = frame_by_frame(path, model, axis)
-        notes.append(_framed_line(framed))
-        sides = dims[-2:]
+    if axis is not None or _stacked(dims):
+        over = _over_clip(found, dims, axis, asked)
+        return replace(over, notes=(*notes, *over.notes))
+    if asked.window or asked.lookahead:
+        raise AdoptError(f"'{path}' takes one picture: --window and --lookahead are for clips")
+    layout, declared = _shapes(path, model, asked.layout)
+    return replace(found, layout=layout, declared=declared, notes=tuple(notes))
+
+
+def _stacked(dims: Sequence[int | None]) -> int:
+    """Frames that lie in the channels of an input; 0 where it is no such one."""
+    if len(dims) != 4 or dims[0] not in (1, None) or dims[3] == COLOURS:
+        return 0
+    channels = dims[1]
+    return channels // COLOURS if channels and channels > COLOURS and channels % COLOURS == 0 else 0
+
+
+def _over_clip(
+    found: Original, dims: Sequence[int | None], axis: int | None, asked: Asked
+) -> Original:
+    """A network over clips: as a stream, or in windows."""
+    if axis == 1 and len(dims) == 5 and dims[1] == dims[2] == COLOURS:
+        # Three frames of three colours: which is which is told by what can be understood.
+        try:
+            return _laid_out(found, dims, 1, asked)
+        except AdoptError:
+            return _laid_out(found, dims, 2, asked)
+    return _laid_out(found, dims, axis, asked)
+
+
+def _laid_out(
+    found: Original, dims: Sequence[int | None], axis: int | None, asked: Asked
+) -> Original:
+    """The same, time on a known axis; None for frames as channels."""
+    path, model = found.files[0], found.model
+    sides = dims[-2:]
+    found = replace(
+        found,
+        clip=model,
+        declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
+    )
+    if asked.window is not None and axis is not None:
+        windowed = window_of(path, dims, axis, asked.window)
         return replace(
-            found,
-            model=framed.model,
-            clip=model,
-            framed=framed,
-            declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
-            files=tuple(files),
-            notes=tuple(notes),
+            found, model=single(model, windowed), windowed=windowed, notes=(windowed.line(),)
         )
-    layout, declared = _shapes(path, model, layout)
-    return replace(found, layout=layout, declared=declared, files=tuple(files), notes=tuple(notes))
+    frames = _stacked(dims) if axis is None else dims[axis]
+    framed = None
+    if frames:
+        framed = one_of_several(path, model, 1 if axis is None else axis, frames, asked.lookahead)
+    if framed is None and axis is None:
+        _shapes(path, model, asked.layout)  # says what is wrong with it
+    if framed is None:
+        assert axis is not None
+        framed = frame_by_frame(path, model, axis, asked.lookahead)
+    return replace(found, model=framed.model, framed=framed, notes=(_framed_line(framed),))
 
 
 def _mixes(model: onnx.ModelProto, dims: Sequence[int | None]) -> bool:
@@ -199,9 +282,16 @@ def _framed_line(framed: Framed) -> str:
     names = ", ".join(
         f"{state.channels} channels of 1/{state.divisor} of the sides" for state in framed.states
     )
+    late = f", {framed.ahead} ahead: pictures come so many frames late" if framed.ahead else ""
+    if framed.shown is not None:
+        return (
+            f"a network that makes the picture of frame {framed.shown + 1} of {framed.frames}, "
+            f"streamed: {framed.shown} frames of past{late}; where a clip has no frame, its first "
+            "or last one stands in"
+        )
     return (
         f"a network over clips, streamed: {len(framed.states)} states ({names}), {framed.past} "
-        f"frames of past; frame by frame it is {framed.difference:.1g} from the whole clip"
+        f"frames of past{late}; frame by frame it is {framed.difference:.1g} from the whole clip"
     )
 
 
@@ -323,20 +413,42 @@ def _of_opset(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _one_picture(path: Path, model: onnx.ModelProto) -> Original:
-    """The network with one input and one output."""
+def _drop_weight_inputs(model: onnx.ModelProto) -> None:
+    """Leave the inputs that are given from outside: older files list weights among them."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    for what, values in (("input", inputs), ("output", list(model.graph.output))):
-        if len(values) != 1:
-            named = ", ".join(f"'{v.name}' {_dims(v)}" for v in values)
-            raise AdoptError(
-                f"'{path}' has {len(values)} {what}s ({named}), expected one picture: networks "
-                "with inputs for state, and those that give several pictures, are not adopted"
-            )
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    return Original("onnx", (path,), model, "NCHW", None)
+
+
+def _recurrent(
+    found: Original,
+    asked: Asked,
+    taken: Mapping[str, Sequence[int | None]],
+    given: Mapping[str, Sequence[int | None]],
+    notes: list[str],
+) -> Original:
+    """A network with inputs and outputs of state."""
+    path, model = found.files[0], found.model
+    frame, picture, pairs = pair_states(path, taken, given, asked.states)
+    for values, first in ((model.graph.input, frame), (model.graph.output, picture)):
+        ordered = sorted(values, key=lambda value: value.name != first)
+        del values[:]
+        values.extend(ordered)
+    layout, declared = _shapes(path, model, asked.layout)
+    if layout != "NCHW":
+        raise AdoptError(
+            f"'{path}': frames are {layout} and there is state; expected NCHW, (1, 3, height, "
+            "width)"
+        )
+    carried = recurrent(path, model, frame, picture, pairs)
+    return replace(
+        found,
+        model=carried.model,
+        recurrent=carried,
+        declared=declared,
+        notes=(*notes, carried.line()),
+    )
 
 
 def _shapes(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 from ...arrays import Floats, Levels
 from ...errors import ParityError
 from ...pictures.synthetic import draw_clip
-from ..graphs.replay import open_session, run_stream
+from ..graphs.replay import replay
+from ..graphs.variant_files import VariantFiles
 from ..parity import FRAMES, LEVEL_TOLERANCE, GoldenClip
 from .facts import RANGES, Facts, whole_clip
 from .original import Original
@@ -56,9 +56,14 @@ class AdoptedParity:
 
 
 def check_adopted(
-    original: Original, facts: Facts, graph: bytes | Path
+    original: Original, facts: Facts, files: VariantFiles
 ) -> tuple[AdoptedParity, GoldenClip]:
-    """Run the original and the bundle's graph over clips.
+    """Run the original and the bundle's graphs over clips.
+
+    Args:
+        original: What is adopted.
+        facts: Found of it.
+        files: The bundle's.
 
     Returns:
         The differences, and the first clip with the original's output.
@@ -66,18 +71,22 @@ def check_adopted(
     Raises:
         ParityError: They differ by more than `LEVEL_TOLERANCE`.
     """
-    session = open_session(graph)
     others = _ncnn_runner(original, facts) if original.adopted == NCNN else None
     count = HEAVY_FRAMES if original.parameters > HEAVY_PARAMETERS else FRAMES
     multiple = facts.size_multiple
     found, floats, of_ncnn, golden, frames = 0, 0.0, 0, None, 0
+    if original.recurrent is not None:
+        count = max(count, CLIP_FRAMES)
     if original.framed is not None:
-        count = original.framed.frames or max(count, CLIP_FRAMES)
+        fixed = original.framed.frames if original.framed.shown is None else None
+        count = fixed or max(count, CLIP_FRAMES)
+    if original.windowed is not None:
+        count = original.windowed.window.frames
     for height, width in [original.declared] if original.clip and original.declared else SIZES:
         clip = draw_clip(count, *(side + -side % multiple for side in (height, width)))
         exact = whole_clip(original, clip, facts.range, facts.colour)
         expected = np.stack([_rounded(each) for each in exact])
-        pictures = run_stream(session, clip, original.states).picture
+        pictures = replay(files, original.states, [clip])[0].picture
         found = max(found, _difference(pictures, expected))
         floats = max(floats, *(_beyond(p, e) for p, e in zip(pictures, exact, strict=True)))
         if others is not None:

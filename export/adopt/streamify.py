@@ -3,9 +3,9 @@
 The clip's graph is unrolled: every tensor becomes its frames, and what mixes frames (convolutions
 over time, shifts, recurrence written out) is followed to them. Then the picture of one frame is
 laid beside that of the next: what is the same but a frame later is one node of the stream, and what
-a picture needs of frames before becomes state. A network whose pictures need frames after their own
-is refused, with the nodes named: what stands for frames before the clip is nought inside the
-network, and a stream that runs behind would have computed something there.
+a picture needs of frames before becomes state. Where pictures need frames after their own, and that
+is allowed, they come so many frames late: `borders` finds where the network reads nought before and
+after the clip, and these reads are multiplied by whether the frame is there.
 
     stream = streamify(model, frames_axis=0)
     stream.model  # frame and states in, picture and next states out
@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -29,6 +28,7 @@ from ...errors import AdoptError
 from ...graph.shapes import infer_types
 from ..graphs.graph_edit import sort_nodes
 from ..graphs.replay import open_session
+from .borders import Array, Edge, Frame, find_borders
 
 TRIAL_FRAMES = 24
 """Frames a clip of any length is unrolled for; more than networks of convolutions see."""
@@ -36,40 +36,18 @@ TRIAL_FRAMES = 24
 TRIAL_SIDES = ((24, 32), (32, 48))
 """Height and width that shapes are inferred at: what differs between both is a size."""
 
+PROVEN_FRAMES = (1, 2, 9)
+"""Of clips that a stream is proven by."""
+
 TOLERANCE = 1e-4
 """Of the largest value of a picture."""
 
 NAMED = 6
 """Nodes an error names."""
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(eq=False)
-class Frame:
-    """A tensor of one frame, its time axis 1 long."""
-
-    ready: int
-    """Latest frame of the input that it depends on; -1 for none."""
-
-    name: str
-    """Of the node it is from, for names and errors."""
-
-    op: onnx.NodeProto | None = None
-    """What makes it; None for inputs, constants and zeros."""
-
-    inputs: tuple[Frame | None, ...] = ()
-    output: int = 0
-    value: Array | None = None
-    """Of a constant; a zero of no shape stands for frames before the clip."""
-
-    shape: tuple[int, ...] = ()
-    """At the first of `TRIAL_SIDES`."""
-
-    @property
-    def is_zero(self) -> bool:
-        """Whether it is nought whatever comes in."""
-        return self.op is None and self.value is not None and not np.any(self.value)
+ABSENT, THERE = "absent", "there_{}"
+"""States of a stream that runs behind: whether no frame comes in, and whether one came so many
+frames ago."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +78,22 @@ class Stream:
     past: int
     """Frames of the input before a picture's that it depends on, as far as was unrolled."""
 
+    ahead: int = 0
+    """Frames after a picture's own that it depends on: so many frames late it comes."""
 
-def streamify(model: onnx.ModelProto, *, frames_axis: int) -> Stream:
+    @property
+    def end(self) -> str | None:
+        """State that says, where it is more than 0, that the frame is none: the clip is over."""
+        return ABSENT if self.ahead else None
+
+
+def streamify(model: onnx.ModelProto, *, frames_axis: int, most_ahead: int = 0) -> Stream:
     """Derive the graph of one frame.
 
     Args:
         model: Float, opset 13 or later, one input and one output that have time on an axis.
         frames_axis: Where time is in the input.
+        most_ahead: Frames that pictures may come late.
 
     Raises:
         AdoptError: A node does with time what is not known, or the network cannot be streamed; the
@@ -125,15 +112,17 @@ def streamify(model: onnx.ModelProto, *, frames_axis: int) -> Stream:
         named = _latest_nodes(outputs[middle])
         raise AdoptError(
             f"a picture needs frames to the end of the clip, however long: {', '.join(named)} go "
-            "backwards through it; such a network runs in windows"
+            "backwards through it; such a network runs in windows: --window"
         )
-    if later[middle] > 0:
+    ahead = max(later[middle], 0)
+    if ahead > most_ahead:
         named = _latest_nodes(outputs[middle])
         raise AdoptError(
-            f"a picture needs {later[middle]} frames after its own ({', '.join(named)}); such a "
-            "network runs in windows"
+            f"a picture needs {ahead} frames after its own ({', '.join(named)}): --lookahead "
+            f"{ahead} lets pictures come {ahead} frames late, --window runs it in windows"
         )
-    return _Emitter(unrolled, middle).stream()
+    edges = find_borders(outputs, middle, ahead) if ahead else {}
+    return _Emitter(unrolled, middle + ahead, middle, ahead, edges).stream()
 
 
 class _Unrolled:
@@ -148,7 +137,9 @@ class _Unrolled:
         self.axis = axis
         sizes = [{source.name: self._sizes(dims, axis, sides)} for sides in TRIAL_SIDES]
         self.types = infer_types(model, sizes[0])
-        self.fixed = _constants(model, sizes)
+        self.sized = _folded(model, sizes[0])
+        """What nodes compute from shapes alone, at the first of the trial sizes."""
+        self.fixed = _alike(self.sized, _folded(model, sizes[1]))
         self._places: dict[tuple[Any, ...], Frame] = {}
         self.taps: set[int] = set()
         """Terms of convolutions over time: of frames before, what goes in is kept, not they."""
@@ -159,7 +150,7 @@ class _Unrolled:
         self.inputs = inputs
         self.values[source.name] = Clip(inputs, axis)
         for node in model.graph.node:
-            if not all(name in self.fixed or name in self.weights for name in node.output):
+            if not all(name in self.sized or name in self.weights for name in node.output):
                 self._unroll(node)
         found = self.values[model.graph.output[0].name]
         self.outputs = found.frames
@@ -190,6 +181,8 @@ class _Unrolled:
         if name in self.values:
             return self.values[name]
         value = self.constant(name)
+        if value is None and name in self.sized and not np.any(self.sized[name]):
+            return Clip((_zero(),), None)  # noughts of the frame's size, as states begin with
         if value is None:
             raise AdoptError(f"tensor '{name}' has a size in it that is computed from the picture")
         found = Clip((self.made(None, (), name, value=value),), None)
@@ -285,15 +278,12 @@ class _Unrolled:
         return places.pop() if places else None
 
 
-def _constants(
-    model: onnx.ModelProto, sizes: Sequence[Mapping[str, tuple[int, ...]]]
-) -> dict[str, Array]:
-    """What nodes compute from shapes alone, and comes out alike at both sizes."""
-    found = [_folded(model, each) for each in sizes]
+def _alike(first: dict[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:
+    """What does not depend on the frame's size."""
     return {
         name: value
-        for name, value in found[0].items()
-        if name in found[1] and np.array_equal(value, found[1][name])
+        for name, value in first.items()
+        if name in second and np.array_equal(value, second[name])
     }
 
 
@@ -369,12 +359,8 @@ def _conv(graph: _Unrolled, node: onnx.NodeProto) -> list[Clip] | None:
         terms: list[Frame] = []
         for tap, kernel in enumerate(kernels):
             source = at - before + step * tap
-            # The bias goes with the latest frame, which is always there.
-            if not 0 <= source < total or clip.frames[source].is_zero:
-                continue
-            terms.append(graph.made(own, (clip.frames[source], kernel), node.name, shape=shape))
-        if not terms:
-            raise graph.refuse(node, "makes frames of nothing but what is before the clip")
+            given = clip.frames[source] if 0 <= source < total else _zero()
+            terms.append(graph.made(own, (given, kernel), node.name, shape=shape))
         if bias is not None:
             last = terms[-1]
             terms[-1] = graph.made(own, (*last.inputs, bias), node.name, shape=shape)
@@ -384,7 +370,7 @@ def _conv(graph: _Unrolled, node: onnx.NodeProto) -> list[Clip] | None:
 
 
 def _sum(graph: _Unrolled, node: onnx.NodeProto, terms: Sequence[Frame]) -> Frame:
-    """From the latest term on, so that sums at the clip's start are the ends of later ones."""
+    """All terms, those of noughts too, so that the ends of a clip are built like its middle."""
     total = terms[-1]
     for term in reversed(terms[:-1]):
         total = graph.made(_own(node, "Add"), (total, term), node.name, shape=total.shape)
@@ -684,6 +670,15 @@ class _Emitter:
     now: int
     """The frame that comes in."""
 
+    shown: int
+    """The frame whose picture goes out."""
+
+    ahead: int
+    """How much later `now` is."""
+
+    edges: Mapping[tuple[int, int], Edge]
+    """By node and input, reads of frames that a clip's ends do not have."""
+
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -694,13 +689,16 @@ class _Emitter:
     later: dict[int, Frame] = field(default_factory=dict)
     """What a frame's tensor is of the next one."""
 
+    asked: set[int] = field(default_factory=set)
+    """Frames ago of those whose being there is asked for."""
+
     def stream(self) -> Stream:
         """Write it."""
         outputs, total = self.unrolled.outputs, self.unrolled.count
-        for at in range(self.now, total - 1):
+        for at in range(self.shown, total - 1):
             self._pair(outputs[at], outputs[at + 1])
         with _deep():
-            picture = self._emit(outputs[self.now])
+            picture = self._emit(outputs[self.shown])
             ends = []
             done: set[int] = set()
             while waiting := [k for k in self.states if k not in done]:
@@ -711,7 +709,43 @@ class _Emitter:
                     if gone := _ones(held.shape):
                         tensor = self._reform("Squeeze", tensor, f"{name}.narrow", gone)
                     ends.append((name, tensor))
-        return self._written(picture, ends)
+        return self._written(picture, [*ends, *self._whether_there()])
+
+    def _whether_there(self) -> list[tuple[str, str]]:
+        """States that tell which frames came: each one's is the next older one's a frame later."""
+        if not self.ahead:
+            return []
+        self.weights["none"], self.weights["one"] = np.float32(0), np.float32(1)
+        self.nodes += [
+            helper.make_node("Sign", [ABSENT], ["absent_now"], "absent/sign"),
+            helper.make_node("Sub", ["one", "absent_now"], [THERE.format(0)], "there/now"),
+            helper.make_node("Mul", [ABSENT, "none"], ["absent_later"], "absent/later"),
+        ]
+        older = [(THERE.format(k + 1), THERE.format(k)) for k in range(max(self.asked, default=0))]
+        return [(ABSENT, "absent_later"), *older]
+
+    def _there(self, ago: int) -> str:
+        """A number, 1 where a frame came so many frames ago."""
+        name = f"came_{ago}"
+        if ago not in self.asked:
+            self.asked.add(ago)
+            for key, value in (("first", [0, 0]), ("second", [1, 1]), ("plane", [2, 3])):
+                self.weights[key] = np.array(value, np.int64)
+            inputs = [THERE.format(ago), "first", "second", "plane"]
+            self.nodes.append(helper.make_node("Slice", inputs, [name], f"there/{ago}"))
+        return name
+
+    def _masked(self, tensor: str, frame: Frame, index: int) -> str:
+        """What a node reads, made nought where the clip has no such frame."""
+        edge, given = self.edges.get((id(frame), index)), frame.inputs[index]
+        if edge is None or given is None:
+            return tensor
+        wait = self.now - frame.ready
+        for ago in edge.agos(wait, given.ready - self.now, self.ahead):
+            name = f"masked_{len(self.nodes)}"
+            self.nodes.append(helper.make_node("Mul", [tensor, self._there(ago)], [name], name))
+            tensor = name
+        return tensor
 
     def _pair(self, first: Frame, second: Frame) -> None:
         """Lay a frame beside the next one's, down to what differs."""
@@ -756,7 +790,10 @@ class _Emitter:
         elif frame.op is None:
             name = "frame"
         else:
-            inputs = ["" if i is None else self._emit(i) for i in frame.inputs]
+            inputs = [
+                "" if each is None else self._masked(self._emit(each), frame, index)
+                for index, each in enumerate(frame.inputs)
+            ]
             node = onnx.NodeProto()
             node.CopyFrom(frame.op)
             del node.input[:], node.output[:]
@@ -797,11 +834,13 @@ class _Emitter:
         dims[self.unrolled.axis] = 1
         inputs = [helper.make_tensor_value_info("frame", kind, dims)]
         shapes = {self.states[key]: _four(held.shape) for key, held in self.held.items()}
+        frame_shape = self.unrolled.inputs[0].shape
+        shapes = {**{name: (1, 1, *frame_shape[-2:]) for name, _ in ends}, **shapes}
         dynamic = {name: [1, shape[1], None, None] for name, shape in shapes.items()}
         inputs += [helper.make_tensor_value_info(name, kind, dynamic[name]) for name, _ in ends]
         nodes = list(self.nodes)
         nodes.append(helper.make_node("Identity", [picture], ["picture"], "picture"))
-        rank = len(self.unrolled.outputs[self.now].shape)
+        rank = len(self.unrolled.outputs[self.shown].shape)
         outputs = [helper.make_tensor_value_info("picture", kind, [None] * rank)]
         for name, tensor in ends:
             nodes.append(helper.make_node("Identity", [tensor], [f"{name}_next"], f"{name}_next"))
@@ -811,7 +850,7 @@ class _Emitter:
             "stream",
             inputs,
             outputs,
-            [numpy_helper.from_array(value, name) for name, value in self.weights.items()],
+            [numpy_helper.from_array(np.asarray(v), name) for name, v in self.weights.items()],
         )
         sort_nodes(built)
         model = helper.make_model(
@@ -819,9 +858,9 @@ class _Emitter:
             opset_imports=list(self.unrolled.model.opset_import),
             ir_version=self.unrolled.model.ir_version,
         )
-        past = self.now - _earliest(self.unrolled.outputs[self.now])
+        past = self.shown - _earliest(self.unrolled.outputs[self.shown])
         states = tuple((name, f"{name}_next") for name, _ in ends)
-        return Stream(model, states, shapes, self.unrolled.inputs[0].shape, max(past, 0))
+        return Stream(model, states, shapes, frame_shape, max(past, 0), self.ahead)
 
 
 def _ones(shape: tuple[int, ...]) -> list[int]:
@@ -849,14 +888,14 @@ def _earliest(frame: Frame) -> int:
     return found
 
 
-def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int, frames: int = 0) -> float:
-    """Run a clip whole and frame by frame, from states of nought.
+def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int) -> float:
+    """Run clips whole and frame by frame, from states of nought.
 
     Args:
         model: Of the clip.
         stream: Derived from it.
-        frames_axis: Where time is.
-        frames: Of the clip; of a graph of a fixed number its own.
+        frames_axis: Where time is; where the graph takes any number of frames, one, two and nine
+            are run, else its own number.
 
     Returns:
         Largest difference of any picture.
@@ -864,29 +903,42 @@ def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int, frames: int 
     Raises:
         AdoptError: It is more than `TOLERANCE` times the picture's range.
     """
-    dims = [d.dim_value or 0 for d in model.graph.input[0].type.tensor_type.shape.dim]
-    count = dims[frames_axis] or frames or 9
-    dims[frames_axis] = count
-    shape = _Unrolled._sizes(dims, frames_axis, TRIAL_SIDES[0])
-    clip = np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)
-    whole = open_session(model.SerializeToString()).run(None, {model.graph.input[0].name: clip})[0]
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[frames_axis].dim_value
+    whole = open_session(model.SerializeToString())
     session = open_session(stream.model.SerializeToString())
+    return max(
+        _differ(model, whole, session, stream, frames_axis, count)
+        for count in ((fixed,) if fixed else PROVEN_FRAMES)
+    )
+
+
+def _differ(
+    model: onnx.ModelProto, whole: Any, session: Any, stream: Stream, axis: int, count: int
+) -> float:
+    dims = [d.dim_value or 0 for d in model.graph.input[0].type.tensor_type.shape.dim]
+    dims[axis] = count
+    shape = _Unrolled._sizes(dims, axis, TRIAL_SIDES[0])
+    clip = np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)
+    expected = whole.run(None, {model.graph.input[0].name: clip})[0]
     state = {name: np.zeros(stream.shapes[name], np.float32) for name, _ in stream.states}
     names = ["picture", *(following for _, following in stream.states)]
     pictures = []
-    for at in range(count):
-        frame = np.take(clip, [at], frames_axis)
+    for at in range(count + stream.ahead):
+        frame = np.take(clip, [min(at, count - 1)], axis)
+        if stream.end is not None and at >= count:
+            state[stream.end] = np.ones_like(state[stream.end])
         picture, *next_states = session.run(names, {"frame": frame, **state})
         state = {name: each for (name, _), each in zip(stream.states, next_states, strict=True)}
         pictures.append(picture)
-    axis = next(
-        i for i, side in enumerate(pictures[0].shape) if side == 1 and whole.shape[i] == count
-    )
-    difference = float(np.abs(np.concatenate(pictures, axis) - whole).max())
-    if not difference <= TOLERANCE * max(float(np.abs(whole).max()), 1.0):
+    places = [i for i, n in enumerate(expected.shape) if pictures[0].shape[i] == 1 and n == count]
+    made = np.concatenate(pictures[stream.ahead :], places[0])
+    difference = float(np.abs(made - expected).max())
+    if not difference <= TOLERANCE * max(float(np.abs(expected).max()), 1.0):
+        beyond = " or after the last" * bool(stream.ahead)
         raise AdoptError(
             f"frame by frame the network gives another picture than over the whole clip, by "
-            f"{difference:.3g}: what it takes for frames before the first is not nought; no stream"
+            f"{difference:.3g}: what it takes for frames before the first{beyond} is not nought; "
+            "no stream"
         )
     return difference
 

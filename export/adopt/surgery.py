@@ -143,8 +143,9 @@ def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, fac
     """From the network's picture to uint8."""
     graph = edit.model.graph
     planes = _without_clip(edit, planes, facts)
+    alone = not edit.consumers(planes)  # else it is carried to the next frame as it is, too
     if unit != 1:
-        if not nought and _scale(edit, planes, unit, try_only=True):
+        if alone and not nought and _scale(edit, planes, unit, try_only=True):
             _scale(edit, planes, unit, try_only=False)
         else:
             edit.set_weight("adopted.unit_out", np.float32(unit))
@@ -153,8 +154,8 @@ def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, fac
                     "Mul", [planes, "adopted.unit_out"], ["adopted.levels"], "adopted/out/Mul"
                 )
             )
-            planes = "adopted.levels"
-    if not _shift(edit, planes, nought + HALF):
+            planes, alone = "adopted.levels", True
+    if not (alone and _shift(edit, planes, nought + HALF)):
         edit.set_weight("adopted.nought_out", np.float32(nought + HALF))
         graph.node.append(
             helper.make_node(

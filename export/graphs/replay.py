@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from ...arrays import AnyFloats, Levels
-from ...bundle.schema import StateSpec
+from ...bundle.schema import StateSpec, delay_of
 from ...errors import missing_package
 from ...host.processors import thread_limit
 from ...runtime.sessions.ort_precision import products_saturate
@@ -106,17 +106,26 @@ def open_session(graph: Path | bytes, *, early: bool = False) -> Any:
 def run_stream(
     session: Any, clip: Levels, state: Sequence[StateSpec], picture: str = OUTPUT_NAME
 ) -> Run:
-    """Run a clip of (T, H, W, 3) uint8 through a stream graph's session, from the zero state."""
+    """Run a clip of (T, H, W, 3) uint8 through a stream graph's session, from the zero state.
+
+    Of a network that looks ahead the pictures are taken as late as they come, one a frame.
+    """
     half = "tensor(float16)" in (tensor.type for tensor in session.get_inputs())
     carried = zero_state(state, clip, np.float16 if half else np.float32)
     names = [picture, *(spec.next_name for spec in state)]
     pictures, beside = [], {spec.next_name: [] for spec in state}  # type: ignore[var-annotated]
-    for frame in clip:
+    late, ends = delay_of(state), next((spec for spec in state if spec.ends), None)
+    for at in range(len(clip) + late):
+        frame = clip[min(at, len(clip) - 1)]
+        if ends is not None and at >= len(clip):
+            carried[ends.name] = np.ones_like(carried[ends.name])
         upscaled, *following = session.run(names, {INPUT_NAME: frame[None], **carried})
-        pictures.append(upscaled)
+        if at >= late:
+            pictures.append(upscaled)
         for spec, tensor in zip(state, following, strict=True):
             carried[spec.name] = tensor
-            beside[spec.next_name].append(tensor[0])
+            if at < len(clip):
+                beside[spec.next_name].append(tensor[0])
     return Run(np.concatenate(pictures), beside)
 
 

@@ -84,6 +84,7 @@ def run_bench(
     bundle: Bundle,
     options: BenchOptions,
     *,
+    beside: Sequence[Bundle] = (),
     note: Callable[[str], None] = lambda line: None,
     progress: Callable[[float], None] = lambda share: None,
     trace: Trace | None = None,
@@ -93,6 +94,7 @@ def run_bench(
     Args:
         bundle: An opened bundle, of either kind.
         options: What to measure.
+        beside: Further bundles, whose variants take turns with its own.
         note: Called with a line for what is left out.
         progress: Called with the share that is done.
         trace: Collects `TRACED_FRAMES` of each variant, layers included, after the measuring: the
@@ -107,7 +109,11 @@ def run_bench(
     """
     conditions, watch = read_conditions(), LoadWatch()
     with ExitStack() as stack:
-        runners = _open(bundle, options, stack, note)
+        runners = [
+            runner
+            for each in (bundle, *beside)
+            for runner in _open(each, options, stack, note, alone=not beside)
+        ]
         warm_up = {runner.name: runner.warm_up() for runner in runners}
         slowest_ms = max(entry["frame_ms"] for entry in warm_up.values())
         frames = _turn_frames(slowest_ms)
@@ -121,24 +127,21 @@ def run_bench(
             )
         others = watch.others_share()
         rows = [_row(runner, times[runner.name], warm_up[runner.name]) for runner in runners]
-        _add_ratios(rows, times)
+        _add_ratios(rows, [runner.name for runner in runners], times)
+        bundles = [runner.session.bundle for runner in runners]
         if sensors.tells_power:
             for row, runner in zip(rows, runners, strict=True):
                 row["sustained"] = _sustained(runner, options.seconds * SUSTAINED_SHARE)
         threads = getattr(runners[0].session, "threads", None)
-    for row in rows:
-        row["start"] = _start(bundle, row, options) if options.start else None
+    for row, its in zip(rows, bundles, strict=True):
+        row["start"] = _start(its, row, options) if options.start else None
         if trace is not None:
-            _trace(bundle, row, options, trace)
+            _trace(its, row, options, trace)
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "bundle": {
-            "name": bundle.name,
-            "kind": bundle.kind,
-            "parameters": bundle.parameters,
-            "scale": bundle.scale,
-        },
+        "bundle": _facts_of(bundle),
+        **({"beside": [_facts_of(each) for each in beside]} if beside else {}),
         "size": list(options.size),
         "seconds": options.seconds,
         "turn_frames": frames,
@@ -155,8 +158,21 @@ def run_bench(
             others=others,
             throttling=sorted(sensors.throttling),
             frames=min(row["frames"] for row in rows),
-            spreads={r["variant"]: s for r in rows[1:] if (s := _trusted_spread(r)) is not None},
+            spreads={
+                r.get("name", r["variant"]): s
+                for r in rows[1:]
+                if (s := _trusted_spread(r)) is not None
+            },
         ),
+    }
+
+
+def _facts_of(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "name": bundle.name,
+        "kind": bundle.kind,
+        "parameters": bundle.parameters,
+        "scale": bundle.scale,
     }
 
 
@@ -194,9 +210,11 @@ def _start(bundle: Bundle, row: dict[str, Any], options: BenchOptions) -> dict[s
 class _Runner:
     """One variant, its session open, fed with a drawn clip over and over."""
 
-    def __init__(self, session: Session, clip: Sequence[Frame]) -> None:
-        self.session = session
+    def __init__(self, session: Session, clip: Sequence[Frame], *, alone: bool = True) -> None:
+        self.session, self._alone = session, alone
         self.name = session.variant.id
+        if not alone:
+            self.name = f"{session.bundle.path.name} {self.name}"
         self._processor = create_processor(session)
         there_and_back = [*clip, *clip[-2:0:-1]]
         self._frames = itertools.cycle(there_and_back)
@@ -229,6 +247,7 @@ class _Runner:
         bundle, variant = self.session.bundle, self.session.variant
         return {
             "variant": variant.id,
+            **({} if self._alone else {"name": self.name}),
             "backend": self.session.backend,
             "model_bytes": _model_bytes(bundle, variant),
             "engine_bytes": self.session.engine_bytes,
@@ -262,7 +281,12 @@ def figures(times: Timings, pictures: int = 1) -> dict[str, Any]:
 
 
 def _open(
-    bundle: Bundle, options: BenchOptions, stack: ExitStack, note: Callable[[str], None]
+    bundle: Bundle,
+    options: BenchOptions,
+    stack: ExitStack,
+    note: Callable[[str], None],
+    *,
+    alone: bool,
 ) -> list[_Runner]:
     width, height = options.size
     clip = list(draw_clip(DRAWN_FRAMES, height, width))
@@ -271,7 +295,7 @@ def _open(
     for name in pick_variants(bundle, backend, options.variants):
         try:
             session = create_session(bundle, backend=backend, variant=name, threads=options.threads)
-            runners.append(_Runner(stack.enter_context(session), clip))
+            runners.append(_Runner(stack.enter_context(session), clip, alone=alone))
         except AdcVsrError as error:
             if options.variants:
                 raise
@@ -288,13 +312,15 @@ def _turn_frames(slowest_ms: float) -> int:
     return int(min(max(1000 * TURN_SECONDS / max(slowest_ms, 1e-3), 1), MOST_TURN_FRAMES))
 
 
-def _add_ratios(rows: list[dict[str, Any]], times: dict[str, Timings]) -> None:
+def _add_ratios(
+    rows: list[dict[str, Any]], names: Sequence[str], times: dict[str, Timings]
+) -> None:
     """Every variant's time over the first one's, by wall and by CPU time."""
-    baseline = rows[0]["variant"]
-    for row in rows[1:]:
+    baseline = names[0]
+    for row, name in zip(rows[1:], names[1:], strict=True):
         row["ratio_to"] = baseline
         for kind in ("wall", "cpu"):
-            found = paired_ratio(times[row["variant"]].blocks(kind), times[baseline].blocks(kind))
+            found = paired_ratio(times[name].blocks(kind), times[baseline].blocks(kind))
             row[f"{kind}_ratio"] = found and {
                 "median": round(found.median, 4),
                 "low": round(found.low, 4),

@@ -106,7 +106,9 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
             )
     rows = {}
     for label, result in (("first", first), ("second", second)):
-        rows[label] = {(row["variant"], row["backend"]): row for row in result["variants"]}
+        rows[label] = {
+            (row.get("name", row["variant"]), row["backend"]): row for row in result["variants"]
+        }
     both = [key for key in rows["first"] if key in rows["second"]]
     if not both:
         have = [", ".join(name for name, _ in rows[label]) for label in ("first", "second")]
@@ -138,7 +140,7 @@ def _row(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
         return {"first": one, "second": other, "ratio": ratio}
 
     return {
-        "variant": first["variant"],
+        "variant": first.get("name", first["variant"]),
         "backend": first["backend"],
         **{name: pair(*(r["latency_ms"][name] for r in (first, second))) for name in FIGURES},
         "cpu_ms": pair(*(r["cpu_ms"]["mean"] for r in (first, second))),

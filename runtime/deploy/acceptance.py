@@ -22,6 +22,7 @@ from ...pictures.synthetic import draw_clip
 from ...variants import TF32_LEAST_PSNR_DB
 from ..engine.engines import ensure_engine
 from ..engine.order import EngineOrder, SizeRange
+from ..processing.processor import StreamProcessor
 from ..proof.colours import (
     colour_limits,
     colour_request,
@@ -284,7 +285,7 @@ def _run(session: Any, frames: list[Frame]) -> list[Frame]:
     if isinstance(session, ClipSession):
         return list(session.upscale_window(frames, 0, len(frames)))
     assert isinstance(session, StreamSession)
-    return [session.infer(frame) for frame in frames]
+    return list(StreamProcessor(session).clip(frames))
 
 
 def _frames(order: EngineOrder, frames: int) -> int:

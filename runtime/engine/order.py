@@ -246,7 +246,8 @@ class EngineOrder:
         if isinstance(graph, Path):
             raise GraphError("the graph's weights lie beside it")
         bundle = self.bundle
-        return with_yuv_ends(graph, bundle.input_name, bundle.output_name, self.yuv)
+        names = (bundle.input_name, bundle.output_name)
+        return with_yuv_ends(graph, *names, self.yuv, scale=bundle.scale)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the engine's bytes, JSON-ready."""

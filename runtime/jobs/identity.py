@@ -128,8 +128,9 @@ def describe_network(
     past = past_of(bundle.read(variant.file), state, bundle.output_name, bundle.config)
     if past is None:
         raise JobError(
-            f"bundle '{bundle.name}' carries a state that never ends: a segment would have other "
-            "pictures than the whole; upscale the file without a job"
+            f"bundle '{bundle.name}' carries a state that never ends (it is recurrent): a segment "
+            "would have other pictures than the whole; upscale the file without a job, or take a "
+            "network with a finite past, such as nano"
         )
     stored = bundle.manifest["interface"].get("past_frames", past)
     if stored != past:
@@ -172,6 +173,11 @@ def open_network(settings: JobSettings) -> Bundle:
             f"bundle '{bundle.name}' is not causal: its windows are laid out from the first frame "
             "on and blended, so that a segment by itself would have other pictures than the whole "
             "file; upscale it without a job"
+        )
+    if bundle.delay:
+        raise ClipNetworkError(
+            f"bundle '{bundle.name}' looks {bundle.delay} frames ahead, beyond a segment's end; "
+            "upscale the file without a job"
         )
     mode = settings.colour_match or bundle.colour_match.mode
     if mode == "ema":

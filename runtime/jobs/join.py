@@ -20,7 +20,7 @@ from ...files import file_sha256, json_bytes, replace_file
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
 from ...reading import read_json
-from ..upscale_report import UpscaleReport
+from ..upscale_report import UpscaleReport, hdr_of
 from ..video.containers import MILLISECONDS, OutputTimes
 from ..video.encoders import EncodeOptions
 from ..video.info import VideoInfo
@@ -321,6 +321,7 @@ def _report(
         pixel_format=sink.pixel_format,
         pixels="yuv" if plan.network.yuv else "rgb",
         pixels_reason=plan.network.why_not_yuv,
+        hdr=hdr_of(reader),
         frames=plan.frames,
         seconds=round(seconds, 3),
         fps=round(plan.frames / max(seconds, 1e-9), 2),

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ...errors import ConfigError, JobError
 from ...host.processors import usable_processors
+from ...pictures.hdr import is_hdr
 from ...pictures.output_size import OutputSize
 from ..deep import is_deep, open_deep
 from ..processing.backends import create_session
 from ..sessions.session import Session
 from ..video.encoders import encoder_options, find_encoder
+from ..video.hdr import encoder_of
 from ..video.info import VideoInfo
 from ..video.output_file import ENCODERS, check_output
 from ..video.preset_fit import fit_preset
@@ -66,6 +68,7 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
     if not found.times:
         raise JobError(f"'{source}' has no frame to upscale")
     network, notes = _network(settings, session, found)
+    encoder = encoder_of(output, found.info, settings.encoder, ENCODERS)
     # The detector of cuts compares with the frame before, whatever the network sees.
     segments = cut(found, settings.segment_seconds, max(network.past_frames, 1))
     if len(segments) > MOST_SEGMENTS:
@@ -110,6 +113,7 @@ def _network(settings: JobSettings, session: Session, found: Scan) -> tuple[Netw
                 tile=settings.tile,
                 threads=0,
                 note=notes.append,
+                hdr=is_hdr(info.colours.transfer),
             )
         chosen = planes_for(output, info, options, why=why)
         session, why_not_yuv = open_yuv(

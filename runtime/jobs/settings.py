@@ -15,6 +15,7 @@ from ...pictures.output_size import OutputSize
 from ...reading import Item
 from ..video.encoders import EncodeOptions
 from ..video.hardware_decode import Decoder
+from ..video.hdr import HdrMode
 from ..video.read_options import ReadOptions
 from ..video.sound import AudioMode
 
@@ -56,6 +57,9 @@ class JobSettings:
     crop: str | None = None
     """`WxH+X+Y`."""
 
+    hdr: str | None = None
+    """None is `keep`."""
+
     scale: int | None = None
     height: int | None = None
     output_size: str | None = None
@@ -81,6 +85,7 @@ class JobSettings:
             deinterlace=cast('Literal["auto", "off"]', self.deinterlace),
             decoder=cast("Decoder", self.decoder),
             crop=None if self.crop is None else Crop.parse(self.crop),
+            hdr=cast("HdrMode", self.hdr or "keep"),
         )
 
     def size(self) -> OutputSize | None:

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
+from ...graph.memory import memory_of
 from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
 from ...pictures.limits import check_memory
@@ -21,6 +22,7 @@ from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
+from ..processing.hdr import for_transfer
 from ..processing.processor import FrameProcessor
 from ..sessions.session import Session, StreamSession
 from .folder import Job, SegmentResult, sync_folder
@@ -90,11 +92,13 @@ class SegmentWorker:
         self._source = require_source(plan)
         self._options = plan.encode_options()
         self.session = _session(plan, bundle, threads)
+        self._memory = memory_of(self.session.bundle, self.session.variant.id)
         inner = create_processor(
             self.session,
             colour_match="none" if plan.network.deep or plan.network.yuv else settings.colour_match,
         )
-        self._processor = _CountedCuts(inner) if settings.cut_reset else inner
+        self._cuts = _CountedCuts(inner) if settings.cut_reset else None
+        self._processor = for_transfer(self._cuts or inner, plan.video.colours.transfer)
         self._threads = threads or usable_processors()
         self._open = ExitStack()
 
@@ -109,6 +113,8 @@ class SegmentWorker:
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -162,17 +168,16 @@ class SegmentWorker:
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
                 scale=self.session.bundle.scale,
+                activation_bytes=self._memory.activation_bytes,
+                weight_bytes=self._memory.weight_bytes,
             )
             reader.check_size(plan.video.width, plan.video.height)
-            if isinstance(processor, _CountedCuts):
-                processor.begin(segment.warm_up)
-            else:
-                processor.reset()
+            processor.reset()
+            if self._cuts is not None:
+                self._cuts.begin(segment.warm_up)
             Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
             facts = processor.facts()
-            cuts = None
-            if isinstance(processor, _CountedCuts):
-                cuts = processor.cuts - processor.passed
+            cuts = None if self._cuts is None else self._cuts.cuts - self._cuts.passed
             processor.reset()
             sink.finish()
         return SegmentResult(

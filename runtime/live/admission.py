@@ -94,7 +94,7 @@ def seconds_a_frame(upscaler: Upscaler, size: tuple[int, int]) -> float:
     took = []
     for _ in range(4):
         began = clock()
-        upscaler(frame)
+        upscaler.push(frame)
         took.append(clock() - began)
     upscaler.reset()
     return min(took[1:]) / (usable_processors() if on_cpu else 1)

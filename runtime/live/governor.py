@@ -189,6 +189,10 @@ def governor_of(networks: Sequence[Upscaler], options: LiveOptions) -> Governor 
         return None
     if options.max_latency_ms is None:
         raise ConfigError("--model auto=... chooses by latency: give --max-latency-ms")
+    if late := next((each.bundle.name for each in networks if each.bundle.delay), None):
+        raise ConfigError(
+            f"--model auto=... takes networks that answer each frame at once; '{late}' looks ahead"
+        )
     return Governor(networks, options.max_latency_ms)
 
 

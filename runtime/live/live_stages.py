@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
+from ...pictures.crop import Crop
 from ...pictures.yuv_picture import AnyPicture
 from ..threads.worker import Worker
 from ..trace import Trace
@@ -25,7 +26,7 @@ from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
 from .pixels import LivePixels
-from .resets import Placed, ResetPolicy, StreamWatch
+from .resets import Placed, Reason, ResetPolicy, StreamWatch
 from .sink import FinishedFrame, VideoSink
 from .source import UNKNOWN_RATE, VideoSource
 from .zoom import Zoom
@@ -101,6 +102,13 @@ class LiveStages:
         self._resets = ResetPolicy(cuts=options.cut_reset)
         self.pixels = LivePixels(upscaler, options.pixels)
         limit = options.max_latency_ms
+        self._bell = bell
+        self._late: deque[Taken] = deque()
+        """Frames whose pictures are still to come, where the network looks ahead."""
+        self._tail: Iterator[AnyPicture] | None = None
+        """Their pictures, once nothing follows in their stream."""
+        self._held: tuple[Placed, Crop | None, Reason] | None = None
+        """A frame that waits for these, what of it is upscaled, why it begins a new stream."""
         self._captured: Channel[Placed] = Channel(
             WaitingFrames(options.policy, None if limit is None else limit / 1000),
             self._nobody_takes,
@@ -188,19 +196,47 @@ class LiveStages:
         """Take the next frame for the network, where `turn` would; `upscale` has to follow."""
         if self.is_over:
             return None
-        if self._nobody_takes.is_set() or self._captured.is_over:
+        if self._nobody_takes.is_set():
             self._end_outputs()
             return None
-        if not self._has_room():
-            return None
-        placed = self._captured.poll(self.accounting.ahead_seconds())
-        if placed is None:
-            return None
         try:
-            return self._prepare(placed)
+            if not self._is_over_but_late():
+                return self._take_next()
         except BaseException as error:
             self.give_up(error)
+        return None
+
+    def _take_next(self) -> Taken | None:
+        if not self._has_room():
             return None
+        if self._tail is not None:
+            self._give_late(self._tail)
+            return None
+        if self._held is not None:
+            held, self._held = self._held, None
+            return self._prepared(*held)
+        placed = self._captured.poll(self.accounting.ahead_seconds())
+        return None if placed is None else self._prepare(placed)
+
+    def _is_over_but_late(self) -> bool:
+        """End the outputs where nothing comes any more, or begin with what is late."""
+        if self._tail is not None or self._held is not None or not self._captured.is_over:
+            return False
+        if self._late:
+            self._tail = self.upscaler.finish()
+            return False
+        self._end_outputs()
+        return True
+
+    def _give_late(self, tail: Iterator[AnyPicture]) -> None:
+        """Pass on one more of the pictures that are late."""
+        picture = next(tail, None)
+        if picture is None:
+            self._tail = None
+            self._late.clear()
+        else:
+            self._pass_on(self._late.popleft(), picture)
+        self._bell.set()
 
     def upscale(self, taken: Taken) -> None:
         """Run the network, if it did not run ahead, and pass the picture on; see `turn`."""
@@ -290,9 +326,9 @@ class LiveStages:
         finally:
             self._captured.end()
 
-    def _prepare(self, placed: Placed) -> Taken:
-        frame = placed.frame
-        times = FrameTimes(frame.captured, taken=self.clock())
+    def _prepare(self, placed: Placed) -> Taken | None:
+        """Make a frame ready; None where pictures of the stream before it are still to come."""
+        frame, taken = placed.frame, self.clock()
         name = self.source.address.text
         part = self._zoom.part(name, *frame.size)
         size = frame.size if part is None else (part.width, part.height)
@@ -305,6 +341,17 @@ class LiveStages:
         if self.reset_asked.is_set():
             self.reset_asked.clear()
             reason = "asked"
+        if reason is not None and self._late:
+            self._held, self._tail = (placed, part, reason), self.upscaler.finish()
+            self._bell.set()
+            return None
+        return self._prepared(placed, part, reason, taken)
+
+    def _prepared(
+        self, placed: Placed, part: Crop | None, reason: Reason | None, taken: float | None = None
+    ) -> Taken:
+        frame = placed.frame
+        times = FrameTimes(frame.captured, taken=self.clock() if taken is None else taken)
         if reason is not None:
             self.upscaler.reset()
             self.accounting.reset(reason)
@@ -315,9 +362,19 @@ class LiveStages:
         return Taken(placed, low, times)
 
     def _finish(self, taken: Taken) -> None:
+        picture = self.pixels.run(taken.low)
+        if self.upscaler.bundle.delay:
+            self._late.append(taken)
+            taken = self._late[0]
+            if picture is not None:
+                self._late.popleft()
+        if picture is not None:
+            self._pass_on(taken, picture)
+
+    def _pass_on(self, taken: Taken, picture: AnyPicture) -> None:
+        """Give a picture to all sinks."""
         placed, low, times = taken.placed, taken.low, taken.times
         frame = placed.frame
-        picture = self.pixels.run(low)
         times.inferred = self.clock()
         if self._trace is not None:
             age_ms = round(1000 * (times.inferred - times.captured), 3)

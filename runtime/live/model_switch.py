@@ -218,6 +218,8 @@ def _offers(name: str, bundle: Bundle, upscaler: Upscaler) -> Iterator[Offer]:
     running, backend = upscaler.session, upscaler.session.backend
     if bundle.kind != "stream" or bundle.scale != upscaler.bundle.scale:
         return  # outputs have one size from beginning to end
+    if bundle is not upscaler.bundle and (bundle.delay or upscaler.bundle.delay):
+        return  # pictures that are late would be lost
     try:
         variants = pick_variants(bundle, backend)
     except AdcVsrError:  # none for this backend

@@ -67,11 +67,11 @@ class LivePixels:
         rgb = frame.rgb(self._reformatter)
         return rgb if part is None else part.of(rgb)
 
-    def run(self, low: AnyPicture) -> AnyPicture:
-        """Upscale what `take` made."""
+    def run(self, low: AnyPicture) -> AnyPicture | None:
+        """Upscale what `take` made; of a network that looks ahead the picture may be none yet."""
         if isinstance(low, YuvPicture):
             return self.upscaler.upscale_yuv(low)
-        return self.upscaler(low)
+        return self.upscaler.push(low) if self.upscaler.bundle.delay else self.upscaler(low)
 
     def _planes(self, frame: LiveFrame) -> YuvPicture:
         if isinstance(frame.picture, YuvPicture):
@@ -85,6 +85,8 @@ class LivePixels:
             return "--pixels rgb"
         if part is not None and (part.left % 2 or part.top % 2):
             return f"the part {part} begins between two pixels of chroma"
+        if self.upscaler.bundle.delay:
+            return "pictures of a network that looks ahead come in RGB"
         if self.upscaler.reduces:
             return "pictures are reduced in RGB"
         ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)

@@ -155,6 +155,15 @@ class VideoSource(ABC):
         """Width and height in pixels, where they are known before the first frame."""
         return None
 
+    def say_bits(self, bits: int) -> None:
+        """Say, once, that frames have more bits than live networks and outputs take."""
+        if bits > 8:
+            self.notes.add(
+                f"{bits} bits are reduced to 8: live networks and sinks have 8; 'adcvsr upscale' "
+                "keeps ten of a recording",
+                once=True,
+            )
+
     @abstractmethod
     def frames(self) -> Generator[LiveFrame, None, None]:
         """Open, yield frames until the end or until `stop` is set, close.

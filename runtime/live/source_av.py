@@ -147,6 +147,7 @@ class AvSource(VideoSource):
                 f"'{self.address.text}' is HDR ({kind}), which an 8-bit network would show with "
                 "wrong colours; set the camera to SDR (BT.709)"
             )
+        self.say_bits(frame.format.components[0].bits)
         time_base = frame.time_base or stream.time_base
         seconds = float(frame.pts * time_base) if frame.pts is not None and time_base else None
         return LiveFrame(frame, seconds, now, connection, colours)

@@ -51,6 +51,7 @@ class PacedFileSource(VideoSource):
         info = reader.info
         reader.keep(yuv=not info.rotation and reader.why_not_yuv() is None)
         self._rate = info.rate
+        self.say_bits(info.planes.bits)
         began: float | None = None
         for item in reader:
             if not isinstance(item, SourceFrame):

@@ -364,7 +364,7 @@ class StreamRun:
             if self.governor is not None:
                 rate = float(self.stages.rate)
                 self.governor.begin(self.upscaler, (width, height), 1 / rate)
-            self.upscaler(np.zeros((height, width, 3), np.uint8))
+            self.upscaler.push(np.zeros((height, width, 3), np.uint8))
             self.upscaler.reset()
 
     def _swap(self) -> bool:

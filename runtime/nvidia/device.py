@@ -133,7 +133,11 @@ class Device:
 
     def zero(self, address: int, size: int) -> None:
         """Queue clearing device memory."""
-        checked(self.driver.cuMemsetD8Async(address, 0, size, self.stream))
+        self.set_bytes(address, 0, size)
+
+    def set_bytes(self, address: int, value: int, size: int) -> None:
+        """Queue setting every byte of device memory."""
+        checked(self.driver.cuMemsetD8Async(address, value, size, self.stream))
 
     def synchronize(self) -> None:
         """Wait for everything queued, on all streams."""

@@ -95,7 +95,10 @@ def require_rgb(picture: AnyPicture) -> Frame:
 
 
 class StreamProcessor(FrameProcessor):
-    """A causal network: each frame is finished at once, or with the next one.
+    """A network with carried state: each frame is finished at once, or with a later one.
+
+    A network that looks ahead gives its pictures so many frames late; the last ones come when the
+    stream is finished.
 
     Args:
         session: Opened.
@@ -105,10 +108,15 @@ class StreamProcessor(FrameProcessor):
 
     def __init__(self, session: StreamSession, *, overlap: bool = False) -> None:
         self.session = session
-        self._behind = overlap and session.overlaps
+        self._behind = overlap and session.overlaps and not session.delay
+        self._latest: AnyPicture | None = None  # of a stream whose pictures come late
+        self._given = 0
 
     def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
+        if self.session.delay:
+            yield from self._push_late(frame)
+            return
         if isinstance(frame, YuvPicture):
             yield self.session.infer_yuv(frame)
             return
@@ -120,13 +128,39 @@ class StreamProcessor(FrameProcessor):
         """See `FrameProcessor`."""
         if self._behind and (picture := self.session.last()) is not None:
             yield picture
+        if self._latest is not None:
+            for _ in range(self.session.delay):
+                self.session.after_end()
+                yield from self._run_late(self._latest)
+        self._forget()
+
+    def _push_late(self, frame: AnyPicture) -> Iterator[AnyPicture]:
+        before = self._latest
+        if before is not None and _size(before) != _size(frame):
+            yield from self.finish()
+        self._latest = frame
+        yield from self._run_late(frame)
+
+    def _run_late(self, frame: AnyPicture) -> Iterator[AnyPicture]:
+        """Run a frame; what comes before the first one's picture is none."""
+        made: AnyPicture = (
+            self.session.infer_yuv(frame)
+            if isinstance(frame, YuvPicture)
+            else self.session.infer(frame)
+        )
+        self._given += 1
+        if self._given > self.session.delay:
+            yield made
+
+    def _forget(self) -> None:
+        self._latest, self._given = None, 0
         self.session.reset()
 
     def reset(self) -> None:
         """See `FrameProcessor`."""
         if self._behind:
             self.session.last()
-        self.session.reset()
+        self._forget()
 
     def facts(self) -> dict[str, Any]:
         """See `FrameProcessor`."""
@@ -134,7 +168,15 @@ class StreamProcessor(FrameProcessor):
 
     def notes(self) -> list[str]:
         """See `FrameProcessor`."""
-        return self.session.tile_notes()
+        late = self.session.delay
+        line = (
+            f"the network looks {late} frame{'s' * (late > 1)} ahead: pictures come so much later"
+        )
+        return [*self.session.tile_notes(), *([line] if late else [])]
+
+
+def _size(picture: AnyPicture) -> tuple[int, ...]:
+    return picture.shape[:2]
 
 
 class ColourMatchedProcessor(FrameProcessor):

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from ...adopted_network import MOST_REACH
 from ...arrays import Frame
 from ...graph.receptive import temporal_reach
 from ...pictures.spacing import Spacing, crossfade
@@ -85,14 +86,18 @@ class ClipProcessor(FrameProcessor):
         """See `FrameProcessor`."""
         count, frames = self._latest
         share = f"sharing {self._spacing.overlap}"
+        window = self.session.bundle.window
         if count == 1:
             line = f"one window of {frames} frames"
+            if window is not None and window.filled and frames < window.frames:
+                line += f", filled with its last one to the {window.frames} that the network takes"
         elif self.exact:
             line = f"{count} windows of {frames} frames {share}, exact"
         else:
+            seen = f"{self.reach} frames to each side" if self.reach < MOST_REACH else "all frames"
             line = (
-                f"{count} windows of {frames} frames {share}, crossfaded: the network sees "
-                f"{self.reach} frames to each side, so the result is not that of the whole clip"
+                f"{count} windows of {frames} frames {share}, crossfaded: the network sees {seen}, "
+                "so the result is not that of the whole clip"
             )
         return [line, *self.session.tile_notes()]
 

@@ -33,6 +33,7 @@ from ...pictures.colour_probes import (
 )
 from ...variants import REFERENCE
 from ..processing.backends import create_session
+from ..processing.processor import StreamProcessor
 from ..sessions.session import ClipSession, Session, StreamSession
 
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
@@ -270,8 +271,7 @@ def session_runner(session: Session) -> Run:
         if isinstance(session, ClipSession):
             return np.stack(list(session.upscale_window(list(clip), 0, len(clip))))
         assert isinstance(session, StreamSession)
-        session.reset()
-        return np.stack([session.infer(frame) for frame in clip])
+        return np.stack(list(StreamProcessor(session).clip(clip)))
 
     return run
 

@@ -17,6 +17,7 @@ from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BundleError
 from ...metrics import finite_db, psnr
+from ..processing.processor import StreamProcessor
 from ..sessions.session import ClipSession, Session, StreamSession
 
 GOLDEN_LIMIT_BYTES = 1 << 30
@@ -117,8 +118,7 @@ def replay_golden(session: Session, frames: Frame, pictures: Frame) -> tuple[int
         found = session.upscale_window(list(frames), 0, len(frames))
     else:
         assert isinstance(session, StreamSession)
-        session.reset()
-        found = map(session.infer, frames)
+        found = StreamProcessor(session).clip(frames)
     distances = [distance(each, truth) for each, truth in zip(found, pictures, strict=True)]
     return max(error for error, _ in distances), float(np.mean([db for _, db in distances]))
 

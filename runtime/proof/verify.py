@@ -30,6 +30,7 @@ from .colours import (
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
 from .runs import RunsFound, golden_runs, hold_runs, judge_run, run_stream, stated_limits
+from .yuv import YuvFound, compare_yuv
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
 
@@ -63,6 +64,9 @@ class VariantFound:
 
     colours: ColoursFound | None = None
     """Drawn colours; None where they were not run."""
+
+    yuv: YuvFound | None = None
+    """The graph with YUV ends against this one; None where files run RGB."""
 
     runs: RunsFound | None = None
     """Golden runs of its statement; None where it has none or they were not run."""
@@ -230,11 +234,15 @@ def _replay(
         # Colours cost a second or more; a variant that is another picture altogether needs none.
         found, wrong = (None, None) if beyond else colours.judge(session)
         beyond = beyond or wrong
+        yuv = None if beyond else compare_yuv(session, golden[0])
+        beyond = beyond or (yuv.why_beyond(limit.least_psnr_db) if yuv else None)
         runs = None if beyond else _repeat_statement(colours.bundle, session)
     beyond = beyond or (runs.why_beyond() if runs else None)
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     if found is not None:
         held += f", colours within {found.flat_most} levels of {found.against}"
+    if yuv is not None:
+        held += f", YUV within {yuv.flat_most}"
     if runs is not None:
         held += f", {runs.within} of {runs.runs} golden runs within its statement"
     return VariantFound(
@@ -246,6 +254,7 @@ def _replay(
         psnr_db=round(psnr_db, 2),
         least_psnr_db=limit.least_psnr_db,
         colours=found,
+        yuv=yuv,
         runs=runs,
     )
 

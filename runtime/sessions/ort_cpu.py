@@ -225,6 +225,10 @@ class OrtCpuSession(StreamSession):
             for buffer in state:
                 buffer.fill(0)
 
+    def _fill(self, index: int) -> None:
+        for state in self._ring.current():
+            state[index].fill(1)
+
     def _infer(self, frame: Frame, slot: int) -> Frame:
         given = np.multiply(frame, 1 / DEEP, dtype=np.float32) if self.deep else frame
         out: Any = self._floats if self.deep else picture_buffer(frame.shape, self.bundle.scale)
@@ -236,7 +240,7 @@ class OrtCpuSession(StreamSession):
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         (height, width), bundle, binding = picture.shape, self.bundle, self._binding
-        scale = self.bundle.scale  # even: adopted networks, which may make others, take RGB
+        scale = self.bundle.scale  # even: graphs of others take no such ends
         out = YuvPicture.empty(scale * height, scale * width, picture.colours)
         luma = out.luma.reshape(1, height, scale, -1)
         chroma = out.chroma.reshape(1, height, scale // 2, -1)
@@ -398,7 +402,9 @@ def load_graph(
             changed = with_batch_axis(stored) if batch_axis else stored
             if yuv_ends is not None:
                 batch = BATCH if batch_axis else 1
-                changed = with_yuv_ends(changed, *names, yuv_ends, bytes_inside=True, batch=batch)
+                changed = with_yuv_ends(
+                    changed, *names, yuv_ends, scale=bundle.scale, bytes_inside=True, batch=batch
+                )
             elif float_ends:
                 changed = with_float_ends(changed, *names)
             graph = changed

@@ -197,6 +197,10 @@ class OrtCudaSession(StreamSession):
         assert self._thread is not None
         self._thread.call(self._reset_there)
 
+    def _fill(self, index: int) -> None:
+        assert self._thread is not None
+        self._thread.call(self._fill_there, index)
+
     def _infer(self, frame: Frame, slot: int) -> Frame:
         assert self._thread is not None
         return self._thread.call(self._infer_there, frame, slot)
@@ -223,6 +227,10 @@ class OrtCudaSession(StreamSession):
         for state in self._ring.current():
             for value in state:
                 value.update_inplace(np.zeros(value.shape(), self.variant.state_dtype))
+
+    def _fill_there(self, index: int) -> None:
+        for state in self._ring.current():
+            state[index].update_inplace(np.ones(state[index].shape(), self.variant.state_dtype))
 
     def _infer_there(self, frame: Frame, slot: int) -> Frame:
         assert self._graph is not None

@@ -417,6 +417,23 @@ class StreamSession(Session):
         if self._shape is not None:
             self._reset()
 
+    @property
+    def delay(self) -> int:
+        """Frames that pictures come late: `infer` gives the picture of so many frames before.
+
+        What it gives for the first frames of a stream is no picture, see `StreamProcessor`.
+        """
+        return self.bundle.delay
+
+    def after_end(self) -> None:
+        """Say that the next frame is none: the stream is over, and what is late is still to come.
+
+        That frame has the size of those before; what it shows does not count.
+        """
+        for index, spec in enumerate(self.bundle.state):
+            if spec.ends:
+                self._fill(index)
+
     def another_stream(self) -> StreamSession:
         """A session of the same network for a further stream, with a state of its own; not opened.
 
@@ -455,6 +472,10 @@ class StreamSession(Session):
     @abstractmethod
     def _reset(self) -> None:
         """Zero the carried state of all slots."""
+
+    @abstractmethod
+    def _fill(self, index: int) -> None:
+        """Set the state of this index in the bundle to something more than nought, in all slots."""
 
     @abstractmethod
     def _infer(self, frame: Frame, slot: int) -> Frame:

@@ -33,6 +33,9 @@ from .trt_parts import (
 )
 from .trt_runner import EngineRunner
 
+MORE_THAN_NOUGHT = 0x3C
+"""A byte that repeated is a number of more than 0, in float32 as in float16."""
+
 
 class TensorRtSession(TensorRtBase, StreamSession):
     """A stream graph on TensorRT.
@@ -192,6 +195,14 @@ class TensorRtSession(TensorRtBase, StreamSession):
         for state in self._ring.current():
             for address, size in zip(state, self._sizes, strict=True):
                 self._device.zero(address, size)
+        if self._slot is not None:
+            self._device.synchronize()  # a batch runs on another stream
+
+    def _fill(self, index: int) -> None:
+        assert self._device is not None
+        self._device.activate()
+        for state in self._ring.current():
+            self._device.set_bytes(state[index], MORE_THAN_NOUGHT, self._sizes[index])
         if self._slot is not None:
             self._device.synchronize()  # a batch runs on another stream
 

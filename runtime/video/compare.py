@@ -11,6 +11,7 @@ import numpy as np
 
 from ...arrays import Frame
 from ...metrics import resize_bicubic
+from ...pictures.colour import to_eight_bits
 from ...pictures.lettering import write_text
 from ...pictures.output_size import OutputSize
 from .encoders import EncodeOptions
@@ -19,14 +20,6 @@ from .source import FileSource
 
 LABELLED_PX = 200
 """Halves narrower than this carry no labels."""
-
-
-def to_eight_bits(picture: Frame) -> Frame:
-    """The same picture in uint8."""
-    if picture.dtype == np.uint8:
-        return picture
-    levels: Frame = np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)
-    return levels
 
 
 class CompareSink:

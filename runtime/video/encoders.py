@@ -10,7 +10,9 @@ import av
 from ...errors import ConfigError
 from ...host.processors import thread_limit
 from ...pictures.colour import CHROMA_LEFT
+from ...pictures.hdr import HdrFacts
 from ...pictures.output_size import OutputSize
+from .hdr_tags import encoder_tags
 from .sound import AudioMode
 
 CRF_ENCODERS = frozenset({"libx264", "libx265", "libvpx-vp9", "libvpx", "libaom-av1", "libsvtav1"})
@@ -90,8 +92,16 @@ def takes_nv12(name: str) -> bool:
     return any(each.name == "nv12" for each in find_encoder(name).video_formats or [])
 
 
-def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
-    """Options in the encoder's own terms; asking for one it lacks is an error."""
+def encoder_options(
+    encoder: str, options: EncodeOptions, hdr: HdrFacts | None = None
+) -> dict[str, str]:
+    """Options in the encoder's own terms; asking for one it lacks is an error.
+
+    Args:
+        encoder: Its name.
+        options: What is asked for.
+        hdr: What the stream says of itself where it is HDR.
+    """
     chosen: dict[str, str] = dict(CHROMA_LEFT)
     if encoder in CRF_ENCODERS:
         limit = CRF_LIMITS.get(encoder, 63)
@@ -117,4 +127,6 @@ def encoder_options(encoder: str, options: EncodeOptions) -> dict[str, str]:
         chosen["forced-idr"] = "1"
     if encoder == "libvpx-vp9":
         chosen |= {"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+    for name, value in encoder_tags(encoder, hdr).items() if hdr is not None else ():
+        chosen[name] = ":".join(filter(None, (chosen.get(name), value)))
     return chosen

@@ -1,16 +1,14 @@
-"""What a video is, and which videos are refused or reduced: found from its first decoded frame."""
+"""What a video is, found from its first decoded frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 
-from ...errors import UnsupportedVideoError
-from ...pictures.colour import Colours, colours_of, hdr_kind
+from ...pictures.colour import Colours, colours_of
 from .input_file import has_layer
 from .planes import Planes, planes_of
 
@@ -18,11 +16,6 @@ FALLBACK_RATE = Fraction(25)
 """Frame rate where neither the container nor the codec tells one."""
 
 QUARTER_TURN = 90
-
-TONE_MAP = (
-    "zscale=t=linear:npl=100,tonemap=hable,zscale=t=bt709:m=bt709:p=bt709:r=tv,format=yuv420p"
-)
-"""FFmpeg filters that turn HDR into SDR, for the advice in the error."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,6 @@ class VideoInfo:
 
 
 def describe(
-    path: Path,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     frame: av.VideoFrame,
@@ -73,10 +65,9 @@ def describe(
     """Describe a video by its first frame.
 
     Raises:
-        UnsupportedVideoError: It is HDR, or of a colour matrix that cannot be converted.
+        UnsupportedVideoError: It is of a colour matrix that cannot be converted.
     """
     colours = colours_of(frame)
-    _refuse_hdr(path, frame, colours)
     rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
     frames = stream.frames
     if not frames and container.duration:
@@ -95,15 +86,6 @@ def describe(
         pixel_format=frame.format.name,
         planes=planes_of(frame.format, layered=has_layer(stream)),
     )
-
-
-def _refuse_hdr(path: Path, frame: av.VideoFrame, colours: Colours) -> None:
-    kind = hdr_kind(frame, colours)
-    if kind is not None:
-        raise UnsupportedVideoError(
-            f"'{path}' is HDR ({kind}), which an 8-bit network would show with wrong "
-            f"colours; convert it to SDR first, for example: ffmpeg -i IN -vf {TONE_MAP} OUT"
-        )
 
 
 def _rotation(frame: av.VideoFrame, note: Callable[[str], None]) -> int:

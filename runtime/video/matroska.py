@@ -1,6 +1,6 @@
-"""Pixel aspect in Matroska: an element that FFmpeg's muxer writes for a stream's own aspect alone.
+"""Pixel aspect and HDR's facts in Matroska: elements that FFmpeg's muxer writes of a stream alone.
 
-PyAV cannot set that, and VP8, VP9, AV1 and FFV1 do not carry an aspect themselves. The element goes
+PyAV cannot set those, and VP8, VP9, AV1 and FFV1 do not carry an aspect themselves. They go
 into the header of the finished file, in place: FFmpeg leaves room before it. Elements are those of
 RFC 8794 (EBML) and RFC 9559 (Matroska).
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 SEGMENT, SEEK_HEAD, SEEK, SEEK_POSITION = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AC
 VOID, CRC_32, CLUSTER = 0xEC, 0xBF, 0x1F43B675
-TRACKS, TRACK_ENTRY, VIDEO = 0x1654AE6B, 0xAE, 0xE0
+TRACKS, TRACK_ENTRY, VIDEO, COLOUR = 0x1654AE6B, 0xAE, 0xE0, 0x55B0
 DISPLAY = (0x54B0, 0x54BA, 0x54B2)
 """DisplayWidth, DisplayHeight, and DisplayUnit, which is left out: pixels."""
 
@@ -46,10 +46,32 @@ def tag_pixel_aspect(path: Path, width: int, height: int, aspect: Fraction) -> b
     Returns:
         Whether it is there; a header without room for it stays as it is.
     """
+    shown = (max(round(width * aspect), 1), height)
+    pairs = zip(DISPLAY, shown, strict=False)
+    return _change(path, VIDEO, b"".join(element(tag, n.to_bytes(4, "big")) for tag, n in pairs))
+
+
+def add_to_colour(path: Path, elements: bytes) -> bool:
+    """Write elements into what a file's header says of its video's colours.
+
+    Args:
+        path: A finished file of FFmpeg's with one video track, whose colours are tagged.
+        elements: Each of `element`.
+
+    Returns:
+        Whether they are there; a header without room for them stays as it is.
+    """
+    return _change(path, COLOUR, elements)
+
+
+def element(kind: int, content: bytes) -> bytes:
+    """An element of less than 127 bytes."""
+    return kind.to_bytes((kind.bit_length() + 7) // 8, "big") + _size(len(content), 1) + content
+
+
+def _change(path: Path, into: int, elements: bytes) -> bool:
     with path.open("r+b") as file:
-        header = file.read(HEADER_BYTES)
-        shown = (max(round(width * aspect), 1), height)
-        changed = _with_shown_size(header, shown)
+        changed = _with_elements(file.read(HEADER_BYTES), into, elements)
         if changed is None:
             return False
         file.seek(0)
@@ -57,7 +79,7 @@ def tag_pixel_aspect(path: Path, width: int, height: int, aspect: Fraction) -> b
     return True
 
 
-def _with_shown_size(header: bytes, shown: tuple[int, int]) -> bytes | None:
+def _with_elements(header: bytes, into: int, elements: bytes) -> bytes | None:
     segment = _find(header, 0, len(header), SEGMENT)
     if segment is None:
         return None
@@ -67,7 +89,7 @@ def _with_shown_size(header: bytes, shown: tuple[int, int]) -> bytes | None:
         return None
     room = parts[kinds.index(VOID)]
     tracks = parts[kinds.index(TRACKS)]
-    grown = _rebuilt(header, tracks, shown)
+    grown = _rebuilt(header, tracks, into, elements)
     extra = len(grown) - (tracks.end - tracks.start)
     left = room.end - room.start - extra
     if left < LEAST_VOID_BYTES:
@@ -83,20 +105,19 @@ def _with_shown_size(header: bytes, shown: tuple[int, int]) -> bytes | None:
     return bytes(changed)
 
 
-def _rebuilt(header: bytes, part: _Element, shown: tuple[int, int]) -> bytes:
-    """Tracks, an entry or a video with the shown size put in, sizes and checksums made anew."""
+def _rebuilt(header: bytes, part: _Element, into: int, elements: bytes) -> bytes:
+    """Tracks, or a part of them, with elements put in, sizes and checksums made anew."""
     content = b""
     summed = False
     for child in _elements(header, part.data, part.end):
         if child.kind == CRC_32:
             summed = True
-        elif child.kind in (TRACK_ENTRY, VIDEO):
-            content += _rebuilt(header, child, shown)
-        elif child.kind not in DISPLAY:
+        elif child.kind in (TRACK_ENTRY, VIDEO, COLOUR):
+            content += _rebuilt(header, child, into, elements)
+        elif part.kind != VIDEO or into != VIDEO or child.kind not in DISPLAY:
             content += header[child.start : child.end]
-    if part.kind == VIDEO:
-        for tag, value in zip(DISPLAY, shown, strict=False):
-            content += tag.to_bytes(2, "big") + _size(4, 1) + value.to_bytes(4, "big")
+    if part.kind == into:
+        content += elements
     if summed:
         checksum = zlib.crc32(content).to_bytes(4, "little")
         content = bytes([CRC_32]) + _size(4, 1) + checksum + content

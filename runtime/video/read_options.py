@@ -9,6 +9,7 @@ from typing import Literal
 from ...errors import ConfigError
 from ...pictures.crop import Crop
 from .hardware_decode import Decoder
+from .hdr import HdrMode
 from .info import VideoInfo
 
 INTERLEAVE_SECONDS = 1
@@ -42,6 +43,9 @@ class ReadOptions:
 
     pixel_format: str | None = None
     """FFmpeg's name of their format; None is `yuv420p`."""
+
+    hdr: HdrMode = "keep"
+    """`keep` gives frames of HDR as they are, `tonemap` makes SDR of them, `refuse` is an error."""
 
     rate: Fraction | None = None
     """Frames a second of raw frames and of numbered pictures; None is 25."""

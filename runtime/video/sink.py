@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
 from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
+from ...pictures.hdr import is_hdr
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
 from ...pictures.yuv import frame_from_yuv
@@ -38,6 +40,8 @@ from .containers import (
 )
 from .decoding_times import DecodingTimes
 from .encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
+from .hdr import encoder_of, require_hdr_bits, require_hdr_output
+from .hdr_tags import tag_file
 from .info import VideoInfo
 from .labels import carried_timecode, kept_metadata, timecode_of
 from .matroska import tag_pixel_aspect
@@ -66,13 +70,21 @@ def planes_for(path: Path, info: VideoInfo, options: EncodeOptions, *, why: str 
     Raises:
         ConfigError: There is no such encoder, or it takes nothing that can be given.
     """
+    hdr = is_hdr(info.colours.transfer)
+    if hdr:
+        require_hdr_output(path, plain=is_plain(path), bits=options.bits, why=why)
     if is_plain(path):
         return plain_planes(path, info, options, why=why)
-    encoder = options.encoder or ENCODERS[path.suffix.lower()]
+    encoder = encoder_of(path, info, options.encoder, ENCODERS)
     codec = find_encoder(encoder)
-    return choose_format(
+    chosen = choose_format(
         encoder, codec, info.planes, bits=options.bits, colour=options.chroma, why=why
     )
+    if hdr:
+        require_hdr_bits(encoder, chosen.holds.bits)
+        reduced = " (--bits 8 reduces them)"  # not here
+        chosen = replace(chosen, notes=tuple(n.replace(reduced, "") for n in chosen.notes))
+    return chosen
 
 
 class FileSink:
@@ -107,6 +119,7 @@ class FileSink:
         info = info or source.info
         self.info = info
         self.turns = 0
+        self._hdr = source.hdr if is_hdr(info.colours.transfer) else None
         self._finished = False
         self._why_not_deep = why_not_deep
         self._note = note
@@ -153,7 +166,11 @@ class FileSink:
 
     def _add_video(self, info: VideoInfo, options: EncodeOptions) -> None:
         suffix = self.path.suffix.lower()
-        encoder = options.encoder or ENCODERS[suffix]
+        encoder = encoder_of(self.path, info, options.encoder, ENCODERS)
+        if encoder != (options.encoder or ENCODERS[suffix]):
+            self._note(
+                f"{encoder} encodes: HDR in {ENCODERS[suffix]} is shown as HDR by few players"
+            )
         chosen = planes_for(self.path, info, options, why=self._why_not_deep)
         rate = info.rate.limit_denominator(65535)
         try:
@@ -195,7 +212,7 @@ class FileSink:
         context.colorspace, context.color_range = colours.matrix, 2 if colours.full_range else 1
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         fitted = fit_preset(encoder, options, (width, height), rate, self._note)
-        stream.options = encoder_options(encoder, fitted)
+        stream.options = encoder_options(encoder, fitted, self._hdr)
         self.encoder = encoder
         self._stream = stream
 
@@ -385,6 +402,11 @@ class FileSink:
             self._count_video()
             self._note(f"{self._refused} packets are left out: {self.path.suffix} refuses them")
         aspect = Fraction(self._stream.codec_context.sample_aspect_ratio or 1)
+        if self._hdr is not None and not tag_file(self._part, self.path.suffix.lower(), self._hdr):
+            self._note(
+                f"{self.path.suffix} says nothing of the mastering display and the content's light "
+                f"beside what {self.encoder} writes into its frames"
+            )
         matrix, found, metadata = self._tags()
         if found != aspect and self.path.suffix.lower() in MILLISECONDS:
             tag_pixel_aspect(self._part, self.width, self.height, aspect)

@@ -26,8 +26,16 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
-from ...pictures.colour import CHROMA_LEFT, Colours, alpha_from_frame, rgb_from_frame
+from ...pictures.colour import (
+    CHROMA_LEFT,
+    Colours,
+    alpha_from_frame,
+    rgb_from_frame,
+    to_eight_bits,
+)
+from ...pictures.hdr import HdrFacts, is_hdr
 from ...pictures.limits import check_frame_size
+from ...pictures.tone_map import ToneMap
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .announced import Announced, Missing
@@ -35,6 +43,7 @@ from .deinterlace import Deinterlacer
 from .file_clock import FileClock, starts_at
 from .frame_times import FrameClock
 from .hardware_decode import decoder_facts
+from .hdr import take_hdr
 from .info import VideoInfo, describe
 from .input_file import alpha_decoder, choose_stream, is_animated_webp, open_input, packets
 from .read_options import ReadOptions
@@ -74,15 +83,15 @@ class FileSource:
 
     Args:
         path: The file.
-        options: What of it is read.
+        options: What of it is read; without them HDR is refused.
         ended: Set to end reading; of standard input, which else waits for whoever sends.
         steady: Whether the file's clock is known not to jump, and need not be watched.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
         UnreadableVideoError: It holds no video that decodes.
-        UnsupportedVideoError: It is HDR, its frames are too large, or it is an animated WebP that
-            FFmpeg does not decode.
+        UnsupportedVideoError: It is HDR and not to be taken, its frames are too large, or it is an
+            animated WebP that FFmpeg does not decode.
         ConfigError: It has no such stream, or ends before the start.
         BackendUnavailableError: The GPU was asked for and cannot decode it.
     """
@@ -98,7 +107,7 @@ class FileSource:
         self.path = path
         self._steady = steady
         self.ended = ended or threading.Event()
-        self.options = options or ReadOptions()
+        self.options = options or ReadOptions(hdr="refuse")
         self.notes: list[str] = []
         """Lines worth telling the user: what is ignored, converted or repaired."""
         # Not a method: whoever keeps one of `self` keeps decoder and frames, in a cycle.
@@ -150,6 +159,8 @@ class FileSource:
         self.time_offset += math.ceil(self.options.start / tick) * tick
         self._info: VideoInfo | None = None
         self._clock: FrameClock | None = None
+        self.hdr: HdrFacts | None = None
+        self._tone_map: ToneMap | None = None
         self.deep = self._alpha = self._yuv = False
         self._alpha_reformatter = VideoReformatter()
         self._first: av.VideoFrame | None = None  # until frames are asked for
@@ -239,6 +250,8 @@ class FileSource:
         crop = self._crop
         if crop is not None and (crop.left % 2 or crop.top % 2):
             return f"the part {crop} begins between two pixels of chroma"
+        if self._tone_map is not None:
+            return "HDR is mapped to SDR in RGB"
         return why_not_yuv(self._first)
 
     def keep(self, *, deep: bool = False, alpha: bool = False, yuv: bool = False) -> None:
@@ -258,7 +271,11 @@ class FileSource:
         if self._yuv:
             picture = yuv_from_frame(frame, self.stream_colours, self._reformatter)
             return SourceFrame(picture if self._crop is None else picture.part(self._crop), pts)
-        rgb = rgb_from_frame(frame, self._reformatter, deep=self.deep)
+        deep = self.deep or self._tone_map is not None
+        rgb = rgb_from_frame(frame, self._reformatter, deep=deep)
+        if self._tone_map is not None:
+            rgb = self._tone_map(rgb)
+            rgb = rgb if self.deep else to_eight_bits(rgb)
         alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
         if self._crop is not None:
             rgb = self._crop.of(rgb)
@@ -403,7 +420,10 @@ class FileSource:
 
     def _describe_and_time(self, frame: av.VideoFrame) -> int:
         if self._info is None or self._clock is None:
-            info = describe(self.path, self.container, self.stream, frame, self.notes.append)
+            info = describe(self.container, self.stream, frame, self.notes.append)
+            info, self.hdr = take_hdr(self.path, frame, info, self.options.hdr, self.notes.append)
+            if self.hdr is not None and not is_hdr(info.colours.transfer):
+                self._tone_map = ToneMap(self.hdr, int(frame.color_primaries))
             self._sizes = (info.width, info.height)
             info = self._cropped(info)
             self._clock = FrameClock(

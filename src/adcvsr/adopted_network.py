@@ -44,15 +44,16 @@ class AdoptedNetwork:
     """Frames before a picture that it can depend on; 0 of a network of single frames."""
 
     delay: int
-    """Frames a picture comes after its own: those after it that it depends on."""
+    """Frames after a picture's own that it depends on: a stream's pictures come so much later; of a
+    network that runs in windows `MOST_REACH`."""
 
     origin_sha256: str
     """Of the files it was adopted from, one after the other."""
 
     @property
     def causal(self) -> bool:
-        """Whether it runs frame by frame."""
-        return True
+        """Whether no picture needs a frame after its own."""
+        return self.delay == 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values, as `from_item` reads them."""

@@ -28,7 +28,7 @@ MOST_LEVELS, MOST_BLOCKS, MOST_CHANNELS, MOST_KERNEL = 8, 256, 16384, 64
 of the published network. A config read from a file must not make a machine build what fits none."""
 
 
-LATER = {"temporal_side": 1}
+LATER = {"temporal_side": 1, "temporal_past": "finite"}
 """Fields that came after the first configs were stored, with what those meant."""
 
 
@@ -90,6 +90,11 @@ class AdcVsrConfig:
     """Side in pixels of what a temporal convolution sees of each frame before; 3 can follow motion
     of a pixel a frame and site. Causal networks only."""
 
+    temporal_past: Literal["finite", "recurrent"] = "finite"
+    """What a causal network carries. `finite`: the frames a convolution looks back on, so that the
+    past ends after a known number of frames and a stream cut there goes on exactly. `recurrent`:
+    the block's own output, so that the past ends at a reset alone; kernel 2, one convolution."""
+
     temporal_convs: Literal[1, 2] = 1
     """Convolutions of a temporal block: `x + conv(x)` or `x + conv2(relu(conv1(x)))`."""
 
@@ -131,6 +136,7 @@ class AdcVsrConfig:
             "temporal_side",
             "1 when the network is not causal",
         )
+        self._require_past()
         uses_attention = bool(self.attention_levels) or self.mid_attention
         self._require(
             len(self.attention_heads) == (levels if uses_attention else 0),
@@ -146,6 +152,16 @@ class AdcVsrConfig:
             self._require(self.unshuffle == 2, "unshuffle", "2 with decoder='vae'")
         else:
             self._require(not self.decoder_widths, "decoder_widths", "() with 'pixel_shuffle'")
+
+    def _require_past(self) -> None:
+        if self.temporal_past != "recurrent":
+            return
+        fits = self.causal and self.temporal_kernel == 2 and self.temporal_convs == 1
+        self._require(
+            fits,
+            "temporal_past",
+            "'finite' unless the network is causal with temporal_kernel=2 and temporal_convs=1",
+        )
 
     def _require_kinds(self) -> None:
         for name, kind in _kinds().items():
@@ -166,6 +182,11 @@ class AdcVsrConfig:
                 f"config {_short(self.name)}: {field}={_short(getattr(self, field))}, "
                 f"expected {wanted}"
             )
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the carried state holds what came of all frames since the last reset."""
+        return self.temporal_past == "recurrent" and bool(self.temporal_sites)
 
     @property
     def size_multiple(self) -> int:

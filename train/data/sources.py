@@ -22,6 +22,7 @@ from ...errors import TrainingDataError
 from ...pictures.clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ffmpeg_reason, find_media, read_image
 from ..degradation.sensor import unsharp_mask
 from .decode import Stretch, read_stretches, resize_levels
+from .file_lists import LISTS, read_list
 from .options import CROP_MULTIPLE, DataOptions
 from .order import shuffle
 
@@ -289,15 +290,21 @@ class Sources:
 
 
 def _files(folders: Sequence[Path], suffixes: frozenset[str], kind: str) -> list[Path]:
-    """All files of a kind below the folders, in a stable order.
+    """All files of a kind below the folders, in a stable order, and those that lists name.
 
     Raises:
-        TrainingDataError: A folder does not exist or holds none.
+        TrainingDataError: A folder or list does not exist, or holds none.
     """
     found: list[Path] = []
     for folder in folders:
+        if folder.suffix.lower() in LISTS and not folder.is_dir():
+            found += read_list(folder, suffixes, kind)
+            continue
         if not folder.is_dir():
-            raise TrainingDataError(f"training folder '{folder}' is not a directory")
+            raise TrainingDataError(
+                f"training folder '{folder}' is not a directory, nor a list of files (ending in "
+                f"{', '.join(sorted(LISTS))})"
+            )
         inside = find_media(folder, suffixes)
         if not inside:
             raise TrainingDataError(

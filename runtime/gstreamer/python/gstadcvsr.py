@@ -156,7 +156,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             variant=None if precision in ("auto", "", None) else precision,
             threads=self._values["threads"],
         )
-        if self._upscaler.bundle.kind == "clip":
+        if self._upscaler.bundle.kind == "clip" or self._upscaler.bundle.delay:
             raise ClipNetworkError(
                 f"model={self._values['model']} is not causal: it needs frames of the future; "
                 "choose a causal one such as nano"

@@ -36,6 +36,7 @@ from .schema import (
     Window,
     check_rest,
     computed_otherwise,
+    delay_of,
     read_colour_match,
     read_state,
     read_tensor,
@@ -106,6 +107,8 @@ class Bundle:
         self.input_name = interface["input"]["name"].text()
         self.output_name = interface["output"]["name"].text()
         self.state = tuple(map(read_state, interface["state"].items(most=MOST_FRAMES)))
+        self.delay = delay_of(self.state)
+        """Frames that a stream's pictures come late: it looks so far ahead."""
         self.kind = interface["kind"].text(one_of=("stream", "clip"))
         self.features: TensorSpec | None = None
         self.window: Window | None = None
@@ -479,7 +482,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": bundle.path.name,
         "path": str(bundle.path),
-        "preset": bundle.config.name,
+        **_origin(bundle),
         "parameters": bundle.parameters,
         "scale": bundle.scale,
         "causal": bundle.config.causal,
@@ -488,6 +491,13 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "bytes": bundle.bytes,
         "purpose": _purpose(bundle),
     }
+
+
+def _origin(bundle: Bundle) -> dict[str, Any]:
+    """The preset of a network of ours; what one of others was adopted from."""
+    if isinstance(bundle.config, AdoptedNetwork):
+        return {"adopted": bundle.config.adopted, "network": bundle.config.name}
+    return {"preset": bundle.config.name}
 
 
 def _purpose(bundle: Bundle) -> str | None:

@@ -5,7 +5,7 @@ One named function an old version, applied in order; a newer version is refused 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -53,6 +53,15 @@ class StateSpec(TensorSpec):
     next_name: str
     """Graph output that becomes this input for the next frame."""
 
+    ends: int = 0
+    """Not 0: what is more than nought in it says that the frame is none, the clip is over; and so
+    many frames late pictures come, see `delay_of`."""
+
+
+def delay_of(state: Sequence[StateSpec]) -> int:
+    """Frames that the pictures of a stream with this state come after their own."""
+    return max((spec.ends for spec in state), default=0)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -63,6 +72,9 @@ class Window:
 
     overlap: int
     """Frames that neighbouring windows share, in [0, T)."""
+
+    filled: bool = False
+    """Whether a shorter clip is filled with its last frame, inside the graph."""
 
 
 @dataclass(frozen=True)
@@ -169,15 +181,19 @@ def read_tensor(entry: Item) -> TensorSpec:
 
 
 def read_state(entry: Item) -> StateSpec:
-    """A state tensor from a manifest's {"name", "shape", "next"}."""
+    """A state tensor from a manifest's {"name", "shape", "next"}, `ends` where it has that."""
     tensor = read_tensor(entry)
-    return StateSpec(tensor.name, tensor.channels, tensor.divisor, entry["next"].text())
+    ends = entry.get("ends")
+    late = 0 if ends is None else ends.integer(1, MOST_FRAMES)
+    return StateSpec(tensor.name, tensor.channels, tensor.divisor, entry["next"].text(), late)
 
 
 def read_window(entry: Item) -> Window:
-    """A window from a manifest's {"frames", "overlap"}."""
+    """A window from a manifest's {"frames", "overlap"}, `filled` where it has that."""
     frames = entry["frames"].integer(1, MOST_FRAMES)
-    return Window(frames, entry["overlap"].integer(0, frames - 1))
+    filled = entry.get("filled")
+    overlap = entry["overlap"].integer(0, frames - 1)
+    return Window(frames, overlap, filled is not None and filled.flag())
 
 
 def read_colour_match(entry: Item) -> ColourMatch:

@@ -22,6 +22,9 @@ def print_result(result: dict[str, Any]) -> None:
         f"{machine['board'] or machine['processor'] or machine['machine']}, "
         f"{machine['threads'] or '-'} threads, {result['seconds']:g} s taking turns"
     )
+    for other in result.get("beside", ()):
+        scale = other["scale"]
+        click.echo(f"beside it {other['name']}, to {scale * width}x{scale * height}")
     rows = result["variants"]
     heads = ("variant", "p50", "p90", "p95", "p99 ms", "CPU ms", "copy ms", "fps", "memory", "size")
     click.echo(_table(heads, [_row(row) for row in rows]))
@@ -78,7 +81,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     latency, start = row["latency_ms"], row.get("start") or {}
     memory = start.get("memory_bytes")
     return (
-        f"{row['variant']} ({row['backend']})",
+        f"{row.get('name', row['variant'])} ({row['backend']})",
         *(_number(latency[p]) for p in ("p50", "p90", "p95", "p99")),
         _number(row["cpu_ms"]["mean"]),
         _number(row["copy_ms"]),
@@ -95,7 +98,7 @@ def _ratio_line(row: dict[str, Any]) -> str:
             parts.append(
                 f"{found['median']:.3f} by {name} time ({found['low']:.3f} to {found['high']:.3f})"
             )
-    return f"{row['variant']} / {row['ratio_to']}: {', '.join(parts)}"
+    return f"{row.get('name', row['variant'])} / {row['ratio_to']}: {', '.join(parts)}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..bundle import Bundle, describe
-from ..errors import BundleError, MissingPackageError
+from ..errors import BundleError, GraphError, MissingPackageError
 
 MEBI = 1 << 20
 
-PROOF = ("calibration", "parity", "conversion")
+PROOF = ("calibration", "parity", "endurance", "conversion")
 """Of a variant's facts, those said to people; JSON has all."""
 
 
@@ -27,7 +27,8 @@ def inspect_bundle(bundle: Bundle, *, size: tuple[int, int] | None = None) -> di
             of one window); None for no cost.
 
     Returns:
-        `describe`'s facts, the schema, interface, files (each with `intact` and, where it is not,
+        `describe`'s facts, the schema, interface, `past_frames` (null where the past of a stream
+        never ends, or its graph is damaged), files (each with `intact` and, where it is not,
         `damage`), variants with everything the manifest says, licences and provenance; `engines` in
         the cache of its graphs, with what their layers are where that is known; with `size`
         `cost` by variant, or `cost_missing` with the reason.
@@ -42,6 +43,7 @@ def inspect_bundle(bundle: Bundle, *, size: tuple[int, int] | None = None) -> di
         "size_multiple": bundle.size_multiple,
         "config": bundle.config.to_dict(),
         "interface": manifest["interface"],
+        "past_frames": _past_frames(bundle),
         "window": manifest.get("window"),
         "colour_match": manifest["colour_match"],
         "golden": manifest["golden"],
@@ -64,11 +66,18 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         Lines without their ends.
     """
     trained = "" if facts["trained"] else ", untrained"
-    yield f"{facts['name']}: preset {facts['preset']}, {facts['parameters']:,} parameters{trained}"
+    origin = (
+        f"preset {facts['preset']}"
+        if "preset" in facts
+        else f"{facts['network']}, adopted from {facts['adopted']}"
+    )
+    yield f"{facts['name']}: {origin}, {facts['parameters']:,} parameters{trained}"
     yield f"path        {facts['path']}"
     yield f"schema      {facts['schema']}, {len(facts['files'])} files, {_size(facts['bytes'])}"
     yield f"graphs      {_kind(facts)}"
     yield from _tensors(facts["interface"])
+    if facts["kind"] == "stream":
+        yield f"past        {_past(facts['past_frames'])}"
     yield f"sizes       multiples of {facts['size_multiple']}; the runtime pads and crops"
     yield f"colours     match: {facts['colour_match']['mode']}"
     yield f"licences    {', '.join(facts['licences'])}"
@@ -85,6 +94,19 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
             from ..runtime.engine.layers import text_of
 
             yield f"{'':12}{text_of(engine['layers'])}"
+
+
+def _past_frames(bundle: Bundle) -> int | None:
+    from ..graph.past import past_of
+
+    if bundle.kind != "stream":
+        return None
+    state = {spec.name: spec.next_name for spec in bundle.state}
+    graph = next(iter(bundle.variants.values())).file
+    try:
+        return past_of(bundle.read(graph), state, bundle.output_name, bundle.config)
+    except (BundleError, GraphError):  # which file it is, is said with the files
+        return None
 
 
 def _file(bundle: Bundle, name: str) -> dict[str, Any]:
@@ -141,6 +163,16 @@ def _kind(facts: Mapping[str, Any]) -> str:
     return (
         f"clip: windows of {window['frames']} frames that share {window['overlap']}, then picture "
         "by picture"
+    )
+
+
+def _past(frames: int | None) -> str:
+    if frames is None:
+        return "never ends, or is not known: exact from the start and from resets alone; no jobs"
+    if not frames:
+        return "none: every frame by itself"
+    return (
+        f"{frames} frame{'s' if frames > 1 else ''}: a stream cut there goes on with the same bits"
     )
 
 

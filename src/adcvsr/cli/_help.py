@@ -6,7 +6,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "Upscale": ("upscale", "job", "live", "demo"),
     "Look at what is here": ("models", "inspect", "doctor", "report", "targets"),
     "Measure": ("evaluate", "bench", "profile", "plan", "verify"),
-    "Train and export": ("train", "import", "export", "adopt"),
+    "Train and export": ("train", "blend", "import", "export", "adopt"),
     "Fit to a device": ("calibrate", "quantize", "search", "build", "deploy", "cache"),
 }
 """Every command, under what it is for; those used most come first."""
@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "adopt": ("adcvsr adopt realesr-animevideov3-x4.param -o my-bundle --licence BSD-3-Clause",),
     "bench": ("adcvsr bench nano --size 640x360 --variant fp32,int8",),
     "bench compare": ("adcvsr bench compare mine.json theirs.json",),
+    "blend": ("adcvsr blend nano nano-restore --alpha 0.5 -o mild.safetensors",),
     "build": ("adcvsr build nano --backend tensorrt-rtx --target rtx-40 --size 640x360",),
     "cache list": ("adcvsr cache list",),
     "cache clear": ("adcvsr cache clear",),

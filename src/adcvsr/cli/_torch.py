@@ -57,6 +57,15 @@ def require_weights() -> None:
     _require(WEIGHT_PACKAGES, "export", "'adcvsr import'")
 
 
+def require_measures() -> None:
+    """Check the package that measures by trained networks compute with.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    _require(("torch",), "train", "a measure by a trained network")
+
+
 def require_degradations() -> None:
     """Check the package that the degradations of training compute with.
 

@@ -32,10 +32,16 @@ def run_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--config", required=True, metavar="NAME|FILE", help="A recipe's name or TOML file."
             ),
             click.option(
-                "--clips", multiple=True, type=FOLDER, help="Folder of videos; may be repeated."
+                "--clips",
+                multiple=True,
+                type=FOLDER,
+                help="Folder of videos, or a list of them (.txt, .csv); may be repeated.",
             ),
             click.option(
-                "--images", multiple=True, type=FOLDER, help="Folder of images; may be repeated."
+                "--images",
+                multiple=True,
+                type=FOLDER,
+                help="Folder of images, or a list of them; may be repeated.",
             ),
             click.option("-o", "--output", required=True, type=FOLDER, help="Folder of the run."),
             click.option("--max-minutes", type=click.FloatRange(0), help="Schedule in minutes."),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..runtime.jobs.settings import JobSettings
 
 NETWORK = ("backend", "variant", "tile", "colour_match", "allow_untrained")
-READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop")
+READING = ("start", "duration", "video_stream", "deinterlace", "decoder", "crop", "hdr")
 WRITING = ("encoder", "preset", "crf", "bits", "chroma", "audio")
 """Options by what they are for, under the names of `Upscaler`, `ReadOptions`, `EncodeOptions`."""
 
@@ -88,6 +88,13 @@ READING_OPTIONS = (
         default="auto",
         show_default=True,
         help="Where INPUT is decoded.",
+    ),
+    click.option(
+        "--hdr",
+        type=click.Choice(["keep", "tonemap", "refuse"]),
+        default="keep",
+        show_default=True,
+        help="Write HDR (PQ, HLG) as it is, make SDR of it, or refuse it.",
     ),
 )
 

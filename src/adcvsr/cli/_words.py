@@ -72,7 +72,9 @@ def _bundle_first(command: str, arguments: list[str], tell: Tell) -> list[str]:
         after = index + 1 if equals else index + 2
         bundle = value if equals else arguments[index + 1]
         tell(f"the bundle is the first argument here: adcvsr {command} {bundle}")
-        return [bundle, *arguments[:index], *arguments[after:]]
+        rest = [*arguments[:index], *arguments[after:]]
+        more = command == "bench" and any(each.partition("=")[0] == "--model" for each in rest)
+        return [bundle, *(_bundle_first(command, rest, tell) if more else rest)]
     return arguments
 
 

@@ -16,6 +16,14 @@ LAYOUTS = ("NCHW", "NHWC")
 COLOURS = ("RGB", "BGR")
 
 
+def _pair(text: str) -> tuple[str, str]:
+    """INPUT=OUTPUT as two names."""
+    given, _, made = text.partition("=")
+    if not given or not made:
+        raise click.BadParameter(f"'{text}' is not INPUT=OUTPUT")
+    return given, made
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
@@ -37,12 +45,49 @@ COLOURS = ("RGB", "BGR")
 @click.option("--range", type=click.Choice(RANGES), help="Of its values [default: found].")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Of its pictures [default: found].")
 @click.option("--colour", type=click.Choice(COLOURS), help="Order of its colours [default: found].")
+@click.option(
+    "--state",
+    multiple=True,
+    metavar="INPUT=OUTPUT",
+    callback=lambda _context, _option, values: tuple(map(_pair, values)),
+    help="Output of an ONNX network that comes in again with the next frame; once for each "
+    "[default: paired by name].",
+)
+@click.option(
+    "--lookahead",
+    type=click.IntRange(0, 64),
+    default=0,
+    metavar="FRAMES",
+    help="Of a network over clips: frames that its pictures may come late, for what follows them "
+    "[default: 0].",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(0, 4096),
+    metavar="FRAMES",
+    help="Run a network over clips in windows of so many frames, blended, instead of as a stream; "
+    "0 for what the file takes.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(0, 4095),
+    metavar="FRAMES",
+    help="Frames that neighbouring windows share [default: a third of the window].",
+)
 @click.option("--overwrite", is_flag=True, help="Replace BUNDLE if it exists.")
 @json_option
-def command(model: Path, output: Path, as_json: bool, **options: Any) -> None:
-    """Make a bundle of an upscaler of others: MODEL is an .onnx file, or ncnn's .param and .bin.
+def command(
+    model: Path,
+    output: Path,
+    window: int | None,
+    overlap: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Make a bundle of an upscaler of others: ONNX, ncnn's .param and .bin, or PyTorch weights.
 
-    It has to take one picture and give one that is 1 to 4 times as large. Scale, sizes, range and
+    MODEL has to make pictures 1 to 4 times as large, of one frame or of several; PyTorch's .pth and
+    .safetensors need the extra 'spandrel'. Scale, sizes, range and
     colours are found by running it on a picture: its output, reduced, must resemble the input. The
     bundle takes uint8 frames of any size, and is held to the network over a clip (docs/adopt.md).
     """
@@ -50,9 +95,14 @@ def command(model: Path, output: Path, as_json: bool, **options: Any) -> None:
 
     require_export()
     from ..bundle import describe
+    from ..bundle.schema import Window
     from ..export.adopt.adopt import AdoptOptions, adopt
 
-    bundle = adopt(model, output, AdoptOptions(**options), report=say if as_json else done)
+    if overlap is not None and window is None:
+        raise click.UsageError("--overlap is of windows: give --window, too")
+    walk = None if window is None else Window(window, -1 if overlap is None else overlap)
+    wanted = AdoptOptions(window=walk, **options)
+    bundle = adopt(model, output, wanted, report=say if as_json else done)
     if as_json:
         print_json(describe(bundle))
         return

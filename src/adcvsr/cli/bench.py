@@ -52,7 +52,7 @@ class BenchCommand(click.Command):
 
 
 @click.command(cls=BenchCommand, epilog="See also: adcvsr bench compare A.json B.json")
-@click.argument("bundle", metavar="[BUNDLE]", default="nano")
+@click.argument("bundle", metavar="[BUNDLE...]", nargs=-1)
 @backend_option
 @variants_option("the first is the baseline of ratios [default: all the backend runs].")
 @click.option(
@@ -81,7 +81,7 @@ class BenchCommand(click.Command):
 @trace_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files of -o and --trace.")
 def command(
-    bundle: str,
+    bundle: tuple[str, ...],
     backend: str,
     variants: tuple[str, ...],
     size: tuple[int, int],
@@ -94,6 +94,9 @@ def command(
     overwrite: bool,
 ) -> None:
     """Measure how fast BUNDLE's variants run here, taking turns so that drift meets all alike.
+
+    Several bundles, such as adopted networks beside ours, take turns in one table; the first one's
+    first variant is what the others are measured by. Without BUNDLE it is nano.
 
     Wall time is what a user waits; CPU time is what the processors worked, and moves less with
     what else they do. Warnings say where the figures are worthless. docs/bench.md explains each.
@@ -112,7 +115,7 @@ def command(
         threads=threads,
         start=not no_start,
     )
-    opened = open_bundle(bundle)
+    opened, *beside = [open_bundle(each) for each in bundle or ("nano",)]
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
         build_progress("bench") as bar,
@@ -120,6 +123,7 @@ def command(
         result = run_bench(
             opened,
             options,
+            beside=beside,
             note=say,
             progress=lambda share: bar(share, "") if bar else None,
             trace=trace,

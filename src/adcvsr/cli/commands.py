@@ -30,6 +30,7 @@ from ._words import rewrite
 COMMANDS = {
     "adopt": "Make a bundle of an upscaler of others.",
     "bench": "Measure how fast a bundle's variants run here.",
+    "blend": "Make a checkpoint between two of one network.",
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",

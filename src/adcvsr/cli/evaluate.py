@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..calibration.evaluate.protocols import ProtocolClips
     from ..calibration.evaluate.truth import Degrade
+    from ..metrics import UsableMetrics
 
 BENCHMARKS = ("reds4", "vid4", "udm10", "spmcs", "videolq")
 """`calibration.evaluate.protocols.PROTOCOLS`, held here likewise."""
@@ -85,6 +86,35 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     help="Folder of given low-resolution inputs, named as the truth (or NAMEx4).",
 )
 @click.option(
+    "--no-reference",
+    is_flag=True,
+    help="PATHS are real low-quality clips, upscaled as they are: sharpness, blockiness, noise, "
+    "flicker and delta_e beside bicubic, and what of --pyiqa needs no truth.",
+)
+@click.option(
+    "--centre",
+    type=click.IntRange(64),
+    metavar="PX",
+    help="Measure the middle of the truth alone; the paper's protocol is --frames 25 --centre 512.",
+)
+@click.option(
+    "--dists",
+    type=click.Path(path_type=Path, exists=True),
+    help="Weights of DISTS, a folder with VGG16's and its own: measures it too; needs torch.",
+)
+@click.option(
+    "--lpips",
+    type=click.Path(path_type=Path, exists=True),
+    help="Weights of LPIPS (VGG), likewise.",
+)
+@click.option(
+    "--pyiqa",
+    metavar="NAMES",
+    default="",
+    help="Metrics of the package pyiqa, with commas: clipiqa, musiq, maniqa; it fetches their "
+    "weights.",
+)
+@click.option(
     "--ffmpeg", metavar="PROGRAM", help="An ffmpeg with libvmaf [default: $ADCVSR_FFMPEG]."
 )
 @click.option(
@@ -111,6 +141,11 @@ def command(
     degradation: str | None,
     seed: int,
     low_folder: Path | None,
+    no_reference: bool,
+    centre: int | None,
+    dists: Path | None,
+    lpips: Path | None,
+    pyiqa: str,
     ffmpeg: str | None,
     strip_path: Path | None,
     file: Path | None,
@@ -119,22 +154,27 @@ def command(
 ) -> None:
     """Measure bundles against bicubic and Lanczos on PATHS: images, clips, or folders of them.
 
-    Each is reduced x1/4, brought back, and compared with the original. docs/metrics.md says what
+    Each is reduced x1/4, brought back, and compared with the original, or with --no-reference
+    upscaled as it is. docs/metrics.md says what
     each measure is and what it cannot tell. A file that cannot be measured does not end the run.
     """
     from ..calibration.evaluate.protocols import ALL_FRAMES, protocol_truth
     from ..calibration.evaluate.report import Request, check_new, run_request, write_json
     from ..calibration.evaluate.truth import TruthOptions, find_truth
-    from ..metrics import usable_metrics
+    from ..metrics import usable_metrics, usable_without_truth
     from ._scores import clip_line, print_report
 
     if low_folder is not None and degradation is not None:
         raise click.UsageError("--lr gives the inputs, --degradation makes them: choose one")
+    if no_reference and (low_folder is not None or degradation is not None):
+        raise click.UsageError("--no-reference takes PATHS as inputs: no --lr, no --degradation")
     if benchmark is not None and (low_folder or degradation or sequences or len(paths) > 1):
         raise click.UsageError(
             "--protocol says how inputs are made and where they are: give one folder, and neither "
             "--lr, --degradation nor --sequences"
         )
+    if benchmark is not None and (no_reference or centre):
+        raise click.UsageError("--protocol says what is measured: no --no-reference, no --centre")
     check_new((strip_path, file), overwrite=overwrite)
     if benchmark is not None:
         found = _benchmark_clips(benchmark, paths[0])
@@ -151,11 +191,19 @@ def command(
             degrade=_degradation(degradation),
             seed=seed,
             low_folder=low_folder,
+            centre_px=centre or 0,
+            no_reference=no_reference,
         )
     request = Request(
         files=files,
         models=models,
-        metrics=usable_metrics(names, ffmpeg),
+        metrics=_with_networks(
+            usable_without_truth(names) if no_reference else usable_metrics(names, ffmpeg),
+            truth=not no_reference,
+            dists=dists,
+            lpips=lpips,
+            pyiqa=[name.strip() for name in pyiqa.split(",") if name.strip()],
+        ),
         truth=truth,
         protocol=found,
         backend=backend,
@@ -175,6 +223,23 @@ def command(
         print_report(report)
     if report.failed:
         raise failed_files([each["file"] for each in report.failed], len(request.files))
+
+
+def _with_networks(metrics: UsableMetrics, *, truth: bool, **asked: Any) -> UsableMetrics:
+    """Add measures by trained networks; they are imported here, calibration may not.
+
+    Raises:
+        MissingPackageError: torch or pyiqa is not installed and a measure needs it.
+        CheckpointError, ConfigError: Weights or names that cannot be used.
+    """
+    if not any(asked.values()):
+        return metrics
+    from ._torch import require_measures
+
+    require_measures()
+    from ..train.perceived import open_measures, with_measures
+
+    return with_measures(metrics, open_measures(**asked), truth=truth)
 
 
 def _benchmark_clips(name: str, root: Path) -> ProtocolClips:

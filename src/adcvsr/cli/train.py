@@ -69,11 +69,15 @@ def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: 
 @click.option("--start-from", "start", required=True, type=FOLDER, help="Stage 1's checkpoint.")
 @loss_options
 @click.option("--convnext", type=FOLDER, help="Weights of an OpenCLIP ConvNeXt.")
+@click.option(
+    "--efficientnet", type=FOLDER, help="Weights of EfficientNet-Lite0, on small machines."
+)
 def adversarial(
     dists: str,
     vae: Path | None,
     half_decoder: Path | None,
     convnext: Path | None,
+    efficientnet: Path | None,
     **options: Any,
 ) -> None:
     """Stage 2: also fool two discriminators of detail and consistency."""
@@ -85,7 +89,11 @@ def adversarial(
     from ..train.settings import AdversarialSettings
 
     options["weights"] = AdversarialWeights(
-        dists=_path(dists), vae=vae, half_decoder=half_decoder, convnext=convnext
+        dists=_path(dists),
+        vae=vae,
+        half_decoder=half_decoder,
+        convnext=convnext,
+        efficientnet=efficientnet,
     )
     _run("adversarial", stage, AdversarialSettings, options)
 

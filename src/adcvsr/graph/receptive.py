@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..adopted_network import AdoptedNetwork
 from ..config import AdcVsrConfig
+from ..errors import ConfigError
 
 
 def spatial_radius(config: AdcVsrConfig | AdoptedNetwork) -> int | None:
@@ -17,7 +18,8 @@ def spatial_radius(config: AdcVsrConfig | AdoptedNetwork) -> int | None:
 
     GroupNorm's statistics and attention see the whole picture. Without them the dependence ends
     after the same distance whatever a stream's length: a carried state holds features of a frame,
-    whose distance counts once, and a tap of 3x3 pixels adds one pixel at its place.
+    whose distance counts once, and a tap of 3x3 pixels adds one pixel at its place. A recurrent
+    network's 3x3 taps add a pixel with every frame, so that its sight has no end.
 
     Args:
         config: The network.
@@ -28,6 +30,8 @@ def spatial_radius(config: AdcVsrConfig | AdoptedNetwork) -> int | None:
     """
     if isinstance(config, AdoptedNetwork):
         return config.radius
+    if config.is_recurrent and config.temporal_side > 1:
+        return None
     if config.norm == "group" or _attentions(config) or config.decoder == "vae":
         return None
     return max(
@@ -41,9 +45,14 @@ def temporal_reach(config: AdcVsrConfig | AdoptedNetwork) -> tuple[int, int]:
     """Frames before and after an output frame that it can depend on.
 
     Every temporal convolution stands on the one way through the network, so their reaches add up.
+
+    Raises:
+        ConfigError: The network is recurrent: its past ends at resets alone.
     """
     if isinstance(config, AdoptedNetwork):
         return config.past, config.delay
+    if config.is_recurrent:
+        raise ConfigError(f"'{config.name}' is recurrent: no number of frames is all of its past")
     sites = len(config.temporal_sites)
     if config.temporal_sites == "all":
         sites = sum(config.down_blocks) + config.mid_blocks + sum(config.up_blocks)

@@ -52,11 +52,17 @@ def infer_read_types(model: Model, sizes: Mapping[str, tuple[int, ...]]) -> dict
         types[value.name] = TensorType(value.element, sizes[value.name])
     for node in model.graph.node:
         rule = _RULES.get(node.op_type)
-        if rule is None or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+        parts = _PARTS.get(node.op_type)
+        known_one = rule is not None and len(node.output) == 1
+        if node.domain not in ("", "ai.onnx") or not (known_one or parts is not None):
             raise _unknown(node)
         inputs = [types.get(name) for name in node.input]
         values = [known.get(name) for name in node.input]
         try:
+            if parts is not None:
+                types |= dict(zip(node.output, parts(node, inputs, values), strict=True))
+                continue
+            assert rule is not None
             result = rule(node, inputs, values)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise GraphError(
@@ -191,6 +197,106 @@ def _resize(node: Node, types: Types, values: Values) -> TensorType:
     return TensorType(kind.element, tuple(sizes))
 
 
+def _conv_transpose(node: Node, types: Types, values: Values) -> TensorType:
+    kind, weight = _given(types, 0), _given(types, 1)
+    kernel = weight.shape[2:]
+    rank = len(kernel)
+    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in node.attributes:
+        raise ValueError("its padding is not written down")
+    pads = node.attributes.get("pads", [0] * 2 * rank)
+    strides = node.attributes.get("strides", [1] * rank)
+    dilations = node.attributes.get("dilations", [1] * rank)
+    more = node.attributes.get("output_padding", [0] * rank)
+    sizes = [
+        strides[axis] * (size - 1)
+        + more[axis]
+        + dilations[axis] * (kernel[axis] - 1)
+        + 1
+        - pads[axis]
+        - pads[axis + rank]
+        for axis, size in enumerate(kind.shape[2:])
+    ]
+    channels = weight.shape[1] * node.attributes.get("group", 1)
+    return TensorType(kind.element, (kind.shape[0], channels, *sizes))
+
+
+def _pool(node: Node, types: Types, values: Values) -> TensorType:
+    kind, kernel = _given(types, 0), node.attributes["kernel_shape"]
+    rank = len(kernel)
+    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or node.attributes.get("ceil_mode"):
+        raise ValueError("its padding is not written down")
+    pads = node.attributes.get("pads", [0] * 2 * rank)
+    strides = node.attributes.get("strides", [1] * rank)
+    dilations = node.attributes.get("dilations", [1] * rank)
+    sizes = [
+        (size + pads[axis] + pads[axis + rank] - dilations[axis] * (kernel[axis] - 1) - 1)
+        // strides[axis]
+        + 1
+        for axis, size in enumerate(kind.shape[2:])
+    ]
+    return TensorType(kind.element, (*kind.shape[:2], *sizes))
+
+
+def _global_pool(node: Node, types: Types, values: Values) -> TensorType:
+    kind = _given(types, 0)
+    return TensorType(kind.element, (*kind.shape[:2], *[1] * (len(kind.shape) - 2)))
+
+
+def _depth_to_space(node: Node, types: Types, values: Values) -> TensorType:
+    kind, block = _given(types, 0), node.attributes["blocksize"]
+    count, channels, height, width = kind.shape
+    return TensorType(kind.element, (count, channels // block**2, height * block, width * block))
+
+
+def _space_to_depth(node: Node, types: Types, values: Values) -> TensorType:
+    kind, block = _given(types, 0), node.attributes["blocksize"]
+    count, channels, height, width = kind.shape
+    return TensorType(kind.element, (count, channels * block**2, height // block, width // block))
+
+
+def _pad(node: Node, types: Types, values: Values) -> TensorType:
+    kind, pads = _given(types, 0), _constant_of(values, 1)
+    rank = len(kind.shape)
+    axes = _constant_of(values, 3) if len(values) > 3 and types[3] is not None else range(rank)
+    sizes = list(kind.shape)
+    for place, axis in enumerate(axes):
+        sizes[axis % rank] += pads[place] + pads[place + len(pads) // 2]
+    return TensorType(kind.element, tuple(sizes))
+
+
+def _slice(node: Node, types: Types, values: Values) -> TensorType:
+    kind = _given(types, 0)
+    starts, ends = _constant_of(values, 1), _constant_of(values, 2)
+    rank = len(kind.shape)
+    axes = _constant_of(values, 3) if len(values) > 3 else range(len(starts))
+    steps = _constant_of(values, 4) if len(values) > 4 else [1] * len(starts)
+    sizes = list(kind.shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        place = axis % rank
+        sizes[place] = len(range(*slice(start, end, step).indices(sizes[place])))
+    return TensorType(kind.element, tuple(sizes))
+
+
+def _gather(node: Node, types: Types, values: Values) -> TensorType:
+    kind, places = _given(types, 0), _given(types, 1)
+    axis = node.attributes.get("axis", 0) % len(kind.shape)
+    shape = (*kind.shape[:axis], *places.shape, *kind.shape[axis + 1 :])
+    return TensorType(kind.element, shape)
+
+
+def _split(node: Node, types: Types, values: Values) -> list[TensorType]:
+    kind, count = _given(types, 0), len(node.output)
+    axis = node.attributes.get("axis", 0) % len(kind.shape)
+    total = kind.shape[axis]
+    each = -(-total // count)
+    equal = [min(each, total - each * place) for place in range(count)]
+    sizes = _constant_of(values, 1) if len(values) > 1 else equal
+    return [
+        TensorType(kind.element, (*kind.shape[:axis], size, *kind.shape[axis + 1 :]))
+        for size in sizes
+    ]
+
+
 def _quantize(node: Node, types: Types, values: Values) -> TensorType:
     zero = types[2] if len(types) > 2 else None
     element = node.attributes.get("output_dtype", UINT8) if zero is None else zero.element
@@ -216,21 +322,40 @@ def _constant_tensor(node: Node) -> Tensor:
 
 Rule = Callable[[Node, Types, Values], TensorType]
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(("Clip", "Identity", "Relu", "Sigmoid", "Softmax", "Tanh"), _first),
-    **dict.fromkeys(("Add", "Div", "Max", "Min", "Mul", "Sub"), _broadcast),
+    **dict.fromkeys(
+        (
+            *("Abs", "BatchNormalization", "Ceil", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu"),
+            *("HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Mish", "Neg", "PRelu"),
+            *("Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Softmax", "Softplus", "Sqrt"),
+            "Tanh",
+        ),
+        _first,
+    ),
+    **dict.fromkeys(("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum"), _broadcast),
+    **dict.fromkeys(("AveragePool", "MaxPool"), _pool),
     "Cast": _cast,
     "Concat": _concat,
     "Constant": _constant,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "DepthToSpace": _depth_to_space,
     "DequantizeLinear": _dequantize,
+    "Gather": _gather,
+    "GlobalAveragePool": _global_pool,
+    "Pad": _pad,
     "QuantizeLinear": _quantize,
     "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,
+    "Slice": _slice,
+    "SpaceToDepth": _space_to_depth,
     "Squeeze": _squeeze,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
+
+_PARTS: dict[str, Callable[[Node, Types, Values], list[TensorType]]] = {"Split": _split}
+"""Nodes of several outputs."""
 
 _VALUES: dict[str, Callable[[Node, Types, list[Any]], Any]] = {
     **dict.fromkeys(

@@ -8,6 +8,9 @@ between two rows.
 
     graph = with_yuv_ends(graph, "frame", "upscaled", YuvEnds(matrix=6, full_range=False))
 
+A network of others does not end in such a convolution: what it makes is clipped as it always was,
+and a small convolution of blocks of s x s pixels behind it makes YUV; s is even.
+
 It takes `frame` (1, H, W, 1), luma, and `frame_chroma` (1, ceil(H/2), ceil(W/2), 2), U and V as in
 NV12, and gives `upscaled` (1, H, 4, 4W) and `upscaled_chroma` (1, H, 2, 4W): the planes of an NV12
 picture of 4H rows, whose 2H rows of chroma hold 2W pairs; all uint8.
@@ -45,8 +48,8 @@ CHROMA = "{}_chroma"
 SIDE = 4
 """Pixels of a block's side: what one input pixel becomes."""
 
-LUMA, PAIRS = SIDE * SIDE, SIDE * SIDE // 2
-"""Channels of a block: of luma, and of U and V together."""
+LUMA = SIDE * SIDE
+"""Pixels of a block."""
 
 CUBIC = -0.6
 """Of swscale's bicubic filter."""
@@ -108,6 +111,7 @@ def with_yuv_ends(
     picture_out: str,
     ends: YuvEnds,
     *,
+    scale: int = SIDE,
     bytes_inside: bool = False,
     batch: int | str = 1,
 ) -> bytes:
@@ -118,6 +122,7 @@ def with_yuv_ends(
         picture_in: Name of the input, (1, H, W, 3) uint8.
         picture_out: Name of the output, (1, 4H, 4W, 3) uint8.
         ends: The stream's.
+        scale: Pixels of a side that one pixel's side becomes.
         bytes_inside: Whether uint8 may be moved about within the graph, which is faster in ONNX
             Runtime on a CPU and which TensorRT refuses.
         batch: First dimension of pictures: 1, or the name of one that is left open (see
@@ -131,7 +136,14 @@ def with_yuv_ends(
     edited = EditedGraph(graph)
     if {edited.input_element(picture_in), edited.output_element(picture_out)} != {UINT8}:
         raise GraphError("the graph's pictures are not of 8 bits; only such graphs take YUV")
+    if scale % 2:
+        raise GraphError(f"pictures of {scale} times the size have chroma of half a pixel")
     _change_head(edited, picture_in, ends, batch)
+    if (planes := _planes_of(edited, picture_out)) is not None:
+        _add_tail(edited, planes, picture_out, ends, (batch, scale), bytes_inside=bytes_inside)
+        return edited.content()
+    if scale != SIDE:
+        raise GraphError(f"pictures of {scale} times the size are not made of clipped planes")
     _change_tail(edited, picture_out, ends, batch, bytes_inside=bytes_inside)
     return edited.content()
 
@@ -240,20 +252,82 @@ def _change_tail(
     else:
         levels, kind = _fold_floats(graph, node, ends)
         inside = bytes_inside
+    _leave(
+        graph,
+        levels,
+        kind,
+        picture_out,
+        ends,
+        (batch, SIDE),
+        inside=inside,
+        clip_pairs=quantized is not None,
+    )
+
+
+def _planes_of(graph: EditedGraph, picture_out: str) -> str | None:
+    """Clipped planes (1, 3, sH, sW) of levels + `HALF`, as networks of others end; None of ours."""
+    cast = graph.producer(picture_out)
+    if cast.op_type != "Cast":
+        return None
+    turned = graph.producer(cast.input[0])
+    if turned.op_type != "Transpose" or turned.attributes.get("perm") != [0, 2, 3, 1]:
+        return None
+    graph.take_out(cast)
+    graph.take_out(turned)
+    return turned.input[0]
+
+
+def _add_tail(
+    graph: EditedGraph,
+    planes: str,
+    picture_out: str,
+    ends: YuvEnds,
+    sides: tuple[int | str, int],
+    *,
+    bytes_inside: bool,
+) -> None:
+    """Make YUV of a picture's planes, a block at a time; `sides` are the batch and a block's."""
+    scale = sides[1]
+    fold, offset = _fold_of(ends, scale)
+    bias = offset + HALF - HALF * fold.sum(1)
+    graph.add("SpaceToDepth", [planes], ["ends_packed"], blocksize=scale)
+    kind = np.dtype(np.float32)
+    made = [
+        graph.constant(array.astype(kind), "to_yuv") for array in (fold[:, :, None, None], bias)
+    ]
+    graph.add("Conv", ["ends_packed", *made], ["ends_yuv"], kernel_shape=[1, 1])
+    levels = _clipped(graph, "ends_yuv", ends.black, ends.most_chroma + HALF, kind)
+    _leave(graph, levels, kind, picture_out, ends, sides, inside=bytes_inside)
+
+
+def _leave(
+    graph: EditedGraph,
+    levels: str,
+    kind: np.dtype[Any],
+    picture_out: str,
+    ends: YuvEnds,
+    sides: tuple[int | str, int],
+    *,
+    inside: bool,
+    clip_pairs: bool = False,
+) -> None:
+    """Set blocks of luma and chroma side by side in two planes; see `_add_tail` for `sides`."""
+    batch, scale = sides
     blocks = graph.add("Transpose", [levels], ["ends_blocks"], perm=[0, 2, 3, 1])
     if inside and kind != np.uint8:
         blocks = graph.add("Cast", [blocks], ["ends_bytes"], to=UINT8)
         kind = np.dtype(np.uint8)
-    sizes = graph.constant(np.array([LUMA, PAIRS], np.int64), "channels")
+    sizes = graph.constant(np.array([scale**2, scale**2 // 2], np.int64), "channels")
     luma, pairs = "ends_luma_blocks", "ends_chroma_blocks"
     graph.add("Split", [blocks, sizes], [luma, pairs], axis=3)
     half = 0.0 if kind == np.uint8 else HALF
     if not ends.full_range:
         luma = _clipped(graph, luma, ends.black, ends.white + half, kind)
-        if quantized is not None:
+        if clip_pairs:
             pairs = _clipped(graph, pairs, ends.black, ends.most_chroma, kind)
-    _set_planes(graph, luma, picture_out, (batch, SIDE), cast=not inside)
-    _set_planes(graph, pairs, CHROMA.format(picture_out), (batch, SIDE // 2), cast=not inside)
+    rows, pair_rows = (batch, scale, scale), (batch, scale // 2, scale)
+    _set_planes(graph, luma, picture_out, rows, cast=not inside)
+    _set_planes(graph, pairs, CHROMA.format(picture_out), pair_rows, cast=not inside)
 
 
 def _clipped(
@@ -264,11 +338,11 @@ def _clipped(
 
 
 def _set_planes(
-    graph: EditedGraph, blocks: str, name: str, sides: tuple[int | str, int], *, cast: bool
+    graph: EditedGraph, blocks: str, name: str, sides: tuple[int | str, int, int], *, cast: bool
 ) -> None:
-    """Make planes of blocks (batch, H, W, rows * 4): four neighbours of a row at a time."""
-    batch, rows = sides
-    apart = graph.constant(np.array([0, 0, 0, rows, SIDE], np.int64), "apart")
+    """Make planes of blocks (batch, H, W, rows * columns): neighbours of a row at a time."""
+    batch, rows, columns = sides
+    apart = graph.constant(np.array([0, 0, 0, rows, columns], np.int64), "apart")
     graph.add("Reshape", [blocks, apart], [f"ends_{name}_apart"])
     graph.add("Transpose", [f"ends_{name}_apart"], [f"ends_{name}_turned"], perm=[0, 1, 3, 2, 4])
     joined = graph.constant(np.array([0, 0, rows, -1], np.int64), "joined")
@@ -276,7 +350,7 @@ def _set_planes(
     graph.add("Reshape", [f"ends_{name}_turned", joined], [made])
     if cast:
         graph.add("Cast", [made], [name], to=UINT8)
-    graph.set_output(name, UINT8, (batch, "frame_rows", rows, "4*frame_columns"))
+    graph.set_output(name, UINT8, (batch, "frame_rows", rows, f"{columns}*frame_columns"))
 
 
 def _fold_floats(graph: EditedGraph, node: Node, ends: YuvEnds) -> tuple[str, np.dtype[Any]]:
@@ -308,17 +382,23 @@ def _folded(weights: npt.NDArray[Any], bias: Matrix, ends: YuvEnds) -> tuple[Mat
             f"the last convolution makes {weights.shape[0]} channels, not the {3 * LUMA} of 4x4 "
             "pixels; only such graphs give YUV"
         )
-    matrix, fold = ends.from_rgb(), np.zeros((LUMA + PAIRS, SIDE, SIDE, 3))
-    for row in range(SIDE):
-        for column in range(SIDE):
-            fold[row * SIDE + column, row, column] = matrix[0]
-            if column % 2 == 0:
-                first = LUMA + row // 2 * SIDE + column
-                fold[first : first + 2, row, column] = matrix[1:] / 2
-    flat = fold.reshape(LUMA + PAIRS, 3 * LUMA)
-    offset = np.repeat((ends.black, 128), (LUMA, PAIRS))
+    flat, offset = _fold_of(ends, SIDE)
     stored = weights.astype(np.float64)
     return np.einsum("oi,icyx->ocyx", flat, stored), flat @ bias + offset
+
+
+def _fold_of(ends: YuvEnds, side: int) -> tuple[Matrix, Matrix]:
+    """From RGB levels of a block's pixels, colours last, to its luma and then its chroma pairs."""
+    luma, pairs = side * side, side * side // 2
+    matrix, fold = ends.from_rgb(), np.zeros((luma + pairs, side, side, 3))
+    for row in range(side):
+        for column in range(side):
+            fold[row * side + column, row, column] = matrix[0]
+            if column % 2 == 0:
+                first = luma + row // 2 * side + column
+                fold[first : first + 2, row, column] = matrix[1:] / 2
+    offset = np.repeat((ends.black, 128), (luma, pairs)).astype(np.float64)
+    return fold.reshape(luma + pairs, 3 * luma), offset
 
 
 def _fold_quantized(graph: EditedGraph, node: Node, after: Node, ends: YuvEnds) -> None:

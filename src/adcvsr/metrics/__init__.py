@@ -6,10 +6,18 @@ Definitions, sources and limits: docs/metrics.md.
     psnr_y(output, truth)  # uint8 (H, W, 3) RGB both
 """
 
-from .catalogue import METRICS, Metric, UsableMetrics, choose_metrics, usable_metrics
+from .catalogue import (
+    METRICS,
+    GivenMeasure,
+    Metric,
+    UsableMetrics,
+    choose_metrics,
+    usable_metrics,
+)
 from .colour_shift import ciede2000, clipped_share, colour_shift
 from .fidelity import MOST_DB, finite_db, ms_ssim, ms_ssim_y, psnr, psnr_of, psnr_y, ssim, ssim_y
 from .flip import flip
+from .no_reference import NO_REFERENCE, usable_without_truth
 from .perceptual import gmsd, gmsd_y, haarpsi, haarpsi_y
 from .planes import full_range, luma
 from .resample import limit_size, resize_bicubic, resize_lanczos
@@ -29,6 +37,8 @@ from .xpsnr import XpsnrMeter
 __all__ = [
     "METRICS",
     "MOST_DB",
+    "NO_REFERENCE",
+    "GivenMeasure",
     "Metric",
     "Motion",
     "StreamMeter",
@@ -66,5 +76,6 @@ __all__ = [
     "ssim_y",
     "ssimulacra2",
     "usable_metrics",
+    "usable_without_truth",
     "warping_error",
 ]

@@ -5,8 +5,10 @@ The names are those of `adcvsr evaluate --metrics`, of its JSON and of precision
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ..arrays import Levels
 from ..config import nearest
 from ..errors import ConfigError, MissingPackageError, MissingProgramError
 from .colour_shift import BLOCK_PX
@@ -216,6 +218,10 @@ METRICS = {
 """Every measure, in the order of tables."""
 
 
+GivenMeasure = Callable[[Levels, Levels], float]
+"""Output and truth, (H, W, 3) uint8 RGB both, to a figure: a network with weights of its own."""
+
+
 @dataclass(frozen=True)
 class UsableMetrics:
     """Metrics that can be measured on this machine."""
@@ -227,6 +233,9 @@ class UsableMetrics:
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Metrics of `all` that cannot be measured here, and why."""
+
+    given: Mapping[str, GivenMeasure] = field(default_factory=dict)
+    """What computes those of the metrics that the caller brought, by name."""
 
 
 def usable_metrics(text: str, ffmpeg: str | None = None) -> UsableMetrics:
@@ -241,7 +250,7 @@ def usable_metrics(text: str, ffmpeg: str | None = None) -> UsableMetrics:
         MissingPackageError, MissingProgramError: A metric asked for by its name cannot be measured
             here. One that only `all` brought in is left out instead, with the reason.
     """
-    named = set(_names(text))
+    named = set(names_of(text))
     metrics, program, left_out = [], None, {}
     for metric in choose_metrics(text):
         try:
@@ -277,12 +286,13 @@ def choose_metrics(text: str) -> list[Metric]:
         "all": set(METRICS),
         "default": {name for name, metric in METRICS.items() if metric.default},
     }
-    for name in _names(text):
+    for name in names_of(text):
         if name not in METRICS and name not in groups:
             raise ConfigError(f"no metric '{name}'{nearest(name, {**METRICS, **groups})}")
         chosen |= groups.get(name, {name, "haarpsi"} if name == "warp" else {name})
     return [metric for key, metric in METRICS.items() if key in chosen]
 
 
-def _names(text: str) -> list[str]:
+def names_of(text: str) -> list[str]:
+    """The names in a list with commas, as the catalogue spells them."""
     return [part.strip().lower().replace("-", "_") for part in text.split(",")]

@@ -14,17 +14,19 @@ Nothing is held but a frame and the one before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..arrays import Levels
-from .catalogue import Metric
+from ..config import SCALE
+from .catalogue import GivenMeasure, Metric
 from .colour_shift import clipped_share, colour_shift
 from .contours import contours
 from .fidelity import ms_ssim, psnr, ssim, ssim_rgb
 from .flip import flip
+from .no_reference import blockiness, flicker, noise_level, reduce_areas, sharpness
 from .perceptual import gmsd, haarpsi
 from .planes import Plane, chroma_420, cut_border, full_range, luma
 from .ssimulacra2 import ssimulacra2
@@ -43,6 +45,7 @@ class Picture:
 
     def __init__(self, image: Levels, border_px: int) -> None:
         self.image: Levels = cut_border(image, border_px)
+        self._reduced: Plane | None = None
 
     @cached_property
     def luma(self) -> Plane:
@@ -58,6 +61,12 @@ class Picture:
     def full_luma(self) -> Plane:
         """Full-range luma."""
         return full_range(self.luma)
+
+    def reduced(self, scale: int) -> Plane:
+        """Full-range luma at the input's size, by means of areas."""
+        if self._reduced is None:
+            self._reduced = reduce_areas(self.full_luma, scale)
+        return self._reduced
 
     @cached_property
     def half(self) -> Plane:
@@ -75,6 +84,9 @@ class Moment:
 
     border_px: int
 
+    scale: int = SCALE
+    """How many times smaller the input is."""
+
     @cached_property
     def motion(self) -> Motion | None:
         """Of the truth, from the frame before to this one; None where there is none."""
@@ -86,16 +98,17 @@ class TruthStream:
 
     Args:
         border_px: Left out on each side of every picture; networks lack context there.
+        scale: How many times smaller the input is.
     """
 
-    def __init__(self, border_px: int = 4) -> None:
-        self._border_px = border_px
+    def __init__(self, border_px: int = 4, scale: int = SCALE) -> None:
+        self._border_px, self._scale = border_px, scale
         self._before: Picture | None = None
 
     def step(self, image: Levels) -> Moment:
         """Take the next frame, (H, W, 3) uint8 RGB, of one size throughout."""
         picture = Picture(image, self._border_px)
-        moment = Moment(picture, self._before, self._border_px)
+        moment = Moment(picture, self._before, self._border_px, self._scale)
         self._before = picture
         return moment
 
@@ -111,6 +124,7 @@ class StreamMeter:
         metrics: What to measure; what libvmaf and XPSNR measure only where these are given.
         vmaf: A running process, owned by the caller.
         xpsnr: Likewise a filter.
+        given: What computes the metrics that the caller brought.
     """
 
     def __init__(
@@ -118,8 +132,11 @@ class StreamMeter:
         metrics: Iterable[Metric],
         vmaf: VmafProcess | None = None,
         xpsnr: XpsnrMeter | None = None,
+        given: Mapping[str, GivenMeasure] | None = None,
     ) -> None:
-        self._names = [metric.name for metric in metrics if metric.name in _MEASURES]
+        self._given = given or {}
+        names = _MEASURES.keys() | self._given.keys()
+        self._names = [metric.name for metric in metrics if metric.name in names]
         self.values: dict[str, list[float]] = {name: [] for name in self._names}
         """Figures of every frame; temporal ones have none of a scene's first."""
         self._before: Picture | None = None
@@ -133,7 +150,11 @@ class StreamMeter:
         """
         output = Picture(image, moment.border_px)
         for name in self._names:
-            value = _MEASURES[name](output, self._before, moment)
+            value = (
+                self._given[name](output.image, moment.truth.image)
+                if name in self._given
+                else _MEASURES[name](output, self._before, moment)
+            )
             if value is not None:
                 self.values[name].append(value)
         if self._vmaf is not None:
@@ -165,7 +186,12 @@ class StreamMeter:
 
 
 def open_meter(
-    metrics: Sequence[Metric], ffmpeg: str | None, height: int, width: int, stack: ExitStack
+    metrics: Sequence[Metric],
+    ffmpeg: str | None,
+    height: int,
+    width: int,
+    stack: ExitStack,
+    given: Mapping[str, GivenMeasure] | None = None,
 ) -> StreamMeter:
     """Make a meter with what its metrics need.
 
@@ -175,6 +201,7 @@ def open_meter(
         height: Of the pictures without their border, pixels.
         width: Likewise.
         stack: Closes what is opened.
+        given: See `StreamMeter`.
     """
     names = {metric.name for metric in metrics}
     vmaf = xpsnr = None
@@ -182,7 +209,7 @@ def open_meter(
         vmaf = stack.enter_context(VmafProcess(ffmpeg, height, width, measures))
     if "xpsnr" in names:
         xpsnr = stack.enter_context(XpsnrMeter(height, width))
-    return StreamMeter(metrics, vmaf, xpsnr)
+    return StreamMeter(metrics, vmaf, xpsnr, given)
 
 
 Measure = Callable[[Picture, "Picture | None", Moment], "float | None"]
@@ -200,6 +227,22 @@ def _warp(output: Picture, before: Picture | None, moment: Moment) -> float | No
     return warping_error(before.half, output.half, moment.motion)
 
 
+def _blockiness(output: Picture, _: Picture | None, moment: Moment) -> float | None:
+    # The codec's grid begins where the input does, unless a border was cut off.
+    return None if moment.border_px else blockiness(output.reduced(moment.scale))
+
+
+def _noise(output: Picture, _: Picture | None, moment: Moment) -> float:
+    return noise_level(output.reduced(moment.scale), moment.truth.reduced(moment.scale))
+
+
+def _flicker(output: Picture, before: Picture | None, moment: Moment) -> float | None:
+    if before is None or moment.before is None:
+        return None
+    still = (each.reduced(moment.scale) for each in (moment.truth, moment.before))
+    return flicker(output.full_luma, before.full_luma, *still)
+
+
 _MEASURES: dict[str, Measure] = {
     "psnr": lambda output, _, moment: psnr(output.luma, moment.truth.luma),
     "ssim_rgb": lambda output, _, moment: ssim_rgb(output.image, moment.truth.image),
@@ -215,4 +258,8 @@ _MEASURES: dict[str, Measure] = {
     "gmsd": lambda output, _, moment: gmsd(output.full_luma, moment.truth.full_luma),
     "frame_diff": _frame_diff,
     "warp": _warp,
+    "sharpness": lambda output, _, moment: sharpness(output.full_luma),
+    "blockiness": _blockiness,
+    "noise": _noise,
+    "flicker": _flicker,
 }

@@ -40,12 +40,22 @@ class TemporalConv(nn.Module):
         divisor: Input height over this convolution's height.
         side: Side of the taps of frames before, odd; the present frame's is always 1x1. Other than
             1 for causal convolutions only.
+        recurrent: The frame before is not its input but what `accumulate` made of it. Kernel 2.
     """
 
     def __init__(
-        self, channels: int, *, kernel: int, causal: bool, site: str, divisor: int, side: int = 1
+        self,
+        channels: int,
+        *,
+        kernel: int,
+        causal: bool,
+        site: str,
+        divisor: int,
+        side: int = 1,
+        recurrent: bool = False,
     ) -> None:
         super().__init__()
+        self.recurrent = recurrent
         self.channels = channels
         self.kernel = kernel
         self.causal = causal
@@ -61,7 +71,7 @@ class TemporalConv(nn.Module):
 
     @property
     def state_channels(self) -> int:
-        """Channels of the carried state: the k-1 previous input frames, oldest first."""
+        """Channels of the carried state: the k-1 previous inputs, oldest first, or one result."""
         return (self.kernel - 1) * self.channels
 
     def reset_parameters(self) -> None:
@@ -104,6 +114,32 @@ class TemporalConv(nn.Module):
         out: Tensor = sum(taken[1:], taken[0])
         return out
 
+    def accumulate(self, x: Tensor, flow: StateFlow) -> Tensor:
+        """Add what the present frame and the result of the frame before say, frame by frame.
+
+        The result is the state: `y[t] = x[t] + conv(y[t-1], x[t])`.
+
+        Args:
+            x: (N*T, C, H, W).
+            flow: Carries T and the state (N, C, H, W).
+
+        Returns:
+            (N*T, C, H, W).
+        """
+        before, now = self.taps
+        own: Tensor = x + now(x)
+        last = self._past(x[:: flow.frames], flow)
+        if flow.frames == 1:  # the form that is exported
+            result: Tensor = own + before(last)
+            flow.next[self.state_name] = result
+            return result
+        results: list[Tensor] = []
+        for frame in own.view(-1, flow.frames, *own.shape[1:]).unbind(1):
+            last = frame + before(last)
+            results.append(last)
+        flow.next[self.state_name] = last
+        return torch.stack(results, 1).flatten(0, 1)
+
     def _stream(self, x: Tensor, flow: StateFlow) -> Tensor:
         """One frame with carried state; the form that is exported."""
         past = self._past(x, flow).chunk(self.kernel - 1, 1) if self.kernel > 2 else None
@@ -135,6 +171,7 @@ class TemporalBlock(nn.Module):
         site: Module path in the UNet of the block this one follows.
         divisor: Input height over this block's height.
         side: Pixels each convolution sees of the frames before, see `TemporalConv`.
+        recurrent: Whether the state is the block's own output; with one convolution.
     """
 
     def __init__(
@@ -147,13 +184,19 @@ class TemporalBlock(nn.Module):
         site: str,
         divisor: int,
         side: int = 1,
+        recurrent: bool = False,
     ) -> None:
         super().__init__()
 
         def conv(name: str) -> TemporalConv:
-            path = f"{site}.{name}"
             return TemporalConv(
-                channels, kernel=kernel, causal=causal, site=path, divisor=divisor, side=side
+                channels,
+                kernel=kernel,
+                causal=causal,
+                site=f"{site}.{name}",
+                divisor=divisor,
+                side=side,
+                recurrent=recurrent,
             )
 
         self.conv1 = conv("conv1")
@@ -167,6 +210,8 @@ class TemporalBlock(nn.Module):
 
     def forward(self, x: Tensor, flow: StateFlow) -> Tensor:
         """Mix frames: (N*T, C, H, W) -> (N*T, C, H, W)."""
+        if self.conv1.recurrent:
+            return self.conv1.accumulate(x, flow)
         y: Tensor = self.conv1(x, flow)
         if self.conv2 is not None:
             y = self.conv2(F.relu(y), flow)

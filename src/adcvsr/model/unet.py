@@ -62,6 +62,7 @@ class UNetLevel(nn.Module):
                         site=site,
                         divisor=divisor,
                         side=config.temporal_side,
+                        recurrent=config.temporal_past == "recurrent",
                     )
                     for index, site in sites.items()
                     if config.temporal_sites == "all" or site in config.temporal_sites

@@ -18,6 +18,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Frame
 from ..errors import UnsupportedVideoError
 from .pyav import side_data_names
 
@@ -156,6 +157,14 @@ def rgb_from_frame(
         threads=1,
     )
     return cast("npt.NDArray[np.uint8]", converted.to_ndarray())
+
+
+def to_eight_bits(picture: Frame) -> Frame:
+    """The same picture in uint8."""
+    if picture.dtype == np.uint8:
+        return picture
+    levels: Frame = np.minimum((picture.astype(np.uint32) + 128) >> 8, 255).astype(np.uint8)
+    return levels
 
 
 def alpha_from_frame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from ..config import SCALE
@@ -26,7 +27,11 @@ ENCODER_FRAMES = 24
 """4:2:0 pictures an encoder holds (x264: lookahead, references, frame threads)."""
 
 ACTIVATION_BYTES = 1100
-"""Bytes of activations an input pixel, measured with nano on ONNX Runtime (docs)."""
+"""Bytes of activations an input pixel where the network is not known: `nano`'s, the least of all on
+ONNX Runtime. Of a network `graph.memory` tells."""
+
+TILES = (256, 128, 64)
+"""Sides that are proposed where whole frames do not fit."""
 
 PROCESS_BYTES = 300 << 20
 """Python, FFmpeg and ONNX Runtime before the first frame."""
@@ -59,8 +64,10 @@ def estimate_bytes(
     output: tuple[int, int] | None = None,
     deep: bool = False,
     scale: int = SCALE,
+    activation_bytes: int = ACTIVATION_BYTES,
+    weight_bytes: int = 0,
 ) -> int:
-    """Memory of the whole process while it upscales with a causal network the size of `nano`.
+    """Memory of the whole process while it upscales.
 
     Args:
         width: Input pixels.
@@ -69,9 +76,11 @@ def estimate_bytes(
         output: Width and height that are encoded; None for what the network makes.
         deep: Whether frames and pictures have more than 8 bits.
         scale: Of the network.
+        activation_bytes: Of an input pixel that it is given at once.
+        weight_bytes: Of the network.
 
     Returns:
-        Bytes at the peak, rounded up rather than down: larger networks take more.
+        Bytes at the peak, rounded up rather than down.
     """
     pixels = width * height
     picture = 3 * pixels * scale**2
@@ -82,7 +91,10 @@ def estimate_bytes(
     pictures = held * (queue_length(held) + 2) + (4 * picture if deep else 0)
     written = 3 * output[0] * output[1] if output else picture
     encoder = written * width_bytes // 2 * ENCODER_FRAMES
-    return PROCESS_BYTES + frames + pictures + encoder + ACTIVATION_BYTES * at_once
+    network = (
+        activation_bytes * at_once + 2 * weight_bytes
+    )  # as stored, and as an engine packs them
+    return PROCESS_BYTES + frames + pictures + encoder + network
 
 
 def check_memory(
@@ -94,6 +106,8 @@ def check_memory(
     output: tuple[int, int] | None = None,
     deep: bool = False,
     scale: int = SCALE,
+    activation_bytes: int = ACTIVATION_BYTES,
+    weight_bytes: int = 0,
 ) -> None:
     """Refuse what is beyond the limits or would run this machine out of memory.
 
@@ -103,14 +117,24 @@ def check_memory(
         UnsupportedVideoError: With the estimate and what is there.
     """
     check_frame_size(path, width, height)
-    need = estimate_bytes(width, height, tile=tile, output=output, deep=deep, scale=scale)
+    estimate = partial(
+        estimate_bytes,
+        width,
+        height,
+        output=output,
+        deep=deep,
+        scale=scale,
+        activation_bytes=activation_bytes,
+        weight_bytes=weight_bytes,
+    )
+    need = estimate(tile=tile)
     there = available_bytes()
     if there is None or need <= there or os.environ.get("ADCVSR_IGNORE_MEMORY"):
         return
-    tiled = estimate_bytes(width, height, tile=256, output=output, deep=deep, scale=scale)
+    fits = [(side, size) for side in TILES if (size := estimate(tile=side)) <= min(there, need - 1)]
     hint = (
-        f"--tile 256 takes {tiled / 2**30:.1f} GiB"
-        if tile is None and tiled <= there
+        f"--tile {fits[0][0]} takes {fits[0][1] / 2**30:.1f} GiB"
+        if fits and (tile is None or fits[0][0] < tile)
         else "scale the video down first"
     )
     raise UnsupportedVideoError(

@@ -53,6 +53,16 @@ def side_data_names(frame: av.VideoFrame) -> frozenset[str]:
     return frozenset(getattr(entry, "type", entry).name for entry in entries)
 
 
+def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
+    """What accompanies a frame, by FFmpeg's names (see `side_data_names`)."""
+    entries: Any = frame.side_data
+    found = {}
+    for entry in entries:
+        data = entry if hasattr(entry, "type") else entries[entry]
+        found[data.type.name] = bytes(data)
+    return found
+
+
 def _unknown(kind: type[sidedata.Type], number: object) -> sidedata.Type | None:
     """Make a member for a number without a name."""
     if not isinstance(number, int):

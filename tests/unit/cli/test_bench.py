@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,17 @@ def test_results_are_not_overwritten(bundle: Path, tmp_path: Path) -> None:
     done = run(bundle, f"-o{file}")
     assert "pass --overwrite" in str(done.exception)
     assert file.read_text() == "mine"
+
+
+def test_several_bundles_take_turns_in_one_table(bundle: Path, tmp_path: Path) -> None:
+    """A network beside ours: both are named, the second over the first."""
+    other = tmp_path / "theirs"
+    shutil.copytree(bundle, other)
+    how = ("--variant", "fp32-onnx", "--size", "32x32", "--duration", "0.1", "--no-start")
+    done = run(f"--model={bundle}", f"--model={other}", *how)
+    assert done.exit_code == 0, done.output
+    assert "beside it nano, to 128x128" in done.output
+    assert "theirs fp32-onnx / nano fp32-onnx: " in done.output
+    result = json.loads(run(bundle, other, *how, "--json").output)
+    assert [row["name"] for row in result["variants"]] == ["nano fp32-onnx", "theirs fp32-onnx"]
+    assert [each["scale"] for each in result["beside"]] == [4]

@@ -20,6 +20,7 @@ READ_OR_NOT_WRITTEN = {
     *(
         "convnext",
         "dists",
+        "efficientnet",
         "export_inputs",
         "first",
         "folder",
@@ -27,6 +28,7 @@ READ_OR_NOT_WRITTEN = {
         "images",
         "import_from",
         "job_folder",
+        "lpips",
         "model",
     ),
     *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),

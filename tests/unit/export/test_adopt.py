@@ -21,6 +21,7 @@ from adcvsr.cli import adopt as command
 from adcvsr.errors import AdcVsrError, AdoptError, OutputExistsError
 from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt import facts as found_facts
+from adcvsr.export.adopt import known_networks as known_files
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.facts import Wanted, find_facts
 from adcvsr.export.adopt.known_networks import known_networks
@@ -100,7 +101,7 @@ def test_tiles_of_an_adopted_network_are_exact(tmp_path: Path) -> None:
         {"sides": (40, 56)},
         {"sides": (40, 56), "sized": True},
         {"half": True},
-        {"layout": "NHWC"},
+        {"layout": "NHWC", "sides": (42, 56)},
         {"opset": 13},
         {"batch": "n"},
         {"unit": 255.0},
@@ -222,6 +223,17 @@ def _one_and_a_half() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def _tokens() -> onnx.ModelProto:
+    node = helper.make_node("Cast", ["x"], ["y"], "embed", to=TensorProto.FLOAT)
+    graph = helper.make_graph(
+        [node],
+        "words",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, [1, "length"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "length"])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def _with_state() -> onnx.ModelProto:
     model = _changed()
     state = helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, 8, "h", "w"])
@@ -254,8 +266,10 @@ def _no_picture() -> onnx.ModelProto:
         (_with_control_flow, r"node 'tail/choice' \(If\) is control flow"),
         (_with_nan, "weight 'w2' of node 'body/last' has 1 values that are not finite"),
         (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
-        (_one_and_a_half, "makes 1.5 times the size"),
-        (_with_state, r"has 2 inputs \('x' .*, 'hidden' "),
+        (_one_and_a_half, r"makes 1.5 times the size: .* by node 'enlarge' \(Resize\)"),
+        (_tokens, r"input 'x' is INT64 of shape \(1, None\), expected one picture of floats"),
+        (lambda: upscaler(scale=5), "makes 5 times the size"),
+        (_with_state, r"has 2 inputs and 1 outputs.*inputs 'x' .*, 'hidden' .*say it with --state"),
         (_no_picture, r"input 'x' of shape \(1, 5, None, None\) has no 3 colours"),
         (
             lambda: _changed(batch="n", mix_batch=True, opset=17),
@@ -264,7 +278,8 @@ def _no_picture() -> onnx.ModelProto:
         (_five_at_once, "over clips: a picture needs frames to the end of the clip"),
     ],
     ids=[
-        *("custom", "control-flow", "nan", "classifier", "scale-1.5", "state", "five-colours"),
+        *("custom", "control-flow", "nan", "classifier", "scale-1.5", "tokens", "scale-5"),
+        *("state", "five-colours"),
         *("batch-mixed", "backwards"),
     ],
 )
@@ -326,6 +341,10 @@ def test_too_large_and_unknown_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 40)
     with pytest.raises(AdoptError, match="is no ONNX file"):
         read_original(tmp_path / "bad.onnx")
+    with (tmp_path / "huge.onnx").open("wb") as file:
+        file.truncate((2 << 30) + 1)  # without a block on the disk
+    with pytest.raises(AdoptError, match=r"has 2,147,483,649 bytes; at most 2,147,483,648"):
+        read_original(tmp_path / "huge.onnx")
     monkeypatch.setattr("adcvsr.export.adopt.original.MOST_BYTES", 100)
     with pytest.raises(AdoptError, match="at most 100 are adopted"):
         read_original(saved(tmp_path / "n.onnx", _changed()))
@@ -516,3 +535,26 @@ def test_a_network_that_looks_ahead_is_refused(tmp_path: Path) -> None:
         AdoptError, match=r"is a network over clips: a picture needs 2 frames after"
     ):
         adopt(path, tmp_path / "b", NAMED, report=print)
+
+
+def test_a_known_file_needs_no_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hash tells range, colours, licence and source, as they are in the package's TOML."""
+    source = saved(tmp_path / "n.onnx", upscaler(scale=2))
+    sha256 = read_original(source).sha256
+    (tmp_path / "known").mkdir()
+    (tmp_path / "known" / "small.toml").write_text(
+        'name = "small x2"\nrange = "0-1"\ncolour = "RGB"\nscale = 2\nlicence = "BSD-3-Clause"\n'
+        f'source = "https://example.org/small"\nsha256 = ["{sha256}"]\n'
+    )
+    monkeypatch.setattr(known_files, "FOLDER", tmp_path / "known")
+    known_files.known_networks.cache_clear()
+    lines: list[str] = []
+    try:
+        bundle = adopt(source, tmp_path / "b", AdoptOptions(), report=lines.append)
+    finally:
+        known_files.known_networks.cache_clear()
+    assert lines[0] == "known: small x2, BSD-3-Clause, from https://example.org/small"
+    assert bundle.manifest["licences"] == ["BSD-3-Clause"]
+    found = bundle.manifest["provenance"]["adopted"]
+    assert (found["known"], found["facts"]["range"]) == ("small x2", "0-1")
+    assert list(found["facts"]["tried"]) == ["0-1 RGB"]  # nothing is guessed

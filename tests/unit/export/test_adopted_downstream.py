@@ -7,19 +7,35 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from av.video.reformatter import VideoReformatter
 from foreign_networks import upscaler
 
 from adcvsr.bundle import Bundle, describe
 from adcvsr.calibration.evaluate.methods import baselines
 from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
-from adcvsr.errors import ConfigError
+from adcvsr.cli._bundle_text import inspect_bundle
+from adcvsr.cli._bundle_text import lines as inspect_lines
+from adcvsr.errors import ConfigError, GraphError, UnsupportedVideoError
 from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
+from adcvsr.export.adopt.facts import Wanted, find_facts
+from adcvsr.export.adopt.original import Original
+from adcvsr.export.adopt.surgery import stream_of
 from adcvsr.export.quantize import fit_recipe
 from adcvsr.export.recipes.recipe import read_recipe, recipe_for
+from adcvsr.graph.cost import count_cost
+from adcvsr.graph.file import read_graph
+from adcvsr.graph.memory import ENGINE_SHARE, NetworkMemory, memory_of
 from adcvsr.graph.past import past_of
 from adcvsr.graph.receptive import spatial_radius, temporal_reach
+from adcvsr.graph.rules import infer_read_types
+from adcvsr.graph.shapes import infer_types
+from adcvsr.graph.yuv_ends import YuvEnds, with_yuv_ends
+from adcvsr.pictures import limits
+from adcvsr.pictures.colour import Colours
 from adcvsr.pictures.output_size import OutputSize
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.plan.planning import Source, plan_bundle
 from adcvsr.runtime.proof.colours import ColourRequest, colour_request
 from adcvsr.runtime.upscaler import Upscaler
@@ -51,6 +67,9 @@ def test_files_are_twice_as_large(twice: Bundle, tmp_path: Path, make_video: Vid
 
 def test_facts_are_its_own(twice: Bundle) -> None:
     assert describe(twice)["scale"] == 2
+    assert "preset" not in describe(twice)
+    first = next(inspect_lines(inspect_bundle(twice)))
+    assert first == f"twice: n, adopted from onnx, {twice.parameters:,} parameters"
     assert temporal_reach(twice.config) == (0, 0)
     assert spatial_radius(twice.config) == twice.config.radius  # type: ignore[union-attr]
     assert past_of(twice.read("fp32-onnx.onnx"), {}, "upscaled", twice.config) == 0
@@ -84,3 +103,109 @@ def test_recipes_find_the_ends_by_their_place(twice: Bundle, tmp_path: Path) -> 
         path = tmp_path / f"{recipe.name}.toml"
         path.write_text(recipe.text)
         assert read_recipe(path).activations == recipe.activations
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_video_stays_yuv_at_both_ends(twice: Bundle, full: bool) -> None:
+    """Planes out are those of the picture in RGB by the stream's matrix, to a level."""
+    ends = YuvEnds(1, full)
+    rgb = draw_clip(1, 34, 46)[0]
+    levels = rgb.astype(np.float64) @ ends.from_rgb().T + [ends.black, 128, 128]
+    planes = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    chroma = np.ascontiguousarray(planes[::2, ::2, 1:])
+    given = YuvPicture(np.ascontiguousarray(planes[..., 0]), chroma, Colours(1, full_range=full))
+    with Upscaler(twice, backend="ort-cpu") as upscaler_:
+        assert upscaler_.why_not_yuv() == ""
+        upscaler_.open_yuv(ends)
+        made = upscaler_.upscale_yuv(given)
+        assert made.luma.shape == (68, 92)
+        picture = upscaler_(given.rgb(VideoReformatter())).astype(np.float64)
+    exact = picture @ ends.from_rgb().T + [ends.black, 128, 128]
+    columns = (exact[::2, ::2, 1:] + exact[1::2, ::2, 1:]) / 2
+    # The network got this picture in RGB as floats, and here rounded to levels.
+    assert np.abs(made.luma - exact[..., 0]).mean() < 1
+    assert np.abs(made.chroma - columns).mean() < 1
+
+
+def test_a_file_of_yuv_is_upscaled_as_yuv(
+    twice: Bundle, tmp_path: Path, make_video: VideoMaker
+) -> None:
+    source = make_video(size=(48, 32), pts=(0, 512))
+    with Upscaler(twice, backend="ort-cpu") as upscaler_:
+        report = upscaler_.upscale_file(source, tmp_path / "out.mp4", pixels="yuv")
+    assert (report.pixels, report.output_size) == ("yuv", (96, 64))
+
+
+def test_three_times_the_size_stays_rgb_with_the_reason() -> None:
+    data = three_times().SerializeToString()
+    with pytest.raises(GraphError, match="3 times the size have chroma of half a pixel"):
+        with_yuv_ends(data, "frame", "upscaled", YuvEnds(1, full_range=False), scale=3)
+
+
+def three_times() -> onnx.ModelProto:
+    original = read_original_of(upscaler(scale=3))
+    return stream_of(original, find_facts(original, Wanted(range="0-1", colour="RGB")))
+
+
+def read_original_of(model: onnx.ModelProto) -> Original:
+    return Original("onnx", (Path("n.onnx"),), model, "NCHW", None)
+
+
+def test_memory_is_the_networks_own(twice: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of many channels takes more than nano, by its graph, and is refused in time."""
+    found = memory_of(twice, "fp32-onnx")
+    graph = onnx.load_from_string(twice.read("fp32-onnx.onnx"))
+    cost = count_cost(graph, {"frame": (1, 128, 128, 3)})
+    assert found.activation_bytes == int(ENGINE_SHARE * cost.peak_activation_bytes / 128**2)
+    wide = NetworkMemory(20_000, 70 << 20)
+    need = limits.estimate_bytes(640, 360, activation_bytes=20_000, weight_bytes=70 << 20)
+    assert need > limits.estimate_bytes(640, 360) + 18_000 * 640 * 360
+    monkeypatch.setattr("adcvsr.runtime.upscaler.memory_of", lambda *_: wide)
+    monkeypatch.setattr(limits, "available_bytes", lambda: need - 1)
+    with (
+        Upscaler(twice, backend="ort-cpu") as upscaler_,
+        pytest.raises(UnsupportedVideoError, match="--tile 256 takes"),
+    ):
+        upscaler_.check_memory("x.mp4", 1280, 720)
+
+
+def test_graphs_of_others_are_counted_without_onnx() -> None:
+    """Plans on a board have no onnx: the same sizes by the rules of `graph.rules`."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
+        "t": rng.normal(size=(8, 12, 4, 4)).astype(np.float32),
+        "slopes": np.full((12, 1, 1), 0.1, np.float32),
+        "pads": np.array([0, 0, 1, 2, 0, 0, 3, 4], np.int64),
+        "from": np.array([1, 2], np.int64),
+        "to": np.array([-1, 1 << 40], np.int64),
+        "axes": np.array([2, 3], np.int64),
+        "order": np.array([2, 1, 0, 5], np.int64),
+        "parts": np.array([3, 1], np.int64),
+    }
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], "conv", pads=[1] * 4, strides=[2, 2]),
+        node("ConvTranspose", ["a", "t"], ["b"], "up", strides=[2, 2], pads=[1] * 4),
+        node("PRelu", ["b", "slopes"], ["c"], "act"),
+        node("DepthToSpace", ["c"], ["d"], "shuffle", blocksize=2),
+        node("SpaceToDepth", ["d"], ["e"], "unshuffle", blocksize=2),
+        node("Pad", ["e", "pads"], ["f"], "pad"),
+        node("Slice", ["f", "from", "to", "axes"], ["g"], "cut"),
+        node("Gather", ["g", "order"], ["h"], "channels", axis=1),
+        node("Split", ["h", "parts"], ["i", "j"], "split", axis=1),
+        node("MaxPool", ["i"], ["k"], "max", kernel_shape=[2, 2], strides=[2, 2]),
+        node("GlobalAveragePool", ["k"], ["l"], "mean"),
+        node("Mul", ["k", "l"], ["y"], "scaled"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "all",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, "H", "W"])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    sizes = {"x": (1, 3, 26, 34)}
+    found = infer_read_types(read_graph(model.SerializeToString()), sizes)
+    assert found == infer_types(model, sizes)

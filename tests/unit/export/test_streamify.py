@@ -30,6 +30,30 @@ def test_frame_by_frame_is_the_whole_clip(name: str) -> None:
     onnx.checker.check_model(stream.model)
 
 
+AHEAD: dict[str, tuple[Callable[[], onnx.ModelProto], int, int]] = {
+    "one each way": (lambda: conv3d(before=1, after=1), 2, 2),
+    "only later ones": (lambda: conv3d(before=0, after=2), 2, 4),
+    "recurrent": (lambda: recurrent(ahead=2, frames=12), 1, 2),
+}
+"""Network, axis of time, and frames after a picture that it needs."""
+
+
+@pytest.mark.parametrize("name", AHEAD)
+def test_pictures_that_come_late_are_those_of_the_whole_clip(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, axis, ahead = AHEAD[name]
+    model = make()
+    stream = streamify(model, frames_axis=axis, most_ahead=ahead)
+    assert (stream.ahead, stream.end) == (ahead, "absent")
+    assert prove(model, stream, axis) < 1e-5
+    onnx.checker.check_model(stream.model)
+    # What is read beyond the clip's ends counts: taken as it was computed, the proof refuses it.
+    monkeypatch.setattr("adcvsr.export.adopt.streamify.find_borders", lambda *_: {})
+    with pytest.raises(AdoptError, match="before the first or after the last is not nought"):
+        prove(model, streamify(model, frames_axis=axis, most_ahead=ahead), axis)
+
+
 def test_what_comes_later_is_refused_with_its_nodes() -> None:
     with pytest.raises(AdoptError, match=r"needs 2 frames after its own \('net/f', 'net/c'"):
         streamify(conv3d(before=1, after=1), frames_axis=2)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adcvsr.config import PRESETS, AdcVsrConfig
+from adcvsr.errors import ConfigError
 from adcvsr.graph.receptive import spatial_radius, temporal_reach
 
 torch = pytest.importorskip("torch", reason="finding the real reach needs torch")
@@ -148,3 +149,11 @@ def test_temporal_reach_is_the_networks(config: AdcVsrConfig) -> None:
 def test_published_reach() -> None:
     assert temporal_reach(PRESETS["paper"]) == (76, 76)
     assert temporal_reach(PRESETS["nano"]) == (1, 0)
+
+
+def test_recurrent_networks_see_ever_further() -> None:
+    config = changed(PLAIN, temporal_sites="all", temporal_past="recurrent")
+    assert spatial_radius(config) == spatial_radius(PLAIN)  # one pixel's past is its own
+    assert spatial_radius(changed(config, temporal_side=3)) is None
+    with pytest.raises(ConfigError, match="is recurrent"):
+        temporal_reach(config)

@@ -12,7 +12,7 @@ from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import ConfigError
 from adcvsr.model import AdcVsr
 from adcvsr.model.decoder import pack_frames, unpack_frames
-from tiny_configs import CAUSAL_ADD, CAUSAL_UNET, CAUSAL_WIDE
+from tiny_configs import CAUSAL_ADD, CAUSAL_RECURRENT, CAUSAL_UNET, CAUSAL_WIDE
 
 CAUSAL = {
     "nano": PRESETS["nano"],
@@ -20,6 +20,7 @@ CAUSAL = {
     "tiny": CAUSAL_UNET,
     "tiny-add": CAUSAL_ADD,
     "tiny-wide": CAUSAL_WIDE,
+    "tiny-recurrent": CAUSAL_RECURRENT,
 }
 
 
@@ -162,3 +163,26 @@ def test_configs_written_before_wide_taps_are_read() -> None:
     values = PRESETS["nano"].to_dict()
     assert "temporal_side" not in values  # the same network has the same values as before
     assert AdcVsrConfig.from_dict(values) == PRESETS["nano"]
+
+
+@torch.no_grad()
+def test_a_recurrent_past_ends_at_resets_alone() -> None:
+    """The first frame changes the last one, however far; a finite past has forgotten it."""
+    clip = torch.rand(1, 8, 3, 16, 16) * 2 - 1
+    other = clip.clone()
+    other[:, 0] *= -1
+    for config, remembers in ((CAUSAL_RECURRENT, True), (CAUSAL_ADD, False)):
+        network = random_network(config)
+        changed = (network(clip)[0][:, -1] - network(other)[0][:, -1]).abs().max()
+        assert bool(changed > 1e-6) == remembers
+
+
+def test_a_recurrent_past_needs_one_causal_convolution_of_two_frames() -> None:
+    for wrong in ({"temporal_kernel": 3}, {"temporal_convs": 2}, {"causal": False}):
+        with pytest.raises(ConfigError, match="temporal_past='recurrent', expected 'finite'|odd"):
+            dataclasses.replace(CAUSAL_RECURRENT, temporal_side=1, **wrong)
+    with pytest.raises(ConfigError, match="'gated', expected one of 'finite', 'recurrent'"):
+        AdcVsrConfig.from_dict({**CAUSAL_ADD.to_dict(), "temporal_past": "gated"})
+    assert CAUSAL_RECURRENT.is_recurrent
+    assert not dataclasses.replace(CAUSAL_RECURRENT, temporal_sites=()).is_recurrent
+    assert AdcVsrConfig.from_dict(CAUSAL_RECURRENT.to_dict()) == CAUSAL_RECURRENT

@@ -66,6 +66,11 @@ def test_the_slowest_that_fits(machine: Any) -> None:
     assert "more than the 8 that 60 fps leave" in line
 
 
+def test_other_encoders_have_tables_of_their_own() -> None:
+    assert fitted(encoder="libsvtav1")[0] == "9"
+    assert fitted((640, 360), 25, encoder="libx265")[0] == "fast"
+
+
 def test_a_preset_that_is_named_stays() -> None:
     options = EncodeOptions(preset="slow")
     assert fit_preset("libx264", options, HD, Fraction(30), pytest.fail) is options

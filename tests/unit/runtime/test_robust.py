@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from repeat_session import RepeatSession
 
-from adcvsr.arrays import Frame
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import AdcVsrError
+from adcvsr.pictures.output_size import OutputSize
 from adcvsr.pictures.pyav import open_input
+from adcvsr.runtime import upscaler as upscaler_module
 from adcvsr.runtime.processing.processor import StreamProcessor
-from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from robust_table import QUICK, ROBUST, Good, Refused
@@ -42,30 +45,16 @@ WEIGHTS = {1: (0.2126, 0.0722), 4: (0.3, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.
 WEIGHTS |= {7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 
 
-class RepeatSession(StreamSession):
-    """Each pixel becomes sixteen."""
-
-    backend = "repeat"
-
-    def _open(self) -> None: ...
-
-    def _close(self) -> None: ...
-
-    def _resize(self, height: int, width: int, slots: int) -> None: ...
-
-    def _reset(self) -> None: ...
-
-    def _infer(self, frame: Frame, slot: int) -> Frame:
-        return np.ascontiguousarray(frame.repeat(4, 0).repeat(4, 1))
-
-
 @pytest.fixture(scope="module")
 def upscalers() -> Any:
     bundle = open_bundle("nano")
     with Upscaler(bundle, threads=2) as nano, Upscaler(bundle, threads=1) as repeat:
         session = RepeatSession(bundle, bundle.variant("fp32-onnx"))
         repeat._clips = repeat._processor = StreamProcessor(session)
-        with session:
+        deep = RepeatSession(bundle, session.variant)
+        deep.deep = True
+        with session, deep:
+            repeat.deep_session = deep
             yield nano, repeat
 
 
@@ -104,18 +93,27 @@ def check(upscalers: Any, source: Path, folder: Path) -> None:
         assert not list(folder.iterdir())
         return
     width, height = expected.size
+    times = 4
+    if expected.hdr and min(expected.size) > 4 * PATCH:
+        # Of its own size: what is tested is colour, and pictures of 33 million pixels take long.
+        times = 1
+        shown = expected.size[::-1] if expected.rotation % 180 else expected.size
+        options = replace(options, size=OutputSize(size=shown))
     small = pixels(source.name) <= NANO_MEGAPIXELS * 1e6
-    report = upscalers[0 if small else 1].upscale_file(source, output, options=options)
+    ready = upscalers[0 if small and not expected.hdr else 1]
+    with repeated_deep(upscalers[1]) if expected.hdr else nullcontext():
+        report = ready.upscale_file(source, output, options=options)
     assert [path.name for path in folder.iterdir()] == ["out.mp4"]
     after = video_facts(output)
     assert report.frames == len(after.times) == expected.frames
-    assert after.size == (4 * width, 4 * height) == report.output_size
+    assert after.size == (times * width, times * height) == report.output_size
+    assert (report.hdr, after.colour[3] in (16, 18)) == (expected.hdr, bool(expected.hdr))
     assert after.rotation % 360 == expected.rotation
     assert after.aspect == expected.aspect
     assert after.pixels == expected.pixels
     assert expected.says in "\n".join(report.notes)
     check_times(source, after.times, expected)
-    check_colours(source, output, expected)
+    check_colours(source, output, expected, times)
 
 
 def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
@@ -134,7 +132,12 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
             assert abs(new - (old - start)) <= Fraction(1, 60000)
 
 
-def check_colours(source: Path, output: Path, expected: Good) -> None:
+def repeated_deep(repeat: Any) -> AbstractContextManager[object]:
+    """Frames of more than 8 bits are repeated, too."""
+    return patch.object(upscaler_module, "open_deep", lambda *_, **__: (repeat.deep_session, ""))
+
+
+def check_colours(source: Path, output: Path, expected: Good, times: int) -> None:
     """Flat patches of each frame mean the same colour, both converted by the definition.
 
     Frame after frame, and of the large picture no more than means of patches: memory is that of a
@@ -150,7 +153,7 @@ def check_colours(source: Path, output: Path, expected: Good) -> None:
         compared += 1
         assert after.colorspace != 2
         colours, flat = flat_patches(exact_rgb(*planes_of(before)))
-        big = exact_rgb(*planes_of(after, patch=4 * PATCH))
+        big = exact_rgb(*planes_of(after, patch=times * PATCH))
         rows, columns = flat.shape
         worst = np.abs(big[:rows, :columns] - colours)[flat].max(initial=0)
         assert worst <= 2, f"frame {compared - 1} is off by {worst:.2f} levels"

@@ -26,6 +26,7 @@ from adcvsr.errors import (
 from adcvsr.pictures.clips import read_clip
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame
 from video_facts import VideoMaker, video_facts
 
@@ -204,16 +205,6 @@ def test_ten_bits_are_kept_and_said(
     assert any(note.startswith("kept: 10 bits") for note in report.notes)
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_hdr_is_refused(
-    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path, transfer: int, name: str
-) -> None:
-    source = make_video(pixel_format="yuv420p10le", colour=(9, 1, 9, transfer))
-    with pytest.raises(UnsupportedVideoError, match=f"HDR \\({name}.*ffmpeg -i IN"):
-        upscaler.upscale_file(source, tmp_path / "out.mp4")
-    assert not list(tmp_path.glob("*out*"))
-
-
 def test_size_change_in_mid_stream(upscaler: Upscaler, data: Path, tmp_path: Path) -> None:
     source = data / "clips/robust/resolution_change_midstream.264"
     report = upscaler.upscale_file(source, tmp_path / "out.mkv")
@@ -374,7 +365,7 @@ def test_memory_of_a_file_is_free_when_it_is_done(
     before = frames_alive()
     for index in range(3):
         with pytest.raises(UnsupportedVideoError):
-            upscaler.upscale_file(hdr, tmp_path / "none.mp4")
+            upscaler.upscale_file(hdr, tmp_path / "none.mp4", read=ReadOptions(hdr="refuse"))
         upscaler.upscale_file(make_video(), tmp_path / f"{index}.mp4")
         assert frames_alive() <= before + 1  # the last one's, until the next
 

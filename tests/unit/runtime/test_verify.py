@@ -17,9 +17,11 @@ from adcvsr.bundle import PACKAGED, Bundle, open_bundle
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BackendUnavailableError
 from adcvsr.export.variants import stage_variant
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.proof import golden, verify
 from adcvsr.runtime.proof.golden import golden_clip
 from adcvsr.runtime.proof.verify import FAILED, NOT_JUDGED, PASSED, verify_bundle
+from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 from variant_bundle import copy_of_nano
 
 onnx = pytest.importorskip("onnx", reason="changing graphs needs onnx")
@@ -226,3 +228,25 @@ def test_a_variant_without_figures_has_not_passed(bundle: Path) -> None:
     found = verify_bundle(open_bundle(bundle), variants=["int8-ort"])
     assert found.outcome == FAILED
     assert "says no least PSNR for variant 'int8-ort'" in found.variants[0].reason
+
+
+def test_the_graph_with_yuv_ends_is_held_to_that_of_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What files run is proven, too: U and V exchanged show in a named colour."""
+    bundle = open_bundle("nano")
+    (found,) = verify_bundle(bundle, variants=["fp32-onnx"]).variants
+    assert found.outcome == PASSED
+    assert found.yuv is not None
+    assert found.yuv.flat_most <= 3
+    assert found.yuv.psnr_db > 44
+    assert "YUV within" in found.reason
+
+    right = OrtCpuSession._infer_yuv
+
+    def wrong(self: OrtCpuSession, picture: YuvPicture) -> YuvPicture:
+        made = right(self, picture)
+        return YuvPicture(made.luma, made.chroma[..., ::-1].copy(), made.colours)
+
+    monkeypatch.setattr(OrtCpuSession, "_infer_yuv", wrong)
+    (found,) = verify_bundle(bundle, variants=["fp32-onnx"]).variants
+    assert found.outcome == FAILED
+    assert "levels off the RGB graph's" in found.reason

@@ -380,7 +380,7 @@ class TestSettings:
             ("pixel_weight = 0", "pixel_weight=0, expected more"),
             ("feature_weight = 0", "feature_backbone='student' with feature_weight=0"),
             ("[data]\nframes = 2", "data.frames=2, expected 3 or more"),
-            ('pixel_backbone = "vgg"', "expected one of convnext, small"),
+            ('pixel_backbone = "vgg"', "expected one of convnext, efficientnet, small"),
             ("dists_weight = -1", "dists_weight=-1, expected 0 or more"),
         ],
     )

@@ -8,8 +8,10 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,12 +20,16 @@ from adcvsr.cli.train import _told_to_torchrun
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
+from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_processor, create_session
+from adcvsr.train import run as running
 from adcvsr.train.degradation import PRESETS
-from adcvsr.train.distill import LossWeights, Wanted, compare, distill
+from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want
 from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
-from adcvsr.train.validation import ValidationData
+from adcvsr.train.teaching import with_areas_of
+from adcvsr.train.validation import Validation, ValidationData
 from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
 
 WIDE = dataclasses.replace(LIGHT, name="wide", temporal_side=3)
@@ -70,15 +76,39 @@ def test_frames_before_the_first_count_for_nothing() -> None:
     shown[:, :2] += 0.5
     terms = compare(shown, None, Wanted(truth, truth, 2), None, None)
     assert {name: float(term) for name, term in terms.items()} == dict.fromkeys(terms, 0.0)
-    assert set(terms) == {"pixel", "truth", "frame_difference"}
+    assert set(terms) == {"pixel", "truth", "chroma", "frame_difference"}
     terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
     assert float(terms["pixel"]) == pytest.approx(0.5 / 3, rel=1e-5)
     assert float(terms["frame_difference"]) == pytest.approx(0.25, rel=1e-5)
+    assert float(terms["chroma"]) == pytest.approx(0, abs=1e-6)  # brighter, of the same colour
+    shown[:, 1, 0] += 0.5
+    terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
+    assert float(terms["chroma"]) == pytest.approx(0.5 * (0.701 + 0.598) / 9, rel=1e-4)
+
+
+def test_the_target_has_the_teachers_detail_and_the_truths_colours() -> None:
+    truth = torch.rand(2, 3, 3, 16, 32) - 0.5
+    teacher = (truth * 1.5 + torch.tensor([0.1, -0.05, 0.0]).view(3, 1, 1)).clamp(-1, 1)
+    assert with_areas_of(teacher, truth, 0) is teacher
+    matched = with_areas_of(teacher, truth, 8)
+    # Of the whole picture the mean is the truth's, of each pixel the detail is the teacher's.
+    means = [each.mean((3, 4)) for each in (teacher, truth, matched)]
+    assert (means[2] - means[1]).abs().max() < 0.02 < (means[0] - means[1]).abs().max()
+    flat = torch.zeros(1, 1, 3, 16, 16)
+    off = with_areas_of(flat + 0.2, flat, 16)
+    assert off.abs().max() < 1e-6
+    step = flat.clone()
+    step[..., ::2] = 0.1
+    kept = with_areas_of(step + 0.2, flat, 16)
+    assert torch.allclose(kept[..., ::2] - kept[..., 1::2], torch.full((1, 1, 3, 16, 8), 0.1))
+    settings = dataclasses.replace(SETTINGS, match_px=16)
+    assert torch.equal(want(settings, flat + 0.2, flat).teacher, off)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"match_px": 5}, "match_px=5 with data.patch_px=8, expected a divisor of 32"),
         ({"first_frame": 3}, "first_frame=3 with data.frames=3"),
         ({"first_frame": 2}, "from first_frame=2 on, expected 2 or more"),
         ({"truth_weight": -1.0}, "truth_weight=-1.0"),
@@ -90,13 +120,17 @@ def test_values_out_of_range(changes: dict[str, Any], message: str) -> None:
 
 
 def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
-    folders: Folders, tmp_path: Path
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(running, "VALIDATION_SHARE", 1.0)  # whenever weights are saved
     watch = Watch()
     run(folders, tmp_path, validation=ValidationData([folders.clips]), watch=watch)
     lines = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 3]
-    assert {"psnr_y", "flicker", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    assert {"psnr_y", "flicker", "sharpness", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    assert 0.1 < lines[0]["sharpness"] < 1.5
+    assert 0 <= lines[0]["jump"] < 5
+    assert 0 <= lines[0]["shift"] < 10
     best = max(lines, key=lambda line: line["psnr_y"])
     _, provenance = load_checkpoint(tmp_path / "best.safetensors")
     assert provenance["steps"] == best["step"]
@@ -110,6 +144,52 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     again = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert again[: len(lines)] == lines
     assert again[-1]["step"] == 4
+
+
+def test_measuring_takes_a_tenth_of_a_run_and_never_keeps_it_from_training(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement longer than `checkpoint_minutes` made every later step a measured one."""
+    now, measured, written, watch = [0.0], [], [], Watch()
+
+    def clock() -> float:
+        now[0] += 1e-3
+        return now[0]
+
+    def slowly(self: Validation, *_: object) -> dict[str, float]:
+        measured.append(written[-1])
+        now[0] += 3600
+        return {"psnr_y": 30.0}
+
+    def step(*_: object) -> None:
+        now[0] += 60
+
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(Validation, "measure", slowly)
+    monkeypatch.setattr(running, "save_state", lambda *given: written.append(given[2].step))
+    monkeypatch.setattr(watch, "progress", step)
+    data = ValidationData([folders.clips])
+    run(folders, tmp_path, validation=data, max_steps=8, checkpoint_minutes=2.5, watch=watch)
+    assert written == [4, 7, 8]  # every three minutes of training, and at the end
+    assert measured == [4, 8]  # an hour each: once, and at the end
+    assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_a_run_told_to_stop_does_not_measure_first(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+
+    def stop(state: Any, *_: float) -> None:
+        if state.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(watch, "progress", stop)
+    rest = {"validation": ValidationData([folders.clips]), "checkpoint_minutes": 9.0}
+    with pytest.raises(KeyboardInterrupt):
+        run(folders, tmp_path, watch=watch, max_steps=9, **rest)
+    assert (tmp_path / "trainer.pt").is_file()
+    assert not (tmp_path / "validation.jsonl").exists()
 
 
 def test_the_state_is_measured_against_the_same_weights_reset(
@@ -159,6 +239,18 @@ def test_a_start_by_name(tmp_path: Path) -> None:
     bundle = open_bundle("nano").path
     with pytest.raises(CheckpointError, match="is not a checkpoint; it is a bundle, expected a"):
         find_start(bundle)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["nano", "nano-camera", "small"])
+def test_a_checkpoint_by_a_bundles_name_makes_its_pictures(name: str) -> None:
+    network, _ = load_checkpoint(find_start(Path(name)))
+    clip = draw_clip(2, 32, 40)
+    with create_session(open_bundle(name), backend="ort-cpu", variant="fp32-onnx") as session:
+        expected = [picture.copy() for picture in create_processor(session).clip(iter(clip))]
+    low = torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float() / 127.5 - 1
+    levels = ((network(low)[0][0].clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1)
+    assert (levels - torch.from_numpy(np.stack(expected))).abs().max() <= 1
 
 
 def test_ctrl_c_saves_the_step_and_says_how_to_go_on(folders: Folders, tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ class TestRefusals:
             ({"feature_weight": 1.0}, {}, "has no VAE decoder .* set feature_weight = 0"),
             ({}, {"vae": Path("x")}, "a VAE or half decoder is given, but .* feature_weight is 0"),
             ({"pixel_backbone": "convnext"}, {}, "needs the weights of an OpenCLIP ConvNeXt"),
-            ({}, {"convnext": Path("x")}, "given, but pixel_backbone='small'"),
+            ({}, {"convnext": Path("x")}, "given by --convnext, but pixel_backbone='small'"),
             ({"dists_weight": 0.0}, {"dists": Path("x")}, "dists_weight is 0"),
         ],
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,11 +21,13 @@ from adcvsr.pictures.crop import Crop
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv import yuv_from_frame
 from adcvsr.pictures.yuv_picture import AnyPicture, YuvPicture
+from adcvsr.runtime.live.infer_turns import InferTurns
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.pixels import LivePixels
 from adcvsr.runtime.live.sink_page import JpegEncoder
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
+from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.upscaler import Upscaler
 from video_facts import VideoMaker
 
@@ -140,6 +145,46 @@ def test_streams_beside_each_other_share_what_is_loaded(upscaler: Upscaler) -> N
         assert one._yuv is not None
         assert two._yuv is not None
         assert one._yuv._runtime is two._yuv._runtime  # type: ignore[attr-defined]
+
+
+class Camera:
+    """A stream of `InferTurns` whose frames have come."""
+
+    batches, options = True, LiveOptions()
+
+    def __init__(self, upscaler: Upscaler, frames: list[av.VideoFrame]) -> None:
+        self.upscaler, self.pixels = upscaler, LivePixels(upscaler)
+        self.frames, self.pictures = iter(frames), list[AnyPicture]()
+
+    def take(self) -> Any:
+        return SimpleNamespace(low=self.pixels.take(live(next(self.frames)), None))
+
+    def upscale(self, taken: Any) -> None:
+        self.pictures.append(self.pixels.run(taken.low))
+
+
+def test_cameras_of_yuv_run_in_one_batch(upscaler: Upscaler) -> None:
+    """With the bits of each alone, and of the same loaded graph."""
+    frames = captured()
+    with upscaler.another_stream() as alone:
+        pixels = LivePixels(alone)
+        expected = [both(pixels, live(frame), None)[1] for frame in frames]
+    with ExitStack() as stack:
+        owner = stack.enter_context(Upscaler("nano", variant="fp32", threads=1))
+        assert isinstance(owner.session, StreamSession)
+        assert owner.session.prepare_batches() == ""
+        streams = [stack.enter_context(owner.another_stream()) for _ in range(2)]
+        cameras: list[Any] = [Camera(each, frames) for each in streams]
+        turns = InferTurns(threading.Event())
+        for _ in frames:
+            assert turns._serve(cameras)
+        assert turns.batches == {2: 2}  # the first frames make buffers of their size
+        assert all(each.batches for each in streams)
+        for camera in cameras:
+            for picture, single in zip(camera.pictures, expected, strict=True):
+                assert isinstance(single, YuvPicture)
+                assert np.array_equal(picture.luma, single.luma)
+                assert np.array_equal(picture.chroma, single.chroma)
 
 
 def test_the_page_shows_yuv_in_its_colours() -> None:

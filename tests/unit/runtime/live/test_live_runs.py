@@ -44,7 +44,6 @@ from adcvsr.runtime.threads.worker import Worker
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from live_streams import free_port
-from video_facts import VideoMaker
 
 SIZES = ((16, 12), (15, 9), (20, 12))
 CLIPS = {size: draw_clip(6, size[1], size[0]) for size in SIZES}
@@ -187,7 +186,7 @@ def test_streams_together_are_bit_for_bit_what_each_is_alone(
 
 
 def test_cameras_of_one_size_run_in_batches_and_one_of_more_priority_first(
-    upscaler: Upscaler, make_video: VideoMaker
+    upscaler: Upscaler,
 ) -> None:
     many = [
         plan(f"{name}=test://?size=64x64&fps=500&frames=20,sink=null://", EVERY) for name in "abc"
@@ -196,11 +195,6 @@ def test_cameras_of_one_size_run_in_batches_and_one_of_more_priority_first(
     assert [each.presented for each in report.streams.values()] == [20, 20, 20]
     assert sum(report.batches.values()) > 0
     assert set(report.batches) <= {2, 3}
-    video = make_video(size=(64, 48))
-    files = [plan(f"{name}={video},sink=null://", EVERY) for name in "ab"]
-    report = LiveRuns(upscaler, files, oversubscribe=True).run()
-    assert {each.pixels for each in report.streams.values()} == {"yuv"}
-    assert set(report.batches) == {2}
     order: list[str] = []
     bell = threading.Event()
     with ExitStack() as stack:

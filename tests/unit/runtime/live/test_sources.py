@@ -192,6 +192,11 @@ class TestFile:
         frame = first(open_source(str(make_video(size=(32, 24), rotation=90)), threading.Event()))
         assert frame.size == (24, 32)
 
+    def test_more_than_eight_bits_are_said(self, make_video: VideoMaker) -> None:
+        source = open_source(str(make_video(pixel_format="yuv420p10le")), threading.Event())
+        assert first(source).rgb(VideoReformatter()).dtype == np.uint8
+        assert [note for note in source.notes if "10 bits are reduced to 8" in note]
+
     def test_hdr_is_refused(self, make_video: VideoMaker) -> None:
         video = make_video(colour=(9, 1, 9, 16))
         with pytest.raises(UnsupportedVideoError, match="HDR"):

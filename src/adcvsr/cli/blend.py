@@ -1,0 +1,58 @@
+"""`adcvsr blend A B`: a checkpoint between two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ._options import json_option
+from ._say import done, print_json, say
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("first", metavar="A", type=FILE)
+@click.argument("second", metavar="B", type=FILE)
+@click.option(
+    "--alpha",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="0 gives A's weights, 1 gives B's; beyond them B's look is overdone, or A's.",
+)
+@click.option(
+    "-o", "--output", required=True, type=FILE, help="Checkpoint to write (.safetensors)."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the checkpoint.")
+@json_option
+def command(
+    first: Path, second: Path, alpha: float, output: Path, overwrite: bool, as_json: bool
+) -> None:
+    """Blend two checkpoints of one network: weights interpolated, looks between theirs.
+
+    A and B are files, or names of the package's checkpoints (nano, nano-camera, nano-restore).
+    """
+    from ._torch import require_train
+
+    require_train()
+    from ..errors import OutputExistsError
+    from ..model import save_checkpoint
+    from ..train.blend import blend
+
+    if output.exists() and not overwrite:
+        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    made = blend(first, second, alpha, name=output.stem)
+    save_checkpoint(output, made.network, provenance=made.provenance)
+    if not made.related:
+        say("A and B were not trained from each other: weights between theirs may make no picture")
+    count = sum(p.numel() for p in made.network.parameters())
+    licences = made.provenance["licences"]
+    if as_json:
+        facts = {"path": str(output), "alpha": alpha, "parameters": count, "licences": licences}
+        print_json({**facts, "related": made.related})
+        return
+    done(f"{output}: {alpha:g} of the way from {first} to {second}, {count:,} parameters")
+    for licence in licences:
+        done(f"licence: {licence}")

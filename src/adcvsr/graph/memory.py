@@ -1,0 +1,51 @@
+"""What a network takes of a machine's memory, counted from its graph.
+
+memory_of(bundle, "fp32-onnx").activation_bytes  # of an input pixel
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from ..bundle import Bundle
+from ..errors import GraphError, MissingPackageError
+from ..pictures.limits import ACTIVATION_BYTES
+from .cost import count_bundle_cost
+
+COUNTED_SIDE = 128
+"""Pixels of a side of the frame that is counted."""
+
+ENGINE_SHARE = 1.6
+"""Bytes that ONNX Runtime takes for each byte of tensors alive at once, with some to spare: 1.0 to
+1.45 were measured (docs/windows-and-tiles.md)."""
+
+
+@dataclass(frozen=True)
+class NetworkMemory:
+    """Of one variant."""
+
+    activation_bytes: int
+    """Of a pixel of the input that the network is given at once."""
+
+    weight_bytes: int
+
+
+@functools.lru_cache(maxsize=16)
+def memory_of(bundle: Bundle, variant: str) -> NetworkMemory:
+    """Count a variant, for one frame; of windows each frame takes as much.
+
+    Where a graph cannot be counted, `nano`'s figure stands for it, the least of all.
+
+    Raises:
+        BundleError: A damaged file.
+    """
+    frames = bundle.window.frames if bundle.window else 1
+    try:
+        cost = count_bundle_cost(
+            bundle, variant, height=COUNTED_SIDE, width=COUNTED_SIDE, frames=frames
+        )
+    except (GraphError, MissingPackageError):
+        return NetworkMemory(ACTIVATION_BYTES, 0)
+    each = (cost.peak_activation_bytes + cost.state_bytes) / COUNTED_SIDE**2
+    return NetworkMemory(max(int(ENGINE_SHARE * each), 1), cost.weight_bytes)
