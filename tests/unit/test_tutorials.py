@@ -31,7 +31,7 @@ SMALLER = {
     "--size 320x180": "--size 32x32 --duration 0.1",
     "--output-size 1920x1080": "--output-size 192x108",
     "--max-minutes 240": "--max-steps 2",
-    "-o report.html": "-o report.html --drift-frames 8",
+    "-o report.html": "-o report.html --drift-frames 8 --duration 1 --max-side 48",
 }
 """What a test has no time for, and what it does instead; all else is run as it is printed."""
 
@@ -117,12 +117,12 @@ def make_photo(path: Path, side: int = 96) -> None:
 def make_clips(make_video: VideoMaker, *paths: str) -> None:
     for path in paths:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        make_video(path, size=(96, 96), pts=tuple(range(0, 16 * 512, 512)))
+        make_video(path, size=(160, 160), pts=tuple(range(0, 24 * 512, 512)))
 
 
 @pytest.mark.slow
 def test_int8_decision(here: Path, make_video: VideoMaker) -> None:
-    make_clips(make_video, "in.mp4", "clips/a.mp4", "clips/b.mp4")
+    make_clips(make_video, "in.mp4", "clips/a.mp4")
     assert len(run_page("int8-decision")) == 4
     assert "verdict" in (here / "report.html").read_text().lower()
 
@@ -139,11 +139,12 @@ def test_own_network(here: Path, make_video: VideoMaker) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_training(here: Path, make_video: VideoMaker) -> None:
     pytest.importorskip("torch", reason="training needs torch")
     make_clips(make_video, "in.mp4", "my/videos/a.mp4", "my/videos/b.mp4", "my/other-videos/c.mp4")
     assert len(run_page("training")) == 6
-    assert video_facts(here / "out.mp4").size == (384, 384)
+    assert video_facts(here / "out.mp4").size == (640, 640)
 
 
 def dry_run(*options: str) -> list[tuple[str, str]]:
