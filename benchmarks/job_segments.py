@@ -2,12 +2,16 @@
 
     python benchmarks/job_segments.py                       # time and size, beside a run without
     python benchmarks/job_segments.py --workers 2           # and with two processes
+    python benchmarks/job_segments.py --apart               # what is paid once, and what a segment
     python benchmarks/job_segments.py --plan-hours 10       # a plan of a file of 10 hours
 
 Each round runs `adcvsr upscale` on the same clip plainly and as a job with segments of --segment
 seconds, in turn, in processes of their own. On a machine that is busy otherwise the processor time
 says more than the seconds. The least of all rounds is compared, and the SHA-256 of all job results,
 which must be one. The clip is drawn, or a video of yours played over and over.
+
+With --apart all is run in one process whose networks are loaded: the plan, the probe and the join,
+which a job pays once, each by itself, and the segments in turn with `Upscaler.upscale_file`.
 """
 
 from __future__ import annotations
@@ -15,18 +19,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.jobs.folder import Job
+from adcvsr.runtime.jobs.join import join
 from adcvsr.runtime.jobs.planning import make_plan
 from adcvsr.runtime.jobs.settings import JobSettings
+from adcvsr.runtime.jobs.work import SegmentWorker, make_leased
+from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.encoders import EncodeOptions
 
 RATE = 25
 GROUP = 50
@@ -43,6 +56,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variant", default="int8")
     parser.add_argument("--workers", type=int, default=1, help="also with so many processes")
+    parser.add_argument("--apart", action="store_true", help="once and a segment, in one process")
     parser.add_argument("--plan-hours", type=float, help="only plan a file of so many hours")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -51,7 +65,7 @@ def main() -> int:
             return plan_long(folder, given.plan_hours)
         source = folder / "in.mp4"
         draw(source, given.seconds, given.size, given.clip)
-        return compare(folder, source, given)
+        return (apart if given.apart else compare)(folder, source, given)
 
 
 def draw(path: Path, seconds: float, size: str, clip: Path | None) -> None:
@@ -111,6 +125,55 @@ def compare(folder: Path, source: Path, given: argparse.Namespace) -> int:
         )
     print(f"{len(hashes)} different job result{'s' * (len(hashes) != 1)}")
     return 0 if len(hashes) == 1 else 1
+
+
+def apart(folder: Path, source: Path, given: argparse.Namespace) -> int:
+    """Print what a job pays once, and what its segments cost over a run without."""
+    settings = JobSettings(
+        source=str(source),
+        output=str(folder / "out.mp4"),
+        variant=given.variant,
+        segment_seconds=given.segment,
+    )
+    make_plan(settings)  # loads what is imported late
+    costs: dict[str, list[tuple[float, float]]] = {}
+
+    def measure(name: str, step: Callable[[], Any]) -> Any:
+        wall, used = time.monotonic(), time.process_time()
+        result = step()
+        costs.setdefault(name, []).append((time.monotonic() - wall, time.process_time() - used))
+        return result
+
+    plan = measure("plan", lambda: make_plan(settings))
+    job = Job.create(folder / "job", plan)
+    worker = SegmentWorker(job)
+    places = range(len(plan.segments))
+    options = EncodeOptions(overwrite=True, threads=plan.encoder_threads)
+    plain = folder / "plain.mp4"
+    with ExitStack() as opened:
+        opened.push(measure("network, probe", worker.__enter__))
+        upscaler = opened.enter_context(Upscaler(settings.model, variant=given.variant))
+        for _ in range(given.rounds):
+            measure("plain", lambda: upscaler.upscale_file(source, plain, options=options))
+            for index in places:
+                job.facts_of(index).unlink(missing_ok=True)
+            measure("segments", lambda: [make_leased(worker, index) for index in places])
+            measure("join", lambda: join(job))
+    base = [min(each[at] for each in costs["plain"]) for at in range(2)]
+    for name, found in costs.items():
+        wall, used = (min(each[at] for each in found) for at in range(2))
+        more = f" ({over(wall, base[0])}, {over(used, base[1])})" if name == "segments" else ""
+        share = "" if more else f" ({used / base[1]:.2%} of plain)"
+        print(f"{name:15} {wall:7.2f} s  {used:7.2f} s of processors{more or share}")
+    pairs = zip(costs["segments"], costs["plain"], strict=True)
+    ratios = [(made[0] / run[0], made[1] / run[1]) for made, run in pairs]
+    middle = [statistics.median(each[at] for each in ratios) for at in range(2)]
+    size = Path(settings.output).stat().st_size
+    print(
+        f"segments over plain, median of {len(ratios)} pairs: {over(middle[0], 1)} s, "
+        f"{over(middle[1], 1)} s of processors, {over(size, plain.stat().st_size)} bytes"
+    )
+    return 0
 
 
 def run(source: Path, output: Path, variant: str, options: tuple[str, ...]) -> tuple[float, float]:

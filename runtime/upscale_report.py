@@ -30,6 +30,9 @@ class UpscaleReport:
     """What frames were from decoder to encoder: `yuv`, 4:2:0 as they are, or `rgb`."""
     pixels_reason: str
     """Why RGB; empty for YUV."""
+    copies: dict[str, int | None]
+    """Copies of a picture in main memory, conversions included: `in`, from decoder to network, and
+    `out`, from network to encoder; None where it is not known."""
     hdr: str | None
     """`PQ` or `HLG` where it is kept, `tonemap` where SDR was made of it; None for SDR."""
     frames: int
@@ -114,6 +117,7 @@ def make_report(
         pixel_format=sink.pixel_format,
         pixels="rgb" if session.yuv is None else "yuv",
         pixels_reason=why_rgb,
+        copies={"in": reader.copies, "out": sink.copies},
         hdr=hdr_of(reader),
         frames=result.frames,
         seconds=round(result.seconds, 3),

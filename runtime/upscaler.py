@@ -9,46 +9,31 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
-from ..errors import BundleError, ClipNetworkError, ConfigError
+from ..errors import BundleError, ClipNetworkError
 from ..graph.memory import memory_of
 from ..graph.yuv_ends import YuvEnds
-from ..host.processors import read_processors
-from ..pictures.hdr import is_hdr
 from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
 from ..pictures.yuv_picture import AnyPicture, YuvPicture
-from .deep import is_deep, open_deep
-from .nvidia.gpu import looks_like_gpu
-from .pipeline import Pipeline, PipelineResult
+from .file_run import FileNetwork, FileRun, backend_notes
 from .processing.backends import create_processor, create_session
-from .processing.cut_reset import CutResetProcessor
-from .processing.hdr import for_transfer
-from .processing.processor import FrameProcessor, require_rgb
+from .processing.processor import require_rgb
 from .sessions.session import Session, StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
 from .trace import Trace
-from .upscale_report import UpscaleReport, make_report
-from .video.compare import CompareSink
+from .upscale_report import UpscaleReport
 from .video.encoders import EncodeOptions
-from .video.hdr import SDR_ADVICE
-from .video.output_file import check_output
 from .video.read_options import ReadOptions
-from .video.sink import FileSink
-from .video.sink_plain import PlainSink, is_plain, open_plain
-from .video.source import FileSource
-from .yuv import open_yuv, why_not_yuv
+from .yuv import why_not_yuv
 
 
 class Upscaler:
@@ -421,16 +406,29 @@ class Upscaler:
             UpscalerBusyError: Something else is under way.
         """
         with self._user.claim("a file"):
-            return self._upscale_file(
+            run = FileRun(
+                self._network(),
                 Path(source),
                 Path(output),
                 self._encode_options(options or EncodeOptions(), size),
-                read,
+                read or ReadOptions(),
                 None if compare is None else Path(compare),
                 cut_reset=cut_reset,
                 pixels=pixels,
                 progress=progress,
             )
+            return run.run(self._threads)
+
+    def _network(self) -> FileNetwork:
+        return FileNetwork(
+            self.session,
+            self._clips,
+            self._matched,
+            asked_variant=self._asked_variant,
+            tile=self._tile,
+            threads=self._thread_count,
+            trace=self._trace,
+        )
 
     def _encode_options(
         self, options: EncodeOptions, size: OutputSize | tuple[int, int] | None
@@ -440,118 +438,6 @@ class Upscaler:
         meant = wanted or options.size or self._size or OutputSize()
         return replace(options, size=replace(meant, made=self.bundle.scale))
 
-    def _upscale_file(
-        self,
-        source: Path,
-        output: Path,
-        options: EncodeOptions,
-        read: ReadOptions | None,
-        compare: Path | None,
-        *,
-        cut_reset: bool,
-        pixels: str,
-        progress: Callable[[int, int], None] | None,
-    ) -> UpscaleReport:
-        if compare is not None and compare.absolute() == output.absolute():
-            raise ConfigError(f"'{output}' cannot be the output and the comparison at once")
-        result = PipelineResult()
-        result.stages["infer"].threads = self._threads.restarted()
-        for name, times in result.stages.items():
-            if self._trace is not None:
-                times.watch = partial(self._trace.span, name, name)
-        with result.stages["decode"].threads.claim():
-            reader = FileSource(source, read or ReadOptions())
-        notes: list[str] = []
-        with reader, ExitStack() as outputs:
-            check_output(output, options, source)
-            if compare is not None and is_hdr(reader.info.colours.transfer):
-                raise ConfigError(f"'{compare}' would show HDR in 8 bits; {SDR_ADVICE}")
-            self._clips.reset()
-            session, why = self.session, ""
-            if is_deep(output, reader.info, options):
-                with result.stages["infer"].threads.claim():
-                    session, why = open_deep(
-                        session,
-                        outputs,
-                        matched=self._matched,
-                        asked=self._asked_variant,
-                        tile=self._tile,
-                        threads=self._thread_count,
-                        note=notes.append,
-                        trace=self._trace,
-                        hdr=is_hdr(reader.info.colours.transfer),
-                    )
-            sink: FileSink | PlainSink = (
-                open_plain(output, reader, options, notes.append, why_not_deep=why)
-                if is_plain(output)
-                else FileSink(output, reader, options, notes.append, why_not_deep=why)
-            )
-            outputs.enter_context(sink)
-            with result.stages["infer"].threads.claim():
-                session, why_rgb = open_yuv(
-                    session,
-                    outputs,
-                    reader.stream_colours,
-                    sink.why_not_yuv() or reader.why_not_yuv() or "",
-                    pixels=pixels,
-                    matched=self._matched,
-                    tile=self._tile,
-                    trace=self._trace,
-                )
-            if session.yuv is not None:
-                sink.expect_yuv()
-            processor = for_transfer(
-                self._processor_of(session, cut_reset=cut_reset), reader.info.colours.transfer
-            )
-            reader.keep(deep=session.deep, alpha=sink.planes.alpha, yuv=session.yuv is not None)
-            with result.stages["encode"].threads.claim():
-                sink.open_encoder()
-                beside = None
-                if compare is not None:
-                    beside = CompareSink(compare, reader, options, notes.append)
-                    outputs.enter_context(beside)
-            written = (sink.width, sink.height)
-            memory = memory_of(self.bundle, session.variant.id)
-            reader.check_size = partial(
-                check_memory,
-                source,
-                tile=self._tile,
-                output=written,
-                deep=session.deep,
-                scale=self.bundle.scale,
-                activation_bytes=memory.activation_bytes,
-                weight_bytes=memory.weight_bytes,
-            )
-            reader.check_size(reader.info.width, reader.info.height)
-            self._warm_up(reader.info.width, reader.info.height)
-            expected = reader.info.frames
-
-            def step(done: int) -> None:
-                if progress is not None:
-                    progress(done, expected)
-
-            try:
-                Pipeline(
-                    reader, processor, sink, result, step, scale=self.bundle.scale, compare=beside
-                ).run()
-            finally:
-                self._clips.reset()
-            sink.finish()
-            if beside is not None:
-                beside.finish()
-            notes += [*self.backend_notes(), *processor.notes()]
-            notes = [*reader.notes, *notes]
-            return make_report(session, reader, sink, result, processor, notes, why_rgb=why_rgb)
-
-    def _processor_of(self, session: Session, *, cut_reset: bool) -> FrameProcessor:
-        """What a file's frames go through, with a session of this network."""
-        processor = self._clips
-        if session is not self.session:
-            processor = create_processor(session, colour_match="none")
-        if cut_reset and self.bundle.kind == "stream":
-            processor = CutResetProcessor(processor)
-        return processor
-
     def why_not_yuv(self, *, asked: bool = False) -> str:
         """Say why the network takes no YUV 4:2:0, whatever the source; empty if it does.
 
@@ -559,15 +445,6 @@ class Upscaler:
             asked: Whether YUV is asked for, and may take a build of its own.
         """
         return why_not_yuv(self.session, matched=self._matched, tile=self._tile, asked=asked)
-
-    def _warm_up(self, width: int, height: int) -> None:
-        """Record CUDA graphs before a decoder allocates on the GPU, which would break a capture.
-
-        TensorRT's capture keeps to its thread; ONNX Runtime's does not.
-        """
-        if self.session.backend == "ort-cuda" and isinstance(self.session, StreamSession):
-            self.session.infer(np.zeros((height, width, 3), np.uint8))
-            self._processor.reset()
 
     def check_memory(self, name: str, width: int, height: int) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.
@@ -592,9 +469,5 @@ class Upscaler:
         )
 
     def backend_notes(self) -> list[str]:
-        """Why `auto` took no better backend, where a GPU would have been there, and few threads."""
-        few = read_processors().note
-        notes = [few] if few else []
-        if looks_like_gpu():
-            notes += [f"not on {reason}" for reason in self.session.reasons]
-        return notes
+        """See `file_run.backend_notes`."""
+        return backend_notes(self.session)

@@ -87,6 +87,24 @@ def failure(pipeline: str) -> str:
     return said
 
 
+def yuv_passes() -> np.ndarray:
+    """NV12 in and out: luma of each frame, then luma of each picture."""
+    made = Gst.parse_launch(
+        f"videotestsrc num-buffers=3 pattern=ball ! video/x-raw,format=NV12,width=48,height=32 ! "
+        f"tee name=t ! queue ! {element} ! appsink name=end sync=false "
+        "t. ! queue ! appsink name=low sync=false"
+    )
+    made.set_state(Gst.State.PLAYING)
+    taken = []
+    for name in ("low", "end"):
+        for _ in range(3):
+            sample = made.get_by_name(name).emit("try-pull-sample", 30 * Gst.SECOND)
+            data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
+            taken.append(np.frombuffer(data, np.uint8))
+    made.set_state(Gst.State.NULL)
+    return np.concatenate(taken)
+
+
 element = "adcvsr model=nano precision=fp32-onnx threads=1 policy=every"
 caps = f"video/x-raw,format=RGB,width={width},height={height},framerate=25/1"
 ends = f"appsrc name=begin format=time caps={caps} ! {element} {{}} ! appsink name=end sync=false"
@@ -96,6 +114,7 @@ for how in ("plain", "flushing", "broken"):
     found["times"] = times
 found["latency measured"] = found["latency"]
 run(ends.format("name=plain latency=70"), count)
+found["pixels"] = yuv_passes()
 test = "videotestsrc num-buffers=3 ! video/x-raw,width=32,height=16"
 for label, pipeline in {
     "formats": f"{test},format=NV12 ! {element} ! video/x-raw,format=I420,width=128,height=64 ! "

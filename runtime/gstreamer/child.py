@@ -9,6 +9,7 @@ a camera's or codec's library ends this process, and is an error in the one that
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -27,6 +28,9 @@ FULL_FRAMES = 3
 
 END_NS = 10_000_000_000
 """How long a sink's pipeline may take to finish what it has."""
+
+SENT_NS = 300_000_000
+"""How long a WebRTC stream may take to send what it has: its end is never told."""
 
 
 def layout_of(video: Any, caps: Any, buffer: Any = None) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class _Child:
         self._parent = os.getppid()
         self.ended = False
         self.pipeline: Any = None
+        self.whip: Any = None
 
     def run(self) -> None:
         job = json.loads(self.job.readline())
@@ -90,6 +95,8 @@ class _Child:
         except Exception as error:  # versions of PyGObject differ: what one lacks is told
             self.say(error=f"{type(error).__name__}: {error}", stage="run")
         finally:
+            if self.whip is not None:
+                self.whip.end()
             if self.pipeline is not None:
                 self.pipeline.set_state(Gst.State.NULL)
 
@@ -97,7 +104,7 @@ class _Child:
         """Send a line."""
         self._send(json.dumps(message).encode() + b"\n")
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[self._out.write(rest) or 0 :]
@@ -172,15 +179,16 @@ class _Child:
             if layout != before:
                 self.say(layout=layout)
                 before = layout
-            data = buffer.extract_dup(0, buffer.get_size())
             pts = None if buffer.pts == self.gst.CLOCK_TIME_NONE else buffer.pts
-            self.say(frame=len(data), pts=pts)
-            self._send(data)
+            self.say(frame=buffer.get_size(), pts=pts)
+            with buffer.map(self.gst.MapFlags.READ) as mapped:
+                self._send(mapped.data)
 
     def _write(self, job: dict[str, Any]) -> None:
         """Take frames for the pipeline's beginning."""
-        if not self._parse(
-            f"appsrc name=adcvsr-begin is-live=true format=time ! {job['pipeline']}"
+        pipeline = self._encoding(job)
+        if pipeline is None or not self._parse(
+            f"appsrc name=adcvsr-begin is-live=true format=time ! {pipeline}"
         ):
             return
         self.begin = self.pipeline.get_by_name("adcvsr-begin")
@@ -197,13 +205,47 @@ class _Child:
         self.say(layout=layout)
         playing = False
         while (frame := self._next()) is not None:
-            if not playing:  # now, so that the clock begins with the first frame
+            begins, playing = not playing, True
+            if begins:  # now, so that the clock begins with the first frame
                 self.pipeline.set_state(self.gst.State.PLAYING)
-                playing = True
-            if not self._push(*frame, full=(FULL_FRAMES - 1) * layout["bytes"]):
+            if not self._push(frame, full=(FULL_FRAMES - 1) * layout["bytes"]):
+                return
+            if begins and not self._connect(job):
                 return
         if playing and not self.is_alone:
             self._finish()
+
+    def _encoding(self, job: dict[str, Any]) -> str | None:
+        """The pipeline, of several the first whose encoder is here; None with a reason."""
+        if "whip" in job:
+            self.whip_module: Any = importlib.import_module("whip")
+            if gone := self.whip_module.missing(self.gst):
+                self.say(missing=f"{gone} is not installed")
+                return None
+        if "pipeline" in job:
+            return str(job["pipeline"])
+        for element, pipeline in job["encoders"]:
+            if self.gst.ElementFactory.find(element) is not None:
+                self.say(encoder=element)
+                return str(pipeline)
+        names = ", ".join(element for element, _ in job["encoders"])
+        self.say(missing=f"there is no encoder; of {names} one is needed")
+        return None
+
+    def _connect(self, job: dict[str, Any]) -> bool:
+        """Connect to a WHIP server, where the pipeline ends at one."""
+        if "whip" not in job:
+            return True
+        module = self.whip_module
+        whip = module.WhipConnection(self.gst, self.pipeline, **job["whip"])
+        self.whip = whip
+        try:
+            whip.connect(lambda: self.is_alone or self._failed())
+        except module.WhipError as error:
+            self.say(error=str(error), stage="whip")
+            return False
+        self.say(connected=True)
+        return True
 
     def _choose(self, job: dict[str, Any]) -> Any:
         """The caps of the first of our formats that the pipeline takes; None with a reason."""
@@ -229,22 +271,24 @@ class _Child:
         )
         return f",colorimetry=(string){':'.join(map(str, numbers))},chroma-site=(string)mpeg2"
 
-    def _next(self) -> tuple[int, bytes] | None:
-        """The next frame's time and bytes; None at the end."""
+    def _next(self) -> Any:
+        """The next frame, read from the pipe into GStreamer's memory; None at the end."""
         head = self.job.read(HEADER.size)
         if len(head) < HEADER.size:
             return None
         time_ns, size = HEADER.unpack(head)
-        data = self.job.read(size)
-        return (time_ns, data) if len(data) == size else None
-
-    def _push(self, time_ns: int, data: bytes, *, full: int) -> bool:
-        buffer = self.gst.Buffer.new_wrapped(data)
+        buffer = self.gst.Buffer.new_allocate(None, size, None)
+        with buffer.map(self.gst.MapFlags.WRITE) as mapped:
+            if self.job.readinto(mapped.data) < size:  # type: ignore[attr-defined]
+                return None
         buffer.pts = time_ns
+        return buffer
+
+    def _push(self, buffer: Any, *, full: int) -> bool:
         while self.begin.get_property("current-level-bytes") > full:
             if self._failed(POLL_NS // 20, end=True) or self.is_alone:
                 return False
-        if self._failed(end=True):
+        if self._failed(end=True) or self._was_cut_off():
             return False
         flow = self.begin.emit("push-buffer", buffer)
         if flow == self.gst.FlowReturn.OK:
@@ -253,12 +297,22 @@ class _Child:
             self.say(error=f"the pipeline takes no more frames ({flow.value_nick})", stage="run")
         return False
 
+    def _was_cut_off(self) -> bool:
+        """Whether a WHIP server is gone, which is said."""
+        lost = "" if self.whip is None else self.whip.lost()
+        if lost:
+            self.say(error=lost, stage="whip")
+        return bool(lost)
+
     def _finish(self) -> None:
         """Let the pipeline finish its output."""
         self.begin.emit("end-of-stream")
         kinds = self.gst.MessageType.EOS | self.gst.MessageType.ERROR
-        message = self.pipeline.get_bus().timed_pop_filtered(END_NS, kinds)
-        if message is None:
+        wait_ns = END_NS if self.whip is None else SENT_NS
+        message = self.pipeline.get_bus().timed_pop_filtered(wait_ns, kinds)
+        if message is None and self.whip is not None:
+            self.say(end=True)
+        elif message is None:
             self.say(error="the pipeline did not finish its output in 10 s", stage="run")
         elif message.type == self.gst.MessageType.ERROR:
             error, debug = message.parse_error()

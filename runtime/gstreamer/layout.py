@@ -10,6 +10,7 @@ from typing import Any, cast
 import av
 import numpy as np
 
+from ...arrays import Levels
 from ...errors import UnsupportedVideoError
 from ...pictures.colour import (
     HD_LINES,
@@ -22,6 +23,7 @@ from ...pictures.colour import (
     Colours,
     tagged,
 )
+from ...pictures.yuv_picture import YuvPicture
 
 FORMATS = {
     "NV12": "nv12",
@@ -105,6 +107,36 @@ class Layout:
         """
         return replace(
             self, strides=tuple(meta.stride), offsets=tuple(meta.offset), frame_bytes=size
+        )
+
+    def picture(self, data: bytearray | memoryview) -> YuvPicture | av.VideoFrame:
+        """What a frame is: its planes where they lie if it is 4:2:0, else a frame of FFmpeg's.
+
+        Chroma is taken to lie left: below 577 rows GStreamer says "jpeg" where nothing is known.
+
+        Args:
+            data: Of one frame; planes without padding stay in it, so it must not be changed.
+        """
+        if self.format not in ("NV12", "I420"):
+            return self.frame(data)
+        rows, columns = (self.height + 1) // 2, (self.width + 1) // 2
+        luma = self._plane(data, 0, self.height, self.width)
+        if self.format == "I420":
+            pairs = [self._plane(data, index, rows, columns) for index in (1, 2)]
+            return YuvPicture(luma, np.stack(pairs, axis=-1), self.colours)
+        chroma = self._plane(data, 1, rows, 2 * columns)
+        is_one = (
+            (self.height % 2, self.width % 2) == (0, 0)
+            and self.strides[0] == self.strides[1] == self.width
+            and self.offsets[1] == self.offsets[0] + luma.size
+        )
+        both = self._plane(data, 0, self.height + rows, self.width) if is_one else None
+        return YuvPicture(luma, chroma.reshape(rows, columns, 2), self.colours, both)
+
+    def _plane(self, data: bytearray | memoryview, index: int, rows: int, width: int) -> Levels:
+        """A plane, (rows, width) uint8, C-contiguous: where it lies, or copied off its padding."""
+        return np.ascontiguousarray(
+            np.ndarray((rows, width), np.uint8, data, self.offsets[index], (self.strides[index], 1))
         )
 
     def frame(self, data: bytes | bytearray | memoryview) -> av.VideoFrame:

@@ -33,6 +33,9 @@ PACKAGES = (
 END_S = 3.0
 """How long the process may take to end before it is killed."""
 
+MESSAGE_BYTES = 4096
+"""Read at once while a message is waited for: little, so that frames are read where they stay."""
+
 POLL_S = 0.2
 """How often a wait looks whether the run stops."""
 
@@ -56,13 +59,14 @@ class PipelineProcess:
     Args:
         address: For messages.
         job: What it is to do, see `child`.
+        packages: How to install what is missing.
 
     Raises:
         MissingProgramError: There is no Python that has PyGObject.
     """
 
-    def __init__(self, address: str, job: Mapping[str, Any]) -> None:
-        self._address = address
+    def __init__(self, address: str, job: Mapping[str, Any], packages: str = PACKAGES) -> None:
+        self._address, self._packages = address, packages
         job_read, self._job = os.pipe()
         self._answers, answers_write = os.pipe()
         try:
@@ -104,7 +108,7 @@ class PipelineProcess:
 
         Raises:
             PipelineError: It says that it failed, or says nothing for that long.
-            MissingProgramError: Its Python has no PyGObject or no GStreamer.
+            MissingProgramError: Its Python has no PyGObject or no GStreamer, or not all of it.
         """
         line = self._until(lambda: self._waiting.find(b"\n") + 1, timeout_s, stopped)
         if line is None:
@@ -113,7 +117,7 @@ class PipelineProcess:
         if "missing" in message:
             raise MissingProgramError(
                 f"'{self._address}' needs GStreamer with its Python bindings "
-                f"({message['missing']}): {PACKAGES}"
+                f"({message['missing']}): {self._packages}"
             )
         if "error" in message:
             raise PipelineError(_words(message), message["stage"])
@@ -127,27 +131,46 @@ class PipelineProcess:
         Raises:
             PipelineError: They do not come.
         """
-        return self._until(lambda: count if len(self._waiting) >= count else 0, timeout_s, stopped)
+        data = self._waiting[:count]
+        del self._waiting[:count]
+        at = len(data)
+        data.extend(bytes(count - at))
+        with memoryview(data) as whole:
+            while at < count:
+                if not self._wait(timeout_s, stopped):
+                    return None
+                at += self._filled(os.readv(self._answers, [whole[at:]]))
+        return data
 
     def _until(
         self, complete: Callable[[], int], timeout_s: float, stopped: Callable[[], bool]
     ) -> bytearray | None:
         """Read until as many bytes as `complete` says are there, and take them."""
-        end = time.monotonic() + timeout_s
         while not (size := complete()):
-            if stopped():
+            if not self._wait(timeout_s, stopped):
                 return None
-            if not select.select([self._answers], [], [], POLL_S)[0]:
-                if time.monotonic() > end:
-                    raise PipelineError(f"nothing came for {timeout_s:g} s", "silent")
-                continue
-            data = os.read(self._answers, 1 << 20)
-            if not data:
-                raise PipelineError(self._how_it_ended(), "run")
+            data = os.read(self._answers, MESSAGE_BYTES)
+            self._filled(len(data))
             self._waiting += data
         taken = self._waiting[:size]
         del self._waiting[:size]
         return taken
+
+    def _wait(self, timeout_s: float, stopped: Callable[[], bool]) -> bool:
+        """Wait until there is something to read; whether the run goes on."""
+        end = time.monotonic() + timeout_s
+        while not stopped():
+            if select.select([self._answers], [], [], POLL_S)[0]:
+                return True
+            if time.monotonic() > end:
+                raise PipelineError(f"nothing came for {timeout_s:g} s", "silent")
+        return False
+
+    def _filled(self, count: int) -> int:
+        """What a read gave; nothing is the end of the process."""
+        if not count:
+            raise PipelineError(self._how_it_ended(), "run")
+        return count
 
     def _how_it_ended(self) -> str:
         try:

@@ -321,6 +321,7 @@ def _report(
         pixel_format=sink.pixel_format,
         pixels="yuv" if plan.network.yuv else "rgb",
         pixels_reason=plan.network.why_not_yuv,
+        copies={"in": None, "out": None},  # segments may differ
         hdr=hdr_of(reader),
         frames=plan.frames,
         seconds=round(seconds, 3),

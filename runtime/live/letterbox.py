@@ -7,6 +7,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
+from ...pictures.colour import Colours
+from ...pictures.copies import copied
+from ...pictures.yuv import frame_of
 from ...pictures.yuv_picture import AnyPicture, rgb_of
 from .notes import Notes
 
@@ -47,8 +50,10 @@ class FirstSize:
     """Gives a sink pictures of the size that its first one had: others are letterboxed."""
 
     def __init__(self) -> None:
-        self._reader, self._scaler = VideoReformatter(), VideoReformatter()
+        self._reader, self._scaler, self._writer = (VideoReformatter() for _ in range(3))
         self._first: tuple[int, ...] = ()
+        self.copies: int | None = None
+        """Of the latest picture on its way to its frame; None before the first."""
 
     def begin(self, picture: AnyPicture) -> None:
         """Take the size of the first picture."""
@@ -68,3 +73,28 @@ class FirstSize:
         """
         rgb = rgb_of(picture, self._reader)
         return rgb if self.is_of(rgb) else letterbox(rgb, size, self._scaler, notes)
+
+    def frame(
+        self,
+        picture: AnyPicture,
+        colours: Colours,
+        pixel_format: str,
+        size: tuple[int, int],
+        notes: Notes,
+    ) -> av.VideoFrame:
+        """A picture as FFmpeg's frame; 4:2:0 that is wanted as 4:2:0 is never made RGB.
+
+        Args:
+            picture: RGB or YUV 4:2:0.
+            colours: What the frame's numbers are to mean.
+            pixel_format: FFmpeg's, of 8 bits.
+            size: Width and height of the output in pixels.
+            notes: Of the sink.
+
+        Returns:
+            A frame with all colour tags set; its PTS is not.
+        """
+        given = picture if self.is_of(picture) else self.rgb(picture, size, notes)
+        made = frame_of(given, colours, pixel_format, self._writer, size=size, reader=self._reader)
+        self.copies = copied(picture, made)
+        return made

@@ -84,7 +84,8 @@ class LiveReport:
     Where there are several sinks, a frame's is that of the first that sent it."""
     sinks: list[dict[str, Any]]
     """Of each sink: `sink`, `presented`, `drops` by reason (`newer` where it was slower than the
-    others), `ms` of `encode`, `present` and `latency`, `output_size`, `encoder`."""
+    others), `ms` of `encode`, `present` and `latency`, `output_size`, `encoder`, `copies` of a
+    picture until it was encoded or left this process (None where that is not known)."""
     cpu_seconds: float
     cpu_ms_per_frame: float | None
     """Of the whole process, every core, by frames out."""
@@ -97,6 +98,9 @@ class LiveReport:
     """What frames were on their way at the end: `yuv`, 4:2:0 as captured, or `rgb`."""
     pixels_reason: str
     """Why RGB; empty for YUV."""
+    copies: int | None
+    """Copies of a picture in main memory, conversions included, from capture to the network at the
+    end; each of `sinks` has its own."""
     backend: str
     variant: str
     """At the end; `resets["model"]` says how often it was switched."""

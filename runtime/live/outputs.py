@@ -161,6 +161,7 @@ class Output:
             "ms": {name: ms[name] for name in SINK_FIGURES},
             "output_size": self.sink.size,
             "encoder": self.sink.encoder,
+            "copies": self.sink.copies,
         }
 
     def wait(self, seconds: float) -> bool:

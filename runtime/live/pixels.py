@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError
 from ...graph.yuv_ends import YuvEnds
+from ...pictures.copies import copied
 from ...pictures.crop import Crop
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
@@ -33,6 +34,8 @@ class LivePixels:
         """Of the latest frame."""
         self.reason = "no frame has come yet"
         """Why RGB; empty for YUV."""
+        self.copies: int | None = None
+        """Of the latest frame in main memory, from capture to the network; None before it."""
         self._reformatter = VideoReformatter()
         self._kind: tuple[object, ...] = ()  # of the frames that were looked at
         self._why_not = ""  # those are not taken as they are
@@ -61,11 +64,15 @@ class LivePixels:
         if pixels != self.pixels:
             self.upscaler.reset()  # the past is the other one's
         self.pixels, self.reason = pixels, why
+        taken: AnyPicture
         if not why:
             planes = self._planes(frame)
-            return planes if part is None else planes.part(part)
-        rgb = frame.rgb(self._reformatter)
-        return rgb if part is None else part.of(rgb)
+            taken = planes if part is None else planes.part(part)
+        else:
+            rgb = frame.rgb(self._reformatter)
+            taken = rgb if part is None else part.of(rgb)
+        self.copies = frame.copies + copied(frame.picture, taken)
+        return taken
 
     def run(self, low: AnyPicture) -> AnyPicture | None:
         """Upscale what `take` made; of a network that looks ahead the picture may be none yet."""

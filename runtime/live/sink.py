@@ -42,6 +42,8 @@ SINKS = {
     "rtsp": "sink_rtsp:RtspSink",
     "udp": "sink_udp:UdpSink",
     "v4l2": "sink_v4l2:V4l2Sink",
+    "whip": "sink_whip:WhipSink",
+    "whips": "sink_whip:WhipSink",
 }
 """Scheme of the address, and where its class is; imported when it is asked for."""
 
@@ -109,6 +111,9 @@ class VideoSink(ABC):
         """Width and height of the output in pixels, once there is one."""
         self.encoder: str | None = None
         """Of the output, once there is one."""
+        self.copies: int | None = None
+        """Copies of the latest picture in main memory, until it was encoded or left; None where
+        that is not known."""
 
     @abstractmethod
     def encode(self, frame: FinishedFrame) -> Encoded | None:

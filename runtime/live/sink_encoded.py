@@ -14,14 +14,12 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
-from ...pictures.colour import CHROMA_LEFT, Colours, frame_from_rgb
-from ...pictures.yuv import frame_from_yuv
-from ...pictures.yuv_picture import AnyPicture, YuvPicture
+from ...pictures.colour import CHROMA_LEFT
+from ...pictures.yuv_picture import YuvPicture
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
 from ..video.planes import Planes, choose_format
@@ -67,7 +65,7 @@ class EncodedSink(VideoSink):
         codec = find_encoder(self._encoder)
         chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
         self._pixel_format = chosen.name
-        self._reformatter, self._first = VideoReformatter(), FirstSize()
+        self._first = FirstSize()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
         self._last_tick = -1
@@ -86,21 +84,15 @@ class EncodedSink(VideoSink):
         """See `VideoSink`."""
         self._guard(lambda: self._begin(frame))
         assert self.size is not None
-        picture = self._frame_of(frame.picture, frame.colours, self.size)
+        picture = self._first.frame(
+            frame.picture, frame.colours, self._pixel_format, self.size, self.notes
+        )
+        self.copies = self._first.copies
         self._last_tick = max(round(frame.time * TICKS), self._last_tick + 1)
         picture.pts, picture.time_base = self._last_tick, Fraction(1, TICKS)
         packets: list[Any] = []
         self._guard(lambda: packets.extend(self._stream.encode(picture)))
         return packets
-
-    def _frame_of(
-        self, picture: AnyPicture, colours: Colours, size: tuple[int, int]
-    ) -> av.VideoFrame:
-        """What the encoder is given, without its time."""
-        if isinstance(picture, YuvPicture) and self._first.is_of(picture):
-            return frame_from_yuv(picture, self._pixel_format, self._reformatter, size=size)
-        rgb = self._first.rgb(picture, size, self.notes)
-        return frame_from_rgb(rgb, colours, self._pixel_format, self._reformatter, size=size)
 
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`."""

@@ -10,9 +10,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 import av
-from av.video.reformatter import VideoReformatter
 
-from ...pictures.colour import frame_from_rgb
 from ..video.encoders import EncodeOptions
 from ..video.frame_writer import FrameWriter, guessed_matrix, require_raw
 from .address import Address
@@ -32,16 +30,17 @@ class StdoutSink(VideoSink):
         super().__init__(address, options)
         self.encoder = self._kind = require_raw(options)
         self._writer: FrameWriter | None = None
-        self._reformatter, self._first = VideoReformatter(), FirstSize()
+        self._first = FirstSize()
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
         if self._writer is None:
             self._begin(frame)
         assert self.size is not None
-        rgb = self._first.rgb(frame.picture, self.size, self.notes)
         colours = replace(frame.colours, matrix=guessed_matrix(self.size[1]))
-        return frame_from_rgb(rgb, colours, PIXEL_FORMAT, self._reformatter, size=self.size)
+        made = self._first.frame(frame.picture, colours, PIXEL_FORMAT, self.size, self.notes)
+        self.copies = self._first.copies
+        return made
 
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`.

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, OutputNotWritableError
 from ...pictures.clips import ffmpeg_reason
-from ...pictures.colour import frame_from_rgb
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -40,7 +38,7 @@ class V4l2Sink(VideoSink):
         self._require_device()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
-        self._reformatter, self._first = VideoReformatter(), FirstSize()
+        self._first = FirstSize()
         self._count = 0
 
     def _require_device(self) -> None:
@@ -62,8 +60,8 @@ class V4l2Sink(VideoSink):
         if self._container is None:
             self._open(frame)
         assert self.size is not None
-        rgb = self._first.rgb(frame.picture, self.size, self.notes)
-        made = frame_from_rgb(rgb, frame.colours, PIXEL_FORMAT, self._reformatter, size=self.size)
+        made = self._first.frame(frame.picture, frame.colours, PIXEL_FORMAT, self.size, self.notes)
+        self.copies = self._first.copies
         made.pts, made.time_base = self._count, Fraction(1, 1000)
         self._count += 1
         return self._stream.encode(made)

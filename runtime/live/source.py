@@ -49,7 +49,7 @@ SOURCES = {
 
 ELSEWHERE = frozenset(
     {"ftp", "hls", "http", "https", "mms", "onvif", "rist", "rtmp", "rtmps", "rtmpt", "rtp", "srt"}
-    | {"ndi", "tcp", "webrtc", "whep", "whip"}
+    | {"ndi", "tcp", "webrtc", "whep", "whip", "whips"}
 )
 """Schemes of streams that exist, and are not read or written here."""
 
@@ -84,6 +84,9 @@ class LiveFrame:
 
     colours: Colours = SDR_BT709
     """How the picture's numbers mean colours; outputs keep it."""
+
+    copies: int = 0
+    """Copies of it in main memory since it was decoded or captured."""
 
     @property
     def size(self) -> tuple[int, int]:

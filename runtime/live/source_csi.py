@@ -14,13 +14,12 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import IO, ClassVar
-
-import av
-import numpy as np
+from io import FileIO
+from typing import Any, ClassVar
 
 from ...errors import ConfigError, MissingProgramError, UnreadableVideoError
 from ...pictures.colour import HD_LINES, MATRIX_BT601, MATRIX_BT709, Colours
+from ...pictures.yuv_picture import YuvPicture
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
 
@@ -70,17 +69,16 @@ class CsiSource(VideoSource):
 
     def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`."""
-        size = self.width * self.height * 3 // 2
         matrix = MATRIX_BT709 if self.height >= HD_LINES else MATRIX_BT601
         colours = Colours(matrix=matrix, full_range=False, primaries=1, transfer=1)
         with self._pipeline() as pipe:
             began = self.clock()
-            while not self.stop.is_set() and len(data := pipe.read(size)) == size:
-                planes = np.frombuffer(data, np.uint8).reshape(self.height * 3 // 2, self.width)
-                frame = av.VideoFrame.from_ndarray(planes, format="nv12")
-                frame.colorspace, frame.color_range = matrix, 1
+            while not self.stop.is_set():
+                picture = YuvPicture.empty(self.height, self.width, colours)
+                if not _filled(pipe, picture):
+                    break
                 now = self.clock()
-                yield LiveFrame(frame, now - began, now, colours=colours)
+                yield LiveFrame(picture, now - began, now, colours=colours, copies=1)  # the pipe
 
     def command(self, fd: int) -> list[str]:
         """The GStreamer command that writes NV12 frames to a file descriptor."""
@@ -94,7 +92,7 @@ class CsiSource(VideoSource):
         return [PROGRAM, "-q", *" ! ".join(elements).split()]
 
     @contextmanager
-    def _pipeline(self) -> Iterator[IO[bytes]]:
+    def _pipeline(self) -> Iterator[FileIO]:
         """Run GStreamer; raise what it said where it ended by itself."""
         read_end, write_end = os.pipe()
         process = subprocess.Popen(
@@ -108,7 +106,7 @@ class CsiSource(VideoSource):
         watch = threading.Thread(target=self._end, args=(process,), name="adcvsr-csi-stop")
         watch.start()
         try:
-            with open(read_end, "rb") as pipe:
+            with open(read_end, "rb", buffering=0) as pipe:
                 yield pipe
             if not self.stop.is_set():
                 process.wait(END_S)
@@ -125,6 +123,15 @@ class CsiSource(VideoSource):
         while process.poll() is None and not self.stop.wait(0.2):
             pass
         process.terminate()
+
+
+def _filled(pipe: FileIO, picture: YuvPicture) -> bool:
+    """Read a frame into a picture's memory; whether it came whole."""
+    both: Any = picture.both
+    rest = memoryview(both).cast("B")
+    while rest and (count := pipe.readinto(rest)):
+        rest = rest[count:]
+    return not rest
 
 
 def _said(process: subprocess.Popen[bytes]) -> str:

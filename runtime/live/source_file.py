@@ -19,9 +19,12 @@ from .source import Clock, LiveFrame, VideoSource
 
 
 class PacedFileSource(VideoSource):
-    """Every frame of a file, none before its time; late frames follow at once."""
+    """Every frame of a file, none before its time; late frames follow at once.
 
-    options: ClassVar[str] = "loop"
+    With `pace=0` no frame waits for its time: with the policy `every` any sink gets a whole file.
+    """
+
+    options: ClassVar[str] = "loop, pace"
 
     def __init__(
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
@@ -29,6 +32,7 @@ class PacedFileSource(VideoSource):
         super().__init__(address, stop, clock)
         self.path = Path(address.place)
         self.loop = bool(address.number("loop", 0, low=0, high=1))
+        self._paces = bool(address.number("pace", 1, low=0, high=1))
         if self.loop and is_pipe(self.path):
             raise ConfigError(f"'{address.text}': standard input cannot be read again")
         self._rate: Fraction | None = None
@@ -58,7 +62,7 @@ class PacedFileSource(VideoSource):
                 continue
             seconds = float(item.pts * info.time_base)
             began = self.clock() - seconds if began is None else began
-            wait = began + seconds - self.clock()
+            wait = began + seconds - self.clock() if self._paces else 0
             if (wait > 0 and self.stop.wait(wait)) or self.stop.is_set():
                 return
             picture = item.picture

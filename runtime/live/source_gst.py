@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from typing import ClassVar
 
 from ...errors import ConfigError, UnreadableVideoError
+from ...pictures.copies import copied
 from ..gstreamer.layout import FORMATS, Layout
 from ..gstreamer.process import PipelineError, PipelineProcess
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
+from .source_av import AvSource
+
+DECODERS = ("ffmpeg", "gst")
+"""What receives and decodes a camera's stream."""
 
 SILENT_S = 15.0
 """How long a pipeline may give no frame before it counts as lost."""
@@ -89,7 +95,9 @@ class GstSource(VideoSource):
                 "run",
             )
         seconds = None if pts_ns is None else pts_ns / 1e9
-        return LiveFrame(layout.frame(data), seconds, now, colours=layout.colours)
+        picture = layout.picture(data)
+        copies = 1 + copied(data, picture)  # out of the pipe, and off its padding
+        return LiveFrame(picture, seconds, now, colours=layout.colours, copies=copies)
 
     def _failure(self, error: PipelineError) -> UnreadableVideoError:
         words = str(error)
@@ -106,3 +114,32 @@ class GstSource(VideoSource):
         else:
             advice = ""
         return UnreadableVideoError(f"'{self.address.text}' gives no video: {words}{advice}")
+
+
+class GstDecoded(AvSource):
+    """A camera that FFmpeg reads, or GStreamer where its address says `decoder=gst`.
+
+    Args:
+        address, stop, clock: See `VideoSource`.
+    """
+
+    def __init__(
+        self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(address, stop, clock)
+        self.decoder = address.take("decoder", DECODERS[0])
+        if self.decoder not in DECODERS:
+            raise ConfigError(
+                f"'{address.text}': decoder={self.decoder}; expected {' or '.join(DECODERS)}"
+            )
+
+    def _through_gst(self, pipeline: str, connection: int) -> Iterator[LiveFrame]:
+        """Frames of a pipeline; its losses are losses as FFmpeg's are."""
+        source = GstSource(Address(self.address.text, "gst", pipeline), self.stop, self.clock)
+        source.silent_s = self.timeout_s
+        try:
+            for frame in source.frames():
+                self._rate = source.rate
+                yield replace(frame, connection=connection)
+        except UnreadableVideoError as error:
+            raise OSError(str(error)) from error

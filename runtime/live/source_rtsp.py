@@ -9,25 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar
 
 import av
 
-from ...errors import ConfigError, UnreadableVideoError
+from ...errors import ConfigError
 from ...pictures.pyav import open_input
 from ..gstreamer.jetson import rtsp_pipeline
 from .address import Address
 from .rtsp_target import rtsp_target
 from .source import Clock, LiveFrame
-from .source_av import AvSource
-from .source_gst import GstSource
-
-DECODERS = ("ffmpeg", "gst")
-"""What receives and decodes."""
+from .source_gst import GstDecoded
 
 
-class RtspSource(AvSource):
+class RtspSource(GstDecoded):
     """An RTSP stream, over one TCP connection or with RTP over UDP.
 
     What of the address's query is not ours belongs to the camera, and is sent as it was given.
@@ -39,11 +34,6 @@ class RtspSource(AvSource):
         self, address: Address, stop: threading.Event, clock: Clock = time.monotonic
     ) -> None:
         super().__init__(address, stop, clock)
-        self.decoder = address.take("decoder", "ffmpeg")
-        if self.decoder not in DECODERS:
-            raise ConfigError(
-                f"'{address.text}': decoder={self.decoder}; expected {' or '.join(DECODERS)}"
-            )
         if self.decoder == "gst" and address.scheme == "rtsps":
             raise ConfigError(
                 f"'{address.text}': decoder=gst is for rtsp://; through TLS write the pipeline: "
@@ -58,15 +48,7 @@ class RtspSource(AvSource):
         if self.decoder == "ffmpeg":
             yield from super()._connected(connection)
             return
-        pipeline = rtsp_pipeline(self._url, self.transport)
-        source = GstSource(Address(self.address.text, "gst", pipeline), self.stop, self.clock)
-        source.silent_s = self.timeout_s
-        try:
-            for frame in source.frames():
-                self._rate = source.rate
-                yield replace(frame, connection=connection)
-        except UnreadableVideoError as error:
-            raise OSError(str(error)) from error
+        yield from self._through_gst(rtsp_pipeline(self._url, self.transport), connection)
 
     def _open(self) -> av.container.InputContainer:
         return open_input(

@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import av
 
 from ...errors import ConfigError, InputNotFoundError
+from ..gstreamer.jetson import v4l2_pipeline
 from .address import Address
-from .source import Clock
-from .source_av import AvSource
+from .source import Clock, LiveFrame
+from .source_gst import GstDecoded
 
 
-class V4l2Source(AvSource):
+class V4l2Source(GstDecoded):
     """A Video4Linux2 device, in the size, rate and pixel format asked for, else its own.
 
-    NV12, YUYV and the like go from the driver's buffer to swscale as they are.
+    NV12, YUYV and the like go from the driver's buffer to swscale as they are. `?decoder=gst` has
+    GStreamer read and decode, which on a Jetson is the board's own decoder.
     """
 
-    options: ClassVar[str] = "size, fps, format, timeout"
+    options: ClassVar[str] = "size, fps, format, timeout, decoder"
     reconnecting = False
 
     def __init__(
@@ -40,7 +43,15 @@ class V4l2Source(AvSource):
         if "video4linux2,v4l2" not in av.formats_available:
             raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install PyPI's PyAV")
 
-    def _open(self) -> av.container.InputContainer:
+    def _connected(self, connection: int) -> Iterator[LiveFrame]:
+        """See `AvSource`."""
+        if self.decoder == "ffmpeg":
+            yield from super()._connected(connection)
+            return
+        self._require_device()
+        yield from self._through_gst(v4l2_pipeline(self.device, self._options), connection)
+
+    def _require_device(self) -> None:
         if not self.device.exists():
             found = ", ".join(sorted(f"/dev/{p.name}" for p in Path("/dev").glob("video*")))
             raise InputNotFoundError(f"no device '{self.device}'; there is: {found or 'no camera'}")
@@ -49,6 +60,9 @@ class V4l2Source(AvSource):
                 f"'{self.device}' may not be read: add the user to the group video "
                 "(sudo usermod -aG video $USER) and log in again"
             )
+
+    def _open(self) -> av.container.InputContainer:
+        self._require_device()
         return av.open(
             str(self.device), format="v4l2", options=self._options, timeout=self.timeout_s
         )

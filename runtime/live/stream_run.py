@@ -316,6 +316,7 @@ class StreamRun:
             encoder=self.sink.encoder,
             pixels=self.stages.pixels.pixels,
             pixels_reason=self.stages.pixels.reason,
+            copies=self.stages.pixels.copies,
             **self._running(),
             device=dict(device),
             ended=self.ended,

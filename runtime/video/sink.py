@@ -23,11 +23,12 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
-from ...pictures.colour import CHROMA_LEFT, frame_from_rgb, set_alpha, set_gray
+from ...pictures.colour import CHROMA_LEFT, set_alpha, set_gray
+from ...pictures.copies import copied
 from ...pictures.hdr import is_hdr
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
-from ...pictures.yuv import frame_from_yuv
+from ...pictures.yuv import frame_of
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .carried import CarriedStream, carry_streams
 from .containers import (
@@ -119,6 +120,8 @@ class FileSink:
         info = info or source.info
         self.info = info
         self.turns = 0
+        self.copies: int | None = None
+        """Of the latest picture, until the encoder was given it; None before the first."""
         self._hdr = source.hdr if is_hdr(info.colours.transfer) else None
         self._finished = False
         self._why_not_deep = why_not_deep
@@ -307,12 +310,15 @@ class FileSink:
     def _frame_of(self, picture: AnyPicture) -> av.VideoFrame:
         """What the encoder is given, without its time."""
         size = (self.width, self.height)
-        if isinstance(picture, YuvPicture):
-            return frame_from_yuv(picture, self._given, self._reformatter, size=size)
-        rgb = np.ascontiguousarray(np.rot90(picture, self.turns)) if self.turns else picture
-        return frame_from_rgb(
-            rgb, self.info.colours, self.pixel_format, self._reformatter, size=size
-        )
+        form, given = self._given, picture
+        if isinstance(given, YuvPicture):
+            colours = given.colours
+        else:
+            form, colours = self.pixel_format, self.info.colours
+            given = np.ascontiguousarray(np.rot90(given, self.turns)) if self.turns else given
+        made = frame_of(given, colours, form, self._reformatter, size=size)
+        self.copies = copied(picture, made)
+        return made
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         packets: list[Any] = []

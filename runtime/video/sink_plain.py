@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from ...errors import ConfigError, OutputNotWritableError
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import SDR_BT709, Colours, frame_from_rgb, set_gray
+from ...pictures.copies import copied
 from ...pictures.output_size import OutputSize
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .encoders import EncodeOptions
@@ -105,6 +106,8 @@ class PlainSink(ABC):
         why_not_deep: str = "",
     ) -> None:
         check_output(path, options, source.path)
+        self.copies: int | None = None
+        """Of the latest picture, until it is written; None before the first."""
         self.path, self.info, self._note = path, source.info, note
         self._options = options
         chosen = plain_planes(path, source.info, options, why=why_not_deep)
@@ -228,6 +231,7 @@ class StdoutSink(PlainSink):
             self._reformatter,
             size=(self.width, self.height),
         )
+        self.copies = copied(rgb, frame)
         if self.planes.gray:
             set_gray(frame)
         self._writer.write(frame)
@@ -301,6 +305,7 @@ class PictureSink(PlainSink):
                 frame = self._with_alpha(frame, np.ascontiguousarray(np.rot90(alpha, self.turns)))
         else:
             frame = frame_from_rgb(rgb, JPEG, self.pixel_format, self._reformatter, size=size)
+        self.copies = copied(rgb, frame)
         if self.encoder == "mjpeg" and self.planes.gray:
             set_gray(frame)
         codec: Any = av.CodecContext.create(self.encoder, "w")

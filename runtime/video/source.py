@@ -33,6 +33,7 @@ from ...pictures.colour import (
     rgb_from_frame,
     to_eight_bits,
 )
+from ...pictures.copies import copied
 from ...pictures.hdr import HdrFacts, is_hdr
 from ...pictures.limits import check_frame_size
 from ...pictures.tone_map import ToneMap
@@ -119,6 +120,8 @@ class FileSource:
         self.missing: Missing | None = None
         """What the container announces and the file does not hold; known at its end."""
         self.frames_read = 0
+        self.copies: int | None = None
+        """Of the latest frame, from the decoder to the network; None before the first."""
         self.check_size: Callable[[int, int], None] = partial(check_frame_size, path)
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
@@ -270,12 +273,15 @@ class FileSource:
     def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
         if self._yuv:
             picture = yuv_from_frame(frame, self.stream_colours, self._reformatter)
-            return SourceFrame(picture if self._crop is None else picture.part(self._crop), pts)
+            picture = picture if self._crop is None else picture.part(self._crop)
+            self.copies = copied(frame, picture)
+            return SourceFrame(picture, pts)
         deep = self.deep or self._tone_map is not None
         rgb = rgb_from_frame(frame, self._reformatter, deep=deep)
         if self._tone_map is not None:
             rgb = self._tone_map(rgb)
             rgb = rgb if self.deep else to_eight_bits(rgb)
+        self.copies = copied(frame, rgb)
         alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
         if self._crop is not None:
             rgb = self._crop.of(rgb)

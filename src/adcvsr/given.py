@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .errors import InputNotFoundError
+from .errors import ConfigError, InputNotFoundError
 from .redaction import shown
 
 MANIFEST = "manifest.json"
@@ -18,6 +18,9 @@ BUNDLE, CHECKPOINT, VIDEO, SET = "bundle", "checkpoint", "video", "calibration s
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """Of a stream or page; a `Path` has one slash less. One letter before the colon is a drive."""
+
+STREAM = re.compile(rf"{ADDRESS.pattern}|(gst|hls):", re.IGNORECASE)
+"""Of what `live` gives pictures to."""
 
 ENDINGS = {
     **dict.fromkeys((".safetensors",), CHECKPOINT),
@@ -85,6 +88,19 @@ def refuse_address(path: str | Path) -> None:
         f"'{shown(whole)}' is an address, expected a file: download it first; 'adcvsr live "
         "--source ADDRESS' takes streams (rtsp, rtsps, udp)"
     )
+
+
+def refuse_stream(text: str) -> None:
+    """Refuse an address or a pipeline where the name of an output file is wanted.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    if STREAM.match(text) and not Path(text).exists():
+        raise ConfigError(
+            f"output '{shown(text)}' is no file; 'adcvsr live --policy every --source "
+            "file:INPUT?pace=0 --sink OUTPUT' gives a whole file to it, as fast as it goes"
+        )
 
 
 def _folder(path: Path) -> str | None:

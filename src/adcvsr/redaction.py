@@ -39,12 +39,12 @@ _USER_BEFORE_AT = re.compile(
 _WORDS = re.compile(
     "realmonitor|unicast|multicast|streaming|streams?|channels?|subtype|profile|cameras?|video|"
     "media|live|main|mpeg4?|mjpe?g|h26[45]|preview|onvif|axis|index|track|audio|push|play|"
-    "enable|srtp|real|cam|sub|sdp|amp|tcp|udp|high|low|mp4|ch|av"
+    "enable|srtp|real|whip|cam|sub|sdp|amp|tcp|udp|high|low|mp4|ch|av"
 )
 """What paths of cameras are made of."""
 
 _OUR_FIELDS = re.compile(
-    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format"
+    "seconds|keep|decoder|transport|timeout|parse|loop|viewers|size|fps|frames|format|bitrate|pace"
 )
 """Options of ours: their values are shown where they are short."""
 

@@ -61,6 +61,13 @@ PROPERTIES: dict[str, tuple[Any, ...]] = {
         0,
         READABLE,
     ),
+    "pixels": (
+        str,
+        "pixels",
+        "auto: NV12 and I420 enter the network as they are where it can; rgb; yuv: or an error",
+        "auto",
+        READABLE,
+    ),
     "cut-reset": (bool, "cut-reset", "Start anew at scene cuts", True, READABLE),
     "threads": (GObject.TYPE_UINT, "threads", "Of the network; 0: all", 0, 1024, 0, READABLE),
 }
@@ -111,6 +118,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         self._values = {name: entry[-2] for name, entry in PROPERTIES.items()}
         self._upscaler: Any = None
         self._watch: Any = None
+        self._pixels: Any = None
         self._measured_ns = 0
         self.set_in_place(False)
 
@@ -143,12 +151,15 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         from av.video.reformatter import VideoReformatter
 
         from adcvsr.errors import ClipNetworkError, ConfigError
+        from adcvsr.runtime.live.pixels import LivePixels
         from adcvsr.runtime.processing.cut_reset import SceneWatch
         from adcvsr.runtime.upscaler import Upscaler
 
         policy, precision = self._values["policy"], self._values["precision"]
         if policy not in ("newest", "every"):
             raise ConfigError(f"policy={policy}; expected newest or every")
+        if (pixels := self._values["pixels"]) not in ("auto", "rgb", "yuv"):
+            raise ConfigError(f"pixels={pixels}; expected auto, rgb or yuv")
         self.set_qos_enabled(policy == "newest")
         self._upscaler = Upscaler(
             self._values["model"],
@@ -167,7 +178,8 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
                 f"negotiates {SCALE} times alone"
             )
         self._watch = SceneWatch() if self._values["cut-reset"] else None
-        self._to_rgb, self._from_rgb = VideoReformatter(), VideoReformatter()
+        self._pixels = LivePixels(self._upscaler, pixels)
+        self._reader, self._writer = VideoReformatter(), VideoReformatter()
 
     def do_stop(self) -> bool:
         """Free the network."""
@@ -216,8 +228,6 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
     def do_set_caps(self, incaps: Any, outcaps: Any) -> bool:
         """Get ready for frames of this size, and measure how long one takes."""
         try:
-            import numpy as np
-
             from adcvsr.runtime.gstreamer.child import layout_of
             from adcvsr.runtime.gstreamer.layout import Layout
 
@@ -226,8 +236,9 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             width, height = self._incoming.width, self._incoming.height
             self._upscaler.check_memory("the stream", width, height)
             for _ in range(WARM_UP):
+                grey = memoryview(bytes([128]) * self._incoming.frame_bytes)
                 began = time.monotonic_ns()
-                self._upscaler(np.zeros((height, width, 3), np.uint8))
+                self._run(self._incoming, grey)
                 self._measured_ns = time.monotonic_ns() - began
             self._forget()
         except Exception as error:
@@ -266,24 +277,35 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         return Gst.FlowReturn.OK
 
     def _upscale(self, incoming: Any, outgoing: Any) -> None:
-        from adcvsr.pictures.colour import frame_from_rgb, rgb_from_frame
-        from adcvsr.pictures.scene_cuts import small_luma
+        from adcvsr.pictures.yuv import frame_of
         from adcvsr.runtime.gstreamer.layout import FORMATS
 
         meta = GstVideo.buffer_get_video_meta(incoming)
         layout = self._incoming if meta is None else self._incoming.laid(meta, incoming.get_size())
         with incoming.map(Gst.MapFlags.READ) as mapped:
-            frame = layout.frame(mapped.data)
-        if self._watch is not None and self._watch.is_cut(small_luma(frame)):
-            self._upscaler.reset()
-        picture = self._upscaler(rgb_from_frame(frame, self._to_rgb))
-        form = FORMATS[self._outgoing.format]
-        made = frame_from_rgb(picture, self._outgoing.colours, form, self._from_rgb)
+            picture = self._run(layout, mapped.data)
+        made = frame_of(
+            picture,
+            self._outgoing.colours,
+            FORMATS[self._outgoing.format],
+            self._writer,
+            size=(self._outgoing.width, self._outgoing.height),
+            reader=self._reader,
+        )
         with outgoing.map(Gst.MapFlags.WRITE) as mapped:
             at, target = 0, mapped.data
             for piece in self._outgoing.pieces(made):
                 target[at : at + len(piece)] = piece
                 at += len(piece)
+
+    def _run(self, layout: Any, data: Any) -> Any:
+        """Upscale a frame's bytes, which may be gone afterwards."""
+        from adcvsr.runtime.live.source import LiveFrame
+
+        frame = LiveFrame(layout.picture(data), None, 0.0, colours=layout.colours)
+        if self._watch is not None and self._watch.is_cut(frame.luma()):
+            self._upscaler.reset()
+        return self._pixels.run(self._pixels.take(frame, None))
 
     def _forget(self) -> None:
         """Begin a new stream."""

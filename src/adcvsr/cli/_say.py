@@ -154,11 +154,23 @@ REMEMBERED = "(measured before)"
 """Ends the reason for a variant that was measured, and said, by an earlier run."""
 
 
-def pixels_line(pixels: str, reason: str) -> str:
-    """What frames were on their way, as a report has it, for people."""
+def pixels_line(pixels: str, reason: str, copies: tuple[int | None, int | None]) -> str:
+    """What frames were on their way, as a report has it, for people.
+
+    Args:
+        pixels: Of the report.
+        reason: Of the report.
+        copies: Of a picture, from decoder to network and from network to encoder.
+    """
+    told = [
+        f"{count} cop{'y' if count == 1 else 'ies'} {way}"
+        for count, way in zip(copies, ("in", "out"), strict=True)
+        if count is not None
+    ]
+    counts = f" ({', '.join(told)})" if told else ""
     if pixels == "yuv":
-        return "frames are YUV 4:2:0 from the decoder to the encoder"
-    return f"frames are RGB between decoder and encoder: {reason}"
+        return f"frames are YUV 4:2:0 from the decoder to the encoder{counts}"
+    return f"frames are RGB between decoder and encoder{counts}: {reason}"
 
 
 def run_notes(notes: Iterable[str], reasons: Iterable[str], *, once: bool = True) -> None:

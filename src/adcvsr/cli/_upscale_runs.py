@@ -157,7 +157,11 @@ def report_all(
 def _summary(report: UpscaleReport) -> None:
     """Print what was done, notes first."""
     run_notes(report.notes, report.backend_reasons)
-    detail(pixels_line(report.pixels, report.pixels_reason))
+    detail(
+        pixels_line(
+            report.pixels, report.pixels_reason, (report.copies["in"], report.copies["out"])
+        )
+    )
     (w, h), (big_w, big_h) = report.input_size, report.output_size
     done(
         f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "

@@ -447,7 +447,9 @@ def _summary(report: LiveReport, name: str = "") -> None:
     """
     latency = report.ms["latency"]
     if report.presented:
-        detail(f"{name}: " * bool(name) + pixels_line(report.pixels, report.pixels_reason))
+        copies = (report.copies, report.sinks[0]["copies"])
+        line = pixels_line(report.pixels, report.pixels_reason, copies)
+        detail(f"{name}: " * bool(name) + line)
     done(
         f"{name}: "
         * bool(name)

@@ -287,9 +287,11 @@ def _split_paths(
     paths: tuple[str, ...], model: str | None, label: str
 ) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
-    from ..given import refuse_address
+    from ..given import refuse_address, refuse_stream
     from ..runtime.batch import default_output
 
+    if len(paths) > 1:
+        refuse_stream(paths[-1])
     for path in paths:
         refuse_address(path)
     if len(paths) > 1:

@@ -21,11 +21,12 @@ from .colour import (
     SWS_MATRIX,
     Colours,
     colours_of,
+    frame_from_rgb,
     rgb_from_frame,
     tag_left,
     tagged,
 )
-from .yuv_picture import YuvPicture, plane_lines
+from .yuv_picture import AnyPicture, YuvPicture, plane_lines
 
 FORMATS = frozenset({"yuv420p", "yuvj420p", "nv12"})
 """FFmpeg's formats of such pictures."""
@@ -150,6 +151,39 @@ def frame_from_yuv(
         threads=1,
     )
     return tagged(made, picture.colours)
+
+
+def frame_of(
+    picture: AnyPicture,
+    colours: Colours,
+    pixel_format: str,
+    reformatter: VideoReformatter,
+    *,
+    size: tuple[int, int],
+    reader: VideoReformatter | None = None,
+) -> av.VideoFrame:
+    """Make a frame for an encoder of whatever a picture is.
+
+    Args:
+        picture: RGB, or YUV 4:2:0 of even sides, which is never made RGB where 4:2:0 is wanted.
+        colours: What the frame's numbers are to mean.
+        pixel_format: FFmpeg's.
+        reformatter: Reused between pictures.
+        size: Width and height to scale to.
+        reader: Reused likewise, where YUV has to become RGB.
+
+    Returns:
+        A frame with all colour tags set; its PTS is not.
+    """
+    if isinstance(picture, YuvPicture):
+        if pixel_format in FORMATS and _same_numbers(picture.colours, colours):
+            return frame_from_yuv(picture, pixel_format, reformatter, size=size)
+        picture = picture.rgb(reader or VideoReformatter())
+    return frame_from_rgb(picture, colours, pixel_format, reformatter, size=size)
+
+
+def _same_numbers(found: Colours, wanted: Colours) -> bool:
+    return (found.matrix, found.full_range) == (wanted.matrix, wanted.full_range)
 
 
 def _alike(found: Colours, wanted: Colours) -> bool:

@@ -32,11 +32,15 @@ from adcvsr.graph.rules import infer_read_types
 from adcvsr.graph.shapes import infer_types
 from adcvsr.graph.yuv_ends import YuvEnds, with_yuv_ends
 from adcvsr.pictures import limits
+from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.colour import Colours
 from adcvsr.pictures.output_size import OutputSize
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.plan.planning import Source, plan_bundle
+from adcvsr.runtime.jobs.run import open_job
+from adcvsr.runtime.jobs.settings import JobSettings
+from adcvsr.runtime.jobs.work import SegmentWorker
 from adcvsr.runtime.proof.colours import ColourRequest, colour_request
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.targets import target
@@ -209,3 +213,15 @@ def test_graphs_of_others_are_counted_without_onnx() -> None:
     sizes = {"x": (1, 3, 26, 34)}
     found = infer_read_types(read_graph(model.SerializeToString()), sizes)
     assert found == infer_types(model, sizes)
+
+
+def test_a_job_makes_its_size(twice: Bundle, tmp_path: Path, make_video: VideoMaker) -> None:
+    source = make_video(size=(48, 32), pts=(0, 512))
+    settings = JobSettings(
+        source=str(source), output=str(tmp_path / "o.mp4"), model=str(twice.path)
+    )
+    job = open_job(settings, tmp_path / "o.job", resume=False, overwrite=False)
+    with SegmentWorker(job, threads=1) as worker:
+        worker.make(0)
+    made = next(iter(read_clip(job.video_of(0))))
+    assert made.shape == (64, 96, 3)

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from adcvsr.arrays import Levels
+from adcvsr.graph.yuv_ends import YuvEnds
+from adcvsr.pictures.colour import Colours
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime import gstreamer
 from adcvsr.runtime.upscaler import Upscaler
 from live_streams import SYSTEM_PYTHON, gst_lacks
@@ -77,6 +80,19 @@ def test_it_equals_the_upscaler_bit_for_bit(
     np.testing.assert_array_equal(made["plain"], np.concatenate(passes))
 
 
+def test_nv12_enters_and_leaves_the_network_as_it_is(made: Mapping[str, np.ndarray]) -> None:
+    data, size = made["pixels"], 48 * 32 * 3 // 2
+    low, big = data[: 3 * size].reshape(3, 48, 48), data[3 * size :].reshape(3, 192, 192)
+    bt601 = Colours(6, full_range=False, primaries=6, transfer=6)
+    with Upscaler("nano", variant="fp32-onnx", threads=1) as upscaler:
+        upscaler.open_yuv(YuvEnds(6, False))
+        for both, made_both in zip(low, big, strict=True):
+            picture = YuvPicture(both[:32], both[32:].reshape(16, 24, 2), bt601)
+            expected = upscaler.upscale_yuv(picture)
+            np.testing.assert_array_equal(made_both[:128], expected.luma)
+            np.testing.assert_array_equal(made_both[128:].reshape(64, 96, 2), expected.chroma)
+
+
 @pytest.mark.parametrize("how", ["flushing", "broken"])
 def test_the_past_is_forgotten_at_a_flush_and_a_discontinuity(
     made: Mapping[str, np.ndarray], passes: tuple[np.ndarray, np.ndarray], how: str
@@ -104,6 +120,23 @@ def test_the_latency_query_is_answered(made: Mapping[str, np.ndarray]) -> None:
 )
 def test_faults_are_told(made: Mapping[str, np.ndarray], what: str, says: str) -> None:
     assert says in str(made[what])
+
+
+def test_an_environment_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """The element is found, and adcvsr is not."""
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    shutil.copy(Path(gstreamer.__path__[0]) / "python" / "gstadcvsr.py", tmp_path)
+    code = "import gstadcvsr; gstadcvsr._add_package()"
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-c", code],
+        env=env | {"VIRTUAL_ENV": "/no/such", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"GStreamer's {version} finds no adcvsr" in done.stderr
+    assert "activate its environment or name its site-packages in PYTHONPATH" in done.stderr
 
 
 def test_gst_inspect_shows_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
@@ -24,6 +25,7 @@ from adcvsr.errors import (
 from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.colour import SDR_BT709
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.gstreamer import process as gst_process
 from adcvsr.runtime.gstreamer.layout import FORMATS
 from adcvsr.runtime.live import source_gst
@@ -68,14 +70,32 @@ class TestSource:
     @pytest.mark.parametrize("form", ["NV12", "I420", "BGRx"])
     def test_a_format_comes_as_it_is(self, form: str) -> None:
         (frame,) = frames_of(f"videotestsrc ! video/x-raw,format={form},{SIZE}", 1)
-        assert not isinstance(frame.picture, np.ndarray)
-        assert frame.picture.format.name == FORMATS[form]
+        if form == "BGRx":
+            assert isinstance(frame.picture, av.VideoFrame)
+            assert frame.picture.format.name == FORMATS[form]
+        else:
+            assert isinstance(frame.picture, YuvPicture)
+        assert frame.size == (98, 66)
         rgb = frame.rgb(VideoReformatter())
         assert rgb.shape == (66, 98, 3)
         # SMPTE bars: white, yellow, cyan, green, magenta, red, blue.
         bars = [rgb[20, 7 + 14 * index] > 96 for index in range(7)]
         wanted = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1)]
         np.testing.assert_array_equal(bars, np.array(wanted, bool))
+
+    @pytest.mark.parametrize(
+        ("form", "width", "copies"), [("NV12", 96, 1), ("NV12", 98, 2), ("I420", 96, 2)]
+    )
+    def test_planes_stay_where_they_were_read(self, form: str, width: int, copies: int) -> None:
+        """Only the pipe's copy is made, unless rows are padded or U and V are apart."""
+        caps = f"video/x-raw,format={form},width={width},height=66,framerate=30/1"
+        (frame,) = frames_of(f"videotestsrc ! {caps}", 1)
+        assert frame.copies == copies
+        assert isinstance(frame.picture, YuvPicture)
+        assert (frame.picture.both is None) == (copies == 2)
+        shown = frame.picture.frame().to_ndarray(format="rgb24")
+        assert (shown[20, 7] > 180).all()  # SMPTE bars: white, then red as the sixth
+        assert (shown[20, width * 11 // 14] > 128).tolist() == [True, False, False]
 
     def test_colour_tags_come_along(self) -> None:
         caps = f"video/x-raw,format=NV12,colorimetry=1:3:5:1,{SIZE}"

@@ -7,8 +7,10 @@ import subprocess
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
+import numpy as np
 import pytest
 
 from adcvsr.errors import ConfigError, OutputExistsError, OutputNotWritableError
@@ -102,6 +104,48 @@ class TestVirtualCamera:
         monkeypatch.setattr("adcvsr.runtime.live.sink_v4l2.av.open", busy)
         with pytest.raises(OutputNotWritableError, match="another program holds it"):
             write_to("/dev/null")
+
+    def test_a_device_gets_whole_frames_in_the_first_ones_size(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """By contract: FFmpeg's v4l2 muxer writes what its rawvideo muxer writes."""
+        real, asked = av.open, []
+
+        def opened(path: str, mode: str, **options: object) -> object:
+            asked.append((path, mode, options))
+            return real(str(tmp_path / "frames"), "w", format="rawvideo")
+
+        monkeypatch.setattr("adcvsr.runtime.live.sink_v4l2.av.open", opened)
+        flat = np.full((64, 96, 3), 200, np.uint8)
+        with open_sink("v4l2:///dev/null", EncodeOptions()) as sink:
+            for index, picture in enumerate((flat, flat, flat[:32])):
+                frame = FinishedFrame(picture, picture, index / 30, Fraction(30), SDR_BT709)
+                assert sink.present(sink.encode(frame))
+            sink.finish()
+        assert asked == [("/dev/null", "w", {"format": "v4l2"})]
+        assert (sink.size, sink.copies) == ((96, 64), 1)
+        data = np.frombuffer((tmp_path / "frames").read_bytes(), np.uint8).reshape(3, -1)
+        assert data.shape[1] == 96 * 64 * 3 // 2
+        assert (data[0] == data[1]).all()
+        luma = data[:, : 96 * 64].reshape(3, 64, 96)
+        assert np.ptp(luma[0]) == 0
+        assert (luma[2, :10] == 16).all()  # letterboxed: black above
+
+    def test_a_device_that_goes_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def gone(*_: object) -> None:
+            raise av.error.OSError(19, "No such device")
+
+        real = av.open
+        monkeypatch.setattr(
+            "adcvsr.runtime.live.sink_v4l2.av.open",
+            lambda *_, **__: real("/dev/null", "w", format="rawvideo"),
+        )
+        picture = draw_clip(1, 64, 96)[0]
+        with open_sink("v4l2:///dev/null", EncodeOptions()) as sink:
+            encoded = sink.encode(FinishedFrame(picture, picture, 0.0, Fraction(30), SDR_BT709))
+            monkeypatch.setattr(sink, "_container", SimpleNamespace(mux=gone, close=gone))
+            with pytest.raises(OutputNotWritableError, match="No such device"):
+                sink.present(encoded)
 
     def test_encoder_options_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="leave encoder options out"):

@@ -129,6 +129,14 @@ def test_every_source_gives_frames_in_order_until_it_is_stopped(scheme: str, cli
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
 
 
+def test_a_file_without_its_pace_is_read_as_fast_as_it_goes(tmp_path: Path) -> None:
+    path = write_coded_clip(tmp_path / "slow.mp4", 20, 1)
+    began = time.monotonic()
+    frames = list(open_source(f"file:{path}?pace=0", threading.Event()).frames())
+    assert time.monotonic() - began < 10
+    assert [frame.media_time for frame in frames] == list(range(20))
+
+
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
