@@ -21,5 +21,7 @@ class RepeatSession(StreamSession):
 
     def _reset(self) -> None: ...
 
+    def _fill(self, index: int) -> None: ...
+
     def _infer(self, frame: Frame, slot: int) -> Frame:
         return np.ascontiguousarray(frame.repeat(4, 0).repeat(4, 1))

@@ -94,6 +94,9 @@ class TruthOptions:
     low_folder: Path | None = None
     """Low-resolution inputs of the same names; then nothing is cut, reduced or degraded."""
 
+    lows: Mapping[Path, Path] = field(default_factory=dict)
+    """The same by file of truth; before `low_folder`."""
+
     centre_px: int = 0
     """Side of the part in the middle of the truth that is measured; 0 for all of it. 25 frames of
     512 are the paper's."""
@@ -101,17 +104,15 @@ class TruthOptions:
     no_reference: bool = False
     """The files are themselves the input, and bicubic interpolation of them stands in the truth's
     place. Nothing is reduced or degraded."""
-    lows: Mapping[Path, Path] = field(default_factory=dict)
-    """The same by file of truth; before `low_folder`."""
 
     enlarge: Callable[[Levels], Levels] | None = None
-    """The files are inputs without truth: what is made of each frame stands in its place."""
+    """The same by a benchmark's rules, of frames as they are: makes (4H, 4W, 3) of (H, W, 3)."""
 
     multiple: int = TRUTH_MULTIPLE
-    """The truth is cut to it."""
+    """The truth's sides are cut to multiples of it, pixels."""
 
     border_px: int = 4
-    """Left out of every measure on each side: there every method lacks context."""
+    """Left out of every measure on each side, pixels: there every method lacks context."""
 
     ends: int = 0
     """Frames left out of the figures at the start and at the end of every clip."""
@@ -120,7 +121,12 @@ class TruthOptions:
     """Only these frames are measured; none for all."""
 
     def is_measured(self, index: int, count: int) -> bool:
-        """Whether a frame counts, of so many."""
+        """Whether a frame counts.
+
+        Args:
+            index: Of the frame in its clip, from 0.
+            count: Frames of the clip.
+        """
         return self.ends <= index < count - self.ends and (not self.only or index in self.only)
 
     def to_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from ...bundle import open_bundle
+from ...bundle import Bundle, open_bundle
 from ...errors import AdcVsrError, ConfigError
 from ...runtime.processing.backends import create_session
 from .quality import ClipQuality, measure_clip
@@ -22,13 +22,12 @@ NOTES = {
 }
 
 
-def measure_beside(
-    request: ProfileRequest,
-    clips: Sequence[Clip],
-    step: Callable[[], None],
-    note: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """Run the networks beside over the clips.
+def open_beside(request: ProfileRequest, note: Callable[[str], None]) -> list[Bundle]:
+    """Open the networks beside, before anything is measured.
+
+    Args:
+        request: Names them.
+        note: Called with a line for each that is left out.
 
     Raises:
         ConfigError: They are asked for without truth.
@@ -39,14 +38,36 @@ def measure_beside(
             "networks beside are compared by their distance to the truth: give --truth, with clips "
             "that are ground truth"
         )
-    rows = []
-    for name in request.beside:
-        bundle = open_bundle(name)
-        if bundle.scale != request.bundle.scale:
-            note(
-                f"{bundle.name} left out: it enlarges x{bundle.scale}, not x{request.bundle.scale}"
-            )
+    opened = []
+    for bundle in map(open_bundle, request.beside):
+        if bundle.scale == request.bundle.scale:
+            opened.append(bundle)
             continue
+        note(f"{bundle.name} left out: it enlarges x{bundle.scale}, not x{request.bundle.scale}")
+    return opened
+
+
+def measure_beside(
+    bundles: Sequence[Bundle],
+    request: ProfileRequest,
+    clips: Sequence[Clip],
+    step: Callable[[], None],
+    note: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Run the networks beside over the clips.
+
+    Args:
+        bundles: Of `open_beside`.
+        request: What to measure, and how.
+        clips: With their truth.
+        step: Called after every frame.
+        note: Called with a line for each that does not run here.
+
+    Returns:
+        Rows as `overview` has them.
+    """
+    rows = []
+    for bundle in bundles:
         try:
             with create_session(bundle, threads=request.threads) as session:
                 found = [measure_clip(clip, [session], request.metrics, step) for clip in clips]
@@ -64,7 +85,11 @@ def overview(
     *,
     truth: bool,
 ) -> dict[str, Any]:
-    """All rows: name, frames a second on the clips, quality in dB."""
+    """All rows: name, frames a second on the clips, quality in dB.
+
+    Quality is None of the reference where the others are compared with it, and of all where PSNR
+    is not among the measures.
+    """
     rows = []
     for row in table:
         own = _row(row["variant"], row["variant"], measured, truth=truth)

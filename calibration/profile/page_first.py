@@ -64,12 +64,16 @@ def speed_part(facts: Facts) -> str:
         for index, row in enumerate(found["rows"])
         if row["quality"] is not None
     ]
-    left = [row["name"] for row in found["rows"] if row["quality"] is None]
+    if not dots:
+        return (
+            "<h2>Quality against speed</h2>"
+            '<p class="soft">Not drawn: quality is PSNR here, which is not among the measures '
+            "(--metrics psnr).</p>"
+        )
+    left = [f"{r['name']} at {r['fps']:.1f} fps" for r in found["rows"] if r["quality"] is None]
     exact = (
         f'<p class="soft">Not drawn, as it is what the others are compared with: '
-        f"{escape(', '.join(left))} at "
-        + ", ".join(f"{row['fps']:.1f}" for row in found["rows"] if row["quality"] is None)
-        + " fps.</p>"
+        f"{escape(', '.join(left))}.</p>"
         if left
         else ""
     )

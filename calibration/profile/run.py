@@ -9,7 +9,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError
@@ -30,19 +30,14 @@ from ...runtime.sessions.session import Session, StreamSession
 from ...runtime.trace import Trace
 from ..statement.statement import Statement, StatementRequest, make_statements
 from .judgement import Limits, judge, verdict
+from .layers import LAYER_FRAMES, TIMED_FRAMES, measure_layers, worst_layer
 from .over_time import frames_needed, measure_over_time
-from .overview import measure_beside, overview
+from .overview import measure_beside, open_beside, overview
 from .quality import ClipQuality, measure_clip
-from .request import Clip, ProfileRequest, find_clips, read_clips
+from .request import ProfileRequest, find_clips, read_clips
 
 SCHEMA = 1
 """Of the profile's JSON."""
-
-LAYER_FRAMES, TIMED_FRAMES = 12, 23
-"""Frames of the first clip that layers are looked at and timed on."""
-
-NO_SAVING = 0.01
-"""Share of a frame's time below which a layer's saving counts as this: it is in the noise."""
 
 Note = Callable[[str], None]
 
@@ -98,6 +93,8 @@ def run_profile(
         InputNotFoundError, UnreadableVideoError: No clip can be used.
         BundleError: A variant is not in the bundle.
         BackendUnavailableError: A variant that was asked for does not run here.
+        ConfigError: Networks beside are asked for without truth.
+        BundleNotFoundError: One of them is not there.
     """
     notes: list[str] = []
 
@@ -105,6 +102,7 @@ def run_profile(
         notes.append(line)
         note(line)
 
+    others_beside = open_beside(request, keep)
     request = replace(request, backend=resolve_backend(request.bundle, request.backend))
     stage("reading clips")
     clips = read_clips(request, keep)
@@ -114,19 +112,20 @@ def run_profile(
         frames = sum(len(clip.frames) for clip in clips)
         others = len(names) - 1
         counter.expected = len(names) * (frames + TIMED_FRAMES) + 2 * others * LAYER_FRAMES
+        counter.expected += len(others_beside) * frames
         counter.expected += frames_needed(request.drift_frames, len(names)) if others else 0
         stage(f"{', '.join(names)} over {len(clips)} clips, {frames} frames")
         measured = [
             measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
         ]
-        beside = measure_beside(request, clips, counter.step, keep)
+        beside = measure_beside(others_beside, request, clips, counter.step, keep)
         stage("colours")
         colours = _measure_colours(sessions)
         stage("drift, cold start, scene cut")
         over_time = measure_over_time(clips, sessions, request.drift_frames, counter.step, keep)
         statements = _make_statements(request, sessions, keep, stage)
     stage("layers")
-    layers = _layers(request, names, clips[0], counter.step, keep, trace)
+    layers = measure_layers(request, names, clips[0], counter.step, keep, trace)
     stage("speed")
     bench = run_bench(
         request.bundle,
@@ -182,7 +181,7 @@ def _facts(
         }
         for name in names
     ]
-    judgements = [judge(row, Limits(), _worst_layer(layers, row["variant"])) for row in table[1:]]
+    judgements = [judge(row, Limits(), worst_layer(layers, row["variant"])) for row in table[1:]]
     return {
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -332,89 +331,3 @@ def _means(each: Sequence[dict[str, float | None] | None]) -> dict[str, float | 
 
 def _mean_square(rms: Sequence[float]) -> float:
     return math.fsum(value**2 for value in rms) / len(rms)
-
-
-def _layers(
-    request: ProfileRequest,
-    names: Sequence[str],
-    clip: Clip,
-    step: Callable[[], None],
-    note: Note,
-    trace: Trace | None,
-) -> dict[str, Any] | None:
-    """Damage and time of every layer; None with a line where that cannot be told."""
-    if request.bundle.kind != "stream":
-        note("no layers: they are looked at in networks that run frame by frame")
-        return None
-    try:
-        import onnx  # noqa: F401 - asked for, not used
-    except ImportError:
-        note("no layers: the package 'onnx' is not installed (pip install 'adcvsr[export]')")
-        return None
-    from .layer_damage import measure_damage
-    from .layer_time import measure_layer_times
-
-    frames = [clip.frames[i % len(clip.frames)] for i in range(max(LAYER_FRAMES, TIMED_FRAMES))]
-    times = {
-        name: measure_layer_times(
-            request.bundle,
-            name,
-            frames[:TIMED_FRAMES],
-            backend=request.backend,
-            threads=request.threads,
-            step=step,
-            trace=trace,
-        )
-        for name in names
-    }
-    if not any(times.values()):
-        note("no times of layers: the backend writes no profile")
-    found: dict[str, Any] = {}
-    for name in names[1:]:
-        try:
-            damage = measure_damage(request.bundle, names[0], name, frames[:LAYER_FRAMES], step)
-        except Exception as error:  # ONNX Runtime's own untyped exceptions, as for fp8 on a CPU
-            note(f"no layers of '{name}': ONNX Runtime cannot run its graph apart ({error})")
-            continue
-        for line in damage.notes:
-            note(line)
-        found[name] = {
-            "layers": _ranked(damage.layers, times.get(names[0]), times.get(name)),
-            "ranges": [asdict(each) for each in damage.ranges],
-        }
-    return {"times": times, "variants": found}
-
-
-def _ranked(
-    layers: Sequence[Any], before: dict[str, float] | None, after: dict[str, float] | None
-) -> list[dict[str, Any]]:
-    """Layers by damage to the picture for each millisecond saved, the worst bargain first."""
-    frame_ms = sum(before.values()) if before else 0.0
-    rows = []
-    for each in layers:
-        row = asdict(each)
-        noise = None if each.picture_db is None else 10 ** (-each.picture_db / 10)
-        row["picture_noise"] = noise
-        row["reference_ms"] = before.get(each.layer) if before else None
-        row["variant_ms"] = after.get(each.layer) if after else None
-        saved = None
-        if before and after:
-            saved = before.get(each.layer, 0.0) - after.get(each.layer, 0.0)
-        row["saved_ms"] = saved
-        row["damage_per_ms"] = (
-            None
-            if noise is None
-            else noise / max(saved if saved is not None else 1.0, NO_SAVING * frame_ms, 1e-6)
-        )
-        rows.append(row)
-    return sorted(rows, key=lambda row: (-(row["damage_per_ms"] or 0.0), _noise_db(row)))
-
-
-def _noise_db(row: dict[str, Any]) -> float:
-    """Orders layers whose damage to the picture is not known."""
-    return math.inf if row["isolated_db"] is None else float(row["isolated_db"])
-
-
-def _worst_layer(layers: dict[str, Any] | None, variant: str) -> str | None:
-    rows = ((layers or {}).get("variants", {}).get(variant) or {}).get("layers")
-    return rows[0]["layer"] if rows else None

@@ -106,7 +106,7 @@ def least_share(within: int, draws: int, confidence: float) -> float:
     """Clopper and Pearson's lower limit (1934) of a share, one-sided.
 
     Args:
-        within: Draws that were.
+        within: Draws that were, 0 to `draws`.
         draws: All, 1 or more, their number fixed beforehand.
         confidence: 0 to 1.
 
@@ -126,11 +126,20 @@ def least_share(within: int, draws: int, confidence: float) -> float:
 
 
 def _at_least(within: int, draws: int, share: float) -> float:
-    """Probability of so many or more."""
+    """Probability of so many or more; by logarithms, as thousands of draws have no float else."""
     if share <= 0:
         return 0.0
+    if share >= 1:
+        return 1.0
+    ways = math.lgamma(draws + 1)
     return math.fsum(
-        math.comb(draws, k) * share**k * (1 - share) ** (draws - k)
+        math.exp(
+            ways
+            - math.lgamma(k + 1)
+            - math.lgamma(draws - k + 1)
+            + k * math.log(share)
+            + (draws - k) * math.log1p(-share)
+        )
         for k in range(within, draws + 1)
     )
 

@@ -48,8 +48,6 @@ KEPT_RUNS = 6
 SLOPES = ("gradients", "skin")
 """Drawn clips with slopes, which footage may lack."""
 
-Step = Callable[[], None]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StatementRequest:
@@ -115,7 +113,8 @@ class Statement:
     def reasons(self) -> list[str]:
         """Why it is refused, the first reason first; names of `FAULTS`, `drift`, `frames`."""
         counts = Counter(fault for run in self.runs for fault in run.faults[:1])
-        found = [name for name, _ in counts.most_common()] if self.test.outcome != "shown" else []
+        refused = self.test.outcome == "refused"
+        found = [name for name, _ in counts.most_common()] if refused else []
         if (self.slopes or 0.0) > self.limits.most_banding and "banding" not in found:
             found.append("banding")
         # Errors that grow are told by the long run, where short ones are good or only then bad.
@@ -138,7 +137,11 @@ class Statement:
 
     @property
     def most_rms(self) -> float:
-        """Error of the worst frame of all draws, levels: Wilks' bound (1941) of 99 % of frames."""
+        """Error of the worst frame of all draws, levels: Wilks' bound (1941) of 99 % of frames.
+
+        A bound by itself: it and that 99 % are within the limits both hold with 90 % confidence at
+        least, not with 95.
+        """
         return max((run.found.rms for run in self.runs), default=0.0)
 
     def line(self) -> str:
@@ -146,7 +149,8 @@ class Statement:
         frames, claim = self.test.draws * RUN_FRAMES, self.test.claim
         if not self.shown:
             why = "; ".join(self._reason(name) for name in self.reasons)
-            return f"{self.variant} is refused after {frames} frames: {why}."
+            what = "is refused" if self.refusal else "is neither shown nor refused"
+            return f"{self.variant} {what} after {frames} frames: {why}."
         decibels = finite_db(psnr_of(self.most_rms**2))
         drifts = "no drift" if self.drift is not None else "drift not measured"
         beyond = f", {self.test.beyond} of them beyond" if self.test.beyond else ""
@@ -227,7 +231,10 @@ class Statement:
                 f"{self.drift.frames} frames"
             )
         if name == "frames":
-            return f"not decided: {self.test.still_needed} more runs were needed"
+            return (
+                f"not decided: {self.test.beyond} of {self.test.draws} runs are beyond the limits, "
+                f"and {self.test.still_needed} more within them were needed"
+            )
         runs = [run for run in self.runs if name in run.faults[:1]]
         if not runs:
             return f"{FAULTS[name]} on drawn slopes, {self.slopes:.0f} % climbed in steps"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
-from ...errors import AdcVsrError, BackendUnavailableError
+from ...errors import AdcVsrError, BackendUnavailableError, ConfigError
 from ...pictures.synthetic import draw_clip
 from ..processing.backends import create_processor, create_session
 from ..processing.variant_pick import pick_variants, resolve_backend
@@ -106,13 +107,14 @@ def run_bench(
     Raises:
         BundleError: No such variant.
         BackendUnavailableError: A variant that was asked for, or every one, cannot run here.
+        ConfigError: A bundle is given twice.
     """
     conditions, watch = read_conditions(), LoadWatch()
     with ExitStack() as stack:
         runners = [
             runner
-            for each in (bundle, *beside)
-            for runner in _open(each, options, stack, note, alone=not beside)
+            for each, label in _labelled([bundle, *beside])
+            for runner in _open(each, options, stack, note, label)
         ]
         warm_up = {runner.name: runner.warm_up() for runner in runners}
         slowest_ms = max(entry["frame_ms"] for entry in warm_up.values())
@@ -167,6 +169,25 @@ def run_bench(
     }
 
 
+def _labelled(bundles: Sequence[Bundle]) -> list[tuple[Bundle, str]]:
+    """Bundles with what tells their rows apart: nothing where there is one.
+
+    Their folder's name does, or the path where two folders have one name.
+
+    Raises:
+        ConfigError: A bundle is there twice.
+    """
+    if len(bundles) == 1:
+        return [(bundles[0], "")]
+    paths = Counter(each.path.resolve() for each in bundles)
+    names = Counter(each.path.name for each in bundles)
+    if twice := [str(path) for path, count in paths.items() if count > 1]:
+        raise ConfigError(f"bundle '{twice[0]}' is given twice; name each once")
+    return [
+        (each, each.path.name if names[each.path.name] == 1 else str(each.path)) for each in bundles
+    ]
+
+
 def _facts_of(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": bundle.name,
@@ -197,7 +218,7 @@ def _trace(bundle: Bundle, row: dict[str, Any], options: BenchOptions, trace: Tr
         for index in range(TRACED_FRAMES):
             began = time.monotonic()
             runner.step()
-            name = session.variant.id
+            name = row.get("name", session.variant.id)
             trace.span(name, "frame", began, time.monotonic(), frame=index)
     trace.merge(session)
 
@@ -210,11 +231,9 @@ def _start(bundle: Bundle, row: dict[str, Any], options: BenchOptions) -> dict[s
 class _Runner:
     """One variant, its session open, fed with a drawn clip over and over."""
 
-    def __init__(self, session: Session, clip: Sequence[Frame], *, alone: bool = True) -> None:
-        self.session, self._alone = session, alone
-        self.name = session.variant.id
-        if not alone:
-            self.name = f"{session.bundle.path.name} {self.name}"
+    def __init__(self, session: Session, clip: Sequence[Frame], label: str = "") -> None:
+        self.session, self._label = session, label
+        self.name = f"{label} {session.variant.id}".lstrip()
         self._processor = create_processor(session)
         there_and_back = [*clip, *clip[-2:0:-1]]
         self._frames = itertools.cycle(there_and_back)
@@ -247,7 +266,7 @@ class _Runner:
         bundle, variant = self.session.bundle, self.session.variant
         return {
             "variant": variant.id,
-            **({} if self._alone else {"name": self.name}),
+            **({"name": self.name} if self._label else {}),
             "backend": self.session.backend,
             "model_bytes": _model_bytes(bundle, variant),
             "engine_bytes": self.session.engine_bytes,
@@ -285,8 +304,7 @@ def _open(
     options: BenchOptions,
     stack: ExitStack,
     note: Callable[[str], None],
-    *,
-    alone: bool,
+    label: str,
 ) -> list[_Runner]:
     width, height = options.size
     clip = list(draw_clip(DRAWN_FRAMES, height, width))
@@ -295,7 +313,7 @@ def _open(
     for name in pick_variants(bundle, backend, options.variants):
         try:
             session = create_session(bundle, backend=backend, variant=name, threads=options.threads)
-            runners.append(_Runner(stack.enter_context(session), clip, alone=alone))
+            runners.append(_Runner(stack.enter_context(session), clip, label))
         except AdcVsrError as error:
             if options.variants:
                 raise

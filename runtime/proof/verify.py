@@ -236,7 +236,7 @@ def _replay(
         beyond = beyond or wrong
         yuv = None if beyond else compare_yuv(session, golden[0])
         beyond = beyond or (yuv.why_beyond(limit.least_psnr_db) if yuv else None)
-        runs = None if beyond else _repeat_statement(colours.bundle, session)
+        runs, why_not = (None, "") if beyond else _repeat_statement(colours.bundle, session)
     beyond = beyond or (runs.why_beyond() if runs else None)
     held = f"largest error {levels}, {psnr_db:.1f} dB to the golden clip"
     if found is not None:
@@ -245,6 +245,8 @@ def _replay(
         held += f", YUV within {yuv.flat_most}"
     if runs is not None:
         held += f", {runs.within} of {runs.runs} golden runs within its statement"
+    elif why_not:
+        held += f", its statement was not repeated ({why_not})"
     return VariantFound(
         variant=session.variant.id,
         outcome=PASSED if beyond is None else FAILED,
@@ -259,23 +261,27 @@ def _replay(
     )
 
 
-def _repeat_statement(bundle: Bundle, session: Session) -> RunsFound | None:
-    """Golden runs against FP32 by ONNX Runtime on the CPU; None without statement or FP32 here."""
+def _repeat_statement(bundle: Bundle, session: Session) -> tuple[RunsFound | None, str]:
+    """Golden runs against FP32 by ONNX Runtime on the CPU.
+
+    Returns:
+        What was found, or None and why; neither where the variant has no statement.
+    """
     limits = stated_limits(session.variant)
     if limits is None or not isinstance(session, StreamSession):
-        return None
+        return None, ""
     runs = golden_runs(bundle, session.variant)
     try:
         exact = create_session(bundle, backend="ort-cpu", variant=REFERENCE)
-    except (BackendUnavailableError, MissingPackageError):
-        return None
+    except (BackendUnavailableError, MissingPackageError) as error:
+        return None, f"{REFERENCE} does not run on the CPU here: {error}"
     with exact:
         assert isinstance(exact, StreamSession)
         found = [
             judge_run(run_stream(session, run), run_stream(exact, run), scale=bundle.scale)
             for run in runs
         ]
-    return hold_runs(found, limits)
+    return hold_runs(found, limits), ""
 
 
 def _required(limit: GoldenLimit) -> str:

@@ -160,7 +160,7 @@ def read_facts(transfer: int, side_data: dict[str, bytes]) -> HdrFacts:
 
     Args:
         transfer: Of its colours.
-        side_data: By FFmpeg's names (`pyav.side_data`); structures of 32-bit integers.
+        side_data: By FFmpeg's names, as `pyav` reads them; structures of 32-bit integers.
     """
     display, light = None, None
     if len(data := side_data.get("MASTERING_DISPLAY_METADATA", b"")) >= 88:

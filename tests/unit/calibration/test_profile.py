@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.calibration.profile import over_time
+from adcvsr.calibration.profile import run as profile_run
+from adcvsr.calibration.profile.page_first import speed_part
 from adcvsr.cli.commands import cli
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
@@ -210,12 +212,30 @@ def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
         (["-o", "report.pdf"], "ending in .html"),
         (["-o", "nowhere/report.html"], "no folder"),
         (["--metrics", "psnrr"], "did you mean 'psnr'"),
+        (["--beside", "nano"], "give --truth"),
+        (["--truth", "--beside", "nowhere/none"], "nowhere/none"),
     ],
 )
-def test_bad_input(bundle: Path, clips: Path, arguments: list[str], says: str) -> None:
+def test_bad_input(
+    bundle: Path,
+    clips: Path,
+    arguments: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Refused before minutes of measuring."""
+    monkeypatch.setattr(profile_run, "measure_clip", lambda *_: pytest.fail("measured"))
     done = run(bundle, "--clips", clips / "a.mp4", *arguments)
     assert done.exit_code != 0
     assert says in f"{done.output}{done.exception}"
+
+
+def test_no_plot_of_quality_without_psnr() -> None:
+    """`--truth --metrics haarpsi`: nothing to draw, which is said."""
+    rows = [{"name": name, "fps": 9.0, "quality": None} for name in ("fp32-onnx", "int8-ort")]
+    drawn = speed_part({"overview": {"rows": rows, "quality": "PSNR-Y, dB", "note": ""}})
+    assert "PSNR here, which is not among the measures" in drawn
+    assert "<svg" not in drawn
 
 
 def test_clips_that_cannot_be_used(bundle: Path, clips: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +35,13 @@ class Changed(StreamSession):
 
     def __init__(self, name: str, change: Any = lambda picture, frame: picture) -> None:
         self.variant: Any = SimpleNamespace(id=name)
-        self.bundle: Any = SimpleNamespace(scale=4, size_multiple=1, state=("past",))
+        self.bundle: Any = SimpleNamespace(scale=4, size_multiple=1, state=("past",), delay=0)
         self.change, self.count = change, 0
 
     def reset(self) -> None:
         self.count = 0
 
-    _open = _close = _infer = _reset = _resize = None  # type: ignore[assignment]
+    _open = _close = _infer = _reset = _resize = _fill = None  # type: ignore[assignment]
 
     def infer(self, frame: Levels) -> Levels:
         picture = smooth(frame)
@@ -143,7 +144,22 @@ def test_a_test_that_is_given_up_claims_nothing(
     monkeypatch.setattr(statements, "MOST_DRAWS", 10)
     found = state(clips, noisy)
     assert (found.shown, found.reasons, found.refusal) == (False, ["frames"], None)
-    assert "5 more runs were needed" in found.line()
+    assert "is neither shown nor refused after 60 frames" in found.line()
+    assert "0 of 10 runs are beyond the limits, and 5 more within them were needed" in found.line()
+
+
+def test_faults_that_decide_nothing_are_no_refusal(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some runs beyond, too few to refuse by and too many to be shown: the test is open."""
+    monkeypatch.setattr(statements, "MOST_DRAWS", 3)
+    found = state(clips, noisy)
+    run = found.runs[0]
+    found.runs[0] = replace(run, faults=("colour",))
+    found.test.beyond = 1
+    assert found.test.outcome is None
+    assert (found.shown, found.reasons, found.refusal) == (False, ["frames"], None)
+    assert "1 of 3 runs are beyond the limits" in found.line()
 
 
 def test_confidence_is_what_it_is_called() -> None:
@@ -179,6 +195,8 @@ def test_clopper_and_pearson() -> None:
     assert least_share(10, 10, 0.95) == pytest.approx(0.05**0.1, abs=1e-6)
     assert least_share(9, 10, 0.95) == pytest.approx(0.60584, abs=1e-5)
     assert least_share(0, 5, 0.95) == 0
+    # Draws by the thousand: the normal approximation, and no number that is too large for a float.
+    assert least_share(1000, 2000, 0.95) == pytest.approx(0.5 - 1.645 * 0.5 / 2000**0.5, abs=5e-4)
 
 
 def test_draws_are_even_over_the_footage_and_independent_of_their_number(

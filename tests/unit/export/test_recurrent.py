@@ -76,7 +76,7 @@ def test_jobs_refuse_it(recurrent: Path) -> None:
         create_session(bundle, backend="ort-cpu") as session,
         pytest.raises(JobError, match="never ends .it is recurrent.*without a job"),
     ):
-        describe_network(bundle, session, "")
+        describe_network(bundle, session, "", "")
 
 
 def test_int8_keeps_its_contract(

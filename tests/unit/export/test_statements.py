@@ -20,14 +20,16 @@ from adcvsr.calibration.statement.statement import (
 )
 from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.cli.commands import cli
-from adcvsr.errors import BundleError
+from adcvsr.errors import BundleError, MissingPackageError
 from adcvsr.export.statements import store_statements
 from adcvsr.files import json_bytes
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof import verify
 from adcvsr.runtime.proof.runs import golden_runs, stated_limits
 from adcvsr.runtime.proof.verify import verify_bundle
+from adcvsr.runtime.sessions.session import Session
 
 CLAIM = Claim(share=0.8, usual=0.01)
 
@@ -64,7 +66,9 @@ def with_limit(path: Path, limit: float) -> Bundle:
     return open_bundle(path)
 
 
-def test_it_is_stored_and_repeated(bundle: Path, made: tuple[Path, Statement]) -> None:
+def test_it_is_stored_and_repeated(
+    bundle: Path, made: tuple[Path, Statement], monkeypatch: pytest.MonkeyPatch
+) -> None:
     statement = made[1]
     assert statement.shown
     before = open_bundle(bundle)
@@ -82,6 +86,21 @@ def test_it_is_stored_and_repeated(bundle: Path, made: tuple[Path, Statement]) -
     found = verify_bundle(stored, variants=["int8"]).variants[0]
     assert found.outcome == "passed"
     assert "6 of 6 golden runs within its statement" in found.reason
+
+    # Colours are judged above; they cost seconds and are no part of what follows.
+    monkeypatch.setattr(verify._Colours, "judge", lambda *_: (None, None))
+    opened = verify.create_session
+
+    def open_without_reference(bundle: Bundle, **how: str) -> Session:
+        if how == {"backend": "ort-cpu", "variant": "fp32-onnx"}:
+            raise MissingPackageError("no onnxruntime")
+        return opened(bundle, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verify, "create_session", open_without_reference)
+        found = verify_bundle(stored, variants=["int8"]).variants[0]
+    assert found.outcome == "passed"
+    assert "its statement was not repeated (fp32-onnx does not run on the CPU" in found.reason
 
     found = verify_bundle(with_limit(bundle, 0.001), variants=["int8"]).variants[0]
     assert found.outcome == "failed"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adcvsr.bundle import open_bundle
-from adcvsr.errors import BenchError, BundleError
+from adcvsr.bundle import PACKAGED, open_bundle
+from adcvsr.errors import BenchError, BundleError, ConfigError
 from adcvsr.host.machine import Host
+from adcvsr.runtime.bench import bench
+from adcvsr.runtime.bench.bench import BenchOptions, run_bench
 from adcvsr.runtime.bench.compare import compare, read_result
 from adcvsr.runtime.bench.conditions import LoadWatch, read_conditions, warnings_for
 from adcvsr.runtime.bench.sensors import Sensors, parse_tegrastats, read_nvml, read_sys
@@ -206,3 +209,20 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
         read_result(path)
     with pytest.raises(BenchError, match="cannot read"):
         read_result(tmp_path / "none.json")
+
+
+def test_bundles_of_one_name_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their times would else be one list, and every ratio of theirs exactly 1."""
+    monkeypatch.setattr(bench, "WARM_UP_SECONDS", 0)
+    options = BenchOptions(variants=("fp32-onnx",), size=(32, 32), seconds=0.1, start=False)
+    other = open_bundle(shutil.copytree(PACKAGED / "nano", tmp_path / "nano"))
+    result = run_bench(open_bundle("nano"), options, beside=[other])
+    names = [row["name"] for row in result["variants"]]
+    assert names == [f"{PACKAGED / 'nano'} fp32-onnx", f"{tmp_path / 'nano'} fp32-onnx"]
+    assert result["variants"][1]["ratio_to"] == names[0]
+    first, second = (row["latency_ms"]["mean"] for row in result["variants"])
+    assert first != second
+    with pytest.raises(ConfigError, match="nano' is given twice"):
+        run_bench(other, options, beside=[other])

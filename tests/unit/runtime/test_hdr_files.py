@@ -16,7 +16,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.errors import ConfigError, UnsupportedVideoError
 from adcvsr.pictures.hdr import pq_to_nits
 from adcvsr.pictures.pyav import open_input, side_data
-from adcvsr.runtime import upscaler as upscaler_module
+from adcvsr.runtime import file_run
 from adcvsr.runtime.sessions.session import Session
 from adcvsr.runtime.upscale_report import UpscaleReport
 from adcvsr.runtime.upscaler import Upscaler
@@ -41,7 +41,7 @@ def upscale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         opened.enter_context(session)
         return session, ""
 
-    monkeypatch.setattr(upscaler_module, "open_deep", repeat)
+    monkeypatch.setattr(file_run, "open_deep", repeat)
 
     def run(source: Path, name: str = "out.mkv", **how: Any) -> tuple[UpscaleReport, Path]:
         hdr = how.pop("hdr", "keep")
@@ -190,7 +190,7 @@ def test_a_network_of_eight_bits_is_refused(
     def shallow(mine: Session, *_: object, **__: object) -> tuple[Session, str]:
         return mine, "ort-cuda runs this stream network with 8 bits"
 
-    monkeypatch.setattr(upscaler_module, "open_deep", shallow)
+    monkeypatch.setattr(file_run, "open_deep", shallow)
     with pytest.raises(ConfigError, match="more than 8 bits, and ort-cuda runs .*--hdr tonemap"):
         upscale(source)
 

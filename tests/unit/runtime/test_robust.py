@@ -22,7 +22,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.errors import AdcVsrError
 from adcvsr.pictures.output_size import OutputSize
 from adcvsr.pictures.pyav import open_input
-from adcvsr.runtime import upscaler as upscaler_module
+from adcvsr.runtime import file_run
 from adcvsr.runtime.processing.processor import StreamProcessor
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
@@ -134,7 +134,7 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
 
 def repeated_deep(repeat: Any) -> AbstractContextManager[object]:
     """Frames of more than 8 bits are repeated, too."""
-    return patch.object(upscaler_module, "open_deep", lambda *_, **__: (repeat.deep_session, ""))
+    return patch.object(file_run, "open_deep", lambda *_, **__: (repeat.deep_session, ""))
 
 
 def check_colours(source: Path, output: Path, expected: Good, times: int) -> None:
