@@ -10,7 +10,7 @@ usage: packaging/laptop-to-board.sh [OPTIONS] USER@BOARD
   --kind jetson|rtx     what the board is (default: jetson, JetPack 6.2 or 7.2)
   --target NAME         of `adcvsr targets`, to plan for (default: orin-nano; rtx: rtx-40)
   --model NAME|BUNDLE   the network (default: nano-camera); a bundle of yours lies under this path on both machines
-  --size WxH            what the source gives (default: 1280x720)
+  --size WxH            what the source gives (default: 640x360)
   --fps N               frames a second (default: 30)
   --source ADDRESS      what is shown in step 9 (default: a test picture)
   --from N              begin at step N: after one that failed was mended
@@ -18,7 +18,7 @@ usage: packaging/laptop-to-board.sh [OPTIONS] USER@BOARD
 END
 }
 
-kind=jetson target="" model=nano-camera size=1280x720 fps=30 source="" from=1 dry="" board=""
+kind=jetson target="" model=nano-camera size=640x360 fps=30 source="" from=1 dry="" board=""
 while [ $# -gt 0 ]; do
   case "$1" in
     --kind | --target | --model | --size | --fps | --source | --from)

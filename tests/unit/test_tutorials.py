@@ -168,9 +168,11 @@ def test_the_ten_commands_of_script_and_page_are_the_same() -> None:
 
 
 def test_the_two_commands_on_the_laptop(here: Path) -> None:
-    """A plan may say no (exit status 3), which is an answer."""
-    for command in (command for where, command in dry_run()[:2]):
-        assert CliRunner().invoke(cli, shlex.split(command)[1:]).exit_code in (0, 3)
+    """The plan of what the page begins with is a yes, on either kind of board."""
+    plans = [dry_run(*kind)[0][1] for kind in ((), ("--kind", "rtx"))]
+    for command in (*plans, dry_run()[1][1]):
+        done = CliRunner().invoke(cli, shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
 
 
 def test_the_script_stops_at_the_step_that_failed_and_goes_on_there(here: Path) -> None:
