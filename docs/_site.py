@@ -69,8 +69,8 @@ def with_site_links(text: str, origin: str) -> str:
     return "".join(parts)
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Lay out the package as a wheel has it, and put every command into the navigation."""
+def on_startup(**_: Any) -> None:
+    """Lay out the package as a wheel has it: mkdocstrings wants the folder before `on_config`."""
     package = REPOSITORY / "build/package/adcvsr"
     shutil.rmtree(package.parent, ignore_errors=True)
     sources = {"src/adcvsr": ".", **{each: each for each in STAGES}}
@@ -79,6 +79,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
             copy = package / inside / path.relative_to(REPOSITORY / source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put every command, and pages nobody named, into the navigation."""
     pages = [{task: list(_command_pages(names))} for task, names in _tasks().items()]
     named = str(config.nav)
     others = (path.name for path in sorted((REPOSITORY / "docs").glob("*.md")))
