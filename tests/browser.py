@@ -55,6 +55,18 @@ class Browser:
             f"never true: {script}; the page says: {self.run('return document.body.innerText')}"
         )
 
+    def set_colour_scheme(self, name: str) -> None:
+        """What the page takes the system to prefer: `light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": name}
+        wanted = {"cmd": "Emulation.setEmulatedMedia", "params": {"features": [feature]}}
+        self._ask("POST", "/goog/cdp/execute", wanted)
+
+    def set_size(self, width: int, height: int) -> None:
+        """Size of the page in its own pixels; Chromium's windows are never as narrow as a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        wanted = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        self._ask("POST", "/goog/cdp/execute", wanted)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 

@@ -55,7 +55,8 @@ def render_page(profile: Profile) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f"<h1>{escape(title)}</h1>{''.join(parts)}<script>{script}</script></body></html>\n"
+        f"<main><h1>{escape(title)}</h1>{''.join(parts)}</main>"
+        f"<script>{script}</script></body></html>\n"
     )
 
 

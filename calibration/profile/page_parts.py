@@ -79,7 +79,7 @@ def table_part(facts: Facts) -> str:
     ]
     columns = [(head, cells) for head, cells in columns if any(cell != ABSENT for cell in cells)]
     # A row a figure and a column a variant: four variants fit a phone, twenty figures do not.
-    heads = ["", *(r["variant"] for r in rows)]
+    heads = ["figure", *(r["variant"] for r in rows)]
     lines = [[head, *cells] for head, cells in columns]
     left_out = "".join(
         f"<li>{escape(name)}: {escape(reason)}</li>"
@@ -178,7 +178,7 @@ def _layer_table(rows: Sequence[Facts], bad: bool) -> str:
     more = len(rows) - MOST_LAYERS
     rest = f'<p class="soft">{more} more layers are in the JSON.</p>' if more > 0 else ""
     return (
-        f'<div class="wide"><table class="layers"><thead><tr>{head}</tr></thead>'
+        f'<div class="wide" tabindex="0"><table class="layers"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody>"
         f"</table></div>{rest}"
     )
@@ -260,7 +260,7 @@ def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="wide" tabindex="0">{table}</div>'
 
 
 def _number(value: float | None, digits: int) -> str:

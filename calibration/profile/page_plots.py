@@ -154,8 +154,8 @@ def _ranges(facts: Facts) -> str:
         rows = [tuple(each[key] for key in keys) for each in ranges]
         parts.append(
             f"<figure><h3>Activations against their scales, {escape(name)}</h3>"
-            f'<div class="wide">{range_plot(rows)}</div><figcaption>Wide: what scale and zero '
-            "point hold. Narrow: what the reference's values are, red where some are cut off."
-            "</figcaption></figure>"
+            f'<div class="wide" tabindex="0">{range_plot(rows)}</div>'
+            "<figcaption>Wide: what scale and zero point hold. Narrow: what the reference's values "
+            "are, red where some are cut off.</figcaption></figure>"
         )
     return "".join(parts)

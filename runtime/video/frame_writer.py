@@ -129,7 +129,7 @@ class FrameWriter:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except BrokenPipeError as error:
-            raise StdoutClosedError("whoever read standard output closed it") from error
+            raise StdoutClosedError("the program that read standard output closed it") from error
         except OSError as error:
             raise OutputNotWritableError(f"writing to '-' failed: {error.strerror}") from error
 

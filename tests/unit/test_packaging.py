@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from adcvsr.cli.commands import load_command
 from adcvsr.reading import parse_toml
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.stream_config import read_streams
+from adcvsr.version import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGING = REPOSITORY / "packaging"
@@ -117,6 +119,60 @@ def test_units_are_locked_down_alike() -> None:
 def test_the_example_of_cameras_is_read() -> None:
     plans = read_streams(PACKAGING / "cameras.toml.example", LiveOptions())
     assert [(plan.name, plan.options.priority) for plan in plans] == [("door", 0), ("yard", 1)]
+
+
+PROJECT = parse_toml(
+    (REPOSITORY / "pyproject.toml").read_bytes(), source="it", extra="", purpose=""
+).value["project"]
+
+
+def packages(requirements: Iterable[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9-]", each)[0] for each in requirements} - {"adcvsr"}
+
+
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+ASKED = packages(chain(PROJECT["dependencies"], *EXTRAS.values()))
+
+
+def test_the_table_of_extras_is_true() -> None:
+    """It has every extra, and the packages that it names are those an extra brings."""
+    text = (REPOSITORY / "docs/install.md").read_text()
+    rows = re.findall(r"^\| `([a-z]+)` \| (.+?) \|", text, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(EXTRAS)
+    for name, brings in rows:
+        named = set(re.findall(r"(?<!`)\b[a-z][a-z0-9-]+", brings)) & ASKED
+        assert named <= packages(EXTRAS[name]), name
+
+
+def test_constraints_pin_what_is_asked_for() -> None:
+    text = (REPOSITORY / "constraints.txt").read_text()
+    pinned = {re.split(r"[=;]", line)[0] for line in text.splitlines() if line[:1] != "#"}
+    # Of GPUs' builds and of Jetsons' own the machine's version counts; no test has run spandrel.
+    assert ASKED - pinned <= {"onnxruntime-gpu", "spandrel", "tensorrt", "tomli"}
+
+
+def test_the_metadata_names_the_licences_of_the_weights() -> None:
+    """Of bundles by their manifests, of checkpoints by what they were made from."""
+    found = {"Apache-2.0"}
+    for path in REPOSITORY.glob("src/adcvsr/models/*/manifest.json"):
+        found |= set(json.loads(path.read_text())["licences"])
+    for path in REPOSITORY.glob("train/checkpoints/*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        provenance = json.loads(header["__metadata__"]["adcvsr"])["provenance"]
+        found |= {each.split(" ")[0] for each in provenance.get("licences", [])}
+    assert set(PROJECT["license"].split(" AND ")) == found
+    assert any("Xintao Wang" in path.read_text() for path in REPOSITORY.glob("LICENSES/*.txt"))
+
+
+def test_one_version_everywhere() -> None:
+    assert PROJECT["version"] == __version__
+    citation = (REPOSITORY / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.MULTILINE) == [__version__]
+    assert re.search(rf"^## \[(Unreleased|{re.escape(__version__)})\]", CHANGES, re.MULTILINE)
+
+
+CHANGES = (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.slow

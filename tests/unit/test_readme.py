@@ -10,10 +10,12 @@ import click
 import numpy as np
 import pytest
 
+import adcvsr
 from adcvsr.cli.commands import COMMANDS, load_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+PAGES += REPOSITORY.glob("docs/**/*.md")
 PAGES += REPOSITORY.glob("src/adcvsr/models/*/*.md")
 
 
@@ -66,8 +68,23 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert shown == [(72, 128, 3)] * 2
 
 
+def test_the_api_page_has_every_public_name() -> None:
+    text = (REPOSITORY / "docs/reference/api.md").read_text()
+    described = re.findall(r"^::: adcvsr\.(\w+)$", text, re.MULTILINE)
+    assert sorted(described) == sorted(set(adcvsr.__all__) - {"__version__"})
+
+
+def test_the_index_of_decisions_leads_to_sections() -> None:
+    heads = re.findall(r"^## (.+)$", (REPOSITORY / "docs/decisions.md").read_text(), re.MULTILINE)
+    anchors = [re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads]
+    assert len(set(anchors)) == len(anchors)
+    index = (REPOSITORY / "docs/decisions-index.md").read_text()
+    assert set(re.findall(r"\(decisions\.md#([^)]+)\)", index)) <= set(anchors)
+
+
 def test_every_folder_of_the_tree_is_there() -> None:
-    tree = next(b for b in blocks((REPOSITORY / "README.md").read_text(), "text") if "src/" in b)
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    tree = next(each for each in blocks(page, "text") if "src/" in each)
     for path in re.findall(r"^(\S+/)", tree, re.MULTILINE):
         assert (REPOSITORY / path).is_dir(), path
 

@@ -50,7 +50,7 @@ cut_reset_option = click.option(
     "--cut-reset/--no-cut-reset",
     default=True,
     show_default=True,
-    help="Start the network anew at scene cuts.",
+    help="Forget the past at scene cuts.",
 )
 pixels_option = click.option(
     "--pixels",

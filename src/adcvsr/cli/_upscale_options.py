@@ -127,7 +127,7 @@ WRITING_OPTIONS = (
         type=click.Choice(["auto", "copy", "none"]),
         default="auto",
         show_default=True,
-        help="Copy sound, and encode anew what OUTPUT's container cannot hold (auto), leave that "
+        help="Copy sound, and encode again what OUTPUT's container cannot hold (auto), leave that "
         "out (copy), or leave out all (none).",
     ),
     click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists."),

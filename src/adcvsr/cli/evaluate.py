@@ -105,7 +105,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 @click.option(
     "--lpips",
     type=click.Path(path_type=Path, exists=True),
-    help="Weights of LPIPS (VGG), likewise.",
+    help="Weights of LPIPS, a folder with VGG16's and its own: measures it too; needs torch.",
 )
 @click.option(
     "--pyiqa",

@@ -135,7 +135,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     default=8,
     show_default=True,
     metavar="N",
-    help="Start the network anew after more than N missing frames.",
+    help="Forget the past after more than N missing frames.",
 )
 @click.option(
     "--glass-to-glass",
@@ -156,7 +156,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     default=DEFAULT_MODEL,
     show_default=True,
     help="A name from 'adcvsr models' or a bundle's path; nano for clean input. auto=small,nano: "
-    "the first that keeps within --max-latency-ms, chosen anew while it runs.",
+    "the first that keeps within --max-latency-ms, chosen again while it runs.",
 )
 @backend_option
 @variant_option

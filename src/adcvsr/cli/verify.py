@@ -22,7 +22,7 @@ def command(bundle: str, backend: str, variants: tuple[str, ...], as_json: bool)
 
     FP32 may be off by the bundle's level error, others are held to the figures in their manifest,
     and to the limits of their statement on the runs that decided it, where they have one. A variant
-    that this backend cannot judge has not passed, and the reason is said.
+    that this backend cannot judge has not passed; the output gives the reason.
 
     Exits 0 where everything passed, 1 where anything failed, 3 where nothing failed but something
     could not be judged.

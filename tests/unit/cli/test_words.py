@@ -17,7 +17,7 @@ from adcvsr.cli.commands import COMMANDS, cli, load_command
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 VOCABULARY = (REPOSITORY / "docs/words.md").read_text()
-PAGES = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]
+PAGES = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")]
 PAGES += REPOSITORY.glob("src/adcvsr/models/*/*.md")
 HISTORY = ("decisions.md", "words.md")
 """Pages that name what was."""
@@ -28,7 +28,7 @@ FOREIGN = {
     *("--multi_gpu", "--num_processes", "--cpu", "--no-index", "--groups", "--home-dir"),
     *("--create-home", "--gpus"),
     *("--system", "--res_h", "--res_w", "--process_size", "--shm-size", "--ipc", "--logdir"),
-    *("--array", "--requeue", "--wrap"),
+    *("--array", "--requeue", "--wrap", "--format"),
 }
 """Options of other programs the pages name."""
 
@@ -93,6 +93,26 @@ def test_help_has_an_example_that_is_true(words: str) -> None:
     for parameter in LEAVES[words].params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{words} {parameter.opts}"
+
+
+DIALECT = re.compile(r"\b(in a line|says so|likewise|whoever|anew)\b", re.IGNORECASE)
+"""Words that only this house would use; a reader who comes by the front door knows none of them."""
+
+
+@pytest.mark.parametrize("words", sorted(LEAVES))
+def test_help_is_in_plain_words(words: str) -> None:
+    command = LEAVES[words]
+    texts = [command.help or "", *(getattr(each, "help", None) or "" for each in command.params)]
+    assert not [text for text in texts if DIALECT.search(text)]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/tutorials/*.md"))],
+    ids=lambda page: page.name,
+)
+def test_the_first_pages_are_in_plain_words(page: Path) -> None:
+    assert DIALECT.findall(page.read_text()) == []
 
 
 def test_no_example_of_a_command_that_is_gone() -> None:
@@ -189,7 +209,9 @@ def test_every_option_a_page_spells_exists(page: Path) -> None:
     spelled = set()
     for line in re.findall(r"`[^`\n]+`", text) + re.findall(r"^.*adcvsr .*$", text, re.MULTILINE):
         spelled |= set(re.findall(r"(?<![\w-])--[a-z][\w-]*", line))
-    known = {name for command in LEAVES.values() for name in options(command)}
+    known = {name for command in (cli, *LEAVES.values()) for name in options(command)}
+    for script in REPOSITORY.glob("packaging/*.sh"):
+        known |= set(re.findall(r"^  (--[a-z][\w-]*)", script.read_text(), re.MULTILINE))
     for benchmark in REPOSITORY.glob("benchmarks/*.py"):
         known |= set(re.findall(r'"(--[a-z][\w-]*)"', benchmark.read_text()))
     assert spelled - known - FOREIGN == set()
