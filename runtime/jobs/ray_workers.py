@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...errors import AdcVsrError, BackendUnavailableError, JobError, missing_package
 from ...fault import fault_line
@@ -34,6 +36,9 @@ WINDOW = 2000
 
 CPUS = 4
 """Processors a segment takes on a cluster where nobody says: beyond, threads bring less."""
+
+REACH_S = 10.0
+"""A cluster by its address has to answer within."""
 
 POLL_S = 1.0
 
@@ -185,6 +190,7 @@ def _cluster(address: str) -> Iterator[Any]:
             more["include_dashboard"] = False
         ended.callback(ray.shutdown)
         try:
+            _reach(address)
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **more)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise BackendUnavailableError(
@@ -192,6 +198,18 @@ def _cluster(address: str) -> Iterator[Any]:
                 "takes this machine alone, 'auto' the cluster it is part of"
             ) from error
         yield ray
+
+
+def _reach(address: str) -> None:
+    """See whether a cluster's port answers: Ray itself tries on for a minute and more.
+
+    Raises:
+        OSError: It does not.
+        ValueError: The address has no port that could be one.
+    """
+    place = urlsplit(address if "//" in address else f"//{address}")
+    if place.hostname is not None and place.port is not None:
+        socket.create_connection((place.hostname, place.port), timeout=REACH_S).close()
 
 
 @cache

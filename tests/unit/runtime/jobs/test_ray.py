@@ -95,6 +95,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A cluster that was started by itself, of this machine: its address."""
     pytest.importorskip("ray", reason="needs Ray: pip install adcvsr[ray]")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)  # Ray sets it where it ran alone before
     for name, value in {**ray_workers.ENVIRONMENT, **ray_workers.ALONE}.items():
         monkeypatch.setenv(name, value)
     with socket.socket() as free:
