@@ -18,7 +18,6 @@ from ..errors import ConfigError
 from ..graph.memory import memory_of
 from ..host.processors import read_processors
 from ..pictures.hdr import is_hdr
-from ..pictures.limits import check_memory
 from .deep import is_deep, open_deep
 from .nvidia.gpu import looks_like_gpu
 from .pipeline import Pipeline, PipelineResult
@@ -187,16 +186,12 @@ class FileRun:
 
     def _limit(self, reader: FileSource, session: Session, sink: FileSink | PlainSink) -> None:
         """Refuse frames beyond the limits or this machine's memory, now and as they come."""
-        memory = memory_of(session.bundle, session.variant.id)
         reader.check_size = partial(
-            check_memory,
+            memory_of(session.bundle, session.variant.id).check,
             self.source,
             tile=self.network.tile,
             output=(sink.width, sink.height),
             deep=session.deep,
-            scale=session.bundle.scale,
-            activation_bytes=memory.activation_bytes,
-            weight_bytes=memory.weight_bytes,
         )
         reader.check_size(reader.info.width, reader.info.height)
 

@@ -19,7 +19,6 @@ from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from ..graph.memory import memory_of
 from ..graph.yuv_ends import YuvEnds
-from ..pictures.limits import check_memory
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
 from ..pictures.yuv_picture import AnyPicture, YuvPicture
@@ -459,15 +458,7 @@ class Upscaler:
             UnsupportedVideoError: With the estimate and what is there.
         """
         memory = memory_of(self.bundle, self.session.variant.id)
-        check_memory(
-            Path(name),
-            width,
-            height,
-            tile=self._tile,
-            scale=self.bundle.scale,
-            activation_bytes=memory.activation_bytes,
-            weight_bytes=memory.weight_bytes,
-        )
+        memory.check(Path(name), width, height, tile=self._tile)
 
     def backend_notes(self) -> list[str]:
         """See `file_run.backend_notes`."""

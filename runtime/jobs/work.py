@@ -17,7 +17,6 @@ from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...graph.memory import memory_of
 from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
-from ...pictures.limits import check_memory
 from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
@@ -106,15 +105,12 @@ class SegmentWorker:
         """Load the network and make the probe."""
         with ExitStack() as opened:
             opened.enter_context(self.session)
-            check_memory(
+            self._memory.check(
                 self._source,
                 self.job.plan.video.width,
                 self.job.plan.video.height,
                 tile=self.job.plan.settings.tile,
                 deep=self.session.deep,
-                scale=self.session.bundle.scale,
-                activation_bytes=self._memory.activation_bytes,
-                weight_bytes=self._memory.weight_bytes,
             )
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
@@ -162,14 +158,11 @@ class SegmentWorker:
             reader.keep(deep=self.session.deep, alpha=sink.planes.alpha, yuv=plan.network.yuv)
             sink.open_encoder()
             reader.check_size = partial(
-                check_memory,
+                self._memory.check,
                 self._source,
                 tile=plan.settings.tile,
                 output=(sink.width, sink.height),
                 deep=self.session.deep,
-                scale=self.session.bundle.scale,
-                activation_bytes=self._memory.activation_bytes,
-                weight_bytes=self._memory.weight_bytes,
             )
             reader.check_size(plan.video.width, plan.video.height)
             processor.reset()

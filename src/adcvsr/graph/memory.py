@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..bundle import Bundle
 from ..errors import GraphError, MissingPackageError
-from ..pictures.limits import ACTIVATION_BYTES
+from ..pictures.limits import ACTIVATION_BYTES, check_memory
 from .cost import count_bundle_cost
 
 COUNTED_SIDE = 128
@@ -30,6 +31,36 @@ class NetworkMemory:
 
     weight_bytes: int
 
+    scale: int
+    """Times the input's size that it makes."""
+
+    def check(
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        *,
+        tile: int | None = None,
+        output: tuple[int, int] | None = None,
+        deep: bool = False,
+    ) -> None:
+        """Refuse frames that are beyond the limits or this machine's memory, see `check_memory`.
+
+        Raises:
+            UnsupportedVideoError: With the estimate and what is there.
+        """
+        check_memory(
+            path,
+            width,
+            height,
+            tile=tile,
+            output=output,
+            deep=deep,
+            scale=self.scale,
+            activation_bytes=self.activation_bytes,
+            weight_bytes=self.weight_bytes,
+        )
+
 
 @functools.lru_cache(maxsize=16)
 def memory_of(bundle: Bundle, variant: str) -> NetworkMemory:
@@ -46,6 +77,6 @@ def memory_of(bundle: Bundle, variant: str) -> NetworkMemory:
             bundle, variant, height=COUNTED_SIDE, width=COUNTED_SIDE, frames=frames
         )
     except (GraphError, MissingPackageError):
-        return NetworkMemory(ACTIVATION_BYTES, 0)
+        return NetworkMemory(ACTIVATION_BYTES, 0, bundle.scale)
     each = (cost.peak_activation_bytes + cost.state_bytes) / COUNTED_SIDE**2
-    return NetworkMemory(max(int(ENGINE_SHARE * each), 1), cost.weight_bytes)
+    return NetworkMemory(max(int(ENGINE_SHARE * each), 1), cost.weight_bytes, bundle.scale)

@@ -7,7 +7,7 @@ that has no rule here asks for the package `onnx`, which counts every graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -167,23 +167,37 @@ def _reshape(node: Node, types: Types, values: Values) -> TensorType:
 
 def _conv(node: Node, types: Types, values: Values) -> TensorType:
     kind, weight = _given(types, 0), _given(types, 1)
-    kernel = weight.shape[2:]
-    rank = len(kernel)
     group = node.attributes.get("group", 1)
     if kind.shape[1] != weight.shape[1] * group:
         raise ValueError(f"{kind.shape} does not fit weights {weight.shape} in {group} groups")
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise ValueError("its padding is not written down")
-    pads = node.attributes.get("pads", [0] * 2 * rank)
-    strides = node.attributes.get("strides", [1] * rank)
-    dilations = node.attributes.get("dilations", [1] * rank)
-    sizes = [
-        (size + pads[axis] + pads[axis + rank] - dilations[axis] * (kernel[axis] - 1) - 1)
+    sizes = _slid(node, kind.shape[2:], weight.shape[2:])
+    return TensorType(kind.element, (kind.shape[0], weight.shape[0], *sizes))
+
+
+def _slid(node: Node, sides: Sequence[int], kernel: Sequence[int]) -> list[int]:
+    """Sides of what a window that slides over a picture makes."""
+    pads, strides, dilations = _window(node, len(kernel))
+    return [
+        (size + pads[axis] + pads[axis + len(kernel)] - dilations[axis] * (kernel[axis] - 1) - 1)
         // strides[axis]
         + 1
-        for axis, size in enumerate(kind.shape[2:])
+        for axis, size in enumerate(sides)
     ]
-    return TensorType(kind.element, (kind.shape[0], weight.shape[0], *sizes))
+
+
+def _window(node: Node, rank: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """Padding (before, then behind), strides and dilations of a window.
+
+    Raises:
+        ValueError: The node leaves its padding to who runs it.
+    """
+    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise ValueError("its padding is not written down")
+    return (
+        node.attributes.get("pads", [0] * 2 * rank),
+        node.attributes.get("strides", [1] * rank),
+        node.attributes.get("dilations", [1] * rank),
+    )
 
 
 def _resize(node: Node, types: Types, values: Values) -> TensorType:
@@ -201,11 +215,9 @@ def _conv_transpose(node: Node, types: Types, values: Values) -> TensorType:
     kind, weight = _given(types, 0), _given(types, 1)
     kernel = weight.shape[2:]
     rank = len(kernel)
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or "output_shape" in node.attributes:
+    if "output_shape" in node.attributes:
         raise ValueError("its padding is not written down")
-    pads = node.attributes.get("pads", [0] * 2 * rank)
-    strides = node.attributes.get("strides", [1] * rank)
-    dilations = node.attributes.get("dilations", [1] * rank)
+    pads, strides, dilations = _window(node, rank)
     more = node.attributes.get("output_padding", [0] * rank)
     sizes = [
         strides[axis] * (size - 1)
@@ -222,18 +234,9 @@ def _conv_transpose(node: Node, types: Types, values: Values) -> TensorType:
 
 def _pool(node: Node, types: Types, values: Values) -> TensorType:
     kind, kernel = _given(types, 0), node.attributes["kernel_shape"]
-    rank = len(kernel)
-    if node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or node.attributes.get("ceil_mode"):
+    if node.attributes.get("ceil_mode"):
         raise ValueError("its padding is not written down")
-    pads = node.attributes.get("pads", [0] * 2 * rank)
-    strides = node.attributes.get("strides", [1] * rank)
-    dilations = node.attributes.get("dilations", [1] * rank)
-    sizes = [
-        (size + pads[axis] + pads[axis + rank] - dilations[axis] * (kernel[axis] - 1) - 1)
-        // strides[axis]
-        + 1
-        for axis, size in enumerate(kind.shape[2:])
-    ]
+    sizes = _slid(node, kind.shape[2:], kernel)
     return TensorType(kind.element, (*kind.shape[:2], *sizes))
 
 

@@ -161,7 +161,7 @@ def test_memory_is_the_networks_own(twice: Bundle, monkeypatch: pytest.MonkeyPat
     graph = onnx.load_from_string(twice.read("fp32-onnx.onnx"))
     cost = count_cost(graph, {"frame": (1, 128, 128, 3)})
     assert found.activation_bytes == int(ENGINE_SHARE * cost.peak_activation_bytes / 128**2)
-    wide = NetworkMemory(20_000, 70 << 20)
+    wide = NetworkMemory(20_000, 70 << 20, twice.scale)
     need = limits.estimate_bytes(640, 360, activation_bytes=20_000, weight_bytes=70 << 20)
     assert need > limits.estimate_bytes(640, 360) + 18_000 * 640 * 360
     monkeypatch.setattr("adcvsr.runtime.upscaler.memory_of", lambda *_: wide)
