@@ -13,7 +13,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 import gc
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from importlib.util import find_spec
@@ -135,6 +135,25 @@ def graphs_tried(make_once: MakeOnce) -> Path:
     return make_once("graphs-tried", lambda folder: None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(
+    graphs_tried: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """What several tests share is made with a cache of its own; an export knows its graphs."""
+    patch = pytest.MonkeyPatch()
+    cache = _with_tried(tmp_path_factory.mktemp("cache"), graphs_tried)
+    patch.setenv(CACHE_VARIABLE, str(cache))
+    yield
+    patch.undo()
+
+
+def _with_tried(cache: Path, tried: Path) -> Path:
+    cache.mkdir(exist_ok=True)
+    with suppress(OSError):  # where links are not to be had, every test tries for itself
+        (cache / graph_trial.FOLDER).symlink_to(tried, target_is_directory=True)
+    return cache
+
+
 @pytest.fixture(autouse=True)
 def _no_machine_decides(
     monkeypatch: pytest.MonkeyPatch,
@@ -149,10 +168,7 @@ def _no_machine_decides(
     cache = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
     if any(measured_cache.iterdir()):
         shutil.copytree(measured_cache, cache)
-    cache.mkdir(exist_ok=True)
-    with suppress(OSError):  # where links are not to be had, every test tries for itself
-        (cache / graph_trial.FOLDER).symlink_to(graphs_tried, target_is_directory=True)
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    monkeypatch.setenv(CACHE_VARIABLE, str(_with_tried(cache, graphs_tried)))
     monkeypatch.setattr(variant_choice, "measure", _as_fast)
 
 
