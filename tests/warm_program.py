@@ -39,7 +39,7 @@ def run_program(*arguments: object, **environment: str) -> subprocess.CompletedP
     """Run `adcvsr` with these arguments, and these variables beside those of the test."""
     words = [str(each) for each in arguments]
     variables = {**os.environ, **environment}
-    if sys.platform != "linux" or "PYTHONPATH" in environment:
+    if sys.platform != "linux" or any(name.startswith("PYTHON") for name in environment):
         command = [sys.executable, "-m", "adcvsr", *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
