@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..bundle import Bundle
 from ..errors import BundleError, GraphError
 from .sessions.session import Session
 from .trace import Trace
@@ -65,11 +66,9 @@ def open_deep(
         return mine, f"colours are matched to the input in 8 bits ({matched})"
     if asked and mine.variant.precision != "fp32":
         return mine, f"variant {mine.variant.id} takes 8, fp32 more"
-    from .sessions.ort_cpu import OrtCpuSession
-
     try:
-        variant = bundle.variant(bundle.find_variant("fp32", mine.backend))
-        session = OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
+        name = bundle.find_variant("fp32", mine.backend)
+        session = deep_session(bundle, name, tile=tile, threads=threads)
         session.reasons = mine.reasons
         if trace is not None:
             trace.watch(session)
@@ -77,9 +76,20 @@ def open_deep(
         opened.enter_context(session)
     except (BundleError, GraphError) as error:
         return mine, f"bundle '{bundle.name}' takes 8 ({error})"
-    if variant.id != mine.variant.id:
+    if name != mine.variant.id:
         note(
-            f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
+            f"variant {name} runs, not {mine.variant.id}: it alone takes more than 8 "
             f"bits ({SDR_ADVICE + ', faster' if hdr else '--bits 8 is faster'})"
         )
     return session, ""
+
+
+def deep_session(bundle: Bundle, variant: str, *, tile: int | None, threads: int) -> Session:
+    """What runs a variant with more than 8 bits, not opened yet.
+
+    Raises:
+        BundleError: There is no such variant.
+    """
+    from .sessions.ort_cpu import OrtCpuSession
+
+    return OrtCpuSession(bundle, bundle.variant(variant), tile=tile, threads=threads, deep=True)
