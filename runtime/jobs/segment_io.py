@@ -23,7 +23,7 @@ from .plan import JobPlan, Segment
 
 
 class SegmentSource(FileSource):
-    """The frames of a segment, and those of its warm-up before them.
+    """The frames of a segment, and those before and after it that the network must see.
 
     Args:
         path: The input.
@@ -38,6 +38,7 @@ class SegmentSource(FileSource):
     def __init__(self, path: Path, plan: JobPlan, segment: Segment, options: ReadOptions) -> None:
         self.plan, self.segment = plan, segment
         self._times = segment.times()
+        self._end = self._times[-1] if segment.end_pts is None else segment.end_pts
         self._came: list[int] = []
         self._sought = False
         super().__init__(path, options, steady=plan.is_steady)
@@ -77,10 +78,10 @@ class SegmentSource(FileSource):
     def _taken(self, frame: av.VideoFrame, pts: int) -> Iterator[SourceFrame]:
         if pts < self.segment.begin_pts:
             return
-        if pts > self._times[-1]:
+        if pts > self._end:
             self._ended = True
             return
-        if pts >= self.segment.pts:
+        if self.segment.pts <= pts <= self._times[-1]:
             self._came.append(pts)
         yield self._convert(frame, pts)
 
@@ -118,7 +119,7 @@ class SegmentSource(FileSource):
 
 
 class SegmentSink(FileSink):
-    """A segment's file, without sound; times start at 0, and those of the warm-up are left out.
+    """A segment's file, without sound; times start at 0, and those of no frame of it are left out.
 
     Args:
         path: Its name.
@@ -135,6 +136,7 @@ class SegmentSink(FileSink):
         note: Callable[[str], None],
     ) -> None:
         self.segment = source.segment
+        self._last = self.segment.times()[-1]
         self.pictures = 0
         """CRC-32 of all pictures."""
         self.reorder = 0
@@ -153,8 +155,8 @@ class SegmentSink(FileSink):
         )
 
     def write(self, picture: AnyPicture, pts: int, alpha: Levels | None = None) -> None:
-        """See `FileSink`; a picture of the warm-up is passed over."""
-        if pts >= self.segment.pts:
+        """See `FileSink`; a picture before or after the segment is passed over."""
+        if self.segment.pts <= pts <= self._last:
             for plane in planes_of(picture):
                 self.pictures = zlib.crc32(plane.data, self.pictures)
             super().write(picture, pts - self.segment.pts, alpha)

@@ -46,26 +46,26 @@ class Progress:
 
 
 class _CountedCuts(CutResetProcessor):
-    """Counts the cuts of a segment without those of its warm-up."""
+    """Counts the cuts of a segment without those before and after it."""
 
     def __init__(self, inner: FrameProcessor) -> None:
         super().__init__(inner)
-        self.passed = 0
-        """Cuts within the warm-up."""
-        self._warm = 0
+        self.own = 0
+        """Cuts within the segment."""
+        self._at, self._frames = 0, range(0)
 
-    def begin(self, warm_up: int) -> None:
-        """Begin a segment with so many frames of warm-up."""
+    def begin(self, warm_up: int, frames: int) -> None:
+        """Begin a segment of so many frames behind so many of warm-up."""
         self.reset()
-        self.passed, self._warm = 0, warm_up
+        self.own, self._at, self._frames = 0, 0, range(warm_up, warm_up + frames)
 
     def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`."""
         before = self.cuts
         yield from super().push(frame)
-        if self._warm:
-            self._warm -= 1
-            self.passed += self.cuts - before
+        if self._at in self._frames:
+            self.own += self.cuts - before
+        self._at += 1
 
 
 class SegmentWorker:
@@ -148,7 +148,8 @@ class SegmentWorker:
 
         def step(done: int) -> None:
             if progress is not None:
-                progress(Progress(index, max(done - segment.warm_up, 0), segment.frames))
+                own = min(max(done - segment.warm_up, 0), segment.frames)
+                progress(Progress(index, own, segment.frames))
 
         processor = self._processor
         with reader, ExitStack() as outputs:
@@ -167,10 +168,10 @@ class SegmentWorker:
             reader.check_size(plan.video.width, plan.video.height)
             processor.reset()
             if self._cuts is not None:
-                self._cuts.begin(segment.warm_up)
+                self._cuts.begin(segment.warm_up, segment.frames)
             Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
             facts = processor.facts()
-            cuts = None if self._cuts is None else self._cuts.cuts - self._cuts.passed
+            cuts = None if self._cuts is None else self._cuts.own
             processor.reset()
             sink.finish()
         return SegmentResult(
