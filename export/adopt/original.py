@@ -24,6 +24,7 @@ from ..graphs.onnx_file import OPSET
 from ..graphs.replay import open_session
 from .centred import one_of_several
 from .clips import Framed, clip_axis, frame_by_frame
+from .luma import scale_of_luma, with_chroma
 from .ncnn_graph import ncnn_to_onnx
 from .recurrent import Recurrent, pair_states, recurrent
 from .torch_file import torch_to_onnx
@@ -74,6 +75,9 @@ class Original:
 
     windowed: Windowed | None = None
     """Of the same, where it is run in windows; then `model` is of a clip that stands still."""
+
+    luma: bool = False
+    """Whether it takes and gives luma alone; `model` then has chroma beside it, in YUV."""
 
     recurrent: Recurrent | None = None
     """Of a network that takes and gives its state itself, what is carried."""
@@ -200,6 +204,11 @@ def _understood(
     if len(taken) > 1 or len(given) > 1 or asked.states:
         return _recurrent(found, asked, taken, given, notes)
     dims = _dims(model.graph.input[0])
+    scale = scale_of_luma(model, (dims[2], dims[3])) if _is_luma(dims) else None
+    if scale is not None:
+        model = with_chroma(model, scale)
+        found, dims = replace(found, model=model, luma=True), _dims(model.graph.input[0])
+        notes.append("a network of luma alone: chroma is enlarged beside it, bicubic")
     axis = clip_axis(dims)
     if axis is None and len(dims) == 4 and dims[0] is None and _mixes(model, dims):
         axis = 0
@@ -210,6 +219,10 @@ def _understood(
         raise AdoptError(f"'{path}' takes one picture: --window and --lookahead are for clips")
     layout, declared = _shapes(path, model, asked.layout)
     return replace(found, layout=layout, declared=declared, notes=tuple(notes))
+
+
+def _is_luma(dims: Sequence[int | None]) -> bool:
+    return len(dims) == 4 and dims[1] == 1 and dims[3] != COLOURS
 
 
 def _stacked(dims: Sequence[int | None]) -> int:
@@ -470,7 +483,11 @@ def _shapes(
     if chosen not in found:
         raise AdoptError(
             f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
-            + (f" in layout {layout}" if layout else ", expected (1, 3, height, width)")
+            + (
+                f" in layout {layout}"
+                if layout
+                else ", expected (1, 3, height, width), or one channel of luma and as many out"
+            )
         )
     if dims[0] not in (1, None):
         raise AdoptError(

@@ -22,6 +22,7 @@ from adcvsr.cli import adopt as command
 from adcvsr.errors import AdcVsrError, AdoptError, OutputExistsError
 from adcvsr.export.adopt import facts as found_facts
 from adcvsr.export.adopt import known_networks as known_files
+from adcvsr.export.adopt import pixels
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.facts import Wanted, find_facts
 from adcvsr.export.adopt.known_networks import known_networks
@@ -474,17 +475,17 @@ def test_known_networks_are_whole() -> None:
     found = known_networks()
     assert found
     for each in found:
-        assert each.range in found_facts.RANGES
-        assert each.colour in found_facts.COLOUR_ORDERS
+        assert each.range in pixels.RANGES
+        assert each.colour in pixels.COLOUR_ORDERS
         assert all(len(sha) == 64 for sha in each.sha256)
     hashes = [sha for each in found for sha in each.sha256]
     assert len(hashes) == len(set(hashes))
 
 
 def test_choices_of_the_command_are_those_of_the_code() -> None:
-    assert set(command.RANGES) == set(found_facts.RANGES)
+    assert set(command.RANGES) == set(pixels.RANGES)
     assert tuple(LAYOUTS) == command.LAYOUTS
-    assert command.COLOURS == found_facts.COLOUR_ORDERS
+    assert command.COLOURS == pixels.COLOUR_ORDERS
 
 
 def test_a_manifest_that_says_another_scale_is_refused(tmp_path: Path) -> None:
