@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
@@ -154,8 +155,9 @@ def read_original(path: Path, asked: Asked | None = None) -> Original:
     if asked.states and suffix != ".onnx":
         raise AdoptError(f"'{path}': --state is for ONNX files, which can have several inputs")
     if suffix == ".param":
-        files = (path, path.with_suffix(".bin"))
-        return Original("ncnn", files, ncnn_to_onnx(path), "NCHW", None)
+        model = ncnn_to_onnx(path)
+        _require_finite(path, model)
+        return Original("ncnn", (path, path.with_suffix(".bin")), model, "NCHW", None)
     if suffix in TORCH_SUFFIXES:
         return _understood("pytorch", (path,), torch_to_onnx(path), asked)
     if suffix != ".onnx":
@@ -191,12 +193,12 @@ def _understood(
     """What a model takes and gives, in float32 and with every node named."""
     path = files[0]
     _require_operators(path, model)
-    _require_finite(path, model)
     notes = []
     if half := _widen(model):
         notes.append(f"{half} tensors in half or double became float32")
     _name_nodes(model)
     _lift_constants(model)
+    _require_finite(path, model)
     model = _of_opset(path, model)
     _drop_weight_inputs(model)
     taken, given = ({v.name: _dims(v) for v in e} for e in (model.graph.input, model.graph.output))
@@ -348,14 +350,17 @@ def _require_operators(path: Path, model: onnx.ModelProto) -> None:
 
 
 def _require_finite(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse weights that are no numbers in float32; a bound, one value alone, may be infinite."""
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor)
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.kind != "f" or (value.size == 1 and not np.isnan(value).any()):
+            continue
+        if not np.isfinite(value).all():
             node = next((n for n in model.graph.node if tensor.name in n.input), None)
             raise AdoptError(
                 f"'{path}': weight '{tensor.name}' of node "
                 f"'{node.name or node.output[0] if node else '?'}' has "
-                f"{int((~np.isfinite(value)).sum())} values that are not finite"
+                f"{int((~np.isfinite(value)).sum())} values that are not finite in float32"
             )
 
 
@@ -364,8 +369,7 @@ def _widen(model: onnx.ModelProto) -> int:
     changed = 0
     for tensor in model.graph.initializer:
         if tensor.data_type in _WIDENED:
-            value = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(_in_float32(tensor), tensor.name))
             changed += 1
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -373,8 +377,8 @@ def _widen(model: onnx.ModelProto) -> int:
                 attribute.i = TensorProto.FLOAT
                 changed += 1
             if attribute.HasField("t") and attribute.t.data_type in _WIDENED:
-                value = numpy_helper.to_array(attribute.t).astype(np.float32)
-                attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
+                widened = numpy_helper.from_array(_in_float32(attribute.t), attribute.t.name)
+                attribute.t.CopyFrom(widened)
                 changed += 1
     for each in (*model.graph.input, *model.graph.output):
         if each.type.tensor_type.elem_type in _WIDENED:
@@ -382,6 +386,11 @@ def _widen(model: onnx.ModelProto) -> int:
             changed += 1
     del model.graph.value_info[:]
     return changed
+
+
+def _in_float32(tensor: onnx.TensorProto) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what is beyond it is refused as not finite
+        return numpy_helper.to_array(tensor).astype(np.float32)
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:

@@ -174,6 +174,24 @@ def _with_nan() -> onnx.ModelProto:
     return model
 
 
+def _with_nan_in_a_constant() -> onnx.ModelProto:
+    model = _with_nan()
+    weight = next(t for t in model.graph.initializer if t.name == "w2")
+    constant = helper.make_node("Constant", [], ["w2"], "const/w2", value=weight)
+    model.graph.node.insert(0, constant)
+    model.graph.initializer.remove(weight)
+    return model
+
+
+def _beyond_float32() -> onnx.ModelProto:
+    model = _changed()
+    weight = next(t for t in model.graph.initializer if t.name == "w2")
+    value = numpy_helper.to_array(weight).astype(np.float64)
+    value.flat[3] = 1e300
+    weight.CopyFrom(numpy_helper.from_array(value, "w2"))
+    return model
+
+
 def _with_control_flow() -> onnx.ModelProto:
     branch = helper.make_graph(
         [helper.make_node("Identity", ["mixed"], ["b"])],
@@ -257,6 +275,8 @@ def _no_picture() -> onnx.ModelProto:
         ),
         (_with_control_flow, r"node 'tail/choice' \(If\) is control flow"),
         (_with_nan, "weight 'w2' of node 'body/last' has 1 values that are not finite"),
+        (_with_nan_in_a_constant, "weight 'w2' of node 'body/last' has 1 values that are not"),
+        (_beyond_float32, "'body/last' has 1 values that are not finite in float32"),
         (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
         (_one_and_a_half, r"makes 1.5 times the size: .* by node 'enlarge' \(Resize\)"),
         (_tokens, r"input 'x' is INT64 of shape \(1, None\), expected one picture of floats"),
@@ -270,7 +290,17 @@ def _no_picture() -> onnx.ModelProto:
         (_five_at_once, "over clips: a picture needs frames to the end of the clip"),
     ],
     ids=[
-        *("custom", "control-flow", "nan", "classifier", "scale-1.5", "tokens", "scale-5"),
+        *(
+            "custom",
+            "control-flow",
+            "nan",
+            "nan-in-constant",
+            "beyond-float32",
+            "classifier",
+            "scale-1.5",
+            "tokens",
+            "scale-5",
+        ),
         *("state", "five-colours"),
         *("batch-mixed", "backwards"),
     ],
@@ -442,6 +472,10 @@ def test_damaged_ncnn_files_are_refused(tmp_path: Path) -> None:
         param.with_suffix(".bin").write_bytes(data)
         with pytest.raises(AdoptError, match=says):
             ncnn_to_onnx(param)
+    infinite = weights[:4] + b"\x00\x7c" + weights[6:]  # in half precision
+    param.with_suffix(".bin").write_bytes(infinite)
+    with pytest.raises(AdoptError, match="of node 'first' has 1 values that are not finite"):
+        read_original(param)
     text = param.read_text()
     for changed, says in (
         (text.replace("PReLU act", "LSTM act"), r"'act' \(LSTM\).*Adopt an ONNX file"),
