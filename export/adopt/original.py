@@ -44,6 +44,9 @@ MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
 
+_CONVERTED = frozenset({"Upsample"})
+"""Operators of older opsets that become others as a file is converted."""
+
 _WIDENED = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
 
@@ -175,6 +178,8 @@ def _read_onnx(path: Path, asked: Asked) -> Original:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises errors of its own
         raise AdoptError(f"'{path}' is no ONNX file: {error}") from error
+    if not (model.graph.node and model.graph.input and model.graph.output):
+        raise AdoptError(f"'{path}' has no network in it ({size:,} bytes): get the file again")
     files = [path, *(_beside(path, name, model) for name in sorted(locations))]
     total = sum(file.stat().st_size for file in files)
     if total > MOST_BYTES:
@@ -200,6 +205,9 @@ def _understood(
     _lift_constants(model)
     _require_finite(path, model)
     model = _of_opset(path, model)
+    _name_nodes(model)
+    _lift_constants(model)
+    _require_operators(path, model, of_old=False)
     _drop_weight_inputs(model)
     taken, given = ({v.name: _dims(v) for v in e} for e in (model.graph.input, model.graph.output))
     found = Original(adopted, files, model, "NCHW", None)
@@ -329,7 +337,8 @@ def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:
     return path.parent / name
 
 
-def _require_operators(path: Path, model: onnx.ModelProto) -> None:
+def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = True) -> None:
+    """Refuse nodes that bundles have not; `of_old` lets pass what a conversion will replace."""
     if model.functions:
         raise AdoptError(
             f"'{path}' defines the function '{model.functions[0].name}'; export it with its "
@@ -342,7 +351,8 @@ def _require_operators(path: Path, model: onnx.ModelProto) -> None:
                 f"'{path}': {called} is control flow; engines of devices run none: unroll it, or "
                 "export the branch that is taken"
             )
-        if node.domain not in STANDARD_DOMAINS or node.op_type not in OPERATORS:
+        known = node.op_type in OPERATORS or (of_old and node.op_type in _CONVERTED)
+        if node.domain not in STANDARD_DOMAINS or not known:
             raise AdoptError(
                 f"'{path}': {called} of the domain '{node.domain or 'ai.onnx'}' is no operator "
                 "that bundles have; export the network with standard operators alone"
@@ -426,6 +436,11 @@ def _of_opset(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     own = versions.get("", versions.get("ai.onnx", 0))
     if own == OPSET:
         return model
+    if own > (newest := onnx.defs.onnx_opset_version()):
+        raise AdoptError(
+            f"'{path}' has opset {own}, newer than the {newest} that onnx {onnx.__version__} here "
+            f"reads; export it with opset {OPSET}"
+        )
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # of several kinds, raised from C++

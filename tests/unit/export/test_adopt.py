@@ -262,6 +262,56 @@ def _no_picture() -> onnx.ModelProto:
     return model
 
 
+def of_opset_9(opset: int = 9) -> onnx.ModelProto:
+    """An Upsample, and bounds of a Clip as attributes, as such files have them."""
+    node, values = helper.make_node, {**weights_of(2), "sizes": np.array([1, 1, 2, 2], np.float32)}
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["f"], pads=[1] * 4),
+        node("Relu", ["f"], ["a"]),
+        node("Conv", ["a", "w2", "b2"], ["u"], pads=[1] * 4),
+        node("DepthToSpace", ["u"], ["d"], blocksize=2),
+        node("Upsample", ["x", "sizes"], ["r"], mode="nearest"),
+        node("Add", ["d", "r"], ["m"]),
+        node("Clip", ["m"], ["y"], min=0.0, max=1.0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "old",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "hh", "ww"])],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4)
+
+
+def test_files_of_old_opsets_are_converted(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.onnx", of_opset_9())
+    original = read_original(path)
+    assert {"Resize"} <= {node.op_type for node in original.model.graph.node}
+    assert not {"Upsample", "Constant"} & {node.op_type for node in original.model.graph.node}
+    picture = np.random.default_rng(0).uniform(0, 1, (1, 3, 12, 16)).astype(np.float32)
+    before, after = (open_session(m.SerializeToString()) for m in (of_opset_9(), original.model))
+    expected = before.run(None, {"x": picture})[0]
+    assert np.abs(after.run(None, {"x": picture})[0] - expected).max() < 1e-6
+    names = [node.name for node in original.model.graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("opset", "says"),
+    [
+        (13, r"node 'r/Upsample' \(Upsample\) .* is no operator"),
+        (99, "has opset 99, newer than the"),
+    ],
+)
+def test_what_no_conversion_brings_to_our_opset_is_refused(
+    tmp_path: Path, opset: int, says: str
+) -> None:
+    with pytest.raises(AdoptError, match=says):
+        read_original(saved(tmp_path / "n.onnx", of_opset_9(opset)))
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
@@ -360,6 +410,9 @@ def test_too_large_and_unknown_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
             read_original(tmp_path / name)
     with pytest.raises(AdoptError, match="no file"):
         read_original(tmp_path / "none.onnx")
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(AdoptError, match=r"has no network in it \(0 bytes\)"):
+        read_original(tmp_path / "empty.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 40)
     with pytest.raises(AdoptError, match="is no ONNX file"):
         read_original(tmp_path / "bad.onnx")
