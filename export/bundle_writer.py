@@ -176,12 +176,7 @@ def _past_frames(network: AdcVsr, files: VariantFiles, state: Sequence[StateSpec
     """How many frames a causal network looks back, from its graph; None of one that is not."""
     if not network.config.causal:
         return None
-    return past_of(
-        files.graph.read_bytes(),
-        {spec.name: spec.next_name for spec in state},
-        OUTPUT_NAME,
-        network.config,
-    )
+    return past_of(files.graph.read_bytes(), state, OUTPUT_NAME, network.config)
 
 
 def _alignment(

@@ -151,9 +151,10 @@ class SegmentWorker:
 
         def step(done: int) -> None:
             if progress is not None:
-                progress(Progress(index, max(done - segment.warm_up, 0), segment.frames))
+                own = min(max(done - segment.warm_up, 0), segment.frames)
+                progress(Progress(index, own, segment.frames))
 
-        processor = TurnProcessor(self._processor, self._cuts, self._turn, segment.warm_up, hold)
+        processor = TurnProcessor(self._processor, self._cuts, self._turn, segment, hold)
         with reader, ExitStack() as outputs:
             outputs.callback(processor.reset)
             sink = outputs.enter_context(SegmentSink(path, reader, self._options, notes.append))

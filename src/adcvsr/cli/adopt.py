@@ -13,7 +13,7 @@ from ._say import done, print_json, say
 # Held beside adcvsr.export.adopt by a test; importing it here costs start time.
 RANGES = ("0-1", "-1-1", "0-255")
 LAYOUTS = ("NCHW", "NHWC")
-COLOURS = ("RGB", "BGR")
+COLOURS = ("RGB", "BGR", "YUV")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -44,7 +44,11 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option("--scale", type=click.IntRange(1, 4), help="What it makes [default: found].")
 @click.option("--range", type=click.Choice(RANGES), help="Of its values [default: found].")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="Of its pictures [default: found].")
-@click.option("--colour", type=click.Choice(COLOURS), help="Order of its colours [default: found].")
+@click.option(
+    "--colour",
+    type=click.Choice(COLOURS),
+    help="What its colours are; YUV is JPEG's, and has to be said [default: found].",
+)
 @click.option(
     "--state",
     multiple=True,
