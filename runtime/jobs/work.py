@@ -143,7 +143,7 @@ class SegmentWorker:
         """Make a segment as a file somewhere; the job does not come to know it."""
         plan, began = self.job.plan, time.monotonic()
         segment, run = plan.segments[index], PipelineResult()
-        notes: list[str] = []
+        notes = [self._memory.note] if self._memory.note else []
         reader = SegmentSource(self._source, plan, segment, plan.settings.read_options())
 
         def step(done: int) -> None:
