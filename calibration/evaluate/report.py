@@ -91,6 +91,7 @@ class Report:
             "benchmark": found.protocol.to_json(),
             "inputs": found.inputs,
             "missing": list(found.missing),
+            "odd": list(found.odd),
         }
 
 

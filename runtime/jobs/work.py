@@ -145,7 +145,7 @@ class SegmentWorker:
         """Make a segment as a file somewhere; the job does not come to know it."""
         plan, began = self.job.plan, time.monotonic()
         segment, run, hold = plan.segments[index], PipelineResult(), hold or Hold()
-        notes: list[str] = []
+        notes = [self._memory.note] if self._memory.note else []
         reader = SegmentSource(self._source, plan, segment, plan.settings.read_options())
         reader.when_read = hold.read.set
 

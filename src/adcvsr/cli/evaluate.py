@@ -254,6 +254,8 @@ def _benchmark_clips(name: str, root: Path) -> ProtocolClips:
         note(protocol.note)
     if found.missing:
         note(f"not the whole benchmark: {', '.join(found.missing)} not found in '{root}'")
+    if found.odd:
+        note(f"not the benchmark's frames: {'; '.join(found.odd)}")
     return found
 
 
