@@ -14,9 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ...errors import UnsupportedVideoError
+from ...pictures.colour import TRANSFER_HLG, TRANSFER_PQ
 from ..threads.worker import Worker
 from ..trace import Trace
 from .accounting import Accounting, FrameTimes
+from .depth import ToSdr, is_deep
 from .frame_queue import POLL_SECONDS
 from .sink import FinishedFrame, VideoSink
 
@@ -26,6 +29,8 @@ encoder would make old pictures of them."""
 
 TOGETHER_WAITING = 4
 """Pictures that wait for one of several sinks: it may be busy for a moment without missing any."""
+
+TRANSFERS = {0: "SDR", TRANSFER_PQ: "PQ", TRANSFER_HLG: "HLG"}
 
 SINK_FIGURES = ("encode", "present", "latency")
 
@@ -97,6 +102,9 @@ class Output:
         """Whether nobody waits for it any more, though it has not ended."""
         self._ended, self._over = False, False
         self._busy_since: float | None = None
+        self._to_sdr = ToSdr()
+        self._why_not_deep: dict[bool, str] = {}  # by whether it is HDR
+        self._transfer: int | None = None  # of HDR, once there was a picture; 0 for SDR
 
     @property
     def has_room(self) -> bool:
@@ -196,7 +204,7 @@ class Output:
     def _send(self, frame: FinishedFrame, times: FrameTimes, passage: Passage) -> None:
         began = self._busy_since = self.clock()
         try:
-            encoded = self.sink.encode(frame)
+            encoded = self.sink.encode(self._held(frame))
             times.encoded = self.clock()
             self._span("encode", began, times.encoded, times.captured)
             sent = encoded is not None and self.sink.present(encoded)
@@ -209,6 +217,34 @@ class Output:
         self._span("present", times.encoded, times.presented, times.captured)
         self.accounting.frame_presented(times)
         passage.sent(times)
+
+    def _held(self, frame: FinishedFrame) -> FinishedFrame:
+        """The frame as the sink holds it: of 8 bits of SDR where it takes no more.
+
+        Raises:
+            UnsupportedVideoError: The sink began with HDR, and the stream is no longer.
+        """
+        if not is_deep(frame.picture):
+            self._require_same(0)
+            return frame
+        hdr = frame.hdr is not None
+        if hdr not in self._why_not_deep:
+            self._why_not_deep[hdr] = self.sink.why_not_deep(hdr=hdr)
+        transfer = frame.hdr.transfer if frame.hdr is not None else 0
+        if self._why_not_deep[hdr] or (transfer and self._transfer == 0):
+            self._require_same(0)
+            return self._to_sdr.frame(frame)
+        self._require_same(transfer)
+        return frame
+
+    def _require_same(self, transfer: int) -> None:
+        if self._transfer is None:
+            self._transfer = transfer
+        if self._transfer != transfer:
+            raise UnsupportedVideoError(
+                f"'{self.sink.address.text}' began with {TRANSFERS[self._transfer]}, and the "
+                f"stream is {TRANSFERS[transfer]} now; start anew, or --hdr tonemap"
+            )
 
     def _stop_taking(self) -> None:
         with self._changed:

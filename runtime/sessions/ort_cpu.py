@@ -87,7 +87,12 @@ class OrtCpuSession(StreamSession):
 
     def _beside(self) -> OrtCpuSession:
         other = OrtCpuSession(
-            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=self.yuv
+            self.bundle,
+            self.variant,
+            tile=self.tiling.side,
+            threads=self.threads,
+            deep=self.deep,
+            yuv=self.yuv,
         )
         other._lender, other._batches = self, self._batches
         return other

@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Doubles
+from ..arrays import Doubles, Floats
 from .colour import TRANSFER_HLG, TRANSFER_PQ
 
 Table = npt.NDArray[np.uint16]
@@ -98,6 +98,14 @@ def pq_to_network_table() -> Table:
 def network_to_pq_table() -> Table:
     """PQ's levels, for each that a network gives."""
     return _table(nits_to_pq(network_to_nits(_codes())))
+
+
+def as_network_sees(levels: Floats, transfer: int) -> Floats:
+    """Levels of 8 bits, 0 to 255, of PQ in the network's range; of HLG as they are."""
+    if transfer != TRANSFER_PQ:
+        return levels
+    seen = nits_to_network(pq_to_nits(np.arange(256) / 255)) * 255
+    return np.interp(levels, np.arange(256), seen).astype(np.float32)
 
 
 def _codes() -> Doubles:
