@@ -15,7 +15,6 @@ from types import TracebackType
 from ...bundle import Bundle
 from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...graph.memory import memory_of
-from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
 from ...pictures.yuv_picture import AnyPicture
 from ..pipeline import Pipeline, PipelineResult
@@ -24,6 +23,7 @@ from ..processing.cut_reset import CutResetProcessor
 from ..processing.hdr import for_transfer
 from ..processing.processor import FrameProcessor
 from ..sessions.session import Session, StreamSession
+from ..yuv import ends_of, times_of
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
 from .plan import JobPlan
@@ -213,8 +213,11 @@ def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
     if not network.yuv:
         return session
     assert isinstance(session, StreamSession)  # as it was where the job was planned
-    colours = plan.video.colours
-    return session.of_yuv(YuvEnds(colours.matrix, colours.full_range))
+    video, size = plan.video, plan.encode_options().size
+    assert size is not None
+    sized = size.of(video.width, video.height, aspect=video.sample_aspect, rotation=video.rotation)
+    times = times_of(video, (sized.width, sized.height))
+    return session.of_yuv(ends_of(session, video.colours, times=times))
 
 
 def work_on(

@@ -111,7 +111,7 @@ class LiveStages:
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
         self._resets = ResetPolicy(cuts=options.cut_reset)
-        self.pixels = LivePixels(upscaler, options.pixels, depth)
+        self.pixels = LivePixels(upscaler, options.pixels, depth, times=_times_of(sinks))
         limit = options.max_latency_ms
         self._bell = bell
         self._late: deque[Taken] = deque()
@@ -405,3 +405,10 @@ class LiveStages:
         passage = Passage(self.accounting, len(self.outputs))
         for output in self.outputs:
             output.put(done, times, passage)
+
+
+def _times_of(sinks: Sequence[VideoSink]) -> int:
+    """How many times the input's size all pictures are wanted that are asked to be of some size."""
+    sizes = [size for sink in sinks if (size := sink.encode_options.size) is not None]
+    scales = {size.scale for size in sizes}
+    return (scales.pop() or 0) if len(scales) == 1 else 0

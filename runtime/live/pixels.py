@@ -19,7 +19,7 @@ from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..sessions.session import Session
 from ..upscaler import Upscaler
-from ..yuv import REFUSALS
+from ..yuv import REFUSALS, ends_of
 from .depth import Depth, is_deep
 from .source import LiveFrame
 
@@ -30,12 +30,19 @@ class LivePixels:
     Args:
         upscaler: Of the stream.
         wanted: `auto`, `rgb`, or `yuv`, which is an error where it is not possible.
+        depth: Says what of more than 8 bits is kept; without it all is reduced.
+        times: See `ends_of`.
     """
 
     def __init__(
-        self, upscaler: Upscaler, wanted: str = "auto", depth: Depth | None = None
+        self,
+        upscaler: Upscaler,
+        wanted: str = "auto",
+        depth: Depth | None = None,
+        *,
+        times: int = 0,
     ) -> None:
-        self.upscaler, self.wanted, self._depth = upscaler, wanted, depth
+        self.upscaler, self.wanted, self._depth, self._times = upscaler, wanted, depth, times
         self.colours = SDR_BT709
         """What the latest frame's numbers mean on their way."""
         self.hdr: HdrFacts | None = None
@@ -68,7 +75,7 @@ class LivePixels:
         self.colours, self.hdr = frame.colours, frame.hdr if deep else None
         why = self._why(frame, part, deep=deep)
         if not why:
-            ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
+            ends = self._ends(frame)
             try:
                 self.upscaler.open_yuv(ends)
             except REFUSALS as error:
@@ -105,6 +112,9 @@ class LivePixels:
             return self.upscaler.upscale_deep(low, transfer)
         return self.upscaler.push(low) if self.upscaler.bundle.delay else self.upscaler(low)
 
+    def _ends(self, frame: LiveFrame) -> YuvEnds:
+        return ends_of(self.upscaler.session, frame.colours, times=self._times)
+
     def _planes(self, frame: LiveFrame) -> YuvPicture:
         if isinstance(frame.picture, YuvPicture):
             return frame.picture
@@ -123,8 +133,7 @@ class LivePixels:
             return "pictures of a network that looks ahead come in RGB"
         if self.upscaler.reduces:
             return "pictures are reduced in RGB"
-        ends = YuvEnds(frame.colours.matrix, frame.colours.full_range)
-        known = self._refused.get((self.upscaler.session.variant.id, ends), "")
+        known = self._refused.get((self.upscaler.session.variant.id, self._ends(frame)), "")
         why = known or self.upscaler.why_not_yuv(asked=self.wanted == "yuv")
         return why or self._why_not_taken(frame)
 
