@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError
-from ...pictures.colour import SDR_BT709, Colours, to_eight_bits
+from ...pictures.colour import SDR_BT709, Colours, to_eight_bits, to_sixteen_bits
 from ...pictures.hdr import HdrFacts
+from ...pictures.relight import SDR, Relight
 from ...pictures.tone_map import ToneMap
-from ...pictures.yuv_picture import AnyPicture, YuvPicture
+from ...pictures.yuv_picture import AnyPicture, YuvPicture, rgb_of
 from ..upscaler import Upscaler
 from ..video.hdr import DEEP_BITS, SDR_ADVICE, HdrMode, to_sdr_line
-
-if TYPE_CHECKING:
-    from .sink import FinishedFrame, VideoSink
+from .sink import FinishedFrame, VideoSink
 
 
 def is_deep(picture: AnyPicture) -> bool:
@@ -158,3 +158,27 @@ class ToSdr:
         source, _ = self(frame.source, frame.colours, frame.hdr)
         picture, colours = self(frame.picture, frame.colours, frame.hdr)
         return replace(frame, source=source, picture=picture, colours=colours, hdr=None)
+
+
+def to_hdr(frame: FinishedFrame, colours: Colours, hdr: HdrFacts) -> FinishedFrame:
+    """A frame of SDR or other HDR in HDR that an output began with; each keeps its light.
+
+    Args:
+        frame: Of 8 bits of SDR, or uint16.
+        colours: The output's.
+        hdr: Likewise.
+    """
+    source = frame.hdr.transfer if frame.hdr is not None else SDR
+    if source == hdr.transfer:  # other facts of the same
+        return replace(frame, hdr=hdr)
+    primaries = (frame.colours.primaries, colours.primaries)
+    change, reader = _relight(source, hdr.transfer, primaries), VideoReformatter()
+    low, picture = (
+        change(to_sixteen_bits(rgb_of(each, reader))) for each in (frame.source, frame.picture)
+    )
+    return replace(frame, source=low, picture=picture, colours=colours, hdr=hdr)
+
+
+@lru_cache(maxsize=4)
+def _relight(source: int, target: int, primaries: tuple[int, int]) -> Relight:
+    return Relight(source, target, primaries)

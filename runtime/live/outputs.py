@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ...errors import UnsupportedVideoError
-from ...pictures.colour import TRANSFER_HLG, TRANSFER_PQ
+import numpy as np
+
 from ..threads.worker import Worker
 from ..trace import Trace
 from .accounting import Accounting, FrameTimes
-from .depth import ToSdr, is_deep
+from .depth import ToSdr, is_deep, to_hdr
 from .frame_queue import POLL_SECONDS
 from .sink import FinishedFrame, VideoSink
 
@@ -30,7 +30,7 @@ encoder would make old pictures of them."""
 TOGETHER_WAITING = 4
 """Pictures that wait for one of several sinks: it may be busy for a moment without missing any."""
 
-TRANSFERS = {0: "SDR", TRANSFER_PQ: "PQ", TRANSFER_HLG: "HLG"}
+NOTHING = np.empty((0, 0, 3), np.uint8)
 
 SINK_FIGURES = ("encode", "present", "latency")
 
@@ -104,7 +104,7 @@ class Output:
         self._busy_since: float | None = None
         self._to_sdr = ToSdr()
         self._why_not_deep: dict[bool, str] = {}  # by whether it is HDR
-        self._transfer: int | None = None  # of HDR, once there was a picture; 0 for SDR
+        self._began: FinishedFrame | None = None  # the first frame, without its pictures
 
     @property
     def has_room(self) -> bool:
@@ -221,30 +221,25 @@ class Output:
     def _held(self, frame: FinishedFrame) -> FinishedFrame:
         """The frame as the sink holds it: of 8 bits of SDR where it takes no more.
 
-        Raises:
-            UnsupportedVideoError: The sink began with HDR, and the stream is no longer.
+        A stream that changes between SDR, PQ and HLG goes on as what the sink began with.
         """
         if not is_deep(frame.picture):
-            self._require_same(0)
-            return frame
+            return self._as_it_began(frame)
         hdr = frame.hdr is not None
         if hdr not in self._why_not_deep:
             self._why_not_deep[hdr] = self.sink.why_not_deep(hdr=hdr)
-        transfer = frame.hdr.transfer if frame.hdr is not None else 0
-        if self._why_not_deep[hdr] or (transfer and self._transfer == 0):
-            self._require_same(0)
-            return self._to_sdr.frame(frame)
-        self._require_same(transfer)
-        return frame
+        if self._why_not_deep[hdr] or (hdr and self._began is not None and not self._began.hdr):
+            frame = self._to_sdr.frame(frame)
+        return self._as_it_began(frame)
 
-    def _require_same(self, transfer: int) -> None:
-        if self._transfer is None:
-            self._transfer = transfer
-        if self._transfer != transfer:
-            raise UnsupportedVideoError(
-                f"'{self.sink.address.text}' began with {TRANSFERS[self._transfer]}, and the "
-                f"stream is {TRANSFERS[transfer]} now; start anew, or --hdr tonemap"
-            )
+    def _as_it_began(self, frame: FinishedFrame) -> FinishedFrame:
+        """A frame in the HDR of the first one, where that was HDR."""
+        if self._began is None:
+            self._began = replace(frame, source=NOTHING, picture=NOTHING)
+        began = self._began
+        if began.hdr is None or began.hdr == frame.hdr:
+            return frame
+        return to_hdr(frame, began.colours, began.hdr)
 
     def _stop_taking(self) -> None:
         with self._changed:

@@ -17,6 +17,7 @@ from ...pictures.crop import Crop
 from ...pictures.hdr import HdrFacts
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
+from ..processing.processor import require_rgb
 from ..sessions.session import Session
 from ..upscaler import Upscaler
 from ..yuv import REFUSALS, ends_of
@@ -93,7 +94,8 @@ class LivePixels:
         else:
             rgb = frame.rgb(self._reformatter, deep=deep or frame.hdr is not None)
             if frame.hdr is not None and not deep and depth is not None:
-                rgb, self.colours = depth.to_sdr(rgb, frame.colours, frame.hdr)
+                mapped, self.colours = depth.to_sdr(rgb, frame.colours, frame.hdr)
+                rgb = require_rgb(mapped)
             taken = rgb if part is None else part.of(rgb)
         self.copies = frame.copies + copied(frame.picture, taken)
         return taken

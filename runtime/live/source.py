@@ -40,7 +40,6 @@ from ...pictures.scene_cuts import Small, small_luma
 from ...pictures.yuv_picture import YuvPicture
 from ..video.hdr import HdrMode
 from .address import Address
-from .depth import Depth
 from .notes import Notes
 
 Clock: TypeAlias = "Callable[[], float]"
@@ -175,8 +174,8 @@ class VideoSource(ABC):
         """Packets that could not be decoded; skipped."""
         self.hdr: HdrMode = "refuse"
         """What is to become of PQ and HLG; set before frames are asked for."""
-        self.depth: Depth | None = None
-        """Knows who takes more than 8 bits; None where nobody does."""
+        self.takes_deep: Callable[[int, HdrFacts | None], bool] | None = None
+        """Told bits and HDR of frames, whether more than 8 are taken; None where they never are."""
 
     @property
     def rate(self) -> Fraction | None:
@@ -195,8 +194,8 @@ class VideoSource(ABC):
             bits: That they have.
             hdr: Of a stream of HDR.
         """
-        if self.depth is not None:
-            return self.depth.wants(bits, hdr)
+        if self.takes_deep is not None:
+            return self.takes_deep(bits, hdr)
         if bits > 8:
             self.notes.add(f"{bits} bits are reduced to 8: pictures have 8 here", once=True)
         return False

@@ -152,7 +152,7 @@ class GstDecoded(AvSource):
         """Frames of a pipeline; its losses are losses as FFmpeg's are."""
         source = GstSource(Address(self.address.text, "gst", pipeline), self.stop, self.clock)
         source.silent_s = self.timeout_s
-        source.hdr, source.depth, source.notes = self.hdr, self.depth, self.notes
+        source.hdr, source.takes_deep, source.notes = self.hdr, self.takes_deep, self.notes
         try:
             for frame in source.frames():
                 self._rate = source.rate

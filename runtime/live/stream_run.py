@@ -113,7 +113,7 @@ class StreamRun:
                 hdr=options.hdr,
                 note=partial(self._own_notes.add, once=True),
             )
-            self.source.hdr, self.source.depth = options.hdr, self._depth
+            self.source.hdr, self.source.takes_deep = options.hdr, self._depth.wants
             self.switch = self._open_switch(offer)
         except BaseException:
             self.close()

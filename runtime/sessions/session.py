@@ -177,6 +177,12 @@ class Session(ABC):
         """A line for people where the latest frames were tiled."""
         return [self.layout.describe()] if self.layout and self.layout.count > 1 else []
 
+    @property
+    def scale(self) -> int:
+        """Pixels of a picture's side for one of the frame's: the network's, or as `yuv` says."""
+        made = self.bundle.scale
+        return made if self.yuv is None else self.yuv.side_of(made)
+
     @abstractmethod
     def _open(self) -> None:
         """Load the graphs."""
@@ -413,12 +419,6 @@ class StreamSession(Session):
         else:
             out = self._infer_tiles(padded, self.layout)
         return out if padded is frame else crop(out, frame.shape, self.bundle.scale)
-
-    @property
-    def scale(self) -> int:
-        """Pixels of a picture's side for one of the frame's: the network's, or as `yuv` says."""
-        made = self.bundle.scale
-        return made if self.yuv is None else self.yuv.side_of(made)
 
     def reset(self) -> None:
         """Forget the past: the next frame is treated as the first of a new stream."""

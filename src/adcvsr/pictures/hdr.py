@@ -74,6 +74,13 @@ def hlg_to_light(code: npt.ArrayLike) -> Doubles:
     return np.where(values <= 0.5, values**2 / 3, above)
 
 
+def light_to_hlg(light: npt.ArrayLike) -> Doubles:
+    """HLG's code values, 0 to 1, of light of the scene, 0 to 1."""
+    values = np.clip(np.asarray(light, np.float64), 0, 1)
+    above = _HLG_A * np.log(np.maximum(12 * values - _HLG_B, 1e-9)) + _HLG_C
+    return np.where(values <= 1 / 12, np.sqrt(3 * values), above)
+
+
 def nits_to_network(nits: npt.ArrayLike) -> Doubles:
     """Where a luminance lies in the network's range, 0 to 1."""
     ratio = np.asarray(nits, np.float64) / KNEE_NITS

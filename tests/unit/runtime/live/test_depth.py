@@ -18,9 +18,10 @@ from repeat_session import RepeatSession
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import ConfigError, UnsupportedVideoError
 from adcvsr.pictures.colour import SDR_BT709, Colours
-from adcvsr.pictures.hdr import HdrFacts
+from adcvsr.pictures.hdr import HdrFacts, pq_to_nits
 from adcvsr.pictures.pyav import open_input
 from adcvsr.runtime import upscaler as upscaler_module
+from adcvsr.runtime.deep import open_deep
 from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.outputs import Output
@@ -183,7 +184,7 @@ def frame_of(transfer: int, dtype: type[Any]) -> FinishedFrame:
 
 
 def test_an_output_stays_what_it_began_with() -> None:
-    """HDR becomes SDR where it began so; SDR is never sent as the HDR it began with."""
+    """HDR becomes SDR where it began so, and SDR the HDR it began with, at its own light."""
     with open_sink("null://", EncodeOptions()) as sink:
         began_sdr = Output(sink, 1, threading.Event(), passed=lambda: None)
         began_sdr._held(frame_of(SDR, np.uint8))
@@ -191,9 +192,12 @@ def test_an_output_stays_what_it_began_with() -> None:
         assert (mapped.picture.dtype, mapped.hdr, mapped.colours) == (np.uint8, None, SDR_BT709)
         began_hdr = Output(sink, 1, threading.Event(), passed=lambda: None)
         assert began_hdr._held(frame_of(PQ, np.uint16)).hdr is not None
-        for kind, dtype in ((SDR, np.uint8), (SDR, np.uint16), (HLG, np.uint16)):
-            with pytest.raises(UnsupportedVideoError, match="began with PQ"):
-                began_hdr._held(frame_of(kind, dtype))
+        for kind, dtype in ((SDR, np.uint8), (SDR, np.uint16)):
+            white = began_hdr._held(frame_of(kind, dtype))
+            assert white.hdr == HdrFacts(PQ)
+            assert pq_to_nits(white.picture / 65_280) == pytest.approx(203, rel=0.01)
+        brightest = began_hdr._held(frame_of(HLG, np.uint16))
+        assert pq_to_nits(brightest.picture / 65_280) == pytest.approx(1000, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +221,10 @@ def test_ten_bits_that_no_sink_holds_are_refused_before_the_first_frame(
         run(upscaler, write(tmp_path / "in.mkv"), "http://127.0.0.1:0", bits=10)
 
 
-def test_streams_beside_each_other_share_the_network_of_ten_bits() -> None:
+def test_streams_beside_each_other_share_the_network_of_ten_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upscaler_module, "open_deep", open_deep)
     frames = [np.random.default_rng(n).integers(0, 65_281, (8, 8, 3), np.uint16) for n in range(3)]
     notes: list[str] = []
     with Upscaler("nano", threads=1, variant="fp32") as first:
