@@ -283,3 +283,14 @@ def test_bits_that_come_later_are_said(tmp_path: Path) -> None:
             source, tmp_path / "o.mkv", options=EncodeOptions(preset="ultrafast")
         )
     assert [note for note in report.notes if note.startswith("10 bits come at frame 3")]
+
+
+def test_hdr_of_two_pixels_is_refused_with_the_encoder_that_takes_it(
+    upscale: Any, tmp_path: Path
+) -> None:
+    small = np.full((2, 2), 500, np.uint16)
+    source = write(tmp_path / "in.mkv", [small, small[:1, :1], small[:1, :1]])
+    with pytest.raises(ConfigError, match="refuses 8x8 .*--encoder libx264 does"):
+        upscale(source)
+    _, output = upscale(source, encoder="libx264")
+    assert video_facts(output).size == (8, 8)
