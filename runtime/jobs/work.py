@@ -23,7 +23,7 @@ from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.hdr import for_transfer
 from ..sessions.session import Session
-from ..yuv import yuv_session
+from ..yuv import times_of, yuv_session
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
 from .plan import JobPlan
@@ -207,7 +207,13 @@ def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
     session = create_session(
         bundle, backend=network.backend, variant=network.variant, tile=tile, threads=threads
     )
-    return yuv_session(session, plan.video.colours) if network.yuv else session
+    if not network.yuv:
+        return session
+    video, size = plan.video, plan.encode_options().size
+    assert size is not None
+    sized = size.of(video.width, video.height, aspect=video.sample_aspect, rotation=video.rotation)
+    times = times_of(video, (sized.width, sized.height))
+    return yuv_session(session, video.colours, times=times)
 
 
 def work_on(

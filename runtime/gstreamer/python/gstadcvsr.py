@@ -251,6 +251,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
 
             self._incoming = Layout.of(layout_of(GstVideo, incaps))
             self._outgoing = Layout.of(layout_of(GstVideo, outcaps))
+            self._incoming.require_sdr()
             width, height = self._incoming.width, self._incoming.height
             self._upscaler.check_memory("the stream", width, height)
             for _ in range(WARM_UP):
