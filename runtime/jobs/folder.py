@@ -102,7 +102,7 @@ class Job:
         try:
             publish(ready, folder / PLAN)
         except FileExistsError:
-            raise JobError(f"'{folder}' holds a job already; --resume goes on with it") from None
+            raise JobError(f"'{folder}' holds a job already; --resume continues it") from None
         finally:
             ready.unlink(missing_ok=True)
         return cls(folder)

@@ -113,7 +113,7 @@ WRITING_OPTIONS = (
         default="auto",
         show_default=True,
         callback=lambda _context, _option, value: None if value == "auto" else int(value),
-        help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
+        help="Bits a level in OUTPUT: as in INPUT where the encoder can (auto), or 8, or 10.",
     ),
     click.option(
         "--chroma",
@@ -160,7 +160,7 @@ JOB_OPTIONS = (
         default=0,
         show_default=True,
         metavar="LEVELS",
-        help="Let workers work whose pictures differ by so much from the first one's.",
+        help="Accept workers whose pictures differ by up to this many levels from the first one's.",
     ),
 )
 """Of segments; under the names of `JobSettings`."""

@@ -95,26 +95,6 @@ def test_help_has_an_example_that_is_true(words: str) -> None:
             assert parameter.help, f"{words} {parameter.opts}"
 
 
-DIALECT = re.compile(r"\b(in a line|says so|likewise|whoever|anew)\b", re.IGNORECASE)
-"""Words that only this house would use; a reader who comes by the front door knows none of them."""
-
-
-@pytest.mark.parametrize("words", sorted(LEAVES))
-def test_help_is_in_plain_words(words: str) -> None:
-    command = LEAVES[words]
-    texts = [command.help or "", *(getattr(each, "help", None) or "" for each in command.params)]
-    assert not [text for text in texts if DIALECT.search(text)]
-
-
-@pytest.mark.parametrize(
-    "page",
-    [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/tutorials/*.md"))],
-    ids=lambda page: page.name,
-)
-def test_the_first_pages_are_in_plain_words(page: Path) -> None:
-    assert DIALECT.findall(page.read_text()) == []
-
-
 def test_no_example_of_a_command_that_is_gone() -> None:
     assert set(EXAMPLES) == set(LEAVES)
 
