@@ -13,8 +13,10 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner
+from foreign_networks import ncnn_upscaler, upscaler
 
 from adcvsr.bundle import PACKAGED
 from adcvsr.cli.commands import cli
@@ -59,6 +61,7 @@ SMALLER = (
     ("size=320x180", "size=64x64"),
     ("--centre 512", "--centre 64"),
     ("/mnt/", ""),
+    ("theirs.json", "mine.json"),
 )
 SHORT = {
     "bench": ["--duration=0.1", "--size=32x32", "--no-start"],
@@ -128,7 +131,10 @@ def things(tmp_path: Path, make_video: VideoMaker, monkeypatch: pytest.MonkeyPat
     Path("runs/nano").mkdir(parents=True)
     for name in ("checkpoint.safetensors", "runs/nano/checkpoint.safetensors"):
         shutil.copy(checkpoint, name)
-    Path("model_card.md").write_text("# A card\n")
+    for name in ("model_card.md", "LICENSE"):
+        Path(name).write_text("Terms, and what the network is for\n")
+    ncnn_upscaler(Path("model.param"))
+    onnx.save(upscaler(), "model.onnx")
     return tmp_path
 
 

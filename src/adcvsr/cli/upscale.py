@@ -303,5 +303,6 @@ def _split_paths(
 
         label = f"x{open_bundle(model).scale}"
     output = default_output(paths[0], label)
-    note(f"no OUTPUT was named: it will be '{output}'")
+    if paths[0] == "-" or Path(paths[0]).exists() or any(each in paths[0] for each in "*?[%"):
+        note(f"no OUTPUT was named: it will be '{output}'")  # else there will be none
     return paths, output

@@ -162,6 +162,9 @@ def _cells(row: list[str]) -> Iterator[tuple[str, str]]:
         ("build", ["b", "--precision", "fp16"], None, 0),
         ("build", ["b", "--frames", "9"], ["b", "--window", "9"], 1),
         ("upscale", ["--", "--variants"], None, 0),
+        ("upscale", ["a.mp4", "-o", "b.mp4", "--crf", "9"], ["a.mp4", "--crf", "9", "b.mp4"], 1),
+        ("upscale", ["--output=b.mp4", "a.mp4"], ["a.mp4", "b.mp4"], 1),
+        ("upscale", ["a.mp4", "--output-size", "64x36"], None, 0),
     ],
 )
 def test_old_spellings_are_rewritten(
