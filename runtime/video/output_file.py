@@ -40,7 +40,7 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         return
     if path.suffix.lower() not in {*ENCODERS, *WRITTEN_PICTURES}:
         raise ConfigError(
-            f"output '{path}' ends in '{path.suffix}'; expected one of: "
+            f"output '{path}' {_ending(path)}; expected one of: "
             f"{', '.join([*ENCODERS, *WRITTEN_PICTURES])}, or - for standard output"
         )
     if "%" in path.name:
@@ -54,6 +54,10 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
     if path.is_dir():
         raise OutputNotWritableError(f"output '{path}' is a directory; name a file")
     check_new(path, overwrite=options.overwrite)
+
+
+def _ending(path: Path) -> str:
+    return f"ends in '{path.suffix}'" if path.suffix else "has no ending"
 
 
 def _check_sequence(path: Path, options: EncodeOptions) -> None:

@@ -540,7 +540,7 @@ class FileSource:
         else:
             if changed or not self.frames_read:
                 self.check_size(width, height)
-            kept = "the network starts anew, its pictures are scaled to the first size's"
+            kept = "the network starts again, its pictures are scaled to the first size's"
         if changed:
             self._note_once(
                 f"the size changes to {width}x{height} at frame {self.frames_read}: {kept}"

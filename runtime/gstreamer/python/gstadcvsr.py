@@ -66,7 +66,7 @@ PROPERTIES: dict[str, tuple[Any, ...]] = {
         "auto",
         READABLE,
     ),
-    "cut-reset": (bool, "cut-reset", "Start anew at scene cuts", True, READABLE),
+    "cut-reset": (bool, "cut-reset", "Start again at scene cuts", True, READABLE),
     "threads": (GObject.TYPE_UINT, "threads", "Of the network; 0: all", 0, 1024, 0, READABLE),
 }
 """Name, then type, nick, what it is, range where there is one, default."""

@@ -93,7 +93,7 @@ def command(
     trace_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure how fast BUNDLE's variants run here, taking turns so that drift meets all alike.
+    """Measure how fast BUNDLE's variants run here, taking turns so that drift affects all of them.
 
     Several bundles, such as adopted networks beside ours, take turns in one table; the first one's
     first variant is what the others are measured by. Without BUNDLE it is nano.

@@ -50,7 +50,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     help="psnr, psnr_rgb, ssim, ssim_rgb, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, "
     "vmaf_neg, vmaf_v1, cambi and contours (banding), delta_e (colour shift), clipped, frame_diff, "
     "warp, with commas; "
-    "'default' leaves out what is slow or needs more than numpy, 'all' takes what is at hand.",
+    "'default' leaves out what is slow or needs more than numpy, 'all' takes all this machine has.",
 )
 @click.option(
     "--protocol",
@@ -78,7 +78,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     help="How low-resolution inputs are made of the truth, as in training [default: bicubic]; any "
     "other than bicubic needs torch.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of what a degradation draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the degradation.")
 @click.option(
     "--lr",
     "low_folder",

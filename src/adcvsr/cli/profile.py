@@ -74,8 +74,10 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
 @click.option(
     "--store", is_flag=True, help="Keep statements in BUNDLE, for 'adcvsr verify' and 'live'."
 )
-@click.option("--metrics", "names", metavar="NAMES", help="As for 'adcvsr evaluate'.")
-@click.option("--ffmpeg", metavar="PROGRAM", help="With libvmaf [default: $ADCVSR_FFMPEG].")
+@click.option("--metrics", "names", metavar="NAMES", help="Measures, as for 'adcvsr evaluate'.")
+@click.option(
+    "--ffmpeg", metavar="PROGRAM", help="An ffmpeg with libvmaf [default: $ADCVSR_FFMPEG]."
+)
 @click.option(
     "--duration",
     type=click.FloatRange(0.1),

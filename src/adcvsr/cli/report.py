@@ -1,4 +1,4 @@
-"""`adcvsr report`: one file for whoever keeps the figures of boards."""
+"""`adcvsr report`: one file of measurements to send."""
 
 from __future__ import annotations
 
