@@ -73,7 +73,7 @@ bits_option = click.option(
     default="auto",
     show_default=True,
     callback=lambda _context, _option, value: None if value == "auto" else int(value),
-    help="Bits of the output's levels: the input's where the encoder has them (auto), or as many.",
+    help="Bits a level in the output: as in the input where the encoder can (auto), or 8, or 10.",
 )
 crop_option = click.option(
     "--crop",
