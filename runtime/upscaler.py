@@ -336,7 +336,7 @@ class Upscaler:
         """Load the network for frames of more than 8 bits, where it is not loaded for them already.
 
         Args:
-            note: Called with a line where another variant runs them.
+            note: Called with a sentence where another variant runs them.
             hdr: Whether they are HDR.
 
         Returns:

@@ -129,7 +129,7 @@ class Job:
         if Job.is_in(folder):
             raise JobError(
                 f"'{folder}' holds a job already: go on with it ('upscale --resume', 'job work'), "
-                "or remove the folder to begin anew"
+                "or remove the folder to begin again"
             )
         places = (folder.absolute(), *folder.absolute().parents)
         there = next(each for each in places if os.path.lexists(each))

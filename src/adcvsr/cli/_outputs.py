@@ -80,14 +80,14 @@ def check_outputs(context: click.Context) -> None:
                     "its own"
                 )
     for parameter in context.command.params:
-        path = context.params.get(parameter.name or "")
-        if parameter.name in OUTPUTS and isinstance(path, Path) and _is_file(parameter.type):
-            check_folder(linked_file(path).parent)
+        value = context.params.get(parameter.name or "")
+        if parameter.name in OUTPUTS and isinstance(value, Path) and _is_file(parameter):
+            check_folder(linked_file(value).parent)
 
 
-def _is_file(kind: click.ParamType) -> bool:
+def _is_file(parameter: click.Parameter) -> bool:
     """Whether an option names a file and nothing else."""
-    return isinstance(kind, click.Path) and not kind.dir_okay
+    return isinstance(parameter.type, click.Path) and not parameter.type.dir_okay
 
 
 def _label(parameter: click.Parameter) -> str:
