@@ -7,7 +7,7 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Hundreds of programs are started: each would compile all it imports, a third of what it takes.
+# Hundreds of programs are started: each would compile all it imports, a fifth of its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import gc
