@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.proof.verify import verify_bundle
 from adcvsr.runtime.sessions.ort_precision import why_not_judged
+from held_colours import hold_few_colours
 
 pytestmark = pytest.mark.usefixtures("few_colours")  # random weights make no picture
 
@@ -80,6 +82,19 @@ def calibration(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def quantized(
+    tiny_bundle: Path, calibration: CalibrationSet, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundle with a variant by `write_recipe` as it is."""
+    folder = tmp_path_factory.mktemp("quantized")
+    path = Path(shutil.copytree(tiny_bundle, folder / "tiny"))
+    with pytest.MonkeyPatch.context() as patch:
+        hold_few_colours(patch)
+        quantize(path, write_recipe(folder), calibration)
+    return path
 
 
 @pytest.fixture
@@ -150,11 +165,8 @@ def test_the_command_adds_a_proven_variant(
     }
 
 
-def test_no_float_at_full_resolution(
-    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
-) -> None:
-    quantize(bundle_path, write_recipe(tmp_path), calibration)
-    model = onnx.load(bundle_path / "int8-ort.onnx")
+def test_no_float_at_full_resolution(quantized: Path, tmp_path: Path) -> None:
+    model = onnx.load(quantized / "int8-ort.onnx")
     readers = [n for n in model.graph.node if "frame" in n.input and n.op_type != "Shape"]
     producer = next(n for n in model.graph.node if "upscaled" in n.output)
     assert {node.op_type for node in readers} == {"Transpose"}
@@ -164,7 +176,7 @@ def test_no_float_at_full_resolution(
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
     onnxruntime.InferenceSession(
-        str(bundle_path / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
+        str(quantized / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
     )
     kinds = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QLinearConv") == 14
@@ -173,13 +185,18 @@ def test_no_float_at_full_resolution(
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+    quantized: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
+    """Also where the variant is there already, which nothing replaces unasked."""
+    path = Path(shutil.copytree(quantized, tmp_path / "tiny"))
     recipe = write_recipe(tmp_path)
-    paths = [Path(shutil.copytree(tiny_bundle, tmp_path / name / "tiny")) for name in "ab"]
-    for path in paths:
+    with pytest.raises(OutputExistsError, match="pass --overwrite"):
         quantize(path, recipe, calibration)
-    assert digests(paths[0]) == digests(paths[1])
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["variants"]["int8-ort"]["parity"]["psnr_db"] = 99.0
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    quantize(path, recipe, calibration, overwrite=True)
+    assert digests(path) == digests(quantized)
 
 
 def test_colours_do_not_shift(
@@ -207,17 +224,19 @@ def test_colours_do_not_shift(
     assert left > 2 * centred
 
 
-def test_a_single_file_bundle_and_overwriting(
-    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+def test_a_single_file_bundle(
+    tiny_bundle: Path, quantized: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
     path = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_bundle))
     recipe = write_recipe(tmp_path)
     quantize(path, recipe, calibration)
     assert sorted(Bundle(path).variants) == ["fp32-onnx", "int8-ort"]
     once = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        found = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
+    assert found == digests(quantized)
     with pytest.raises(OutputExistsError, match="pass --overwrite"):
         quantize(path, recipe, calibration)
-    quantize(path, recipe, calibration, overwrite=True)
     assert path.read_bytes() == once
 
 
