@@ -105,6 +105,9 @@ class LiveFrame:
     hdr: HdrFacts | None = None
     """What the stream says of itself where it is PQ or HLG."""
 
+    lossless: bool = False
+    """Whether no frame is ever missing before it, however late it is, as in a file."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
