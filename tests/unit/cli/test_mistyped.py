@@ -40,7 +40,7 @@ def test_it_is_named(
         ("/dev/video0", "null://", "for a camera write v4l2:///dev/video0"),
         ("test://?size=64x64", "/dev/video9", "for a camera write v4l2:///dev/video9"),
         ("test://?size=64x64", "127.0.0.1:8080", "write http://127.0.0.1:8080"),
-        ("test://?size=64x64", "localhost:8080/", "write http://localhost:8080/"),
+        ("test://?size=64x64", "192.168.1.5:8080/", "write http://192.168.1.5:8080/"),
     ],
 )
 def test_an_address_without_its_scheme(source: str, sink: str, said: str) -> None:
