@@ -63,6 +63,7 @@ SMALLER = (
     ("--centre 512", "--centre 64"),
     ("/mnt/", ""),
     ("theirs.json", "mine.json"),
+    ("--range 0-255 --colour BGR", "--range 0-1 --colour RGB"),  # as the stand-in's are
 )
 SHORT = {
     "bench": ["--duration=0.1", "--size=32x32", "--no-start"],
