@@ -92,6 +92,8 @@ def _make(job: Job, path: Path, processor: FrameProcessor) -> Probe:
                     pictures += processor.push(item.picture)
                 if len(pictures) >= FRAMES:
                     break
+            else:
+                pictures += processor.finish()  # of a network that looks ahead
         finally:
             processor.reset()
     checksum = 0

@@ -38,6 +38,7 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
         AdcVsrError: It cannot be planned.
     """
     if not Job.is_in(folder):
+        Job.check_place(folder)
         plan = make_plan(settings, overwrite=overwrite)
         try:
             return Job.create(folder, plan)

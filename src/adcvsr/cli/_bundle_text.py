@@ -101,10 +101,9 @@ def _past_frames(bundle: Bundle) -> int | None:
 
     if bundle.kind != "stream":
         return None
-    state = {spec.name: spec.next_name for spec in bundle.state}
     graph = next(iter(bundle.variants.values())).file
     try:
-        return past_of(bundle.read(graph), state, bundle.output_name, bundle.config)
+        return past_of(bundle.read(graph), bundle.state, bundle.output_name, bundle.config)
     except (BundleError, GraphError):  # which file it is, is said with the files
         return None
 

@@ -60,6 +60,21 @@ pixels_option = click.option(
     help="What frames are between decoder and encoder: YUV 4:2:0, which is faster, or RGB; "
     "auto is YUV where it is possible, and -v says why not.",
 )
+hdr_option = click.option(
+    "--hdr",
+    type=click.Choice(["keep", "tonemap", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="Write HDR (PQ, HLG) as it is, make SDR of it, or refuse it.",
+)
+bits_option = click.option(
+    "--bits",
+    type=click.Choice(["auto", "8", "10"]),
+    default="auto",
+    show_default=True,
+    callback=lambda _context, _option, value: None if value == "auto" else int(value),
+    help="Bits a level in the output: as in the input where the encoder can (auto), or 8, or 10.",
+)
 crop_option = click.option(
     "--crop",
     type=_read_crop,

@@ -13,7 +13,7 @@ from ._say import done, print_json, say
 # Held beside adcvsr.export.adopt by a test; importing it here costs start time.
 RANGES = ("0-1", "-1-1", "0-255")
 LAYOUTS = ("NCHW", "NHWC")
-COLOURS = ("RGB", "BGR")
+COLOURS = ("RGB", "BGR", "YUV")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -46,7 +46,11 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option(
     "--layout", type=click.Choice(LAYOUTS), help="Layout of its pictures [default: found]."
 )
-@click.option("--colour", type=click.Choice(COLOURS), help="Order of its colours [default: found].")
+@click.option(
+    "--colour",
+    type=click.Choice(COLOURS),
+    help="Order of its colours; YUV is JPEG's and must be given [default: found].",
+)
 @click.option(
     "--state",
     multiple=True,

@@ -102,11 +102,12 @@ def command(
     what else they do. Warnings say where the figures are worthless. docs/bench.md explains each.
     """
     from ..bundle import open_bundle
-    from ..calibration.evaluate.report import check_new, write_json
+    from ..calibration.evaluate.report import write_json
+    from ..files import check_new
     from ..runtime.bench.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 
-    check_new((file,), overwrite=overwrite)
+    check_new(file, overwrite=overwrite)
     options = BenchOptions(
         backend=backend,
         variants=variants,

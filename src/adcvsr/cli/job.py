@@ -93,6 +93,7 @@ def plan_command(
         equal_within=equal_within,
     )
     mode: Any = scan
+    Job.check_place(folder)
     plan = make_plan(settings, overwrite=options["overwrite"], mode=mode)
     job = Job.create(folder, plan)
     for line in plan.notes:

@@ -18,8 +18,10 @@ from ..errors import BatchError
 from ..interrupts import take_over
 from ._options import (
     backend_option,
+    bits_option,
     crop_option,
     cut_reset_option,
+    hdr_option,
     json_option,
     output_size_options,
     pixels_option,
@@ -180,6 +182,8 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Encoder preset; auto is the slowest that keeps real time [default: superfast].",
 )
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@bits_option
+@hdr_option
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
@@ -209,6 +213,8 @@ def command(
     encoder: str | None,
     preset: str | None,
     crf: int | None,
+    bits: int | None,
+    hdr: Any,
     threads: int,
     overwrite: bool,
     allow_untrained: bool,
@@ -243,6 +249,7 @@ def command(
         stall_frames=stall_frames,
         glass=glass,
         pixels=pixels,
+        hdr=hdr,
         stats_path=stats_jsonl,
     )
     model, *cheaper = _models(model)
@@ -250,6 +257,7 @@ def command(
         encoder=encoder,
         preset=preset,
         crf=crf,
+        bits=bits,
         overwrite=overwrite,
         size=read_output_size(size),
     )

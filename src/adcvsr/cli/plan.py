@@ -110,8 +110,7 @@ def command(
     if bundle is None or target_name is None or not sources:
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
-    from ..errors import OutputExistsError
-    from ..files import cache_folder
+    from ..files import cache_folder, check_new
     from ..plan.measured import FOLDER, read_measurements
     from ..plan.planning import Source, plan_bundle
     from ..plan.streams import share_board
@@ -125,8 +124,7 @@ def command(
     where = at_power_mode(target(target_name), power_mode)
     if where.power_mode:
         notes.append(f"power mode {where.power_mode}: measurements of the device are not used")
-    if output is not None and output.exists() and not overwrite:
-        raise OutputExistsError(f"'{output}' exists; pass --overwrite to replace it")
+    check_new(output, overwrite=overwrite)
     opened, compiled = open_bundle(bundle), compiled_graphs(EngineCache())
     measurements = read_measurements(cache_folder() / FOLDER, notes.append)
     plans = [

@@ -127,15 +127,16 @@ def command(
     explains every part.
     """
     from ..bundle import open_bundle
-    from ..calibration.evaluate.report import check_new, write_json
+    from ..calibration.evaluate.report import write_json
     from ..calibration.profile.page import write_page
     from ..calibration.profile.request import ProfileRequest
     from ..calibration.profile.run import run_profile
+    from ..files import check_new
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter(f"expected a file ending in .html, got '{output}'")
     beside = output.with_suffix(".json")
-    check_new((output, beside), overwrite=overwrite)
+    check_new(output, beside, overwrite=overwrite)
     if store and not statement:
         raise click.UsageError("--store keeps statements: leave --no-statement out")
     opened = open_bundle(bundle)
