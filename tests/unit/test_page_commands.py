@@ -127,7 +127,7 @@ def things(tmp_path: Path, make_video: VideoMaker, monkeypatch: pytest.MonkeyPat
     write_jpeg(Path("photo.jpg"), picture)
     Path("given-inputs").mkdir()
     write_png(Path("given-inputs/t.png"), picture[::4, ::4].copy())
-    for name in ("my-bundle", "mine", "adopted"):
+    for name in ("my-bundle", "mine", "adopted", "anime"):
         shutil.copytree(PACKAGED / "nano", name)
     checkpoint = DOCS.parent / "train/checkpoints/nano.safetensors"
     Path("runs/nano").mkdir(parents=True)
