@@ -30,6 +30,7 @@ from adcvsr.errors import (
     QuantizationError,
 )
 from adcvsr.export.graphs.graph_edit import GraphEdit
+from adcvsr.export.graphs.replay import open_session
 from adcvsr.export.int8 import stream_basis
 from adcvsr.export.int8.channel_groups import change_units, channel_groups
 from adcvsr.export.int8.equalise import equalise
@@ -328,6 +329,41 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     for one, other in pairs:
         difference = one[convolution] - other[convolution] - 0.5
         assert np.abs(difference[..., 10:-10, 10:-10]).max() < 0.02
+
+
+@pytest.mark.parametrize("between", ["PRelu", "LeakyRelu"])
+def test_units_pass_through_slopes(between: str) -> None:
+    """What a slope is given in other positive units comes out in them, channel by channel."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w1": rng.normal(size=(4, 3, 3, 3)),
+        "w2": rng.normal(size=(3, 4, 3, 3)),
+        "slopes": rng.uniform(0.05, 0.4, (4, 1, 1)),
+    }
+    node = onnx.helper.make_node
+    reads = ["f", "slopes"] if between == "PRelu" else ["f"]
+    nodes = [
+        node("Conv", ["x", "w1"], ["f"], "first", pads=[1] * 4),
+        node(between, reads, ["a"], "slope"),
+        node("Conv", ["a", "w2"], ["y"], "last", pads=[1] * 4),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 8, 9]) for name in "xy"]
+    made = onnx.helper.make_graph(
+        nodes,
+        "slopes",
+        ends[:1],
+        ends[1:],
+        [onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(made, opset_imports=opset, ir_version=9)
+    edit = GraphEdit(model)
+    (group,) = channel_groups(edit, {})
+    assert (set(group.tensors), group.mixable) == ({"f", "a"}, False)
+    change_units(edit, dict.fromkeys(group.tensors, np.array([1, 7, 0.2, 3], np.float32)))
+    picture = {"x": rng.normal(size=(1, 3, 8, 9)).astype(np.float32)}
+    before, after = (open_session(m.SerializeToString()) for m in (model, edit.finish()))
+    assert np.allclose(before.run(None, picture)[0], after.run(None, picture)[0], atol=1e-4)
 
 
 @pytest.mark.usefixtures("quick_fit")
