@@ -6,8 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..arrays import Frame
 from ..bundle import Bundle
 from ..errors import BundleError, GraphError
+from .processing.backends import create_processor
+from .processing.hdr import for_transfer
+from .processing.processor import FrameProcessor, require_rgb
 from .sessions.session import Session
 from .trace import Trace
 from .video.encoders import EncodeOptions
@@ -29,6 +33,26 @@ def is_deep(output: Path, info: VideoInfo, options: EncodeOptions) -> bool:
     """
     meant = info.planes.bits > EIGHT_BITS or options.bits not in (None, EIGHT_BITS)
     return meant and planes_for(output, info, options).holds.bits > EIGHT_BITS
+
+
+def why_not_deep(session: Session, *, matched: str, asked: bool) -> str:
+    """Say why a network takes no more than 8 bits, as far as that is known unopened.
+
+    Args:
+        session: Its ordinary session.
+        matched: How colours are matched to the input.
+        asked: Whether the session's variant was asked for.
+
+    Returns:
+        The reason; empty where it takes more, unless its graph turns out to be of another form.
+    """
+    if session.backend != "ort-cpu" or session.bundle.kind != "stream":
+        return f"{session.backend} runs this {session.bundle.kind} network with 8 bits"
+    if matched != "none":
+        return f"colours are matched to the input in 8 bits ({matched})"
+    if asked and session.variant.precision != "fp32":
+        return f"variant {session.variant.id} takes 8, fp32 more"
+    return ""
 
 
 def open_deep(
@@ -60,12 +84,8 @@ def open_deep(
         The session, or the ordinary one and why.
     """
     bundle = mine.bundle
-    if mine.backend != "ort-cpu" or bundle.kind != "stream":
-        return mine, f"{mine.backend} runs this {bundle.kind} network with 8 bits"
-    if matched != "none":
-        return mine, f"colours are matched to the input in 8 bits ({matched})"
-    if asked and mine.variant.precision != "fp32":
-        return mine, f"variant {mine.variant.id} takes 8, fp32 more"
+    if why := why_not_deep(mine, matched=matched, asked=asked):
+        return mine, why
     try:
         name = bundle.find_variant("fp32", mine.backend)
         session = deep_session(bundle, name, tile=tile, threads=threads)
@@ -93,3 +113,36 @@ def deep_session(bundle: Bundle, variant: str, *, tile: int | None, threads: int
     from .sessions.ort_cpu import OrtCpuSession
 
     return OrtCpuSession(bundle, bundle.variant(variant), tile=tile, threads=threads, deep=True)
+
+
+class DeepStream:
+    """One stream of frames of more than 8 bits through a network: SDR, PQ or HLG.
+
+    Args:
+        session: Of `open_deep`, opened; closed by whoever opened it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._transfer = 0
+        self._processor: FrameProcessor = create_processor(session, colour_match="none")
+
+    def upscale(self, frame: Frame, transfer: int) -> Frame:
+        """Upscale the next frame of a causal stream; another transfer starts a new one.
+
+        Args:
+            frame: (H, W, 3) uint16 RGB, see `arrays.Frame`.
+            transfer: H.273's code of what its numbers mean.
+
+        Returns:
+            (sH, sW, 3) uint16 RGB of the same transfer.
+        """
+        if transfer != self._transfer:
+            self.reset()
+            self._transfer = transfer
+        (made,) = for_transfer(self._processor, transfer).push(frame)
+        return require_rgb(made)
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._processor.reset()

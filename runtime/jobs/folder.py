@@ -105,7 +105,7 @@ class Job:
         except FileExistsError as error:
             if not cls.is_in(folder):
                 raise OutputNotWritableError(f"cannot make '{folder}': {error.strerror}") from error
-            raise JobError(f"'{folder}' holds a job already; --resume goes on with it") from None
+            raise JobError(f"'{folder}' holds a job already; --resume continues it") from None
         except OSError as error:
             for each in reversed(new):
                 with suppress(OSError):
@@ -129,7 +129,7 @@ class Job:
         if Job.is_in(folder):
             raise JobError(
                 f"'{folder}' holds a job already: go on with it ('upscale --resume', 'job work'), "
-                "or remove the folder to begin anew"
+                "or remove the folder to begin again"
             )
         places = (folder.absolute(), *folder.absolute().parents)
         there = next(each for each in places if os.path.lexists(each))

@@ -47,8 +47,8 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
                 raise  # else another run planned it meanwhile
     if not resume:
         raise JobError(
-            f"'{folder}' holds a job already: --resume goes on with it; remove the folder to begin "
-            "anew"
+            f"'{folder}' holds a job already: --resume continues it; remove the folder to begin "
+            "again"
         )
     job = Job(folder)
     job.plan.settings.require_same(settings, folder)

@@ -19,6 +19,7 @@ from ..pipeline import POLL_SECONDS, Pipeline, StoppedError
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.processor import FrameProcessor
 from ..threads.worker import Worker, wait_whatever_comes
+from .plan import Segment
 
 AT_ONCE = 2
 """Segments: one whose frames are read, and one that is encoded to its end."""
@@ -63,7 +64,7 @@ class TurnProcessor(FrameProcessor):
         inner: The network's, used by all segments in turn.
         cuts: What of it looks for cuts; None where they do not matter.
         turn: Who has the network.
-        warm_up: Frames of the segment's warm-up.
+        segment: The one to be made.
         hold: Of the segment.
     """
 
@@ -72,17 +73,18 @@ class TurnProcessor(FrameProcessor):
         inner: FrameProcessor,
         cuts: CutResetProcessor | None,
         turn: threading.Lock,
-        warm_up: int,
+        segment: Segment,
         hold: Hold,
     ) -> None:
         self.held = 0.0
         """Seconds for which the segment had the network; known at the end."""
         self.scene_cuts: int | None = None
-        """Cuts of the segment without its warm-up, known at the end; None where none are looked
-        for."""
+        """Cuts of the segment without those before and after it, known at the end; None where none
+        are looked for."""
         self._inner, self._cuts, self._turn = inner, cuts, turn
-        self._hold, self._warm = hold, warm_up
-        self._passed = 0
+        self._hold = hold
+        self._at, self._own = 0, range(segment.warm_up, segment.warm_up + segment.frames)
+        self._counted = 0
         self._facts: dict[str, Any] = {}
         self._ours = False
         self._since = 0.0
@@ -94,10 +96,11 @@ class TurnProcessor(FrameProcessor):
             StoppedError: The segment was stopped meanwhile.
         """
         self._take()
+        before = self._cuts.cuts if self._cuts is not None else 0
         yield from self._inner.push(frame)
-        if self._warm:
-            self._warm -= 1
-            self._passed = self._cuts.cuts if self._cuts is not None else 0
+        if self._cuts is not None and self._at in self._own:
+            self._counted += self._cuts.cuts - before
+        self._at += 1
 
     def finish(self) -> Iterator[AnyPicture]:
         """See `FrameProcessor`; the next segment gets the network."""
@@ -105,7 +108,7 @@ class TurnProcessor(FrameProcessor):
         yield from self._inner.finish()
         self._facts = self._inner.facts()
         if self._cuts is not None:
-            self.scene_cuts = self._cuts.cuts - self._passed
+            self.scene_cuts = self._counted
         self.reset()
 
     def reset(self) -> None:

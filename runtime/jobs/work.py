@@ -23,7 +23,7 @@ from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.hdr import for_transfer
 from ..sessions.session import Session
-from ..yuv import yuv_session
+from ..yuv import times_of, yuv_session
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
 from .plan import JobPlan
@@ -145,15 +145,16 @@ class SegmentWorker:
         """Make a segment as a file somewhere; the job does not come to know it."""
         plan = self.job.plan
         segment, run, hold = plan.segments[index], PipelineResult(), hold or Hold()
-        notes: list[str] = []
+        notes = [self._memory.note] if self._memory.note else []
         reader = SegmentSource(self._source, plan, segment, plan.settings.read_options())
         reader.when_read = hold.read.set
 
         def step(done: int) -> None:
             if progress is not None:
-                progress(Progress(index, max(done - segment.warm_up, 0), segment.frames))
+                own = min(max(done - segment.warm_up, 0), segment.frames)
+                progress(Progress(index, own, segment.frames))
 
-        processor = TurnProcessor(self._processor, self._cuts, self._turn, segment.warm_up, hold)
+        processor = TurnProcessor(self._processor, self._cuts, self._turn, segment, hold)
         with reader, ExitStack() as outputs:
             outputs.callback(processor.reset)
             sink = outputs.enter_context(SegmentSink(path, reader, self._options, notes.append))
@@ -206,7 +207,13 @@ def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
     session = create_session(
         bundle, backend=network.backend, variant=network.variant, tile=tile, threads=threads
     )
-    return yuv_session(session, plan.video.colours) if network.yuv else session
+    if not network.yuv:
+        return session
+    video, size = plan.video, plan.encode_options().size
+    assert size is not None
+    sized = size.of(video.width, video.height, aspect=video.sample_aspect, rotation=video.rotation)
+    times = times_of(video, (sized.width, sized.height))
+    return yuv_session(session, video.colours, times=times)
 
 
 def work_on(

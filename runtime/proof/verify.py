@@ -29,7 +29,16 @@ from .colours import (
     session_runner,
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
-from .runs import RunsFound, golden_runs, hold_runs, judge_run, run_stream, stated_limits
+from .graphs import why_other_graphs
+from .runs import (
+    RunsFound,
+    golden_runs,
+    hold_runs,
+    judge_run,
+    run_stream,
+    stated_limits,
+    unknown_limits,
+)
 from .yuv import YuvFound, compare_yuv
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
@@ -192,10 +201,9 @@ def _judge(
     colours: _Colours,
 ) -> VariantFound:
     mine = {variant.file, *variant.data_files, *variant.facts.get("files", ())} & damaged.keys()
-    if mine:
-        return VariantFound(variant.id, FAILED, f"not run: {', '.join(sorted(mine))} damaged")
-    if isinstance(golden, BundleError):
-        return VariantFound(variant.id, FAILED, f"not run: {golden}")
+    why = f"{', '.join(sorted(mine))} damaged" if mine else why_other_graphs(bundle, variant)
+    if why is not None or isinstance(golden, BundleError):
+        return VariantFound(variant.id, FAILED, f"not run: {why or golden}")
     try:
         session = create_session(bundle, backend=_backend(variant, backend), variant=variant.id)
     except (BackendUnavailableError, MissingPackageError) as error:
@@ -270,6 +278,8 @@ def _repeat_statement(bundle: Bundle, session: Session) -> tuple[RunsFound | Non
     limits = stated_limits(session.variant)
     if limits is None or not isinstance(session, StreamSession):
         return None, ""
+    if unknown := unknown_limits(session.variant):
+        return None, f"it has limits that this version does not know: {', '.join(unknown)}"
     runs = golden_runs(bundle, session.variant)
     try:
         exact = create_session(bundle, backend="ort-cpu", variant=REFERENCE)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +17,11 @@ from adcvsr.metrics import METRICS, usable_metrics
 from adcvsr.pictures.clips import read_image, write_clip, write_png
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation import PRESETS
+from warm_program import run_program
 
 
 def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "adcvsr", "evaluate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-    )
+    return run_program("evaluate", *arguments, **environment)
 
 
 @pytest.fixture
@@ -129,7 +122,7 @@ def test_files_are_written_and_not_overwritten(media: Path, tmp_path: Path) -> N
     report.write_text("precious")
     done = evaluate(*arguments)
     assert done.returncode == 1
-    assert done.stderr == f"error: '{report}' exists; pass --overwrite to replace it\n"
+    assert done.stderr == f"error: output '{report}' exists; pass --overwrite to replace it\n"
     assert report.read_text() == "precious"
     assert not strip.exists()
     assert evaluate(*arguments, "--overwrite").returncode == 0
@@ -201,7 +194,11 @@ def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
         (["{media}/image.png", "--metrics", "vmaf", "--ffmpeg", "no"], 1, "no program 'no'"),
         (["{media}/image.png", "-o", "{media}/a.txt"], 2, "a file ending in .json"),
         (["{media}/image.png", "--strip", "{media}/image.jpg"], 2, "a file ending in .png"),
-        (["{media}/image.png", "--strip", "{media}/no/a.png"], 1, "no folder '{media}/no'"),
+        (
+            ["{media}/image.png", "--strip", "{media}/no/a.png"],
+            1,
+            "folder '{media}/no' does not exist",
+        ),
         (
             ["{media}/image.png", "--lr", "{media}", "--degradation", "bicubic"],
             2,
