@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..arrays import Frame
+from ..bundle import Bundle
 from ..errors import BundleError, GraphError
 from .processing.backends import create_processor
 from .processing.hdr import for_transfer
@@ -85,11 +86,9 @@ def open_deep(
     bundle = mine.bundle
     if why := why_not_deep(mine, matched=matched, asked=asked):
         return mine, why
-    from .sessions.ort_cpu import OrtCpuSession
-
     try:
-        variant = bundle.variant(bundle.find_variant("fp32", mine.backend))
-        session = OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
+        name = bundle.find_variant("fp32", mine.backend)
+        session = deep_session(bundle, name, tile=tile, threads=threads)
         session.reasons = mine.reasons
         if trace is not None:
             trace.watch(session)
@@ -97,12 +96,23 @@ def open_deep(
         opened.enter_context(session)
     except (BundleError, GraphError) as error:
         return mine, f"bundle '{bundle.name}' takes 8 ({error})"
-    if variant.id != mine.variant.id:
+    if name != mine.variant.id:
         note(
-            f"variant {variant.id} runs, not {mine.variant.id}: it alone takes more than 8 "
+            f"variant {name} runs, not {mine.variant.id}: it alone takes more than 8 "
             f"bits ({SDR_ADVICE + ', faster' if hdr else '--bits 8 is faster'})"
         )
     return session, ""
+
+
+def deep_session(bundle: Bundle, variant: str, *, tile: int | None, threads: int) -> Session:
+    """What runs a variant with more than 8 bits, not opened yet.
+
+    Raises:
+        BundleError: There is no such variant.
+    """
+    from .sessions.ort_cpu import OrtCpuSession
+
+    return OrtCpuSession(bundle, bundle.variant(variant), tile=tile, threads=threads, deep=True)
 
 
 class DeepStream:

@@ -211,9 +211,9 @@ class FileRun:
 
 
 def backend_notes(session: Session) -> list[str]:
-    """Why `auto` took no better backend, where a GPU would have been there, and few threads."""
-    few = read_processors().note
-    notes = [few] if few else []
+    """Why `auto` took no better backend than it did; few threads; memory that was not counted."""
+    told = read_processors().note, memory_of(session.bundle, session.variant.id).note
+    notes = [note for note in told if note]
     if looks_like_gpu():
         notes += [f"not on {reason}" for reason in session.reasons]
     return notes

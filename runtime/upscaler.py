@@ -211,7 +211,7 @@ class Upscaler:
 
         Args:
             model: As for `Upscaler`.
-            variant: Likewise.
+            variant: As for `Upscaler`.
 
         Raises:
             AdcVsrError: See `Upscaler`.
@@ -246,7 +246,7 @@ class Upscaler:
     def exchange(self, other: Upscaler) -> None:
         """Change networks with another one, between frames; both forget the past.
 
-        Whoever holds this one goes on with the other's network; closing the other frees the one
+        This one continues with the other's network; closing the other frees the one
         that was here.
 
         Raises:
@@ -336,7 +336,7 @@ class Upscaler:
         """Load the network for frames of more than 8 bits, where it is not loaded for them already.
 
         Args:
-            note: Called with a line where another variant runs them.
+            note: Called with a sentence where another variant runs them.
             hdr: Whether they are HDR.
 
         Returns:
@@ -481,7 +481,7 @@ class Upscaler:
                 the encoder.
             compare: A further output, bicubic and the network side by side at four times the size;
                 None for none.
-            cut_reset: Whether a causal network starts anew at scene cuts.
+            cut_reset: Whether a causal network starts again at scene cuts.
             pixels: What frames are from decoder to encoder: `yuv`, which 8-bit 4:2:0 video is and
                 the network takes as it is, `rgb`, or `auto` for YUV where it is possible. The
                 report says which, and why.

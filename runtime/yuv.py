@@ -100,9 +100,8 @@ def open_yuv(
         why = why_not_yuv(mine, matched=matched, tile=tile, asked=pixels == "yuv")
         why = why or why_not_video
     if not why:
-        assert isinstance(mine, StreamSession)
         try:
-            session = mine.of_yuv(ends_of(mine, colours, times=times))
+            session = yuv_session(mine, colours, times=times)
             if trace is not None:
                 trace.watch(session)
                 opened.callback(trace.merge, session)  # once it is closed
@@ -114,3 +113,15 @@ def open_yuv(
     if pixels == "yuv":
         raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
     return mine, why
+
+
+def yuv_session(mine: Session, colours: Colours, *, times: int) -> StreamSession:
+    """What runs a network on YUV 4:2:0, not opened yet.
+
+    Args:
+        mine: One that takes it (`why_not_yuv`).
+        colours: What the stream's numbers mean.
+        times: See `ends_of`.
+    """
+    assert isinstance(mine, StreamSession)
+    return mine.of_yuv(ends_of(mine, colours, times=times))

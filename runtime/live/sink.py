@@ -182,7 +182,7 @@ class VideoSink(ABC):
         """
 
     def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:  # noqa: B027 optional
-        """Take what people may change, for sinks of which `switches_models` says so."""
+        """Take what people may change, for sinks whose `switches_models` is true."""
 
     def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.

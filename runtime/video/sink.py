@@ -415,8 +415,8 @@ class FileSink:
         """
         self._guard(self._container.close)
         self._finished = True
-        self._guard(self._check_written)
         try:
+            self._guard(self._check_written)
             move_in(self._part, self.path, overwrite=self._overwrite, what="the result")
         finally:
             self.abort()

@@ -130,15 +130,21 @@ class FileSource:
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
-        # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
-        # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
-        gc.collect()
+        self._free_frames()
         self.container = open_input(path, self.options.decoder, self.options.raw, self.ended)
         try:
             self._begin()
         except BaseException:
             self.container.close()
             raise
+
+    def _free_frames(self) -> None:
+        """Free what files that were read before left.
+
+        PyAV's frames hold themselves once their side data was read: one a file, with buffers of its
+        decoder, which stay until Python looks for cycles, hundreds of megabytes later.
+        """
+        gc.collect()
 
     def _begin(self) -> None:
         self.stream = choose_stream(
@@ -534,7 +540,7 @@ class FileSource:
         else:
             if changed or not self.frames_read:
                 self.check_size(width, height)
-            kept = "the network starts anew, its pictures are scaled to the first size's"
+            kept = "the network starts again, its pictures are scaled to the first size's"
         if changed:
             self._note_once(
                 f"the size changes to {width}x{height} at frame {self.frames_read}: {kept}"

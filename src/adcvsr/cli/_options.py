@@ -57,7 +57,7 @@ pixels_option = click.option(
     type=click.Choice(["auto", "rgb", "yuv"]),
     default="auto",
     show_default=True,
-    help="What frames are on their way: YUV 4:2:0 as 8-bit video has it, which is faster, or RGB; "
+    help="What frames are between decoder and encoder: YUV 4:2:0, which is faster, or RGB; "
     "auto is YUV where it is possible, and -v says why not.",
 )
 hdr_option = click.option(
@@ -73,7 +73,7 @@ bits_option = click.option(
     default="auto",
     show_default=True,
     callback=lambda _context, _option, value: None if value == "auto" else int(value),
-    help="Bits of the output's levels: the input's where the encoder has them (auto), or as many.",
+    help="Bits a level in the output: as in the input where the encoder can (auto), or 8, or 10.",
 )
 crop_option = click.option(
     "--crop",
@@ -126,7 +126,7 @@ def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scale",
             type=click.Choice(["2", "3", "4"]),
-            help="Times the input's size; what the network makes is reduced once [default: 4].",
+            help="Size of the output in input sizes, reduced from the network's [default: 4].",
         ),
     ):
         command = each(command)

@@ -149,7 +149,7 @@ JOB_OPTIONS = (
         default=0,
         show_default=True,
         metavar="LEVELS",
-        help="Let workers work whose pictures differ by so much from the first one's.",
+        help="Accept workers whose pictures differ by up to this many levels from the first one's.",
     ),
 )
 """Of segments; under the names of `JobSettings`."""

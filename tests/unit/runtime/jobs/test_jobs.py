@@ -393,7 +393,7 @@ def test_other_settings_or_another_source_are_refused(tmp_path: Path, film: Path
     settings = settings_for(film, tmp_path / "out.mp4")
     folder = tmp_path / "job"
     open_job(settings, folder, resume=True, overwrite=False)
-    with pytest.raises(JobError, match="--resume goes on"):
+    with pytest.raises(JobError, match="--resume continues"):
         open_job(settings, folder, resume=False, overwrite=False)
     other = replace(settings, crf=30, model="small")
     with pytest.raises(JobError, match="model is 'nano', not 'small'; crf is the default, not 30"):
