@@ -19,6 +19,7 @@ from ..calibration.sets.reader import probe_runs
 from ..errors import QuantizationError
 from ..graph.census import Census, take_census
 from ..pictures.colour_probes import PROBES_VERSION
+from ..runtime.proof.graphs import proven_graphs
 from ..runtime.sessions.ort_precision import why_not_judged
 from ..variants import REFERENCE
 from ..version import __version__
@@ -185,7 +186,8 @@ def _prove(
     )
     report(f"colours: {distances.colours.line()}")
     require_within(distances, recipe.gate, recipe.variant)
-    return to_json(distances, recipe.gate)
+    graphs = proven_graphs(staged, recipe.variant, REFERENCE)
+    return {**to_json(distances, recipe.gate), "graphs": graphs}
 
 
 def variant_files(quantized: Quantized, recipe: Recipe) -> dict[str, bytes]:

@@ -72,5 +72,6 @@ def levels_of(planes: Floats, range_: str, colour: str) -> Floats:
     unit, nought = RANGES[range_]
     made: Floats = np.moveaxis(planes, -3, -1) * np.float32(unit) + np.float32(nought)
     if colour == "YUV":
-        return ((made - GREY) @ FROM_YUV.T).astype(np.float32)
+        rgb: Floats = ((made - GREY) @ FROM_YUV.T).astype(np.float32)
+        return rgb
     return made[..., ::-1] if colour == "BGR" else made

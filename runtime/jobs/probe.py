@@ -136,5 +136,5 @@ def _load(path: Path) -> Probe:
             return Probe(int(found["checksum"]), found["middles"])
     except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
         raise JobError(
-            f"'{path}' is damaged: {error}; remove it and work again: the next worker makes it anew"
+            f"'{path}' is damaged: {error}; remove it and work again: the next worker makes one"
         ) from error

@@ -21,6 +21,18 @@ from ..video.source import FileSource, SourceFrame
 from .folder import sync_file
 from .plan import JobPlan, Segment
 
+LEFT_FRAMES, FRAME_BYTES = 4, 6
+"""Of each segment's decoder that may stay in memory, and of a pixel of 16 bits."""
+
+MOST_LEFT_BYTES = 64 << 20
+"""Of all segments together, until they are looked for."""
+
+
+class _Left:
+    """What segments of this process left since it was looked for last."""
+
+    bytes = 0
+
 
 class SegmentSource(FileSource):
     """The frames of a segment, and those before and after it that the network must see.
@@ -40,7 +52,8 @@ class SegmentSource(FileSource):
         self._times = segment.times()
         self._end = self._times[-1] if segment.end_pts is None else segment.end_pts
         self._came: list[int] = []
-        self._sought = False
+        self.when_read: Callable[[], object] = lambda: None
+        """Called once no more will be read."""
         super().__init__(path, options, steady=plan.is_steady)
 
     def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
@@ -53,6 +66,15 @@ class SegmentSource(FileSource):
             if isinstance(item, SourceFrame):
                 yield item
         self._check()
+        self.when_read()
+
+    def _free_frames(self) -> None:
+        """See `FileSource`; a look takes as long as some frames of a small video: not each time."""
+        video = self.plan.video
+        _Left.bytes += LEFT_FRAMES * video.width * video.height * FRAME_BYTES
+        if _Left.bytes >= MOST_LEFT_BYTES:
+            _Left.bytes = 0
+            super()._free_frames()
 
     @property
     def stream_colours(self) -> Colours:

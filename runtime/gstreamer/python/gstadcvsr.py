@@ -66,7 +66,7 @@ PROPERTIES: dict[str, tuple[Any, ...]] = {
         "auto",
         READABLE,
     ),
-    "cut-reset": (bool, "cut-reset", "Start anew at scene cuts", True, READABLE),
+    "cut-reset": (bool, "cut-reset", "Start again at scene cuts", True, READABLE),
     "threads": (GObject.TYPE_UINT, "threads", "Of the network; 0: all", 0, 1024, 0, READABLE),
 }
 """Name, then type, nick, what it is, range where there is one, default."""
@@ -251,6 +251,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
 
             self._incoming = Layout.of(layout_of(GstVideo, incaps))
             self._outgoing = Layout.of(layout_of(GstVideo, outcaps))
+            self._incoming.require_sdr()
             width, height = self._incoming.width, self._incoming.height
             self._upscaler.check_memory("the stream", width, height)
             for _ in range(WARM_UP):

@@ -170,9 +170,7 @@ def _past(frames: int | None) -> str:
         return "never ends, or is not known: exact from the start and from resets alone; no jobs"
     if not frames:
         return "none: every frame by itself"
-    return (
-        f"{frames} frame{'s' if frames > 1 else ''}: a stream cut there goes on with the same bits"
-    )
+    return f"{frames} frame{'s' if frames > 1 else ''}: cut there, a stream keeps its bits"
 
 
 def _tensors(interface: Mapping[str, Any]) -> Iterator[str]:

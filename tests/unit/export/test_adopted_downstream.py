@@ -173,6 +173,23 @@ def test_memory_is_the_networks_own(twice: Bundle, monkeypatch: pytest.MonkeyPat
         upscaler_.check_memory("x.mp4", 1280, 720)
 
 
+def test_memory_that_cannot_be_counted_is_told(
+    twice: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise GraphError("node 'q' (Odd) cannot be inferred")
+
+    monkeypatch.setattr("adcvsr.graph.memory.count_bundle_cost", refuse)
+    memory_of.cache_clear()
+    try:
+        with Upscaler(twice, backend="ort-cpu") as upscaler_:
+            (note,) = (n for n in upscaler_.backend_notes() if n.startswith("memory is checked"))
+    finally:
+        memory_of.cache_clear()
+    assert "1100 bytes an input pixel" in note
+    assert note.endswith("cannot be counted (node 'q' (Odd) cannot be inferred)")
+
+
 def test_graphs_of_others_are_counted_without_onnx() -> None:
     """Plans on a board have no onnx: the same sizes by the rules of `graph.rules`."""
     rng = np.random.default_rng(0)
