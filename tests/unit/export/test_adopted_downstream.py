@@ -13,6 +13,7 @@ from foreign_networks import upscaler
 from adcvsr.bundle import Bundle, describe
 from adcvsr.calibration.evaluate.methods import baselines
 from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
+from adcvsr.calibration.profile.graph_runs import FRAMES, run_graph
 from adcvsr.cli._bundle_text import inspect_bundle
 from adcvsr.cli._bundle_text import lines as inspect_lines
 from adcvsr.errors import ConfigError, GraphError, UnsupportedVideoError
@@ -230,6 +231,13 @@ def test_graphs_of_others_are_counted_without_onnx() -> None:
     sizes = {"x": (1, 3, 26, 34)}
     found = infer_read_types(read_graph(model.SerializeToString()), sizes)
     assert found == infer_types(model, sizes)
+
+
+def test_layers_of_a_network_without_state_are_looked_at(twice: Bundle) -> None:
+    model = onnx.load_from_string(twice.read("fp32-onnx.onnx"))
+    frames = list(draw_clip(FRAMES + 2, 16, 24))
+    found = run_graph(twice, model, "fp32-onnx", frames, lambda: None)
+    assert found["upscaled"].shape == (FRAMES, 32, 48, 3)
 
 
 def test_a_job_makes_its_size(twice: Bundle, tmp_path: Path, make_video: VideoMaker) -> None:
