@@ -37,7 +37,7 @@ from .video.read_options import ReadOptions
 from .video.sink import FileSink
 from .video.sink_plain import PlainSink, is_plain, open_plain
 from .video.source import FileSource
-from .yuv import open_yuv
+from .yuv import open_yuv, times_of
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class FileRun:
         self.network.clips.reset()
         processor = for_transfer(self._processor_of(session), transfer)
         try:
-            step, scale = self._step_of(reader), session.bundle.scale
+            step, scale = self._step_of(reader), session.scale
             Pipeline(reader, processor, sink, result, step, scale=scale, compare=beside).run()
         finally:
             self.network.clips.reset()
@@ -169,6 +169,7 @@ class FileRun:
             pixels=self.pixels,
             matched=self.network.matched,
             tile=self.network.tile,
+            times=0 if self.compare else times_of(reader.info, (sink.width, sink.height)),
             trace=self.network.trace,
         )
         if session.yuv is not None:

@@ -26,12 +26,13 @@ from .discriminators import (
     FeatureDiscriminator,
     PixelDiscriminator,
     SmallBackbone,
+    Verdict,
 )
 from .distill import LossWeights, compare, compare_flat, open_losses, want, weigh, weights_of
 from .efficientnet import EfficientNetLite, read_efficientnet
 from .features import FeatureEncoder, Student
 from .initial_weights import open_start
-from .losses import discriminator_loss, generator_loss
+from .losses import discriminator_loss, generator_loss, map_error
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
@@ -150,6 +151,7 @@ def adversarial(
         sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))
         weigh_by = weights_of(settings) | {
+            "perceptual": settings.pixel_weight * settings.perceptual_weight,
             "fool_pixel": settings.pixel_weight * settings.adversarial_weight,
             "fool_feature": settings.feature_weight * settings.adversarial_weight,
         }
@@ -171,8 +173,7 @@ def adversarial(
                         terms = compare(frames, features, wanted, distance, encoder) | compare_flat(
                             settings, student, begun.network, run.device
                         )
-                    for domain, verdict in judges(frames, features).items():
-                        terms[f"fool_{domain}"] = generator_loss(verdict, settings.heads)
+                        terms |= compare_seen(settings, judges, (frames, features), wanted.teacher)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
                 fakes.append((frames.detach(), None if features is None else features.detach()))
             run.step(optimizer)
@@ -197,6 +198,28 @@ def adversarial(
             run.step(judges_optimizer)
             run.end_step()
         return run.finish()
+
+
+def compare_seen(
+    settings: AdversarialSettings, judges: Discriminators, shown: Shown, target: Tensor
+) -> dict[str, Tensor]:
+    """The student's terms that see with the discriminators: the maps' and those of the game.
+
+    Args:
+        settings: The recipe.
+        judges: The discriminators, held.
+        shown: The student's.
+        target: The clip (N, T, 3, H, W) in [-1, 1] it is to be like.
+    """
+    terms, maps = {}, judges.pixel.maps(shown[0])
+    if settings.perceptual_weight:
+        with torch.no_grad():
+            wanted = judges.pixel.maps(target)
+        terms["perceptual"] = map_error(maps, wanted)
+    verdicts: dict[str, Verdict] = judges(*shown, maps)
+    for domain, verdict in verdicts.items():
+        terms[f"fool_{domain}"] = generator_loss(verdict, settings.heads)
+    return terms
 
 
 def _check_processes(settings: AdversarialSettings, processes: int) -> None:

@@ -22,7 +22,7 @@ from .dists import Dists, read_dists
 from .features import FeatureEncoder, Student, read_feature_encoder
 from .flat_colours import flat_clips
 from .initial_weights import open_start
-from .losses import chroma_error, frame_difference, l1
+from .losses import area_error, chroma_error, frame_difference, l1
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
@@ -148,10 +148,18 @@ class Wanted:
     first: int = 0
     """First frame whose pixels count."""
 
+    area_px: int = 0
+    """Side of the areas whose mean colours count by themselves; 0 for none."""
+
 
 def want(settings: DistillSettings, target: Tensor, truth: Tensor) -> Wanted:
     """What the recipe compares with, of the teacher's clip and the true one in [-1, 1]."""
-    return Wanted(with_areas_of(target, truth, settings.match_px), truth, settings.first_frame)
+    return Wanted(
+        with_areas_of(target, truth, settings.match_px),
+        truth,
+        settings.first_frame,
+        settings.match_px if settings.area_weight else 0,
+    )
 
 
 def compare(
@@ -175,6 +183,8 @@ def compare(
     )
     terms = {"pixel": l1(shown, target), "truth": l1(shown, truth)}
     terms["chroma"] = chroma_error(shown, truth)
+    if wanted.area_px:
+        terms["area"] = area_error(shown, truth, wanted.area_px)
     if shown.shape[1] > 1:
         terms["frame_difference"] = frame_difference(shown, truth)
     if distance is not None:
@@ -201,6 +211,7 @@ def weights_of(settings: DistillSettings) -> dict[str, float]:
         "pixel": settings.pixel_weight,
         "truth": settings.pixel_weight * settings.truth_weight,
         "chroma": settings.pixel_weight * settings.chroma_weight,
+        "area": settings.pixel_weight * settings.area_weight,
         "frame_difference": settings.frame_difference_weight,
         "flat": settings.flat_weight,
         "dists": settings.pixel_weight * settings.dists_weight,

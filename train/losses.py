@@ -5,7 +5,7 @@ Everything is computed in float32 whatever the network's precision, and averaged
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +56,30 @@ def chroma_error(output: Tensor, truth: Tensor) -> Tensor:
     return l1(_beside_luma(output.float()), _beside_luma(truth.float()))
 
 
+def area_error(output: Tensor, truth: Tensor, side_px: int) -> Tensor:
+    """L1 between the mean colours of two clips' areas, (N, T, 3, H, W).
+
+    An L1 of pixels is content with the median of what they may be: a brightness or colour that is
+    off everywhere by a level costs it nothing where the truth is uncertain. Here it costs a level.
+
+    Args:
+        output: The student's clip.
+        truth: The true one.
+        side_px: Of the areas, which H and W are multiples of.
+    """
+    means = [F.avg_pool2d(clip.float().flatten(0, 1), side_px) for clip in (output, truth)]
+    return l1(*means)
+
+
 def _beside_luma(clip: Tensor) -> Tensor:
     weights = clip.new_tensor(LUMA_WEIGHTS)[:, None, None]
     return clip - (clip * weights).sum(2, keepdim=True)
+
+
+def map_error(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Mean over a backbone's maps (N, C, h, w) of the L1 between two pictures' maps."""
+    pairs = zip(output, target, strict=True)
+    return torch.stack([l1(ours, theirs) for ours, theirs in pairs]).mean()
 
 
 def generator_loss(verdict: Verdict, heads: Heads = "both") -> Tensor:

@@ -181,6 +181,10 @@ class DistillSettings(StageSettings):
     """Weight of an L1 against the truth's colours, luma taken out, within lambda_pixel: against the
     coloured fringes of small networks; the paper has none."""
 
+    area_weight: float = 0.0
+    """Weight of an L1 between the mean colours of areas of match_px and the truth's, within
+    lambda_pixel: against a brightness or colour that is off everywhere; the paper has none."""
+
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
 
@@ -195,6 +199,7 @@ class DistillSettings(StageSettings):
             "pixel_weight",
             "truth_weight",
             "chroma_weight",
+            "area_weight",
             "dists_weight",
             "feature_weight",
             "match_px",
@@ -204,6 +209,10 @@ class DistillSettings(StageSettings):
             raise ConfigError(
                 f"match_px={self.match_px} with data.patch_px={self.data.patch_px}, expected a "
                 f"divisor of {SCALE * self.data.patch_px}, the side of the target"
+            )
+        if self.area_weight and not self.match_px:
+            raise ConfigError(
+                f"area_weight={self.area_weight} with match_px=0: areas of no size; set match_px"
             )
         if not self.pixel_weight and not self.feature_weight:
             raise ConfigError("pixel_weight and feature_weight are both 0: there is no loss")
@@ -222,6 +231,10 @@ class AdversarialSettings(DistillSettings):
 
     adversarial_weight: float = 1.0
     """lambda_adv: weight of each discriminator beside the L1 of its domain."""
+
+    perceptual_weight: float = 0.0
+    """Weight of an L1 between what the frozen pixel backbone sees in the student's frames and in
+    the target's, within lambda_pixel; the paper has none."""
 
     pixel_backbone: Literal["convnext", "efficientnet", "small"] = "convnext"
     """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt or EfficientNet-Lite0,
@@ -245,8 +258,13 @@ class AdversarialSettings(DistillSettings):
     def __post_init__(self) -> None:
         """Check the numbers; see StageSettings."""
         super().__post_init__()
-        for name in ("discriminator_learning_rate", "adversarial_weight"):
+        for name in ("discriminator_learning_rate", "adversarial_weight", "perceptual_weight"):
             self._not_negative(name)
+        if self.perceptual_weight and self.pixel_backbone == "small":
+            raise ConfigError(
+                f"perceptual_weight={self.perceptual_weight} with pixel_backbone='small', whose "
+                "maps change as it is trained; take a frozen one"
+            )
         if not 1 <= self.kinds_a_step <= len(LABELS):
             raise ConfigError(f"kinds_a_step={self.kinds_a_step}, expected 1 to {len(LABELS)}")
         if not self.pixel_weight:

@@ -214,7 +214,7 @@ def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
     [
         (["--variant", "fp32,fp16"], "no variant 'fp16'"),
         (["-o", "report.pdf"], "ending in .html"),
-        (["-o", "nowhere/report.html"], "no folder"),
+        (["-o", "nowhere/report.html"], "does not exist; create it first"),
         (["--metrics", "psnrr"], "did you mean 'psnr'"),
         (["--beside", "nano"], "give --truth"),
         (["--truth", "--beside", "nowhere/none"], "nowhere/none"),

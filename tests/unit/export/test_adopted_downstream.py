@@ -76,7 +76,7 @@ def test_facts_are_its_own(twice: Bundle) -> None:
     assert first == f"twice: n, adopted from onnx, {twice.parameters:,} parameters"
     assert temporal_reach(twice.config) == (0, 0)
     assert spatial_radius(twice.config) == twice.config.radius  # type: ignore[union-attr]
-    assert past_of(twice.read("fp32-onnx.onnx"), {}, "upscaled", twice.config) == 0
+    assert past_of(twice.read("fp32-onnx.onnx"), (), "upscaled", twice.config) == 0
     assert colour_request(twice).scale == 2
 
 

@@ -294,7 +294,7 @@ class TestInterval:
         arguments = ["plan", "nano", "--target", "orin-nano", "--source", "640x360@30"]
         told = CliRunner().invoke(cli, arguments).stdout
         assert "fps (90 %), the encoder binds" in told
-        assert "most tells" in told
+        assert "measure next" in told
         facts = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
         low, high = facts["interval_fps"]
         assert low < facts["largest_fps"] < high

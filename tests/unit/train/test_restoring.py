@@ -24,7 +24,7 @@ from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_processor, create_session
 from adcvsr.train import run as running
 from adcvsr.train.degradation import PRESETS
-from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want
+from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want, weights_of
 from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
@@ -84,6 +84,22 @@ def test_frames_before_the_first_count_for_nothing() -> None:
     shown[:, 1, 0] += 0.5
     terms = compare(shown, None, Wanted(truth, truth, 1), None, None)
     assert float(terms["chroma"]) == pytest.approx(0.5 * (0.701 + 0.598) / 9, rel=1e-4)
+
+
+def test_areas_that_are_off_in_the_mean_count_where_pixels_are_uncertain() -> None:
+    truth = torch.zeros(1, 2, 3, 32, 32)
+    truth[..., ::4] = 0.4  # a quarter of the pixels; the median says 0, the mean 0.1
+    shown = torch.zeros_like(truth)
+    plain = compare(shown, None, want(SETTINGS, truth, truth), None, None)
+    assert "area" not in plain
+    settings = dataclasses.replace(SETTINGS, match_px=16, area_weight=1.0)
+    terms = compare(shown, None, want(settings, truth, truth), None, None)
+    assert float(terms["area"]) == pytest.approx(0.1)
+    assert weights_of(settings)["area"] == settings.pixel_weight
+    terms = compare(shown + 0.1, None, want(settings, truth, truth), None, None)
+    assert float(terms["area"]) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ConfigError, match="area_weight=1.0 with match_px=0"):
+        dataclasses.replace(SETTINGS, area_weight=1.0)
 
 
 def test_the_target_has_the_teachers_detail_and_the_truths_colours() -> None:

