@@ -6,7 +6,6 @@ any stage stops all of them and is raised to the caller; so is Ctrl-C.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
@@ -22,15 +21,13 @@ from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
 from ..pictures.yuv_picture import AnyPicture, rgb_of
 from .processing.processor import FrameProcessor
+from .threads.frame_queue import POLL_SECONDS, Channel, WaitingFrames
 from .threads.stage_threads import StageThreads
-from .threads.worker import Worker
+from .threads.stages import Stages
 from .video.compare import CompareSink
 from .video.sink import FileSink
 from .video.sink_plain import PlainSink
 from .video.source import FileSource, SourceFrame
-
-POLL_SECONDS = 0.1
-"""How often a waiting stage looks whether to stop."""
 
 T = TypeVar("T")
 Item: TypeAlias = "SourceFrame | av.Packet[Any]"
@@ -89,10 +86,6 @@ class PipelineResult:
     )
 
 
-class _StoppedError(Exception):
-    """Another stage failed or the user interrupted; this stage ends quietly."""
-
-
 class Pipeline:
     """One run from a source through a processor into a sink.
 
@@ -122,13 +115,16 @@ class Pipeline:
         self.result = result
         self.progress = progress
         self._stop = threading.Event()
+        self._stages = Stages(failed=self._stop.set)
         self._shown = VideoReformatter()
-        self._error: BaseException | None = None
         frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
-        self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
-        self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
-            queue_length(frame_bytes * scale**2)
+        self._decoded: Channel[Item] = self._channel(frame_bytes)
+        self._upscaled: Channel[FinishedFrame | av.Packet[Any]] = self._channel(
+            frame_bytes * scale**2
         )
+
+    def _channel(self, frame_bytes: int) -> Channel[Any]:
+        return Channel(WaitingFrames("every", length=queue_length(frame_bytes)), self._stop)
 
     def run(self) -> PipelineResult:
         """Run to the end of the source.
@@ -138,57 +134,46 @@ class Pipeline:
             KeyboardInterrupt: The user interrupted; all stages have ended.
         """
         began = time.monotonic()
-        threads = [
-            Worker(partial(self._guard, name, stage), name=f"adcvsr-{name}")
-            for name, stage in (
-                ("decode", self._decode),
-                ("infer", self._infer),
-                ("encode", self._encode),
-            )
-        ]
+        for name in ("decode", "infer", "encode"):
+            self._stages.add(name, partial(self._timed_stage, name))
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while not thread.wait(POLL_SECONDS):
-                    pass
+            self._stages.start(call_off=self._call_off)
+            while not self._stages.wait(POLL_SECONDS):
+                pass
         finally:
-            self._stop.set()
-            self.source.ended.set()
-            _wait_whatever_comes(threads)
-        if self._error is not None:
-            raise self._error
+            self._call_off()
+            self._stages.wait_whatever_comes()
+        if self._stages.error is not None:
+            raise self._stages.error
         self.result.seconds = time.monotonic() - began
         return self.result
 
-    def _guard(self, name: str, stage: Callable[[StageTimes], None]) -> None:
+    def _call_off(self) -> None:
+        self._stop.set()
+        self.source.ended.set()
+
+    def _timed_stage(self, name: str) -> None:
         times = self.result.stages[name]
         try:
             with times.threads.own():
-                stage(times)
-        except _StoppedError:
-            pass
-        except BaseException as error:
-            if self._error is None:
-                self._error = error
-            self._stop.set()
+                getattr(self, f"_{name}")(times)
         finally:
             times.threads.sample()
 
     def _decode(self, times: StageTimes) -> None:
         for item in _timed(iter(self.source), times):
-            self._put(self._decoded, item)
-        self._put(self._decoded, None)
+            self._decoded.put(item)
+        self._decoded.end()
 
     def _infer(self, times: StageTimes) -> None:
         waiting: deque[Item] = deque()  # in reading order, until the frame before is finished
-        while (item := self._get(self._decoded)) is not None:
+        while (item := self._decoded.get()) is not None:
             waiting.append(item)
             if isinstance(item, SourceFrame):
                 self._pass_on(self.processor.push(item.picture), waiting, times)
             self._pass_packets(waiting)
         self._pass_on(self.processor.finish(), waiting, times)
-        self._put(self._upscaled, None)
+        self._upscaled.end()
 
     def _pass_on(
         self, pictures: Iterator[AnyPicture], waiting: deque[Item], times: StageTimes
@@ -198,17 +183,17 @@ class Pipeline:
             frame = waiting.popleft()
             assert isinstance(frame, SourceFrame)
             low = frame.rgb if self.compare is not None else None
-            self._put(self._upscaled, FinishedFrame(picture, frame.pts, low, frame.alpha))
+            self._upscaled.put(FinishedFrame(picture, frame.pts, low, frame.alpha))
             self._pass_packets(waiting)
 
     def _pass_packets(self, waiting: deque[Item]) -> None:
         """Hand over the packets that no unfinished frame precedes."""
         while waiting and not isinstance(packet := waiting[0], SourceFrame):
             waiting.popleft()
-            self._put(self._upscaled, packet)
+            self._upscaled.put(packet)
 
     def _encode(self, times: StageTimes) -> None:
-        while (item := self._get(self._upscaled)) is not None:
+        while (item := self._upscaled.get()) is not None:
             began = time.monotonic()
             if isinstance(item, FinishedFrame):
                 self.sink.write(item.picture, item.pts, item.alpha)
@@ -225,38 +210,6 @@ class Pipeline:
         if self.compare is not None:
             self.compare.flush()
         times.worked(began)
-
-    def _put(self, target: queue.Queue[T], item: T) -> None:
-        while not self._stop.is_set():
-            try:
-                target.put(item, timeout=POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
-        raise _StoppedError
-
-    def _get(self, source: queue.Queue[T]) -> T:
-        while not self._stop.is_set():
-            try:
-                return source.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-        raise _StoppedError
-
-
-def _wait_whatever_comes(threads: list[Worker]) -> None:
-    """Wait until all stages have ended, through further interrupts.
-
-    Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
-    is common: the first one takes up to a frame to act.
-    """
-    while True:
-        try:
-            for thread in threads:
-                thread.wait_or_call_off()
-        except KeyboardInterrupt:
-            continue
-        return
 
 
 def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...pictures.crop import Crop
-from .frame_queue import Policy
+from ..threads.frame_queue import Policy
 from .resets import STALL_FRAMES
 
 
