@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from ..arrays import Frame
+from ..arrays import Frame, Levels
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from ..graph.memory import memory_of
@@ -23,6 +23,7 @@ from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
 from ..pictures.yuv_picture import AnyPicture, YuvPicture
 from .file_run import FileNetwork, FileRun, backend_notes
+from .nvidia.gpu_picture import GpuHandle
 from .processing.backends import create_processor, create_session
 from .processing.processor import require_rgb
 from .sessions.session import Session, StreamSession
@@ -314,6 +315,33 @@ class Upscaler:
         with self._user.claim("a frame"):
             self._yuv.on_prepare = self.session.on_prepare
             return self._yuv.infer_yuv(picture)
+
+    def upscale_gpu(
+        self,
+        given: GpuHandle,
+        target: GpuHandle,
+        look: Callable[[Levels], bool] | None = None,
+    ) -> int:
+        """Upscale a picture that stays in the GPU's memory, after `open_yuv` for its colours.
+
+        Args:
+            given: See `StreamSession.infer_gpu`.
+            target: Likewise.
+            look: Likewise.
+
+        Returns:
+            Copies within the GPU.
+
+        Raises:
+            RuntimeError: The network was not loaded for it.
+            CannotImportError: The GPU does not reach it: `upscale_yuv` takes it from main memory.
+            UpscalerBusyError: See `__call__`.
+        """
+        if self._yuv is None:
+            raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
+        with self._user.claim("a frame"):
+            self._yuv.on_prepare = self.session.on_prepare
+            return self._yuv.infer_gpu(given, target, look)
 
     def session_of(self, picture: AnyPicture) -> Session:
         """What runs a picture: of YUV there is a session of its own."""
