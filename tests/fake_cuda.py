@@ -251,6 +251,12 @@ class FakeDriver:
         self.view(address, 1)
         return OK, CONTEXT + (address in self.foreign)
 
+    def cuCtxSynchronize(self) -> tuple[Any, ...]:
+        self._check_context()
+        for stream in self.streams.values():
+            stream.finish()
+        return (OK,)
+
     def CUstream(self, handle: int) -> Stream:
         return self.streams[handle]
 

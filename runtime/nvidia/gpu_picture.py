@@ -128,7 +128,8 @@ class CudaHandle(GpuHandle):
         height: Pixels.
         strides: Bytes from row to row, of luma and chroma.
         offsets: Of both planes, in bytes.
-        stream: GStreamer's, on which its elements queued what makes the picture; 0 for none.
+        stream: GStreamer's, on which its elements queued what makes the picture; 0 for none, None
+            where it is not known: then all work of the context is waited for.
     """
 
     kind = "memory:CUDAMemory"
@@ -140,7 +141,7 @@ class CudaHandle(GpuHandle):
         height: int,
         strides: tuple[int, int],
         offsets: tuple[int, int],
-        stream: int = 0,
+        stream: int | None = 0,
     ) -> None:
         super().__init__(width, height)
         self.address, self.strides, self.offsets = address, strides, offsets
@@ -152,7 +153,9 @@ class CudaHandle(GpuHandle):
                 f"{self.kind}: it belongs to another CUDA context (GStreamer before 1.24 makes one "
                 "of its own)"
             )
-        return self._picture(self.address, self.strides, self.offsets, self.stream)
+        if self.stream is None:
+            checked(device.driver.cuCtxSynchronize())
+        return self._picture(self.address, self.strides, self.offsets, self.stream or 0)
 
 
 class NvmmHandle(GpuHandle):

@@ -25,6 +25,16 @@ from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv import yuv_from_frame
 from adcvsr.pictures.yuv_picture import YuvPicture
+from adcvsr.runtime.gstreamer.gpu_frames import KINDS as KINDS_OF_CAPS
+from adcvsr.runtime.gstreamer.gpu_frames import (
+    handle_of as handle_of_buffer,
+)
+from adcvsr.runtime.gstreamer.gpu_frames import (
+    kind_of,
+    looks_for_cuts,
+    why_main_memory,
+)
+from adcvsr.runtime.gstreamer.layout import Layout
 from adcvsr.runtime.nvidia import nvbufsurface as nv
 from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.gpu_picture import (
@@ -35,8 +45,10 @@ from adcvsr.runtime.nvidia.gpu_picture import (
     NvmmHandle,
 )
 from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.processing.cut_reset import SceneWatch
 from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.sessions.trt_gpu import MOST_BOUND
+from adcvsr.runtime.upscaler import Upscaler
 from fake_cuda import FakeDriver
 from gpu_backends import fake_gpu
 
@@ -389,3 +401,96 @@ def test_sizes_and_backends_that_do_not_fit_leave_the_session_as_it_was(
         assert isinstance(plain, StreamSession)
         with pytest.raises(CannotImportError, match="ort-cpu takes pictures from main memory"):
             plain.infer_gpu(given, given)
+
+
+class Mapped(SimpleNamespace):
+    def __enter__(self) -> Mapped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open.remove(self)
+
+
+class Buffer:
+    """A buffer of GStreamer: what mapping it gives, and how it was mapped."""
+
+    def __init__(self, address: int, size: int) -> None:
+        self.data = memoryview((ctypes.c_uint8 * size).from_address(address)).cast("B")
+        self.open: list[Mapped] = []
+        self.flags = 0
+
+    def map(self, flags: int) -> Mapped:
+        self.flags = flags
+        self.open.append(Mapped(data=self.data, open=self.open))
+        return self.open[-1]
+
+
+GST = SimpleNamespace(MapFlags=type("MapFlags", (int,), {"READ": 1, "WRITE": 2}))
+
+
+def layout(width: int, height: int, stride: int) -> Layout:
+    colours, size = Colours(6, full_range=False), stride * height
+    return Layout("NV12", width, height, None, (stride,) * 2, (0, size), size * 3 // 2, colours)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_CAPS)
+def test_buffers_of_gstreamer_become_handles_and_stay_mapped_while_they_are_used(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = make_driver("cuda", monkeypatch, tmp_path)
+    device = Device(driver)
+    picture = Picture(driver, WIDTH, HEIGHT, 8)
+    surface = surface_of(picture, nv.CUDA_DEVICE)
+    nvmm = kind == "memory:NVMM"
+    buffer = Buffer(
+        ctypes.addressof(surface) if nvmm else picture.address,
+        ctypes.sizeof(surface) if nvmm else picture.bytes,
+    )
+    caps = SimpleNamespace(
+        get_features=lambda index: SimpleNamespace(contains=lambda name: name == kind)
+    )
+    assert kind_of(caps) == kind
+    with handle_of_buffer(GST, buffer, kind, layout(WIDTH, HEIGHT, 32), write=True) as handle:
+        with handle.on(device, write=True) as opened:
+            assert (opened.luma.address, opened.luma.stride) == (picture.address, 32)
+        assert len(buffer.open) == 1
+    assert not buffer.open
+    assert buffer.flags == (1 if nvmm else 2 | 1 << 17)  # a surface's description is read alone
+    refused = CannotImportError("reason")
+    if nvmm:
+        with pytest.raises(CannotImportError, match="reason; put 'nvvidconv"):
+            why_main_memory(kind, refused)
+    else:
+        assert why_main_memory(kind, refused).endswith("a copy down and a copy up")
+
+
+def test_main_memory_is_no_kind_of_the_gpus() -> None:
+    plain = SimpleNamespace(get_features=lambda index: SimpleNamespace(contains=lambda name: False))
+    assert kind_of(plain) == kind_of(SimpleNamespace(get_features=lambda index: None)) == ""
+
+
+def test_an_upscaler_takes_them_and_finds_cuts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = make_driver("cuda", monkeypatch, tmp_path)
+    low, big = Picture(driver, WIDTH, HEIGHT, 0), Picture(driver, 4 * WIDTH, 4 * HEIGHT, 0)
+    given, target = (
+        CudaHandle(
+            each.address, each.width, each.height, (each.stride,) * 2, (0, each.offset), None
+        )
+        for each in (low, big)
+    )
+    frame, look = clip(1)[0], looks_for_cuts(SceneWatch())
+    with Upscaler("nano", backend="tensorrt") as upscaler:
+        with pytest.raises(RuntimeError, match="call open_yuv first"):
+            upscaler.upscale_gpu(given, target)
+        upscaler.open_yuv(ENDS)
+        pictures = []
+        for luma in (frame.luma, frame.luma, 255 - frame.luma[:, ::-1]):
+            low.planes()[0][:] = luma
+            upscaler.upscale_gpu(given, target, look)
+            pictures.append(big.read()[0].copy())
+        upscaler.reset()
+        upscaler.upscale_gpu(given, target)
+    assert (pictures[0] != pictures[1]).any()  # the past shows
+    np.testing.assert_array_equal(pictures[2], big.read()[0])  # and is forgotten at the cut
