@@ -98,7 +98,7 @@ def source_at(scheme: str, clip: Path) -> Iterator[str]:
     elif scheme == "-":
         stream = clip.with_suffix(".ts")
         if not stream.exists():
-            write_coded_clip(stream, 30, 30)
+            write_coded_clip(stream, 12, 30)
         with standard_input(stream.read_bytes()):
             yield "-"
     elif scheme == "csi":

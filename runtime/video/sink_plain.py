@@ -27,7 +27,6 @@ from .info import VideoInfo
 from .output_file import check_output, move_in, part_name
 from .places import (
     WRITTEN_PICTURES,
-    Numbered,
     is_pipe,
     is_sequence,
     is_written_as_pictures,
@@ -260,21 +259,21 @@ class PictureFiles:
     Args:
         path: The output; see `places.is_sequence`.
         overwrite: Whether they may replace files.
-        first: The number of the first one.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool, first: int = 1) -> None:
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self._overwrite = path, overwrite
         self.encoder = WRITTEN_PICTURES[path.suffix.lower()]
         self._many = is_sequence(path)
-        self._number, self._written = first, 0
+        self._written = 0
 
-    def write(self, data: bytes, given: str) -> None:
+    def write(self, data: bytes, given: str, number: int | None = None) -> None:
         """Write the next one.
 
         Args:
             data: Encoded.
             given: What gives more than one picture, for the message.
+            number: Of it; None to count from 1.
 
         Raises:
             OutputNotWritableError: It is a second one without numbers, or cannot be written.
@@ -285,7 +284,8 @@ class PictureFiles:
                 f"'{path}' is one picture, and '{given}' gives more: name numbered "
                 f"ones such as '{path.stem}_%05d{path.suffix}', or take one with --duration"
             )
-        target = numbered(path, self._number) if self._many else path
+        number = self._written + 1 if number is None else number
+        target = numbered(path, number) if self._many else path
         part = part_name(target)
         try:
             part.write_bytes(data)
@@ -298,7 +298,6 @@ class PictureFiles:
             ) from error
         finally:
             part.unlink(missing_ok=True)
-        self._number += 1
         self._written += 1
 
     def encoded(self, frame: av.VideoFrame, aspect: Fraction = Fraction(1)) -> bytes:
@@ -336,8 +335,8 @@ class PictureSink(PlainSink):
 
     def __init__(self, path: Path, source: FileSource, *args: Any, **named: Any) -> None:
         super().__init__(path, source, *args, **named)
-        first = Numbered.find(source.path).first if is_sequence(source.path) else 1
-        self._files = PictureFiles(path, overwrite=self._options.overwrite, first=first)
+        self._numbers = source.numbers
+        self._files = PictureFiles(path, overwrite=self._options.overwrite)
         self.encoder = self._files.encoder
 
     def _write(
@@ -348,7 +347,9 @@ class PictureSink(PlainSink):
         self.copies = copied(rgb, frame)
         if self.encoder == "mjpeg" and self.planes.gray:
             set_gray(frame)
-        self._files.write(self._files.encoded(frame, Fraction(self._aspect)), self.info.codec)
+        number = None if self._numbers is None else self._numbers(pts)
+        data = self._files.encoded(frame, Fraction(self._aspect))
+        self._files.write(data, self.info.codec, number)
 
     def _frame_of(
         self, rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8] | None
