@@ -164,9 +164,12 @@ def test_a_full_disk_ends_an_hls_stream_whose_muxer_says_nothing(tmp_path: Path)
             sink.present(sink.encode(frame))
 
     says = r"does not take the video: .*large"
-    with room_for(200_000), open_sink(f"hls:{tmp_path}?seconds=1", EncodeOptions()) as sink:
-        with pytest.raises(OutputNotWritableError, match=says):
-            record(sink)
+    with (
+        room_for(200_000),
+        open_sink(f"hls:{tmp_path}?seconds=1", EncodeOptions()) as sink,
+        pytest.raises(OutputNotWritableError, match=says),
+    ):
+        record(sink)
     whole = [each.stat().st_size for each in tmp_path.glob("segment*")]
     assert max(whole) <= 200_000
 
