@@ -57,7 +57,8 @@ def handle_of(
             return
         if len(layout.strides) < 2:
             raise CannotImportError(f"{kind}: {layout.format}, expected NV12")
-        strides, offsets = (tuple(each[:2]) for each in (layout.strides, layout.offsets))
+        strides = (layout.strides[0], layout.strides[1])
+        offsets = (layout.offsets[0], layout.offsets[1])
         yield CudaHandle(address, layout.width, layout.height, strides, offsets, stream=None)
 
 
