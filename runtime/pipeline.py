@@ -21,7 +21,7 @@ from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
 from ..pictures.yuv_picture import AnyPicture, rgb_of
 from .processing.processor import FrameProcessor
-from .threads.frame_queue import POLL_SECONDS, Channel, WaitingFrames
+from .threads.frame_queue import POLL_SECONDS, Channel, StoppedError, WaitingFrames
 from .threads.stage_threads import StageThreads
 from .threads.stages import Stages
 from .video.compare import CompareSink
@@ -132,23 +132,27 @@ class Pipeline:
         Raises:
             AdcVsrError: A stage failed.
             KeyboardInterrupt: The user interrupted; all stages have ended.
+            StoppedError: It was stopped before the last frame was encoded.
         """
         began = time.monotonic()
         for name in ("decode", "infer", "encode"):
             self._stages.add(name, partial(self._timed_stage, name))
         try:
-            self._stages.start(call_off=self._call_off)
+            self._stages.start(call_off=self.stop)
             while not self._stages.wait(POLL_SECONDS):
                 pass
         finally:
-            self._call_off()
+            self.stop()
             self._stages.wait_whatever_comes()
         if self._stages.error is not None:
             raise self._stages.error
+        if self._stages.was_stopped:
+            raise StoppedError
         self.result.seconds = time.monotonic() - began
         return self.result
 
-    def _call_off(self) -> None:
+    def stop(self) -> None:
+        """End all stages after the frame they are at; from any thread, at any time."""
         self._stop.set()
         self.source.ended.set()
 

@@ -28,6 +28,8 @@ class Stages:
     ) -> None:
         self.error: BaseException | None = None
         """The first one of any stage."""
+        self.was_stopped = False
+        """Whether a stage was stopped before its end."""
         self._failed, self._ended = failed, ended
         self._threads: list[Worker] = []
 
@@ -85,7 +87,7 @@ class Stages:
         try:
             work()
         except StoppedError:
-            pass
+            self.was_stopped = True
         except BaseException as error:
             self.fail(error)
         self._ended()
