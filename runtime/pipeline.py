@@ -6,7 +6,6 @@ any stage stops all of them and is raised to the caller; so is Ctrl-C. Another t
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
@@ -22,15 +21,13 @@ from ..arrays import Frame, Levels
 from ..pictures.limits import queue_length
 from ..pictures.yuv_picture import AnyPicture, rgb_of
 from .processing.processor import FrameProcessor
+from .threads.frame_queue import POLL_SECONDS, Channel, StoppedError, WaitingFrames
 from .threads.stage_threads import StageThreads
-from .threads.worker import Worker, wait_whatever_comes
+from .threads.stages import Stages
 from .video.compare import CompareSink
 from .video.sink import FileSink
 from .video.sink_plain import PlainSink
 from .video.source import FileSource, SourceFrame
-
-POLL_SECONDS = 0.1
-"""How often a waiting stage looks whether to stop."""
 
 T = TypeVar("T")
 Item: TypeAlias = "SourceFrame | av.Packet[Any]"
@@ -89,10 +86,6 @@ class PipelineResult:
     )
 
 
-class StoppedError(Exception):
-    """A stage was stopped before its end: another failed, or somebody stopped the run."""
-
-
 class Pipeline:
     """One run from a source through a processor into a sink.
 
@@ -122,14 +115,16 @@ class Pipeline:
         self.result = result
         self.progress = progress
         self._stop = threading.Event()
+        self._stages = Stages(failed=self._stop.set)
         self._shown = VideoReformatter()
-        self._error: BaseException | None = None
-        self._cut_short = False
         frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
-        self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
-        self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
-            queue_length(frame_bytes * scale**2)
+        self._decoded: Channel[Item] = self._channel(frame_bytes)
+        self._upscaled: Channel[FinishedFrame | av.Packet[Any]] = self._channel(
+            frame_bytes * scale**2
         )
+
+    def _channel(self, frame_bytes: int) -> Channel[Any]:
+        return Channel(WaitingFrames("every", length=queue_length(frame_bytes)), self._stop)
 
     def run(self) -> PipelineResult:
         """Run to the end of the source.
@@ -140,26 +135,18 @@ class Pipeline:
             StoppedError: It was stopped before the last frame was encoded.
         """
         began = time.monotonic()
-        threads = [
-            Worker(partial(self._guard, name, stage), name=f"adcvsr-{name}")
-            for name, stage in (
-                ("decode", self._decode),
-                ("infer", self._infer),
-                ("encode", self._encode),
-            )
-        ]
+        for name in ("decode", "infer", "encode"):
+            self._stages.add(name, partial(self._timed_stage, name))
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while not thread.wait(POLL_SECONDS):
-                    pass
+            self._stages.start(call_off=self.stop)
+            while not self._stages.wait(POLL_SECONDS):
+                pass
         finally:
             self.stop()
-            wait_whatever_comes(threads)
-        if self._error is not None:
-            raise self._error
-        if self._cut_short:
+            self._stages.wait_whatever_comes()
+        if self._stages.error is not None:
+            raise self._stages.error
+        if self._stages.was_stopped:
             raise StoppedError
         self.result.seconds = time.monotonic() - began
         return self.result
@@ -169,34 +156,28 @@ class Pipeline:
         self._stop.set()
         self.source.ended.set()
 
-    def _guard(self, name: str, stage: Callable[[StageTimes], None]) -> None:
+    def _timed_stage(self, name: str) -> None:
         times = self.result.stages[name]
         try:
             with times.threads.own():
-                stage(times)
-        except StoppedError:
-            self._cut_short = True
-        except BaseException as error:
-            if self._error is None:
-                self._error = error
-            self._stop.set()
+                getattr(self, f"_{name}")(times)
         finally:
             times.threads.sample()
 
     def _decode(self, times: StageTimes) -> None:
         for item in _timed(iter(self.source), times):
-            self._put(self._decoded, item)
-        self._put(self._decoded, None)
+            self._decoded.put(item)
+        self._decoded.end()
 
     def _infer(self, times: StageTimes) -> None:
         waiting: deque[Item] = deque()  # in reading order, until the frame before is finished
-        while (item := self._get(self._decoded)) is not None:
+        while (item := self._decoded.get()) is not None:
             waiting.append(item)
             if isinstance(item, SourceFrame):
                 self._pass_on(self.processor.push(item.picture), waiting, times)
             self._pass_packets(waiting)
         self._pass_on(self.processor.finish(), waiting, times)
-        self._put(self._upscaled, None)
+        self._upscaled.end()
 
     def _pass_on(
         self, pictures: Iterator[AnyPicture], waiting: deque[Item], times: StageTimes
@@ -206,17 +187,17 @@ class Pipeline:
             frame = waiting.popleft()
             assert isinstance(frame, SourceFrame)
             low = frame.rgb if self.compare is not None else None
-            self._put(self._upscaled, FinishedFrame(picture, frame.pts, low, frame.alpha))
+            self._upscaled.put(FinishedFrame(picture, frame.pts, low, frame.alpha))
             self._pass_packets(waiting)
 
     def _pass_packets(self, waiting: deque[Item]) -> None:
         """Hand over the packets that no unfinished frame precedes."""
         while waiting and not isinstance(packet := waiting[0], SourceFrame):
             waiting.popleft()
-            self._put(self._upscaled, packet)
+            self._upscaled.put(packet)
 
     def _encode(self, times: StageTimes) -> None:
-        while (item := self._get(self._upscaled)) is not None:
+        while (item := self._upscaled.get()) is not None:
             began = time.monotonic()
             if isinstance(item, FinishedFrame):
                 self.sink.write(item.picture, item.pts, item.alpha)
@@ -233,23 +214,6 @@ class Pipeline:
         if self.compare is not None:
             self.compare.flush()
         times.worked(began)
-
-    def _put(self, target: queue.Queue[T], item: T) -> None:
-        while not self._stop.is_set():
-            try:
-                target.put(item, timeout=POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
-        raise StoppedError
-
-    def _get(self, source: queue.Queue[T]) -> T:
-        while not self._stop.is_set():
-            try:
-                return source.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                continue
-        raise StoppedError
 
 
 def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:

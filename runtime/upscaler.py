@@ -17,7 +17,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ..arrays import Frame
+from ..arrays import Frame, Levels
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, ClipNetworkError
 from ..graph.memory import memory_of
@@ -27,6 +27,7 @@ from ..pictures.reduced import Reducer
 from ..pictures.yuv_picture import AnyPicture, YuvPicture
 from .deep import DeepStream, open_deep, why_not_deep
 from .file_run import FileNetwork, FileRun, backend_notes
+from .nvidia.gpu_picture import GpuHandle
 from .processing.backends import create_processor, create_session
 from .processing.processor import require_rgb
 from .sessions.session import Session, StreamSession
@@ -396,6 +397,33 @@ class Upscaler:
             raise RuntimeError("the network is loaded for 8 bits alone: call open_deep first")
         with self._user.claim("a frame"):
             return self._deep.upscale(frame, transfer)
+
+    def upscale_gpu(
+        self,
+        given: GpuHandle,
+        target: GpuHandle,
+        look: Callable[[Levels], bool] | None = None,
+    ) -> int:
+        """Upscale a picture that stays in the GPU's memory, after `open_yuv` for its colours.
+
+        Args:
+            given: See `StreamSession.infer_gpu`.
+            target: Likewise.
+            look: Likewise.
+
+        Returns:
+            Copies within the GPU.
+
+        Raises:
+            RuntimeError: The network was not loaded for it.
+            CannotImportError: The GPU does not reach it: `upscale_yuv` takes it from main memory.
+            UpscalerBusyError: See `__call__`.
+        """
+        if self._yuv is None:
+            raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
+        with self._user.claim("a frame"):
+            self._yuv.on_prepare = self.session.on_prepare
+            return self._yuv.infer_gpu(given, target, look)
 
     def session_of(self, picture: AnyPicture) -> Session:
         """What runs a picture: of YUV, and of more than 8 bits, there is a session of its own."""

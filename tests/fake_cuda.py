@@ -9,6 +9,7 @@ soon as their own waits allow: `eager_copies`); nothing in use by it may be free
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from enum import IntEnum
@@ -30,6 +31,7 @@ class CUresult(IntEnum):
 
 OK = CUresult.CUDA_SUCCESS
 BASE = 0x7000_0000_0000
+CONTEXT = 0xC0DE
 
 
 class Stream:
@@ -72,6 +74,19 @@ class FakeDriver:
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor",
         CU_DEVICE_ATTRIBUTE_INTEGRATED="integrated",
     )
+    CUmemorytype = SimpleNamespace(CU_MEMORYTYPE_DEVICE=2)
+    CUpointer_attribute = SimpleNamespace(CU_POINTER_ATTRIBUTE_CONTEXT=1)
+    CUgraphicsRegisterFlags = SimpleNamespace(
+        CU_GRAPHICS_REGISTER_FLAGS_READ_ONLY=1, CU_GRAPHICS_REGISTER_FLAGS_WRITE_DISCARD=2
+    )
+    CUeglFrameType = SimpleNamespace(CU_EGL_FRAME_TYPE_ARRAY=0, CU_EGL_FRAME_TYPE_PITCH=1)
+    CUexternalMemoryHandleType = SimpleNamespace(CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD=1)
+    CUDA_MEMCPY2D = SimpleNamespace
+    CUDA_EXTERNAL_MEMORY_BUFFER_DESC = SimpleNamespace
+
+    @staticmethod
+    def CUDA_EXTERNAL_MEMORY_HANDLE_DESC() -> SimpleNamespace:
+        return SimpleNamespace(handle=SimpleNamespace())
 
     def __init__(self, *, name: str = "Fake GPU", sm: int = 89, integrated: bool = False) -> None:
         self.name, self.integrated = name, integrated
@@ -103,6 +118,14 @@ class FakeDriver:
         self.failed = False
         """As after an illegal access: the GPU answers nothing else any more."""
         self.limit_bytes = 1 << 30
+        self.images: dict[int, SimpleNamespace] = {}
+        """EGL images by handle, and the frame that each is."""
+        self.resources: dict[int, int] = {}
+        self.exported: dict[int, np.ndarray] = {}
+        """Memory behind a file descriptor, by the inode of its file."""
+        self.external: dict[int, np.ndarray] = {}
+        self.foreign: set[int] = set()
+        """Addresses of another context."""
 
     # Devices and contexts
 
@@ -120,7 +143,7 @@ class FakeDriver:
 
     def cuDevicePrimaryCtxRetain(self, device: int) -> tuple[Any, ...]:
         self.retained += 1
-        return OK, "context"
+        return OK, CONTEXT
 
     def cuDevicePrimaryCtxRelease(self, device: int) -> tuple[Any, ...]:
         self.retained -= 1
@@ -160,6 +183,7 @@ class FakeDriver:
     def cuMemFreeHost(self, address: int) -> tuple[Any, ...]:
         self._check_context()
         self._check_idle()
+        self.mapped.discard(address)
         return (OK if self.pinned.pop(address, None) is not None else CUresult(1),)
 
     def cuMemHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
@@ -173,8 +197,10 @@ class FakeDriver:
             if start <= address < start + block.nbytes:
                 assert address - start + size <= block.nbytes, "beyond the end of its memory"
                 return block[address - start : address - start + size]
-        assert address in self.mapped, f"no device memory at {address:#x} (freed, or the host's)"
-        return self.host(address, size)
+        found = [at for at in self.mapped if at <= address < at + self.pinned[at][1]]
+        assert found, f"no device memory at {address:#x} (freed, or the host's)"
+        (start,) = found
+        return self.host(start, address - start + size)[address - start :]
 
     def host(self, address: int, size: int) -> np.ndarray:
         assert address in self.pinned, "only pinned memory can be copied asynchronously"
@@ -204,6 +230,78 @@ class FakeDriver:
 
     def cuMemsetD8Async(self, target: int, value: int, size: int, stream: Stream) -> Any:
         return self._queue(stream, lambda: self.view(target, size).fill(value))
+
+    def cuMemcpy2DAsync(self, what: Any, stream: Stream) -> Any:
+        assert what.srcMemoryType == what.dstMemoryType == 2, "within the device"
+        width, rows = what.WidthInBytes, what.Height
+        if width > min(what.srcPitch, what.dstPitch):
+            return (CUresult.CUDA_ERROR_INVALID_VALUE,)
+
+        def work() -> None:
+            self.calls.append("copy rows")
+            for row in range(rows):  # each for itself: what is between rows is not touched
+                source = self.view(what.srcDevice + row * what.srcPitch, width)
+                self.view(what.dstDevice + row * what.dstPitch, width)[:] = source
+
+        return self._queue(stream, work)
+
+    # Memory of others
+
+    def cuPointerGetAttribute(self, attribute: int, address: int) -> tuple[Any, ...]:
+        self.view(address, 1)
+        return OK, CONTEXT + (address in self.foreign)
+
+    def cuCtxSynchronize(self) -> tuple[Any, ...]:
+        self._check_context()
+        for stream in self.streams.values():
+            stream.finish()
+        return (OK,)
+
+    def CUstream(self, handle: int) -> Stream:
+        return self.streams[handle]
+
+    def cuGraphicsEGLRegisterImage(self, image: int, flags: int) -> tuple[Any, ...]:
+        self._check_context()
+        if image not in self.images or not self.integrated:  # Tegra's alone
+            return CUresult.CUDA_ERROR_INVALID_VALUE, None
+        self.next += 512
+        self.resources[self.next] = image
+        self.calls.append(f"register {flags}")
+        return OK, self.next
+
+    def cuGraphicsResourceGetMappedEglFrame(self, resource: int, *at: int) -> tuple[Any, ...]:
+        return OK, self.images[self.resources[resource]]
+
+    def cuGraphicsUnregisterResource(self, resource: int) -> tuple[Any, ...]:
+        self._check_idle()
+        self.calls.append("unregister")
+        return (OK if self.resources.pop(resource, None) is not None else CUresult(1),)
+
+    def cuImportExternalMemory(self, what: Any) -> tuple[Any, ...]:
+        self._check_context()
+        assert what.type == 1
+        found = self.exported.get(os.fstat(what.handle.fd).st_ino)
+        if found is None or found.nbytes < what.size:
+            return CUresult.CUDA_ERROR_INVALID_VALUE, None
+        os.close(what.handle.fd)  # the driver's own from here on
+        self.next += 512
+        self.external[self.next] = found
+        self.calls.append("import")
+        return OK, self.next
+
+    def cuExternalMemoryGetMappedBuffer(self, memory: int, part: Any) -> tuple[Any, ...]:
+        assert not part.offset
+        address, self.next = self.next, self.next + -(-part.size // 512) * 512 + 512
+        address += -address % 512
+        self.memory[address] = self.external[memory][: part.size]
+        return OK, address
+
+    def cuDestroyExternalMemory(self, memory: int) -> tuple[Any, ...]:
+        self._check_idle()
+        found = self.external.pop(memory)
+        assert not any(each.base is found for each in self.memory.values()), "still mapped"
+        self.calls.append("let go")
+        return (OK,)
 
     # Streams and graphs
 
@@ -293,7 +391,8 @@ class FakeDriver:
 
         def work() -> None:
             self.time_us += 500
-            self.events[event] = self.time_us
+            if event in self.events:  # it may be destroyed before it is reached
+                self.events[event] = self.time_us
             self.reached[event] = count
 
         return self._queue(stream, work)
@@ -357,7 +456,7 @@ class FakeDriver:
         return (OK,)
 
     def _check_context(self) -> None:
-        assert getattr(self.local, "current", None) == "context", "no CUDA context in this thread"
+        assert getattr(self.local, "current", None) == CONTEXT, "no CUDA context in this thread"
 
     def _check_idle(self) -> None:
         assert not any(stream.queued for stream in self.streams.values()), "freed while in use"

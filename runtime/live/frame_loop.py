@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -26,15 +26,15 @@ from ...arrays import Levels
 from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import SDR_BT709, Colours
 from ..sessions.session import check_frame
-from ..threads.worker import Worker
+from ..threads.frame_queue import Channel, Policy, StoppedError, WaitingFrames
+from ..threads.stages import Stages
 from ..video.encoders import EncodeOptions
 from ..video.read_options import ReadOptions
 from ..video.source import FileSource, SourceFrame
 from . import sink as sinks
 from . import source as sources
 from .address import Address
-from .frame_queue import Channel, Policy, StoppedError, WaitingFrames
-from .resets import Placed, StreamWatch
+from .resets import Placed, StreamWatch, capture
 from .source import UNKNOWN_RATE, VideoSource
 
 
@@ -78,8 +78,7 @@ class FrameSource:
             raise ConfigError(f"'{parsed.text}' is not a file: `read` is for files alone")
         else:
             self._live = sources.open_source(str(address), self._stop)
-        self._captured: Channel[Placed] = Channel(WaitingFrames(policy), self._stop, time.monotonic)
-        self._error: BaseException | None = None
+        self._captured: Channel[Placed] = Channel(WaitingFrames(policy), self._stop)
         self._frames = self._read_file() if self._file is not None else self._read_live()
 
     @property
@@ -144,8 +143,10 @@ class FrameSource:
 
     def _read_live(self) -> Generator[Levels, None, None]:
         assert self._live is not None
-        thread = Worker(self._capture, name="adcvsr-capture", daemon=True)
-        thread.start()
+        stages = Stages(failed=self._stop.set)
+        work = partial(capture, self._live, self._captured, StreamWatch())
+        stages.add("capture", work, daemon=True)
+        stages.start(call_off=self._stop.set)
         reformatter = VideoReformatter()
         stream = 0
         try:
@@ -157,30 +158,11 @@ class FrameSource:
                     self.time, self.colours = placed.time, placed.frame.colours
                     self.frame = picture
                     yield picture
-            if self._error is not None:
-                raise self._error
+            if stages.error is not None:
+                raise stages.error
         finally:
             self._stop.set()
-            thread.wait()
-
-    def _capture(self) -> None:
-        assert self._live is not None
-        watch, waited = StreamWatch(), 0.0
-        try:
-            with closing(self._live.frames()) as frames:
-                for frame in frames:
-                    placed = watch.place(
-                        frame, float(1 / (self._live.rate or UNKNOWN_RATE)), waited
-                    )
-                    began = time.monotonic()
-                    self._captured.put(placed, frame.captured)
-                    waited = time.monotonic() - began
-        except StoppedError:
-            pass
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._captured.end()
+            stages.wait_whatever_comes()
 
 
 class FrameSink:

@@ -20,7 +20,7 @@ from typing import cast
 
 from ..sessions.batch_slots import run_ahead
 from ..sessions.session import StreamSession
-from .frame_queue import POLL_SECONDS
+from ..threads.frame_queue import POLL_SECONDS
 from .live_stages import LiveStages
 
 BATCH_WAIT_S = 0.004

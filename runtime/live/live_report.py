@@ -8,8 +8,8 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...pictures.crop import Crop
+from ..threads.frame_queue import Policy
 from ..video.hdr import HdrMode
-from .frame_queue import Policy
 from .resets import STALL_FRAMES
 
 

@@ -10,29 +10,28 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 
 from ...arrays import Frame
 from ...pictures.colour import Colours
 from ...pictures.crop import Crop
 from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import AnyPicture
+from ..threads.frame_queue import Channel, WaitingFrames
+from ..threads.stages import Stages
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes
 from .content_watch import ContentWatch
 from .depth import Depth, is_deep
-from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
 from .pixels import LivePixels
-from .resets import Placed, Reason, ResetPolicy, StreamWatch
+from .resets import Placed, Reason, ResetPolicy, StreamWatch, capture
 from .sink import FinishedFrame, VideoSink
-from .source import UNKNOWN_RATE, VideoSource
+from .source import UNKNOWN_RATE, LiveFrame, VideoSource
 from .zoom import Zoom
 
 JITTER_S = 0.002
@@ -94,8 +93,6 @@ class LiveStages:
         self.source, self.upscaler = source, upscaler
         self.options, self.accounting = options, accounting
         self.clock = time.monotonic
-        self.error: BaseException | None = None
-        """The first one of any thread."""
         self.first: float | None = None
         """When the first frame was captured."""
         self.input_size: tuple[int, int] | None = None
@@ -109,6 +106,7 @@ class LiveStages:
         self._content = content
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
+        self._stages = Stages(failed=ending.set, ended=self._stop_without_sinks)
         self._resets = ResetPolicy(cuts=options.cut_reset)
         self.pixels = LivePixels(upscaler, options.pixels, depth, times=_times_of(sinks))
         limit = options.max_latency_ms
@@ -140,21 +138,11 @@ class LiveStages:
 
     def start(self) -> list[Worker]:
         """Start the threads; returns capture's, and each output has its own."""
-        capture = Worker(partial(self._guard, self._capture), name="adcvsr-capture")
-        threads = [capture]
+        capture = self._stages.add("capture", self._capture)
         for output in self.outputs:
-            work = partial(self._guard, output.run)
             # One that is left behind must not hold up the end of the process.
-            output.thread = Worker(work, name="adcvsr-present", daemon=True)
-            threads.append(output.thread)
-        try:
-            for thread in threads:
-                thread.start()
-        except BaseException:  # no further thread, or Ctrl-C
-            self.call_off()
-            for thread in threads:
-                thread.wait_or_call_off()
-            raise
+            output.thread = self._stages.add("present", output.run, daemon=True)
+        self._stages.start(self.call_off)
         return [capture]
 
     def call_off(self) -> None:
@@ -168,6 +156,11 @@ class LiveStages:
         if self._tail is not None:
             self._tail.close()
             self._tail = None
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first one of any thread."""
+        return self._stages.error
 
     @property
     def rate(self) -> Fraction:
@@ -304,15 +297,6 @@ class LiveStages:
         for output in self.outputs:
             output.end()
 
-    def _guard(self, stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except StoppedError:
-            pass
-        except BaseException as error:
-            self.fail(error)
-        self._stop_without_sinks()
-
     def _stop_without_sinks(self) -> None:
         """Without a sink nobody takes what is captured."""
         if all(output.is_over for output in self.outputs):
@@ -320,27 +304,15 @@ class LiveStages:
 
     def fail(self, error: BaseException) -> None:
         """End the stream for an error; the first one counts."""
-        if self.error is None:
-            self.error = error
-        self._ending.set()
+        self._stages.fail(error)
 
     def _capture(self) -> None:
-        watch = StreamWatch(self.options.stall_frames)
-        waited = 0.0
-        try:
-            with closing(self.source.frames()) as frames:
-                for frame in frames:
-                    self.first = frame.captured if self.first is None else self.first
-                    self.accounting.frame_captured()
-                    placed = watch.place(frame, float(1 / self.rate), waited)
-                    began = self.clock()
-                    self._put_at = began
-                    self._captured.put(placed, frame.captured)
-                    waited = self.clock() - began
-                    if self._ending.is_set():
-                        return
-        finally:
-            self._captured.end()
+        capture(self.source, self._captured, StreamWatch(self.options.stall_frames), self._came)
+
+    def _came(self, frame: LiveFrame) -> None:
+        self.first = frame.captured if self.first is None else self.first
+        self.accounting.frame_captured()
+        self._put_at = self.clock()
 
     def _prepare(self, placed: Placed) -> Taken | None:
         """Make a frame ready; None where pictures of the stream before it are still to come."""

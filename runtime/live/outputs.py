@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..threads.frame_queue import Channel, StoppedError, WaitingFrames
 from ..threads.worker import Worker
 from ..trace import Trace
 from .accounting import Accounting, FrameTimes
 from .depth import ToSdr, is_deep, to_hdr
-from .frame_queue import POLL_SECONDS
 from .sink import FinishedFrame, VideoSink
 
 ALONE_WAITING = 1
@@ -65,6 +65,10 @@ class Passage:
             self._accounting.frame_lost()
 
 
+Passing: TypeAlias = "tuple[FinishedFrame, FrameTimes, Passage]"
+"""A picture that waits for a sink."""
+
+
 class Output:
     """A sink, the pictures that wait for it, and what its thread does.
 
@@ -93,14 +97,15 @@ class Output:
         """When the latest picture was out."""
         self.thread: Worker | None = None
         """Which sends; None before it is started."""
-        self._waiting, self._bell, self._passed = waiting, bell, passed
+        self._bell, self._passed = bell, passed
         self._trace, self._label = trace, label
-        self._changed = threading.Condition()
-        self._pictures: deque[tuple[FinishedFrame, FrameTimes, Passage]] = deque()
-        self._newer, self._after_end = 0, 0
+        self._pictures: Channel[Passing] = Channel(
+            WaitingFrames("newest", length=waiting, gave_way=lambda item: item[2].missed()),
+            threading.Event(),
+        )
+        self._after_end = self._left = 0  # the first is the network's thread's alone
         self.was_left = False
         """Whether nobody waits for it any more, though it has not ended."""
-        self._ended, self._over = False, False
         self._busy_since: float | None = None
         self._to_sdr = ToSdr()
         self._why_not_deep: dict[bool, str] = {}  # by whether it is HDR
@@ -109,44 +114,35 @@ class Output:
     @property
     def has_room(self) -> bool:
         """Whether a picture can be taken without missing one."""
-        with self._changed:
-            return self._over or len(self._pictures) < self._waiting
+        return self._pictures.has_room
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is taken any more: the end has come, or the sink failed."""
-        return self._over
+        return self._pictures.is_closed
 
     def put(self, frame: FinishedFrame, times: FrameTimes, passage: Passage) -> None:
         """Take a picture; where there is no room, the oldest one that waits gives way."""
-        missed = []
-        with self._changed:
-            if self._over:
-                missed.append(passage)
-                self._after_end += 1
-            else:
-                if len(self._pictures) >= self._waiting:
-                    missed.append(self._pictures.popleft()[2])
-                    self._newer += 1
-                self._pictures.append((frame, replace(times), passage))
-                self._changed.notify_all()
-        for each in missed:
-            each.missed()
+        try:
+            self._pictures.put((frame, replace(times), passage), times.captured)
+        except StoppedError:
+            self._after_end += 1
+            passage.missed()
 
     def end(self) -> None:
         """Say that no more pictures come."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._pictures.end()
 
     def run(self) -> None:
         """Send pictures until the end, and finish the output; in the output's thread.
 
         Raises:
             AdcVsrError: The sink failed.
+            StoppedError: It was left behind.
         """
         try:
-            while (item := self._next()) is not None:
+            while (item := self._pictures.get()) is not None:
+                self._bell.set()
                 self._send(*item)
                 self._passed()
             if not self.was_left:
@@ -156,7 +152,9 @@ class Output:
 
     def drops(self) -> dict[str, int]:
         """Pictures this sink did not send, by reason: `newer`, or `sink` where it was gone."""
-        counts = Counter(newer=self._newer, sink=self._after_end) + Counter(dict(self.sink.drops))
+        gone = self._after_end + self._left
+        counts = Counter(newer=self._pictures.waiting.drops["newer"], sink=gone)
+        counts += Counter(dict(self.sink.drops))
         return dict(sorted(counts.items()))
 
     def figures(self) -> dict[str, Any]:
@@ -190,16 +188,6 @@ class Output:
         """Close the sink, unless its thread is still in it."""
         if not self.was_left:
             self.sink.close()
-
-    def _next(self) -> tuple[FinishedFrame, FrameTimes, Passage] | None:
-        with self._changed:
-            while not self._pictures:
-                if self._ended:
-                    return None
-                self._changed.wait(POLL_SECONDS)
-            item = self._pictures.popleft()
-        self._bell.set()
-        return item
 
     def _send(self, frame: FinishedFrame, times: FrameTimes, passage: Passage) -> None:
         began = self._busy_since = self.clock()
@@ -244,13 +232,9 @@ class Output:
         return to_hdr(frame, began.colours, began.hdr)
 
     def _stop_taking(self) -> None:
-        with self._changed:
-            self._over = True
-            left = [item[2] for item in self._pictures]
-            self._after_end += len(left)
-            self._pictures.clear()
-        for each in left:
-            each.missed()
+        for _, _, passage in self._pictures.close():
+            self._left += 1
+            passage.missed()
         self._bell.set()
 
     def _span(self, stage: str, began: float, ended: float, captured: float) -> None:

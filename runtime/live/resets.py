@@ -6,11 +6,14 @@ counts streams, `ResetPolicy` sees the frames the network takes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ..processing.cut_reset import SceneWatch
-from .source import LiveFrame
+from ..threads.frame_queue import Channel
+from .source import UNKNOWN_RATE, LiveFrame, VideoSource
 
 Reason: TypeAlias = Literal["cut", "seek", "stall", "size", "reconnect", "model", "crop", "asked"]
 
@@ -78,6 +81,39 @@ class StreamWatch:
         step = wall if reason in ("reconnect", "seek") else media
         self._time += max(step, SHORTEST_INTERVAL_S)
         return Placed(frame, self._stream, self._reason, self._time)
+
+
+def capture(
+    source: VideoSource,
+    into: Channel[Placed],
+    watch: StreamWatch,
+    came: Callable[[LiveFrame], None] = lambda frame: None,
+) -> None:
+    """Read a source to its end; all of a capturing thread's work.
+
+    Args:
+        source: Read here alone.
+        into: Gets each frame, and its end.
+        watch: Of this stream.
+        came: Called with each frame, before it waits for room.
+
+    Raises:
+        StoppedError: Nobody takes frames any more.
+        AdcVsrError: See `VideoSource.frames`.
+    """
+    waited = 0.0
+    try:
+        with closing(source.frames()) as frames:
+            for frame in frames:
+                came(frame)
+                placed = watch.place(frame, float(1 / (source.rate or UNKNOWN_RATE)), waited)
+                began = source.clock()
+                into.put(placed, frame.captured)
+                waited = source.clock() - began
+                if source.stop.is_set():
+                    return
+    finally:
+        into.end()
 
 
 def _interruption(

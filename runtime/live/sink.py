@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -23,6 +24,7 @@ from ...pictures.colour import Colours
 from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import AnyPicture
 from ..video.encoders import EncodeOptions
+from ..video.places import is_written_as_pictures
 from .address import Address
 from .notes import Notes
 from .source import load_class
@@ -38,6 +40,7 @@ SINKS = {
     "hls": "sink_hls:HlsSink",
     "http": "sink_page:PageSink",
     "null": "sink_null:NullSink",
+    "pictures": "sink_pictures:PicturesSink",
     "rtmp": "sink_rtmp:RtmpSink",
     "rtmps": "sink_rtmp:RtmpSink",
     "rtsp": "sink_rtsp:RtspSink",
@@ -226,7 +229,7 @@ def open_sinks(texts: Sequence[str], options: EncodeOptions) -> list[VideoSink]:
     for text, address in zip(texts, addresses, strict=True):
         if address.scheme != "null" and places[place_of(text)] > 1:
             raise ConfigError(f"two sinks are '{address.text}'; give each a place of its own")
-    classes: list[type[VideoSink]] = [load_class(address, SINKS, "sink") for address in addresses]
+    classes = [_class_of(address) for address in addresses]
     plain = EncodeOptions(overwrite=options.overwrite)
     somewhere = any(each.encodes for each in classes)
     made: list[VideoSink] = []
@@ -259,7 +262,7 @@ def open_sink(text: str, options: EncodeOptions) -> VideoSink:
         OutputExistsError, OutputNotWritableError: The output cannot be written.
     """
     address = Address.parse(text)
-    sink: type[VideoSink] = load_class(address, SINKS, "sink")
+    sink = _class_of(address)
     made = sink(address, options)
     try:
         address.finish(sink.options)
@@ -267,3 +270,11 @@ def open_sink(text: str, options: EncodeOptions) -> VideoSink:
         made.close()
         raise
     return made
+
+
+def _class_of(address: Address) -> type[VideoSink]:
+    """The class of an address; of a path that is named like a picture its own."""
+    pictures = address.scheme == "file" and is_written_as_pictures(Path(address.place))
+    kind = "pictures" if pictures else address.scheme
+    found: type[VideoSink] = load_class(replace(address, scheme=kind), SINKS, "sink")
+    return found

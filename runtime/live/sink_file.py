@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from ...errors import ConfigError, OutputNotWritableError
+from ...errors import OutputNotWritableError
 from ...leftovers import keep
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
@@ -17,7 +17,6 @@ from ..video.encoders import EncodeOptions
 from ..video.hdr import HDR_ENCODERS
 from ..video.hdr_tags import tag_file
 from ..video.output_file import ENCODERS, check_output, move_in, recording_part
-from ..video.places import WRITTEN_PICTURES
 from .address import Address
 from .sink import Encoded
 from .sink_encoded import EncodedSink
@@ -35,11 +34,6 @@ class RecordingSink(EncodedSink):
 
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         path = Path(address.place)
-        if path.suffix.lower() in WRITTEN_PICTURES:
-            raise ConfigError(
-                f"'{address.text}' is a picture: live records into {', '.join(ENCODERS)}; 'adcvsr "
-                "upscale' writes pictures"
-            )
         check_output(path, options)
         super().__init__(address, options, ENCODERS[path.suffix.lower()])
         self.path = path

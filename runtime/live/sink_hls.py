@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import av
 
@@ -12,9 +13,28 @@ from ...files import check_folder
 from ...pictures.clips import media_url
 from ..video.encoders import EncodeOptions
 from .address import Address
+from .sink import Encoded
 from .sink_encoded import EncodedSink
 
 INDEX = "index.m3u8"
+
+
+class _Written(FileIO):
+    """A file of the muxer's, which itself says nothing where it cannot write."""
+
+    def __init__(self, path: str, failures: list[OSError]) -> None:
+        super().__init__(path, "wb")
+        self._failures = failures
+
+    def write(self, data: Any) -> int:
+        """Write all, and keep the error where that is not possible."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._failures.append(error)
+        return len(data)  # an error within FFmpeg's call would be lost
 
 
 class HlsSink(EncodedSink):
@@ -30,6 +50,7 @@ class HlsSink(EncodedSink):
         self.folder = Path(address.place)
         self._seconds = address.number("seconds", 2, low=1, high=60)
         self._keep = int(address.number("keep", 6, low=2, high=10_000))
+        self._failures: list[OSError] = []
         check_folder(self.folder)
         if (self.folder / INDEX).exists() and not options.overwrite:
             raise OutputExistsError(
@@ -41,6 +62,7 @@ class HlsSink(EncodedSink):
             media_url(self.folder / INDEX),
             "w",
             format="hls",
+            io_open=lambda url, flags, options: _Written(url.removeprefix("file:"), self._failures),
             options={
                 "hls_time": f"{self._seconds:g}",
                 "hls_list_size": str(self._keep),
@@ -48,3 +70,18 @@ class HlsSink(EncodedSink):
                 "hls_segment_filename": str(self.folder / "segment_%06d.ts"),
             },
         )
+
+    def present(self, encoded: Encoded) -> bool:
+        """See `VideoSink`."""
+        sent = super().present(encoded)
+        self._guard(self._require_written)
+        return sent
+
+    def finish(self) -> None:
+        """See `VideoSink`."""
+        super().finish()
+        self._guard(self._require_written)
+
+    def _require_written(self) -> None:
+        if self._failures:
+            raise self._failures[0]

@@ -254,7 +254,7 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
         refuse_without_scheme(address, sink=what == "sink")
     if address.scheme not in known and address.scheme in {*ELSEWHERE, *SOURCES}:
         forms = {"gst": "gst:PIPELINE", "-": "-"}
-        names = sorted(set(known) - {"file"})
+        names = sorted(set(known) - {"file", "pictures"})
         schemes = ", ".join(forms.get(each, f"{each}://") for each in names)
         raise ConfigError(
             f"'{address.scheme}://' is no {what} of live, which knows {schemes} and files"

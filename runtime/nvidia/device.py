@@ -131,6 +131,48 @@ class Device:
         """Queue a copy within the device."""
         checked(self.driver.cuMemcpyDtoDAsync(target, source, size, self.stream))
 
+    def copy_rows(
+        self,
+        target: int,
+        target_stride: int,
+        source: int,
+        source_stride: int,
+        size: tuple[int, int],
+    ) -> None:
+        """Queue a copy of rows within the device.
+
+        Args:
+            target: Address.
+            target_stride: Bytes from row to row.
+            source: Address.
+            source_stride: Likewise.
+            size: Bytes of a row, and rows.
+        """
+        what = self.driver.CUDA_MEMCPY2D()
+        kind = self.driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        what.srcMemoryType = what.dstMemoryType = kind
+        what.srcDevice, what.srcPitch = source, source_stride
+        what.dstDevice, what.dstPitch = target, target_stride
+        what.WidthInBytes, what.Height = size
+        checked(self.driver.cuMemcpy2DAsync(what, self.stream))
+
+    def wait_for_other(self, stream: int) -> None:
+        """Queue waiting for all that is queued on a stream of somebody else's.
+
+        Args:
+            stream: Its handle, of this device's context.
+        """
+        other = self.driver.CUstream(stream)
+        event = self.event()
+        self.record(event, other)
+        self.wait_for(event)
+        self.drop_event(event)  # CUDA keeps it until it was reached
+
+    def owns_context_of(self, address: int) -> bool:
+        """Whether device memory belongs to the context that sessions run in."""
+        kind = self.driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
+        return int(checked(self.driver.cuPointerGetAttribute(kind, address))) == int(self._context)
+
     def zero(self, address: int, size: int) -> None:
         """Queue clearing device memory."""
         self.set_bytes(address, 0, size)

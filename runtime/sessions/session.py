@@ -20,7 +20,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
-from ...arrays import Frame
+from ...arrays import Frame, Levels
 from ...bundle import Bundle
 from ...bundle.schema import Variant
 from ...errors import BackendUnavailableError
@@ -29,6 +29,7 @@ from ...graph.yuv_ends import YuvEnds
 from ...pictures.crop import Crop
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ...reading import PROFILE, read_json
+from ..nvidia.gpu_picture import CannotImportError, GpuHandle
 from .tiles import Canvas, TileLayout, Tiling
 
 AnySession = TypeVar("AnySession", bound="Session")
@@ -361,6 +362,30 @@ class StreamSession(Session):
         if (ahead := self._take_ahead(picture)) is not None:
             return cast("YuvPicture", ahead)
         return self._sized(picture.shape, lambda: self._run_yuv(picture))
+
+    def infer_gpu(
+        self,
+        given: GpuHandle,
+        target: GpuHandle,
+        look: Callable[[Levels], bool] | None = None,
+    ) -> int:
+        """Upscale a picture of NV12 that is in the GPU's memory into another one there.
+
+        Args:
+            given: Of the session's `yuv`; a change of size starts a new stream.
+            target: As many times as wide and high as the network's scale says.
+            look: Called with its luma, (H, W) uint8 in main memory, a copy that None saves: whether
+                the past is forgotten before it.
+
+        Returns:
+            Copies of both pictures within the GPU, 0 to 2; when it returns, the target is whole.
+
+        Raises:
+            RuntimeError: See `infer_yuv`.
+            CannotImportError: The GPU or the backend cannot; nothing ran, and the picture may come
+                through main memory.
+        """
+        raise CannotImportError(f"{self.backend} takes pictures from main memory alone")
 
     def _take_ahead(self, frame: AnyPicture) -> AnyPicture | None:
         """The picture of a frame that ran in a batch; None where none did."""

@@ -18,10 +18,12 @@ from ...graph.yuv_ends import CHROMA, YuvEnds
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..engine.order import Shape
 from ..nvidia.device import Device, PinnedBuffer
+from ..nvidia.gpu_picture import CannotImportError, GpuHandle, GpuPicture
 from .session import StreamSession, crop, pad_to_multiple
 from .state_ring import StateRing
 from .trt_base import TensorRtBase
 from .trt_batch import TrtBatches, TrtBlock, state_bytes
+from .trt_gpu import GPU_LANE, GpuEnds, read_plane, sizes_fit
 from .trt_lanes import Lane, Lanes
 from .trt_parts import (
     picture_of,
@@ -139,6 +141,7 @@ class TensorRtSession(TensorRtBase, StreamSession):
         self._ring: StateRing[list[int]] = StateRing()
         self._sizes: list[int] = []
         self._lanes: Lanes | None = None
+        self._gpu_ends: GpuEnds | None = None
         self._mapped: bool | None = None
 
     def _resize(self, height: int, width: int, slots: int) -> None:
@@ -243,6 +246,45 @@ class TensorRtSession(TensorRtBase, StreamSession):
         for plane, host in zip((out.luma, out.chroma), planes, strict=True):
             plane.reshape(-1)[:] = host.array
         return out
+
+    def infer_gpu(
+        self,
+        given: GpuHandle,
+        target: GpuHandle,
+        look: Callable[[Levels], bool] | None = None,
+    ) -> int:
+        """See `StreamSession`."""
+        if not self._active or self.yuv is None or self._device is None:
+            raise RuntimeError("the session is not open, or of RGB")
+        low, big = (given.width, given.height), (target.width, target.height)
+        if why := sizes_fit(low, big, self.bundle.scale, self.bundle.size_multiple):
+            raise CannotImportError(why)
+        if self.tiling.side is not None:
+            raise CannotImportError("pictures of YUV are not tiled")
+        device = self._device
+        device.activate()
+        with given.on(device, write=False) as source, target.on(device, write=True) as sink:
+            if look is not None and look(self._luma_of(device, source)):
+                self.reset()
+            return self._sized(low[::-1], lambda: self._run_gpu(device, source, sink))
+
+    def _luma_of(self, device: Device, source: GpuPicture) -> Levels:
+        if source.stream:
+            device.wait_for_other(source.stream)
+        return read_plane(device, source.luma)
+
+    def _run_gpu(self, device: Device, source: GpuPicture, sink: GpuPicture) -> int:
+        assert self.runner is not None
+        if self._gpu_ends is None:
+            self._gpu_ends = GpuEnds(device, self._staged)
+        places = self._gpu_ends.take(source, sink)
+        self.runner.run(self._addresses(0, places), lane=GPU_LANE)
+        self._gpu_ends.give()
+        device.synchronize()
+        taken = self.runner.take_seconds(GPU_LANE)
+        self.engine_seconds = (self.engine_seconds or 0.0) + taken
+        self._ring.advance(0)
+        return self._gpu_ends.copies
 
     def _run_staged(self, given: Sequence[Levels], slot: int) -> list[PinnedBuffer]:
         """Run the engine on pictures or planes; gives where those that it made lie."""

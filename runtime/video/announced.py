@@ -9,6 +9,8 @@ from typing import Any
 
 import av
 
+from .places import is_pipe
+from .stdin_reader import StdinReader
 from .torn_end import ends_within_packet
 
 TRACK_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi"})
@@ -17,6 +19,10 @@ TRACK_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi"})
 FILE_LENGTHS = frozenset({"matroska,webm", "flv", "live_flv", "asf", "nut", "rm"})
 """Formats that announce the length of the longest track. Of all others FFmpeg guesses a length,
 from the last time in the file or from its bytes: there is nothing to compare with."""
+
+ONE_SIZE = frozenset({"yuv4mpegpipe", "rawvideo"})
+"""Formats of frames of one size, one behind the other: FFmpeg leaves a part of one out without a
+word."""
 
 LEAST_S = Fraction(1, 5)
 """Seconds that headers and last frames may differ by."""
@@ -43,7 +49,8 @@ class Missing:
     shrunk_bytes: int
     """By how much the file became shorter while it was read."""
     within_packet: bool = False
-    """Whether a transport or program stream, which announces nothing, ends within a packet."""
+    """Whether a stream that announces nothing (transport or program stream, y4m, raw frames) ends
+    within a packet."""
 
     def note(self) -> str:
         """The line for people."""
@@ -77,11 +84,17 @@ class Announced:
         path: The file.
         container: Opened, nothing read.
         stream: The video that is read.
+        stdin: What reads standard input, where that is the file.
     """
 
     def __init__(
-        self, path: Path, container: av.container.InputContainer, stream: av.VideoStream
+        self,
+        path: Path,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        stdin: StdinReader,
     ) -> None:
+        self._stdin, self._reached = stdin, 0
         self._path, self._container, self._stream = path, container, stream
         self._bytes = _size_of(path)
         self._ends: dict[int, Fraction] = {}
@@ -95,6 +108,7 @@ class Announced:
         if time is None or not packet.size or packet.time_base is None:
             return
         index = packet.stream.index
+        self._reached = max(self._reached, (packet.pos or 0) + packet.size)
         end = (time + (packet.duration or 0)) * packet.time_base
         if end > self._ends.get(index, end - 1):
             self._ends[index] = end
@@ -109,7 +123,7 @@ class Announced:
         """What has not come; ask where the file has ended."""
         shrunk = max(self._bytes - _size_of(self._path), 0)
         length, end = self._lengths()
-        torn = not shrunk and ends_within_packet(self._path, self._container.format.name)
+        torn = not shrunk and self._is_torn()
         if not (shrunk or torn) and (length is None or length - end <= self._tolerance()):
             return None
         rate = self._stream.average_rate or 0
@@ -124,6 +138,13 @@ class Announced:
             shrunk,
             torn,
         )
+
+    def _is_torn(self) -> bool:
+        """Whether it ends within a packet; of frames of one size, whether a part of one is left."""
+        if self._container.format.name not in ONE_SIZE:
+            return ends_within_packet(self._path, self._container.format.name)
+        size = self._stdin.bytes_read if is_pipe(self._path) else self._bytes
+        return 0 < self._reached < size
 
     def _lengths(self) -> tuple[Fraction | None, Fraction]:
         """Seconds announced, and seconds at which the last packet ends."""

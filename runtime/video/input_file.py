@@ -27,7 +27,7 @@ def open_input(
     path: Path,
     decoder: Decoder,
     raw: Mapping[str, str] | None = None,
-    ended: threading.Event | None = None,
+    stdin: StdinReader | None = None,
 ) -> av.container.InputContainer:
     """Open a file, standard input (`-`) or numbered pictures (`frame_%05d.png`).
 
@@ -36,7 +36,7 @@ def open_input(
         decoder: Where it is decoded.
         raw: Of frames without a header, `video_size`, `pixel_format` and `framerate`; of numbered
             pictures `framerate`.
-        ended: Set to end reading standard input, which else waits for whoever sends.
+        stdin: Reads standard input, until it is told to end; None for one that never is.
 
     Raises:
         InputNotFoundError: It does not exist or is a directory.
@@ -44,7 +44,7 @@ def open_input(
     """
     refuse_address(path)
     if is_pipe(path):
-        return _open_stdin(decoder, dict(raw or {}), ended or threading.Event())
+        return _open_stdin(decoder, dict(raw or {}), stdin or StdinReader(threading.Event()))
     if raw and "video_size" in raw:
         raise ConfigError(
             "--size and --pixel-format describe raw frames on standard input (INPUT '-'), not "
@@ -79,7 +79,7 @@ def _why_none(path: Path, error: OSError) -> str:
 
 
 def _open_stdin(
-    decoder: Decoder, raw: dict[str, str], ended: threading.Event
+    decoder: Decoder, raw: dict[str, str], reader: StdinReader
 ) -> av.container.InputContainer:
     if sys.stdin is not None and sys.stdin.isatty():
         raise InputNotFoundError(
@@ -91,7 +91,6 @@ def _open_stdin(
     if raw:
         what = f"raw frames of {raw['video_size']} {raw['pixel_format']}"
     try:
-        reader = StdinReader(ended)
         return pyav.open_input(
             reader, buffer_size=CHUNK_BYTES, hwaccel=accelerator(decoder), **named
         )

@@ -27,7 +27,6 @@ from .info import VideoInfo
 from .output_file import check_output, move_in, part_name
 from .places import (
     WRITTEN_PICTURES,
-    Numbered,
     is_pipe,
     is_sequence,
     is_written_as_pictures,
@@ -254,64 +253,67 @@ class StdoutSink(PlainSink):
             self._writer.close()
 
 
-class PictureSink(PlainSink):
-    """A picture, or numbered ones; each appears under its name when it is whole.
+class PictureFiles:
+    """A picture's file, or numbered ones; each appears under its name when it is whole.
 
-    Numbers are those of the source where that is numbered too, else they begin at 1.
+    Args:
+        path: The output; see `places.is_sequence`.
+        overwrite: Whether they may replace files.
     """
 
-    def __init__(self, path: Path, source: FileSource, *args: Any, **named: Any) -> None:
-        super().__init__(path, source, *args, **named)
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self.path, self._overwrite = path, overwrite
         self.encoder = WRITTEN_PICTURES[path.suffix.lower()]
         self._many = is_sequence(path)
-        self._number = Numbered.find(source.path).first if is_sequence(source.path) else 1
         self._written = 0
 
-    def _write(
-        self, rgb: npt.NDArray[np.uint8], pts: int, alpha: npt.NDArray[np.uint8] | None
-    ) -> None:
-        """See `PlainSink`."""
+    def write(self, data: bytes, given: str, number: int | None = None) -> None:
+        """Write the next one.
+
+        Args:
+            data: Encoded.
+            given: What gives more than one picture, for the message.
+            number: Of it; None to count from 1.
+
+        Raises:
+            OutputNotWritableError: It is a second one without numbers, or cannot be written.
+        """
+        path = self.path
         if self._written and not self._many:
             raise OutputNotWritableError(
-                f"'{self.path}' is one picture, and '{self.info.codec}' gives more: name numbered "
-                f"ones such as '{self.path.stem}_%05d{self.path.suffix}', or take one with "
-                "--duration"
+                f"'{path}' is one picture, and '{given}' gives more: name numbered "
+                f"ones such as '{path.stem}_%05d{path.suffix}', or take one with --duration"
             )
-        target = numbered(self.path, self._number) if self._many else self.path
-        data = self._encoded(self._turned(rgb), alpha)
+        number = self._written + 1 if number is None else number
+        target = numbered(path, number) if self._many else path
         part = part_name(target)
         try:
             part.write_bytes(data)
-            overwrite = self._options.overwrite
-            move_in(part, target, overwrite=overwrite, what="the picture")
-        except OutputNotWritableError:
+            move_in(part, target, overwrite=self._overwrite, what="the picture")
+        except (OutputNotWritableError, FileExistsError):
             raise
         except OSError as error:
-            if isinstance(error, FileExistsError):
-                raise
             raise OutputNotWritableError(
                 f"writing '{target}' failed: {error.strerror}; the pictures before it are there"
             ) from error
         finally:
             part.unlink(missing_ok=True)
-        self._number += 1
         self._written += 1
 
-    def _encoded(self, rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8] | None) -> bytes:
-        size = (self.width, self.height)
-        if self.encoder == "png":
-            frame = frame_from_rgb(rgb, SDR_BT709, "rgb24", self._reformatter, size=size)
-            if self.planes.alpha and alpha is not None:
-                frame = self._with_alpha(frame, np.ascontiguousarray(np.rot90(alpha, self.turns)))
-        else:
-            frame = frame_from_rgb(rgb, JPEG, self.pixel_format, self._reformatter, size=size)
-        self.copies = copied(rgb, frame)
-        if self.encoder == "mjpeg" and self.planes.gray:
-            set_gray(frame)
+    def encoded(self, frame: av.VideoFrame, aspect: Fraction = Fraction(1)) -> bytes:
+        """Encode a picture.
+
+        Args:
+            frame: In a format of the encoder.
+            aspect: Of its pixels.
+
+        Raises:
+            ConfigError: The encoder refuses its size.
+        """
         codec: Any = av.CodecContext.create(self.encoder, "w")
-        codec.width, codec.height, codec.pix_fmt = *size, frame.format.name
+        codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, frame.format.name
         codec.time_base, codec.thread_count = Fraction(1, 25), 1
-        codec.sample_aspect_ratio = Fraction(self._aspect).limit_denominator(65535)
+        codec.sample_aspect_ratio = aspect.limit_denominator(65535)
         if self.encoder == "mjpeg":
             codec.options = {"qmin": JPEG_QUALITY, "qmax": JPEG_QUALITY}
             codec.color_range = 2
@@ -320,9 +322,45 @@ class PictureSink(PlainSink):
             packets = [*codec.encode(frame), *codec.encode(None)]
         except av.FFmpegError as error:
             raise ConfigError(
-                f"{self.encoder} refuses {size[0]}x{size[1]}: {ffmpeg_reason(error)}"
+                f"{self.encoder} refuses {frame.width}x{frame.height}: {ffmpeg_reason(error)}"
             ) from error
         return b"".join(bytes(packet) for packet in packets)
+
+
+class PictureSink(PlainSink):
+    """A picture, or numbered ones.
+
+    Numbers are those of the source where that is numbered too, else they begin at 1.
+    """
+
+    def __init__(self, path: Path, source: FileSource, *args: Any, **named: Any) -> None:
+        super().__init__(path, source, *args, **named)
+        self._numbers = source.numbers
+        self._files = PictureFiles(path, overwrite=self._options.overwrite)
+        self.encoder = self._files.encoder
+
+    def _write(
+        self, rgb: npt.NDArray[np.uint8], pts: int, alpha: npt.NDArray[np.uint8] | None
+    ) -> None:
+        """See `PlainSink`."""
+        frame = self._frame_of(self._turned(rgb), alpha)
+        self.copies = copied(rgb, frame)
+        if self.encoder == "mjpeg" and self.planes.gray:
+            set_gray(frame)
+        number = None if self._numbers is None else self._numbers(pts)
+        data = self._files.encoded(frame, Fraction(self._aspect))
+        self._files.write(data, self.info.codec, number)
+
+    def _frame_of(
+        self, rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8] | None
+    ) -> av.VideoFrame:
+        size = (self.width, self.height)
+        if self.encoder == "mjpeg":
+            return frame_from_rgb(rgb, JPEG, self.pixel_format, self._reformatter, size=size)
+        frame = frame_from_rgb(rgb, SDR_BT709, "rgb24", self._reformatter, size=size)
+        if self.planes.alpha and alpha is not None:
+            return self._with_alpha(frame, np.ascontiguousarray(np.rot90(alpha, self.turns)))
+        return frame
 
     def _with_alpha(self, frame: av.VideoFrame, alpha: npt.NDArray[np.uint8]) -> av.VideoFrame:
         scaled = self._alpha_reformatter.reformat(

@@ -51,7 +51,9 @@ from .hardware_decode import decoder_facts
 from .hdr import take_hdr
 from .info import VideoInfo, describe
 from .input_file import alpha_decoder, choose_stream, is_animated_webp, open_input, packets
+from .places import MOST_NAMED, Numbered, is_sequence, numbered
 from .read_options import ReadOptions
+from .stdin_reader import StdinReader
 
 BROADCAST_FORMATS = frozenset({"mpegts", "mpeg"})
 """Containers whose clock starts anywhere; their time is moved to start at zero."""
@@ -131,7 +133,8 @@ class FileSource:
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
         self._free_frames()
-        self.container = open_input(path, self.options.decoder, self.options.raw, self.ended)
+        self._stdin = StdinReader(self.ended)
+        self.container = open_input(path, self.options.decoder, self.options.raw, self._stdin)
         try:
             self._begin()
         except BaseException:
@@ -184,7 +187,8 @@ class FileSource:
         self._pictures = True
         self._skipped = 0
         self._late: Fraction | None = None  # the first frame, from the start, behind what is read
-        self._announced = Announced(self.path, self.container, self.stream)
+        self._announced = Announced(self.path, self.container, self.stream, self._stdin)
+        self._sequence = Numbered.find(self.path) if is_sequence(self.path) else None
         self._waiting: list[SourceFrame | av.Packet[Any]] = []
         sought = self._seek()
         self._items = self._decode()
@@ -226,7 +230,7 @@ class FileSource:
         self._waiting.clear()
         self._info, self._clock, self._ended = None, None, False
         self._deinterlacer = Deinterlacer(self.stream, self.options.deinterlace, self._note_once)
-        self._announced = Announced(self.path, self.container, self.stream)
+        self._announced = Announced(self.path, self.container, self.stream, self._stdin)
         self.frames_read = self.damaged_packets = self.damaged_frames = self._skipped = 0
         self._items = self._decode()
 
@@ -434,6 +438,7 @@ class FileSource:
                 frames = self._codec.decode(packet)
             except av.FFmpegError:
                 self.damaged_packets += 1
+                self._note_damaged_picture(packet)
                 continue
             yield from self._finished(frames)
         if not self._ended:
@@ -482,6 +487,20 @@ class FileSource:
         if packet.dts is None:
             return False
         return self.options.sound_ends_by(packet.dts * packet.time_base - self.time_offset)
+
+    def _note_damaged_picture(self, packet: av.Packet[Any]) -> None:
+        """Name a picture of a sequence that does not decode, up to a few."""
+        if self._sequence is not None and self.damaged_packets <= MOST_NAMED:
+            name = numbered(self.path, self._sequence.first + (packet.pts or 0)).name
+            self.notes.append(f"'{name}' is damaged and left out; the others keep their numbers")
+
+    @property
+    def numbers(self) -> Callable[[int], int] | None:
+        """What number the picture of a frame's time (`pts`) has; None where this is no sequence."""
+        if self._sequence is None:
+            return None
+        first, info, offset = self._sequence.first, self.info, self.time_offset
+        return lambda pts: first + round((pts * info.time_base + offset) * info.rate)
 
     def _note_damage(self, reason: str) -> None:
         self.notes.append(

@@ -25,10 +25,13 @@ class StdinReader:
 
     def __init__(self, ended: threading.Event) -> None:
         self._ended = ended
+        self.bytes_read = 0
 
     def read(self, count: int) -> bytes:
         """Up to so many bytes; none at the end."""
         while not self._ended.is_set():
             if select.select([STDIN_FD], [], [], POLL_S)[0]:
-                return os.read(STDIN_FD, count)
+                data = os.read(STDIN_FD, count)
+                self.bytes_read += len(data)
+                return data
         return b""

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from .pictures.output_size import OutputSize
     from .pictures.yuv_picture import YuvPicture
     from .runtime.live.frame_loop import FrameSink, FrameSource, open_sink, open_source
-    from .runtime.live.frame_queue import Policy
     from .runtime.live.live_report import LiveOptions, LiveReport
     from .runtime.live.live_run import LiveRun
     from .runtime.live.sink import VideoSink
     from .runtime.sessions.session import Profile, Session
+    from .runtime.threads.frame_queue import Policy
     from .runtime.trace import Trace
     from .runtime.upscale_report import UpscaleReport
     from .runtime.upscaler import Upscaler
@@ -67,7 +67,7 @@ _MODULES = {
     ".runtime.live.live_report": ("LiveOptions", "LiveReport"),
     ".runtime.live.live_run": ("LiveRun",),
     ".pictures.colour": ("Colours",),
-    ".runtime.live.frame_queue": ("Policy",),
+    ".runtime.threads.frame_queue": ("Policy",),
     ".runtime.live.sink": ("VideoSink",),
     ".runtime.video.hardware_decode": ("Decoder",),
     ".runtime.video.info": ("VideoInfo",),

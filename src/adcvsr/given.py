@@ -9,7 +9,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from .errors import ConfigError, InputNotFoundError
+from .errors import InputNotFoundError
 from .redaction import shown
 
 MANIFEST = "manifest.json"
@@ -104,19 +104,6 @@ def refuse_address(path: str | Path) -> None:
         f"'{shown(whole)}' is an address, expected a file: download it first; 'adcvsr live "
         "--source ADDRESS' takes streams (rtsp, rtsps, udp)"
     )
-
-
-def refuse_stream(text: str) -> None:
-    """Refuse an address or a pipeline where the name of an output file is wanted.
-
-    Raises:
-        ConfigError: It is one.
-    """
-    if STREAM.match(text) and not Path(text).exists():
-        raise ConfigError(
-            f"output '{shown(text)}' is no file; 'adcvsr live --policy every --source "
-            "file:INPUT?pace=0 --sink OUTPUT' gives a whole file to it, as fast as it goes"
-        )
 
 
 def _folder(path: Path) -> str | None:

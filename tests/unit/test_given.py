@@ -14,11 +14,10 @@ from adcvsr.errors import (
     BundleNotFoundError,
     CalibrationError,
     CheckpointError,
-    ConfigError,
     InputNotFoundError,
     UnreadableVideoError,
 )
-from adcvsr.given import refuse_address, refuse_stream, what_is
+from adcvsr.given import refuse_address, what_is
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.video.source import FileSource
@@ -128,14 +127,6 @@ def test_an_address_is_no_file(address: str) -> None:
     assert "://" in str(raised.value)
     with pytest.raises(InputNotFoundError, match="is an address"):
         FileSource(Path(address))
-
-
-@pytest.mark.parametrize("text", ["gst:x264enc ! fakesink", "hls:out", "whip://me:secret@h/a"])
-def test_a_stream_is_no_output_file(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'adcvsr live --policy every --source") as raised:
-        refuse_stream(text)
-    assert "secret" not in str(raised.value)
-    refuse_stream(str(tmp_path / "out.mp4"))
 
 
 def test_files_are_no_addresses(tmp_path: Path) -> None:

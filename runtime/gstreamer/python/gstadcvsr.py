@@ -28,7 +28,14 @@ from gi.repository import GLib, GObject, Gst, GstBase, GstVideo  # noqa: E402
 
 Gst.init(None)
 
-CAPS = "video/x-raw,format=(string){RGB,NV12,I420,BGRx,RGBx},width=[1,max],height=[1,max]"
+SIZES = "width=[1,max],height=[1,max]"
+CAPS = f"video/x-raw,format=(string){{RGB,NV12,I420,BGRx,RGBx}},{SIZES}"
+GPU_CAPS = "; ".join(
+    f"video/x-raw({kind}),format=(string)NV12,{SIZES}"
+    for kind in ("memory:NVMM", "memory:CUDAMemory")
+)
+"""Taken where `gpu-memory` is on."""
+TEMPLATE = f"{CAPS}; {GPU_CAPS}"
 
 MOST = 2147483647
 """The largest number caps hold."""
@@ -64,6 +71,14 @@ PROPERTIES: dict[str, tuple[Any, ...]] = {
         "pixels",
         "auto: NV12 and I420 enter the network as they are where it can; rgb; yuv: or an error",
         "auto",
+        READABLE,
+    ),
+    "gpu-memory": (
+        bool,
+        "gpu-memory",
+        "Take and give NV12 in the GPU's memory (NVMM, CUDAMemory), with TensorRT; not yet run on "
+        "real hardware",
+        False,
         READABLE,
     ),
     "cut-reset": (bool, "cut-reset", "Start again at scene cuts", True, READABLE),
@@ -106,7 +121,9 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         "adcvsr",
     )
     __gsttemplates__ = tuple(
-        Gst.PadTemplate.new(name, direction, Gst.PadPresence.ALWAYS, Gst.Caps.from_string(CAPS))
+        Gst.PadTemplate.new(
+            name, direction, Gst.PadPresence.ALWAYS, Gst.Caps.from_string(f"{CAPS}; {GPU_CAPS}")
+        )
         for name, direction in (("sink", Gst.PadDirection.SINK), ("src", Gst.PadDirection.SRC))
     )
     __gproperties__ = PROPERTIES
@@ -117,6 +134,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         self._upscaler: Any = None
         self._watch: Any = None
         self._pixels: Any = None
+        self._kind = ""  # of the GPU's memory, where frames are in it
         self._measured_ns = 0
         self._scale: tuple[str, int] | None = None  # of a model by its name
         self.set_in_place(False)
@@ -194,8 +212,10 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         """Caps of the other pad: sizes times or by the scale, in any of the formats."""
         down, scale = direction == Gst.PadDirection.SINK, self._known_scale()
         found = Gst.Caps.new_empty()
+        gpu = self._values["gpu-memory"]
         for index in range(caps.get_size()):
             structure = caps.get_structure(index).copy()
+            features = caps.get_features(index) if gpu else None
             for name in ("format", "colorimetry", "chroma-site"):
                 structure.remove_field(name)
             for name in ("width", "height"):
@@ -204,8 +224,11 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
                 elif structure.has_field(name):
                     scaled = _scaled(structure.get_value(name), scale, down=down)
                     structure.set_value(name, scaled)
-            found.append_structure(structure)
-        template = Gst.Caps.from_string(CAPS)
+            if features is not None:  # the same kind of memory goes out as came in
+                found.append_structure_full(structure, features.copy())
+            else:
+                found.append_structure(structure)
+        template = Gst.Caps.from_string(TEMPLATE if gpu else CAPS)
         found = found.intersect_full(template, Gst.CapsIntersectMode.FIRST)
         if limit is not None:
             found = limit.intersect_full(found, Gst.CapsIntersectMode.FIRST)
@@ -247,11 +270,15 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         """Get ready for frames of this size, and measure how long one takes."""
         try:
             from adcvsr.runtime.gstreamer.child import layout_of
+            from adcvsr.runtime.gstreamer.gpu_frames import kind_of
             from adcvsr.runtime.gstreamer.layout import Layout
 
             self._incoming = Layout.of(layout_of(GstVideo, incaps))
             self._outgoing = Layout.of(layout_of(GstVideo, outcaps))
             self._incoming.require_sdr()
+            self._kind = kind_of(incaps) if self._values["gpu-memory"] else ""
+            if self._kind:
+                self._pixels.wanted = "yuv"
             width, height = self._incoming.width, self._incoming.height
             self._upscaler.check_memory("the stream", width, height)
             for _ in range(WARM_UP):
@@ -289,7 +316,8 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         try:
             if incoming.has_flags(Gst.BufferFlags.DISCONT):
                 self._forget()
-            self._upscale(incoming, outgoing)
+            if not self._kind or not self._upscale_there(incoming, outgoing):
+                self._upscale(incoming, outgoing)
         except Exception as error:
             self._failed(error)
             return Gst.FlowReturn.ERROR
@@ -299,8 +327,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         from adcvsr.pictures.yuv import frame_of
         from adcvsr.runtime.gstreamer.layout import FORMATS
 
-        meta = GstVideo.buffer_get_video_meta(incoming)
-        layout = self._incoming if meta is None else self._incoming.laid(meta, incoming.get_size())
+        layout = self._laid(incoming)
         with incoming.map(Gst.MapFlags.READ) as mapped:
             picture = self._run(layout, mapped.data)
         made = frame_of(
@@ -316,6 +343,33 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             for piece in self._outgoing.pieces(made):
                 target[at : at + len(piece)] = piece
                 at += len(piece)
+
+    def _laid(self, buffer: Any) -> Any:
+        """How an incoming buffer's frame lies in it."""
+        meta = GstVideo.buffer_get_video_meta(buffer)
+        return self._incoming if meta is None else self._incoming.laid(meta, buffer.get_size())
+
+    def _upscale_there(self, incoming: Any, outgoing: Any) -> bool:
+        """Upscale a frame in the GPU's memory; False, with a warning, where main memory has to do.
+
+        Scene cuts are looked for in main memory: a copy of the luma, which `cut-reset=false` saves.
+        """
+        from adcvsr.runtime.gstreamer.gpu_frames import handle_of, looks_for_cuts, why_main_memory
+        from adcvsr.runtime.nvidia.gpu_picture import CannotImportError
+
+        kind = self._kind
+        look = None if self._watch is None else looks_for_cuts(self._watch)
+        try:
+            with (
+                handle_of(Gst, incoming, kind, self._laid(incoming), write=False) as given,
+                handle_of(Gst, outgoing, kind, self._outgoing, write=True) as target,
+            ):
+                self._upscaler.upscale_gpu(given, target, look)
+        except CannotImportError as error:
+            self._kind = ""
+            self._say(why_main_memory(kind, error))
+            return False
+        return True
 
     def _run(self, layout: Any, data: Any) -> Any:
         """Upscale a frame's bytes, which may be gone afterwards."""
@@ -335,10 +389,17 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
 
     def _failed(self, error: Exception) -> bool:
         """Say on the bus what happened."""
-        domain, code = Gst.ResourceError.quark(), int(Gst.ResourceError.FAILED)
-        told = GLib.Error.new_literal(domain, f"adcvsr: {error}", code)
-        self.post_message(Gst.Message.new_error(self, told, type(error).__name__))
+        self.post_message(Gst.Message.new_error(self, _told(error), type(error).__name__))
         return False
+
+    def _say(self, line: str) -> None:
+        """Say on the bus what is otherwise than asked for."""
+        self.post_message(Gst.Message.new_warning(self, _told(line), ""))
+
+
+def _told(what: object) -> Any:
+    domain, code = Gst.ResourceError.quark(), int(Gst.ResourceError.FAILED)
+    return GLib.Error.new_literal(domain, f"adcvsr: {what}", code)
 
 
 def _scaled(value: Any, scale: int, *, down: bool) -> Any:

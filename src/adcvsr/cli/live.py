@@ -481,6 +481,8 @@ def _summary(report: LiveReport, name: str = "") -> None:
     for what, counts in (("dropped", report.drops), ("past forgotten", report.resets)):
         if counts:
             done(f"{what}: {_listed(counts)}")
+    if report.damaged_packets:
+        done(f"damaged and skipped: {report.damaged_packets} packets of the source")
     for sink in report.sinks if len(report.sinks) > 1 else ():
         ms = sink["ms"]["latency"]
         late = f", latency p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms" if ms["p50"] else ""

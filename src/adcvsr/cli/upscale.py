@@ -24,6 +24,7 @@ from ._upscale_options import (
     upscale_options,
 )
 from ._upscale_runs import report_all, upscale_all, upscale_one
+from ._upscale_streams import has_stream, upscale_stream
 
 if TYPE_CHECKING:
     from ..pictures.output_size import OutputSize
@@ -135,7 +136,8 @@ def command(
 
     INPUT may be - (y4m or another container on standard input; raw frames with --size), a picture,
     or numbered ones (frame_%05d.png); OUTPUT - (y4m, or raw frames with --encoder rawvideo), a png
-    or jpg, or numbered ones.
+    or jpg, or numbered ones. Either may be an address of 'adcvsr live' (gst:, rtsp://, hls: and
+    others): every frame goes through, pictures alone.
 
     A network that is not causal runs in overlapping windows, as its bundle says; notes tell where
     windows or tiles are blended instead of exact (docs/windows-and-tiles.md).
@@ -145,6 +147,9 @@ def command(
     """
     from ..runtime.upscaler import Upscaler
 
+    if has_stream(paths):
+        upscale_stream(paths, click.get_current_context().params)
+        return
     if paths[-1] == "-":
         keep_stdout()
         if as_json:
@@ -289,11 +294,9 @@ def _split_paths(
     paths: tuple[str, ...], model: str | None, label: str
 ) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
-    from ..given import refuse_address, refuse_stream
+    from ..given import refuse_address
     from ..runtime.batch import default_output
 
-    if len(paths) > 1:
-        refuse_stream(paths[-1])
     for path in paths:
         refuse_address(path)
     if len(paths) > 1:

@@ -116,6 +116,24 @@ class TestPipes:
         head = (tmp_path / "out.y4m").read_bytes().split(b"\n")[0]
         assert head == b"YUV4MPEG2 W192 H128 F25:1 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED"
 
+    @pytest.mark.parametrize("source", ["file", "pipe", "live"])
+    def test_a_frame_that_did_not_come_whole_is_told(
+        self, source: str, upscaler: Upscaler, tmp_path: Path
+    ) -> None:
+        (tmp_path / "in.y4m").write_bytes(y4m()[:-500])
+        place, output = tmp_path / "in.y4m" if source == "file" else "-", tmp_path / "out.mkv"
+        with pipes(y4m()[:-500]):
+            if source == "live":
+                notes = LiveRun(upscaler, "-", str(output), LiveOptions(policy="every")).run().notes
+            else:
+                report = upscaler.upscale_file(place, output)
+                notes = report.notes
+                assert not report.whole
+        said = "the end of the file is missing: 0.160 s (4 frames) came and a part of a packet"
+        assert [note for note in notes if note.startswith(said)]
+        with pipes(y4m()):
+            assert upscaler.upscale_file("-", tmp_path / "whole.mkv").whole
+
     def test_raw_frames_in_and_out(self, upscaler: Upscaler, tmp_path: Path) -> None:
         clip = draw_clip(3, 32, 48)
         read = ReadOptions(size=(48, 32), pixel_format="rgb24", rate=Fraction(30))
@@ -264,6 +282,27 @@ class TestPictures:
             upscaler.upscale_file(tmp_path / "frame_%04d.png", tmp_path / "out_%04d.png")
         with pytest.raises(InputNotFoundError, match="holds no picture of that name"):
             upscaler.upscale_file(tmp_path / "none_%04d.png", tmp_path / "out_%04d.png")
+
+    @pytest.mark.parametrize("damaged", [7, 9])
+    def test_a_damaged_picture_is_named_and_the_others_keep_their_numbers(
+        self, damaged: int, upscaler: Upscaler, tmp_path: Path
+    ) -> None:
+        self.sequence(tmp_path, range(7, 11))
+        wrong = tmp_path / f"frame_{damaged:04d}.png"
+        wrong.write_bytes(wrong.read_bytes()[:300])
+        report = upscaler.upscale_file(tmp_path / "frame_%04d.png", tmp_path / "big_%04d.png")
+        assert f"'{wrong.name}' is damaged and left out; the others keep their numbers" in (
+            report.notes
+        )
+        assert not report.whole
+        found = sorted(path.name for path in tmp_path.glob("big*"))
+        assert found == [f"big_{n:04d}.png" for n in range(7, 11) if n != damaged]
+
+    def test_numbers_are_kept_from_a_start_within(self, upscaler: Upscaler, tmp_path: Path) -> None:
+        self.sequence(tmp_path, range(7, 11))
+        read = ReadOptions(start=Fraction(2, 25))
+        upscaler.upscale_file(tmp_path / "frame_%04d.png", tmp_path / "big_%d.png", read=read)
+        assert sorted(path.name for path in tmp_path.glob("big*")) == ["big_10.png", "big_9.png"]
 
     def test_two_sizes_are_told_and_scaled_to_the_first(
         self, upscaler: Upscaler, tmp_path: Path

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,8 +18,10 @@ import pytest
 
 from adcvsr.errors import OutputNotWritableError
 from adcvsr.pictures.clips import read_clip
+from adcvsr.pictures.colour import SDR_BT709
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
@@ -149,3 +152,35 @@ def test_a_network_that_fails_keeps_what_was_recorded(
         run.run()
     assert len(list(read_clip(tmp_path / "out.mkv"))) == run.accounting.presented >= 4
     assert not [each for each in threading.enumerate() if each.name.startswith("adcvsr")]
+
+
+def test_a_full_disk_ends_an_hls_stream_whose_muxer_says_nothing(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (144, 192, 3), np.uint8)
+
+    def record(sink: VideoSink) -> None:
+        for index in range(100):
+            noise = np.roll(picture, 7 * index, 1)
+            frame = FinishedFrame(noise, noise, index / 25, Fraction(25), SDR_BT709)
+            sink.present(sink.encode(frame))
+
+    says = r"does not take the video: .*large"
+    with (
+        room_for(200_000),
+        open_sink(f"hls:{tmp_path}?seconds=1", EncodeOptions()) as sink,
+        pytest.raises(OutputNotWritableError, match=says),
+    ):
+        record(sink)
+    whole = [each.stat().st_size for each in tmp_path.glob("segment*")]
+    assert max(whole) <= 200_000
+
+
+def test_an_hls_stream_is_whole_where_there_is_room(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (72, 96, 3), np.uint8)
+    with open_sink(f"hls:{tmp_path}?seconds=1", EncodeOptions()) as sink:
+        for index in range(60):
+            frame = FinishedFrame(picture, picture, index / 25, Fraction(25), SDR_BT709)
+            assert sink.present(sink.encode(frame))
+        sink.finish()
+    assert "#EXT-X-ENDLIST" in (tmp_path / "index.m3u8").read_text()
+    assert len(list(read_clip(tmp_path / "index.m3u8"))) == 60
+    assert not list(tmp_path.glob("*.tmp"))

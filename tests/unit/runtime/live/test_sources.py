@@ -5,16 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+from live_ends import udp_stream
 
 from adcvsr.errors import (
     ConfigError,
@@ -23,110 +20,20 @@ from adcvsr.errors import (
     UnreadableVideoError,
     UnsupportedVideoError,
 )
-from adcvsr.pictures.colour import SDR_BT709
-from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.live.address import Address
 from adcvsr.runtime.live.backoff import wait_before_try
 from adcvsr.runtime.live.pattern import read_time
-from adcvsr.runtime.live.sink import FinishedFrame, open_sink
-from adcvsr.runtime.live.source import SOURCES, LiveFrame, VideoSource, open_source
-from adcvsr.runtime.video.encoders import EncodeOptions
+from adcvsr.runtime.live.source import LiveFrame, VideoSource, open_source
 from live_streams import (
     free_port,
-    require_gst,
-    require_rtsp_server,
-    rtsp_server,
     write_coded_clip,
 )
 from video_facts import VideoMaker
-
-FRAMES = 6
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coded_clip(tmp_path_factory.mktemp("sources") / "clip.mp4", frames=30, fps=30)
-
-
-@contextmanager
-def udp_stream(port: int, size: tuple[int, int] = (96, 64)) -> Iterator[str]:
-    """Something sends MPEG-TS to the address."""
-    url = f"udp://127.0.0.1:{port}"
-    ended = threading.Event()
-
-    def send() -> None:
-        picture = draw_clip(1, size[1], size[0])[0]
-        with open_sink(url, EncodeOptions(preset="ultrafast")) as sink:
-            index = 0
-            while not ended.wait(0.02):
-                frame = FinishedFrame(picture, picture, index / 30, Fraction(30), SDR_BT709)
-                sink.present(sink.encode(frame))
-                index += 1
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        yield url
-    finally:
-        ended.set()
-        sender.join()
-
-
-@contextmanager
-def address_of(scheme: str, clip: Path) -> Iterator[str]:
-    """An address of each kind that really gives frames of 96x64 here."""
-    if scheme == "test":
-        yield "test://?size=96x64&fps=60"
-    elif scheme == "file":
-        yield f"file:{clip}?loop=1"
-    elif scheme == "udp":
-        with udp_stream(free_port()) as url:
-            yield url
-    elif scheme == "rtsp":
-        require_rtsp_server()
-        with rtsp_server(clip) as server:
-            yield f"{server.url}/play"
-    elif scheme == "gst":
-        require_gst()
-        yield "gst:videotestsrc is-live=true ! video/x-raw,width=96,height=64,framerate=30/1"
-    elif scheme == "-":
-        pytest.skip("standard input: test_pipes_and_pictures")
-    elif scheme == "csi":
-        if shutil.which("gst-launch-1.0") is None:
-            pytest.skip("no gst-launch-1.0: apt-get install gstreamer1.0-tools")
-        yield "csi://0?size=96x64&fps=30&element=videotestsrc%20is-live=true"
-    else:
-        if not Path("/dev/video0").exists():
-            pytest.skip("no camera at /dev/video0")
-        yield "v4l2:///dev/video0"
-
-
-@pytest.mark.parametrize("scheme", sorted(SOURCES))
-def test_every_source_gives_frames_in_order_until_it_is_stopped(scheme: str, clip: Path) -> None:
-    stop = threading.Event()
-    with address_of(scheme, clip) as address:
-        source = open_source(address, stop)
-        frames: list[LiveFrame] = []
-        began = time.monotonic()
-        for frame in source.frames():
-            frames.append(frame)
-            if len(frames) == FRAMES:
-                stop.set()
-    assert len(frames) == FRAMES
-    reformatter = VideoReformatter()
-    for frame in frames:
-        rgb = frame.rgb(reformatter)
-        assert (rgb.dtype, rgb.ndim, rgb.shape[2]) == (np.uint8, 3, 3)
-        assert frame.size == (rgb.shape[1], rgb.shape[0])
-        assert rgb.std() > 5
-        assert frame.luma().shape == (36, 64)
-        assert scheme == "v4l2" or frame.size == (96, 64)
-    assert all(began <= a.captured <= b.captured for a, b in pairwise(frames))
-    known = [frame.media_time for frame in frames if frame.media_time is not None]
-    assert all(b > a for a, b in pairwise(known))
-    assert {frame.connection for frame in frames} == {0}
-    assert source.rate
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("adcvsr")]
 
 
 def test_a_file_without_its_pace_is_read_as_fast_as_it_goes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adcvsr.runtime.live.frame_queue import Channel, StoppedError, WaitingFrames
+from adcvsr.runtime.threads.frame_queue import Channel, StoppedError, WaitingFrames
 
 steps = st.lists(
     st.tuples(st.sampled_from(["put", "take"]), st.floats(0, 0.2), st.floats(0, 0.3)), max_size=80

@@ -1,4 +1,4 @@
-"""What waits between capture and network, and what is dropped: the two policies.
+"""What waits between two threads of a stream or a file, and what is dropped: the two policies.
 
 `WaitingFrames` is the logic alone, without threads and clocks of its own, so that it can be shown
 right; `Channel` makes threads wait on it.
@@ -7,11 +7,10 @@ right; `Channel` makes threads wait on it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Generic, Literal, TypeAlias, TypeVar
-
-from .source import Clock
 
 Policy: TypeAlias = Literal["newest", "every"]
 
@@ -25,24 +24,30 @@ T = TypeVar("T")
 
 
 class WaitingFrames(Generic[T]):
-    """Frames between capture and network. Not thread-safe.
+    """Frames between two threads. Not thread-safe.
 
-    `newest` holds one frame: a newer one takes its place (a drop for `newer`). With a limit, a
-    frame that could not be out in time any more is not given out (a drop for `late`). `every` holds
-    up to `length`, refuses more, and drops nothing.
+    `newest` holds up to `length`: the oldest gives way to a newer one (a drop for `newer`). With a
+    limit, a frame that could not be out in time any more is not given out (a drop for `late`).
+    `every` holds up to `length`, refuses more, and drops nothing.
 
     Args:
         policy: `newest` or `every`.
         max_latency: Seconds from capture to presentation that a frame may take; None for any.
             With `newest` alone.
-        length: Frames that wait at most, with `every`.
+        length: Frames that wait at most; None for one with `newest`, a few with `every`.
+        gave_way: Called with each frame that gave way.
     """
 
     def __init__(
-        self, policy: Policy, max_latency: float | None = None, length: int = EVERY_LENGTH
+        self,
+        policy: Policy,
+        max_latency: float | None = None,
+        length: int | None = None,
+        gave_way: Callable[[T], None] = lambda frame: None,
     ) -> None:
         self.policy = policy
-        self.length = length
+        self.length = length or (EVERY_LENGTH if policy == "every" else 1)
+        self._gave_way = gave_way
         self.max_latency = max_latency
         self.drops: Counter[str] = Counter()
         """Frames dropped, by reason."""
@@ -59,12 +64,11 @@ class WaitingFrames(Generic[T]):
             item: The frame.
             captured: When it was captured, in seconds; never before the one offered last.
         """
-        if self.policy == "every":
-            if len(self._frames) >= self.length:
+        if len(self._frames) >= self.length:
+            if self.policy == "every":
                 return False
-        elif self._frames:
-            self._frames.clear()
             self.drops["newer"] += 1
+            self._gave_way(self._frames.popleft()[0])
         self._frames.append((item, captured))
         return True
 
@@ -86,6 +90,12 @@ class WaitingFrames(Generic[T]):
             self.drops["late"] += 1
         return None
 
+    def clear(self) -> list[T]:
+        """Forget what waits, and give it back."""
+        left = [item for item, _ in self._frames]
+        self._frames.clear()
+        return left
+
 
 class StoppedError(Exception):
     """The run ends: whoever waits gives up."""
@@ -106,22 +116,24 @@ class Channel(Generic[T]):
         self,
         waiting: WaitingFrames[T],
         stop: threading.Event,
-        clock: Clock,
+        clock: Callable[[], float] = time.monotonic,
         bell: threading.Event | None = None,
     ) -> None:
         self.waiting = waiting
         self._stop, self._clock = stop, clock
         self._bell = bell or threading.Event()
         self._changed = threading.Condition()
-        self._ended = False
+        self._ended = self.is_closed = False
 
-    def put(self, item: T, captured: float) -> None:
+    def put(self, item: T, captured: float = 0.0) -> None:
         """Hand a frame over, waiting for room where the policy wants it.
 
         Raises:
-            StoppedError: The run ends.
+            StoppedError: The run ends, or nobody takes anything any more.
         """
         with self._changed:
+            if self.is_closed:
+                raise StoppedError
             while not self.waiting.offer(item, captured):
                 self._wait()
             self._changed.notify_all()
@@ -133,6 +145,19 @@ class Channel(Generic[T]):
             self._ended = True
             self._changed.notify_all()
         self._bell.set()
+
+    def close(self) -> list[T]:
+        """Take nothing any more; whoever waits gives up. Gives back what waited."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+            return self.waiting.clear()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a frame can be put without waiting, and without another one's giving way."""
+        with self._changed:
+            return self.is_closed or len(self.waiting) < self.waiting.length
 
     @property
     def has_ended(self) -> bool:
@@ -163,7 +188,7 @@ class Channel(Generic[T]):
             ahead: See `WaitingFrames.take`; called when a frame is there.
 
         Raises:
-            StoppedError: The run ends.
+            StoppedError: The run ends, or the channel was closed.
         """
         with self._changed:
             while (item := self.waiting.take(self._clock(), ahead())) is None:
@@ -174,6 +199,6 @@ class Channel(Generic[T]):
             return item
 
     def _wait(self) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self.is_closed:
             raise StoppedError
         self._changed.wait(POLL_SECONDS)
