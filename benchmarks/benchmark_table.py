@@ -33,6 +33,8 @@ def rows_of(report: dict[str, Any]) -> list[str]:
         raise ValueError("made without --protocol")
     if protocol["missing"]:
         raise ValueError(f"not the whole benchmark: {', '.join(protocol['missing'])} missing")
+    if protocol["odd"]:
+        raise ValueError(f"not the benchmark's frames: {'; '.join(protocol['odd'])}")
     if protocol.get("frames", 0) < 1_000_000:
         raise ValueError("made with --frames: not all frames of the clips")
     if report["failed"]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from adcvsr.errors import AdcVsrError
 from adcvsr.files import replace_file
 from adcvsr.plan.fitted import COMMAND, FIGURES, TABLE, Fit, as_table, class_of
 from adcvsr.plan.fitting import fit_classes
@@ -90,7 +92,11 @@ def source_lines(ledger: Ledger) -> list[str]:
 
 def left_lines(ledger: Ledger) -> list[str]:
     """What was found and not taken."""
-    return [f"- {each.what}: {each.why}. <{each.url}>" for each in ledger.left_out]
+    return [f"- {each.what}: {each.why}. {_place(each.url)}" for each in ledger.left_out]
+
+
+def _place(url: str) -> str:
+    return f"<{url}>" if "://" in url else f"`{url}`"
 
 
 def tables(ledger: Ledger, fits: dict[str, Fit]) -> dict[str, list[str]]:
@@ -136,7 +142,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    ledger = read_ledger(LEDGER)
+    try:
+        ledger = read_ledger(LEDGER)
+    except AdcVsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     fits = fit_classes(ledger.rows)
     print("\n".join([*row_lines(ledger, fits), "", *fit_lines(fits)]))
     if options.write:

@@ -1,6 +1,6 @@
 r"""Make the README's picture: a part of one frame, left enlarged by bicubic, right by a network.
 
-    python benchmarks/readme_picture.py nasa_13013.mp4 --at 6 --crop 120x112+90+30 \
+    python benchmarks/readme_picture.py nasa_13013.mp4 --at 6 --crop 120x76+90+36 \
       -o docs/images/side-by-side.jpg
 
 The clip is test/resources/nasa_13013.mp4 of pytorch/torchcodec (NASA, public domain): 320x180,

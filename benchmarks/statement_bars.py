@@ -2,7 +2,7 @@
 
     python benchmarks/statement_bars.py clips/ --model nano            # INT8 against FP32, timed
     python benchmarks/statement_bars.py clips/ --wrong --quick         # four wrong graphs, refused
-    python benchmarks/statement_bars.py clips/ --itself 20 --quick     # FP32 with other threads
+    python benchmarks/statement_bars.py clips/ --itself 20 --crop 64x36   # FP32, other threads
 
 Wrong graphs are FP32's with a few nodes behind: rounded to every sixth level, three levels more red
 and less blue, two levels up and down from frame to frame, and a level more every hundred frames.
@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -135,6 +136,7 @@ def state_of(
     threads: tuple[int, int],
     *,
     quick: bool,
+    crop: str = "",
     seed: int = 0,
     drift_frames: int = 400,
 ) -> Statement:
@@ -145,7 +147,10 @@ def state_of(
             )
             for name, count in zip(variants, threads, strict=True)
         ]
-        further = {"claim": QUICK, "height": 36, "width": 64} if quick else {}
+        further: dict[str, Any] = {"claim": QUICK} if quick else {}
+        if crop or quick:
+            width, height = map(int, (crop or "64x36").split("x"))
+            further |= {"height": height, "width": width}
         request = StatementRequest(
             clips=clips, sessions=sessions, seed=seed, drift_frames=drift_frames, **further
         )
@@ -160,6 +165,7 @@ def main() -> int:
     parser.add_argument("--itself", type=int, default=0, metavar="N")
     parser.add_argument("--threads", type=int, default=0, help="Of both networks; 0 is all.")
     parser.add_argument("--quick", action="store_true", help="Nine in ten frames, small crops.")
+    parser.add_argument("--crop", default="", metavar="WxH", help="Of runs [default: 128x72].")
     chosen = parser.parse_args()
     clips, bundle = find_videos(chosen.clips), open_bundle(chosen.model)
     failed = 0
@@ -168,7 +174,7 @@ def main() -> int:
             for how in WRONG:
                 wrong = spoiled_bundle(bundle, Path(folder), how)
                 names = ("fp32-onnx", "int8-onnx")
-                found = state_of(wrong, clips, names, (0, 0), quick=chosen.quick)
+                found = state_of(wrong, clips, names, (0, 0), quick=chosen.quick, crop=chosen.crop)
                 right = not found.shown and found.reasons[0] == how
                 failed += not right
                 print(f"{'ok' if right else 'WRONG'} {how}: {found.line()}", flush=True)
@@ -176,7 +182,14 @@ def main() -> int:
         for seed in range(chosen.itself):
             names = ("fp32-onnx", "fp32-onnx")
             found = state_of(
-                bundle, clips, names, (1, 2), quick=chosen.quick, seed=seed, drift_frames=100
+                bundle,
+                clips,
+                names,
+                (1, 2),
+                quick=chosen.quick,
+                crop=chosen.crop,
+                seed=seed,
+                drift_frames=100,
             )
             failed += not found.shown
             print(f"{'ok' if found.shown else 'ALARM'} {seed}: {found.line()}", flush=True)
@@ -184,7 +197,7 @@ def main() -> int:
         began, cpu = time.monotonic(), time.process_time()
         names = ("fp32-onnx", "int8-ort")
         threads = (chosen.threads, chosen.threads)
-        found = state_of(bundle, clips, names, threads, quick=chosen.quick)
+        found = state_of(bundle, clips, names, threads, quick=chosen.quick, crop=chosen.crop)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         print("\n".join([found.line(), *found.details()]))
         for name in ("rms", "colour", "flicker", "banding"):

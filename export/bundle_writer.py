@@ -25,7 +25,7 @@ from ..bundle import Bundle
 from ..bundle.schema import StateSpec
 from ..config import AdcVsrConfig
 from ..errors import BundleError, OutputExistsError, OutputNotWritableError
-from ..files import json_bytes
+from ..files import check_new, json_bytes
 from ..given import MANIFEST
 from ..graph.past import past_of
 from ..leftovers import move_in, part_folder
@@ -112,12 +112,11 @@ def check_bundle_output(output: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: It exists and `overwrite` is off.
-        OutputNotWritableError: It exists and is no bundle.
+        OutputNotWritableError: It exists and is no bundle; its folder is missing or not writable.
     """
+    check_new(output, overwrite=overwrite)
     if not output.exists():
         return
-    if not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
     try:
         Bundle(output)
     except BundleError as error:
@@ -177,12 +176,7 @@ def _past_frames(network: AdcVsr, files: VariantFiles, state: Sequence[StateSpec
     """How many frames a causal network looks back, from its graph; None of one that is not."""
     if not network.config.causal:
         return None
-    return past_of(
-        files.graph.read_bytes(),
-        {spec.name: spec.next_name for spec in state},
-        OUTPUT_NAME,
-        network.config,
-    )
+    return past_of(files.graph.read_bytes(), state, OUTPUT_NAME, network.config)
 
 
 def _alignment(

@@ -19,11 +19,13 @@ from ..calibration.sets.reader import probe_runs
 from ..errors import QuantizationError
 from ..graph.census import Census, take_census
 from ..pictures.colour_probes import PROBES_VERSION
+from ..runtime.proof.graphs import proven_graphs
 from ..runtime.sessions.ort_precision import why_not_judged
 from ..variants import REFERENCE
 from ..version import __version__
 from .gate import compare_variants, limits_json, require_within, to_json
 from .graphs.graph_edit import GraphEdit
+from .graphs.traced import FROM_COLOURS, TO_COLOURS
 from .graphs.variant_files import VariantFiles
 from .int8.int8_ort import quantize_int8_ort
 from .int8.integer_ends import first_convolutions, last_convolution, why_no_integer_ends
@@ -120,16 +122,27 @@ def fit_recipe(bundle: Bundle, recipe: Recipe, report: Report) -> Recipe:
             else onnx.load(stored, load_external_data=False)
         )
     edit = GraphEdit(model)
-    ends = [node.name for node in first_convolutions(edit, bundle.input_name)]
-    ends.append(last_convolution(edit, bundle.output_name).name)
-    why = why_no_integer_ends(model, bundle.input_name, bundle.output_name)
+    taken = bundle.input_name
+    given = bundle.output_name if bundle.features is None else bundle.features.name
+    why = why_no_integer_ends(model, taken, given)
+    colours = []  # kept float; the network's ends are behind them
+    for node in edit.of_type("Conv"):
+        if node.name in (TO_COLOURS, FROM_COLOURS):
+            colours.append(node.name)
+            why = "the network takes and gives YUV, which is made of RGB in float"
+        if node.name == TO_COLOURS:
+            taken = node.output[0]
+        elif node.name == FROM_COLOURS:
+            given = node.input[0]
+    ends = [node.name for node in first_convolutions(edit, taken)]
+    ends.append(last_convolution(edit, given).name)
     if why is not None and recipe.activations.integer_ends:
         report(f"pictures stay float inside the graph: {why.partition(';')[0]}")
     expect = recipe.expect
     if set(recipe.activations.keep_float) == set(OUR_ENDS):
         report(f"kept float as the network's ends, by their place: {', '.join(ends)}")
         expect = Expectation()
-    return for_adopted(recipe, ends, integer_ends=why is None, expect=expect)
+    return for_adopted(recipe, ends, integer_ends=why is None, expect=expect, always=colours)
 
 
 def require_small_stream(bundle: Bundle, what: str) -> None:
@@ -173,7 +186,8 @@ def _prove(
     )
     report(f"colours: {distances.colours.line()}")
     require_within(distances, recipe.gate, recipe.variant)
-    return to_json(distances, recipe.gate)
+    graphs = proven_graphs(staged, recipe.variant, REFERENCE)
+    return {**to_json(distances, recipe.gate), "graphs": graphs}
 
 
 def variant_files(quantized: Quantized, recipe: Recipe) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..calibration.statement.statement import Statement
+from ..runtime.proof.graphs import proven_graphs
 from .archive import zip_entry
 from .variants import stage_variant
 
@@ -48,7 +49,8 @@ def store_statements(path: Path, statements: Sequence[Statement]) -> Bundle:
             if each.shown:
                 name = f"{each.variant}.statement.npz"
                 stage.write(name, runs_bytes(each))
-                entry["statement"] = {**each.to_json(), "runs_file": name}
+                graphs = proven_graphs(bundle, each.variant, each.reference)
+                entry["statement"] = {**each.to_json(), "runs_file": name, "graphs": graphs}
                 files.append(name)
             stage.put(each.variant, entry, files)
         return stage.commit()

@@ -37,7 +37,7 @@ from .video.read_options import ReadOptions
 from .video.sink import FileSink
 from .video.sink_plain import PlainSink, is_plain, open_plain
 from .video.source import FileSource
-from .yuv import open_yuv
+from .yuv import open_yuv, times_of
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class FileRun:
         self.network.clips.reset()
         processor = for_transfer(self._processor_of(session), transfer)
         try:
-            step, scale = self._step_of(reader), session.bundle.scale
+            step, scale = self._step_of(reader), session.scale
             Pipeline(reader, processor, sink, result, step, scale=scale, compare=beside).run()
         finally:
             self.network.clips.reset()
@@ -169,6 +169,7 @@ class FileRun:
             pixels=self.pixels,
             matched=self.network.matched,
             tile=self.network.tile,
+            times=0 if self.compare else times_of(reader.info, (sink.width, sink.height)),
             trace=self.network.trace,
         )
         if session.yuv is not None:
@@ -210,9 +211,9 @@ class FileRun:
 
 
 def backend_notes(session: Session) -> list[str]:
-    """Why `auto` took no better backend, where a GPU would have been there, and few threads."""
-    few = read_processors().note
-    notes = [few] if few else []
+    """Why `auto` took no better backend than it did; few threads; memory that was not counted."""
+    told = read_processors().note, memory_of(session.bundle, session.variant.id).note
+    notes = [note for note in told if note]
     if looks_like_gpu():
         notes += [f"not on {reason}" for reason in session.reasons]
     return notes

@@ -1,7 +1,7 @@
 """Decode, infer and encode at the same time, in three threads with bounded queues between.
 
 Every frame comes out, in order; memory does not depend on the video's length. The first error of
-any stage stops all of them and is raised to the caller; so is Ctrl-C.
+any stage stops all of them and is raised to the caller; so is Ctrl-C. Another thread may `stop` it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..pictures.limits import queue_length
 from ..pictures.yuv_picture import AnyPicture, rgb_of
 from .processing.processor import FrameProcessor
 from .threads.stage_threads import StageThreads
-from .threads.worker import Worker
+from .threads.worker import Worker, wait_whatever_comes
 from .video.compare import CompareSink
 from .video.sink import FileSink
 from .video.sink_plain import PlainSink
@@ -89,8 +89,8 @@ class PipelineResult:
     )
 
 
-class _StoppedError(Exception):
-    """Another stage failed or the user interrupted; this stage ends quietly."""
+class StoppedError(Exception):
+    """A stage was stopped before its end: another failed, or somebody stopped the run."""
 
 
 class Pipeline:
@@ -124,6 +124,7 @@ class Pipeline:
         self._stop = threading.Event()
         self._shown = VideoReformatter()
         self._error: BaseException | None = None
+        self._cut_short = False
         frame_bytes = source.info.width * source.info.height * 3 * (2 if source.deep else 1)
         self._decoded: queue.Queue[Item | None] = queue.Queue(queue_length(frame_bytes))
         self._upscaled: queue.Queue[FinishedFrame | av.Packet[Any] | None] = queue.Queue(
@@ -136,6 +137,7 @@ class Pipeline:
         Raises:
             AdcVsrError: A stage failed.
             KeyboardInterrupt: The user interrupted; all stages have ended.
+            StoppedError: It was stopped before the last frame was encoded.
         """
         began = time.monotonic()
         threads = [
@@ -153,21 +155,27 @@ class Pipeline:
                 while not thread.wait(POLL_SECONDS):
                     pass
         finally:
-            self._stop.set()
-            self.source.ended.set()
-            _wait_whatever_comes(threads)
+            self.stop()
+            wait_whatever_comes(threads)
         if self._error is not None:
             raise self._error
+        if self._cut_short:
+            raise StoppedError
         self.result.seconds = time.monotonic() - began
         return self.result
+
+    def stop(self) -> None:
+        """End all stages after the frame they are at; from any thread, at any time."""
+        self._stop.set()
+        self.source.ended.set()
 
     def _guard(self, name: str, stage: Callable[[StageTimes], None]) -> None:
         times = self.result.stages[name]
         try:
             with times.threads.own():
                 stage(times)
-        except _StoppedError:
-            pass
+        except StoppedError:
+            self._cut_short = True
         except BaseException as error:
             if self._error is None:
                 self._error = error
@@ -233,7 +241,7 @@ class Pipeline:
             except queue.Full:
                 continue
             return
-        raise _StoppedError
+        raise StoppedError
 
     def _get(self, source: queue.Queue[T]) -> T:
         while not self._stop.is_set():
@@ -241,22 +249,7 @@ class Pipeline:
                 return source.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-        raise _StoppedError
-
-
-def _wait_whatever_comes(threads: list[Worker]) -> None:
-    """Wait until all stages have ended, through further interrupts.
-
-    Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
-    is common: the first one takes up to a frame to act.
-    """
-    while True:
-        try:
-            for thread in threads:
-                thread.wait_or_call_off()
-        except KeyboardInterrupt:
-            continue
-        return
+        raise StoppedError
 
 
 def _timed(items: Iterator[T], times: StageTimes) -> Iterator[T]:

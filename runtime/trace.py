@@ -74,7 +74,7 @@ class Trace:
             track: Whose; each has a line of its own.
             name: What.
             began: By `time.monotonic`, seconds.
-            ended: Likewise.
+            ended: By `time.monotonic`, seconds.
             facts: Shown when the span is clicked; JSON-ready.
         """
         self._add(track, name, self._epoch_ns / 1e3 + began * 1e6, (ended - began) * 1e6, facts)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
 
 from ..arrays import Frame
 from ..bundle import Bundle, open_bundle
@@ -22,6 +25,7 @@ from ..graph.yuv_ends import YuvEnds
 from ..pictures.output_size import OutputSize
 from ..pictures.reduced import Reducer
 from ..pictures.yuv_picture import AnyPicture, YuvPicture
+from .deep import DeepStream, open_deep, why_not_deep
 from .file_run import FileNetwork, FileRun, backend_notes
 from .processing.backends import create_processor, create_session
 from .processing.processor import require_rgb
@@ -102,6 +106,8 @@ class Upscaler:
         self._yuv: StreamSession | None = None
         self._lent: dict[YuvEnds, StreamSession] = {}  # to streams beside this one
         self._beside: Upscaler | None = None  # whose networks are shared
+        self._deep: DeepStream | None = None
+        self._no_deep, self._deep_opened = "", ExitStack()
         self._trace = trace
         if trace is not None:
             trace.watch(self.session)
@@ -205,7 +211,7 @@ class Upscaler:
 
         Args:
             model: As for `Upscaler`.
-            variant: Likewise.
+            variant: As for `Upscaler`.
 
         Raises:
             AdcVsrError: See `Upscaler`.
@@ -232,6 +238,7 @@ class Upscaler:
         other._clips = create_processor(session, colour_match=self._colour_match, overlap=True)
         other._user, other._threads, other._trace = OneUser(), StageThreads(), None
         other._yuv, other._lent, other._beside = None, {}, self
+        other._deep, other._no_deep, other._deep_opened = None, "", ExitStack()
         with other._threads.claim():
             session.__enter__()
         return other
@@ -239,7 +246,7 @@ class Upscaler:
     def exchange(self, other: Upscaler) -> None:
         """Change networks with another one, between frames; both forget the past.
 
-        Whoever holds this one goes on with the other's network; closing the other frees the one
+        This one continues with the other's network; closing the other frees the one
         that was here.
 
         Raises:
@@ -256,8 +263,10 @@ class Upscaler:
                 "_reducer",
                 "_threads",
                 "_matched",
+                "_asked_variant",
             )
-            for name in (*names, "_yuv", "_lent", "_beside"):
+            beside = ("_yuv", "_lent", "_beside", "_deep", "_no_deep", "_deep_opened")
+            for name in (*names, *beside):
                 mine, its = getattr(self, name), getattr(other, name)
                 setattr(self, name, its)
                 setattr(other, name, mine)
@@ -315,10 +324,85 @@ class Upscaler:
             self._yuv.on_prepare = self.session.on_prepare
             return self._yuv.infer_yuv(picture)
 
+    def why_not_deep(self) -> str:
+        """Say why the network takes no more than 8 bits in a live stream; empty if it does."""
+        if self.bundle.delay:
+            return "a network that looks ahead runs with 8 bits in live streams"
+        if self.reduces:
+            return "pictures are reduced in 8 bits"
+        return why_not_deep(self.session, matched=self._matched, asked=self._asked_variant)
+
+    def open_deep(self, note: Callable[[str], None], *, hdr: bool = False) -> str:
+        """Load the network for frames of more than 8 bits, where it is not loaded for them already.
+
+        Args:
+            note: Called with a sentence where another variant runs them.
+            hdr: Whether they are HDR.
+
+        Returns:
+            Why they cannot be taken; empty where they can.
+        """
+        if self._deep is None and not self._no_deep:
+            with self._user.claim("loading"), self._threads.claim():
+                self._no_deep = self.why_not_deep() or self._load_deep(note, hdr=hdr)
+        return self._no_deep
+
+    def _load_deep(self, note: Callable[[str], None], *, hdr: bool) -> str:
+        owner = self._beside
+        if owner is not None:
+            if why := owner.open_deep(note, hdr=hdr):
+                return why
+            assert owner._deep is not None
+            assert isinstance(owner._deep.session, StreamSession)
+            session: Session = owner._deep.session.another_stream()
+            self._deep_opened.enter_context(session)
+        else:
+            session, why = open_deep(
+                self.session,
+                self._deep_opened,
+                matched=self._matched,
+                asked=self._asked_variant,
+                tile=self._tile,
+                threads=self._thread_count,
+                note=note,
+                trace=self._trace,
+                hdr=hdr,
+            )
+            if why:
+                return why
+        self._deep = DeepStream(session)
+        return ""
+
+    @property
+    def deep_session(self) -> Session:
+        """What runs more than 8 bits; the one of 8 where it was not loaded."""
+        return self.session if self._deep is None else self._deep.session
+
+    def upscale_deep(self, frame: Frame, transfer: int) -> Frame:
+        """Upscale the next frame of a stream of more than 8 bits, after `open_deep`.
+
+        Args:
+            frame: (H, W, 3) uint16 RGB, see `arrays.Frame`; another size starts a new stream.
+            transfer: H.273's code of what its numbers mean: SDR, PQ or HLG.
+
+        Returns:
+            (sH, sW, 3) uint16 RGB of the same transfer.
+
+        Raises:
+            RuntimeError: The network was not loaded for it.
+            UpscalerBusyError: See `__call__`.
+        """
+        if self._deep is None:
+            raise RuntimeError("the network is loaded for 8 bits alone: call open_deep first")
+        with self._user.claim("a frame"):
+            return self._deep.upscale(frame, transfer)
+
     def session_of(self, picture: AnyPicture) -> Session:
-        """What runs a picture: of YUV there is a session of its own."""
-        if isinstance(picture, YuvPicture) and self._yuv is not None:
-            return self._yuv
+        """What runs a picture: of YUV, and of more than 8 bits, there is a session of its own."""
+        if isinstance(picture, YuvPicture):
+            return self.session if self._yuv is None else self._yuv
+        if picture.dtype == np.uint16 and self._deep is not None:
+            return self._deep.session
         return self.session
 
     @property
@@ -341,12 +425,16 @@ class Upscaler:
         self._processor.reset()
         if self._yuv is not None:
             self._yuv.reset()
+        if self._deep is not None:
+            self._deep.reset()
 
     def close(self) -> None:
         """Free the network."""
         for each in (*self._lent.values(), *([self._yuv] if self._yuv is not None else [])):
             each.__exit__(None, None, None)
         self._yuv, self._lent = None, {}
+        self._deep_opened.close()
+        self._deep = None
         self.session.__exit__(None, None, None)
         if self._trace is not None:
             self._trace.merge(self.session)
@@ -393,7 +481,7 @@ class Upscaler:
                 the encoder.
             compare: A further output, bicubic and the network side by side at four times the size;
                 None for none.
-            cut_reset: Whether a causal network starts anew at scene cuts.
+            cut_reset: Whether a causal network starts again at scene cuts.
             pixels: What frames are from decoder to encoder: `yuv`, which 8-bit 4:2:0 video is and
                 the network takes as it is, `rgb`, or `auto` for YUV where it is possible. The
                 report says which, and why.
@@ -446,19 +534,20 @@ class Upscaler:
         """
         return why_not_yuv(self.session, matched=self._matched, tile=self._tile, asked=asked)
 
-    def check_memory(self, name: str, width: int, height: int) -> None:
+    def check_memory(self, name: str, width: int, height: int, *, deep: bool = False) -> None:
         """Refuse frames beyond the limits, or that would run this machine out of memory.
 
         Args:
             name: Of the input, for the message.
             width: Input pixels.
             height: Input pixels.
+            deep: Whether they have more than 8 bits.
 
         Raises:
             UnsupportedVideoError: With the estimate and what is there.
         """
         memory = memory_of(self.bundle, self.session.variant.id)
-        memory.check(Path(name), width, height, tile=self._tile)
+        memory.check(Path(name), width, height, tile=self._tile, deep=deep)
 
     def backend_notes(self) -> list[str]:
         """See `file_run.backend_notes`."""

@@ -9,9 +9,23 @@ from ..graph.yuv_ends import YuvEnds
 from ..pictures.colour import Colours
 from .sessions.session import Session, StreamSession
 from .trace import Trace
+from .video.info import VideoInfo
 
 REFUSALS = (GraphError, BundleError, BackendUnavailableError)
 """What opening a session of YUV may raise where the one of RGB runs: then that one goes on."""
+
+
+def ends_of(session: Session, colours: Colours, *, times: int) -> YuvEnds:
+    """The ends for a stream's YUV: the last convolution makes half the size where no more is asked.
+
+    Args:
+        session: The one of RGB.
+        colours: What the stream's numbers mean.
+        times: Lines of the output for one of the input's; 0 where all that is made is wanted.
+    """
+    able = isinstance(session, StreamSession) and session.halves_yuv
+    halved = able and session.bundle.scale % 4 == 0 and 2 * times == session.bundle.scale
+    return YuvEnds(colours.matrix, colours.full_range, halved)
 
 
 def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool = False) -> str:
@@ -39,6 +53,17 @@ def why_not_yuv(session: Session, *, matched: str, tile: int | None, asked: bool
     return ""
 
 
+def times_of(info: VideoInfo, output: tuple[int, int]) -> int:
+    """How many times as large in both directions an output is; 0 where that is no whole number.
+
+    Args:
+        info: Of the input.
+        output: Width and height as stored, pixels.
+    """
+    times = output[0] // info.width
+    return times if output == (times * info.width, times * info.height) else 0
+
+
 def open_yuv(
     mine: Session,
     opened: ExitStack,
@@ -48,6 +73,7 @@ def open_yuv(
     pixels: str,
     matched: str,
     tile: int | None,
+    times: int = 0,
     trace: Trace | None = None,
 ) -> tuple[Session, str]:
     """Open what runs a file's frames as YUV 4:2:0.
@@ -60,6 +86,7 @@ def open_yuv(
         pixels: `auto`, `rgb`, or `yuv`.
         matched: See `why_not_yuv`.
         tile: Likewise.
+        times: See `ends_of`.
         trace: Watches it.
 
     Returns:
@@ -73,9 +100,8 @@ def open_yuv(
         why = why_not_yuv(mine, matched=matched, tile=tile, asked=pixels == "yuv")
         why = why or why_not_video
     if not why:
-        assert isinstance(mine, StreamSession)
         try:
-            session = mine.of_yuv(YuvEnds(colours.matrix, colours.full_range))
+            session = yuv_session(mine, colours, times=times)
             if trace is not None:
                 trace.watch(session)
                 opened.callback(trace.merge, session)  # once it is closed
@@ -87,3 +113,15 @@ def open_yuv(
     if pixels == "yuv":
         raise ConfigError(f"--pixels yuv is not possible: {why}; leave it out for RGB")
     return mine, why
+
+
+def yuv_session(mine: Session, colours: Colours, *, times: int) -> StreamSession:
+    """What runs a network on YUV 4:2:0, not opened yet.
+
+    Args:
+        mine: One that takes it (`why_not_yuv`).
+        colours: What the stream's numbers mean.
+        times: See `ends_of`.
+    """
+    assert isinstance(mine, StreamSession)
+    return mine.of_yuv(ends_of(mine, colours, times=times))

@@ -26,6 +26,15 @@ FLAGS = (
     "--disable-sync",
 )
 
+STOP = """
+    const at = document.activeElement;
+    if (!at || at === document.body || window.stops.has(at)) return null;
+    window.stops.add(at);
+    const style = getComputedStyle(at);
+    return {what: at.outerHTML.slice(0, 120),
+            seen: style.outlineStyle !== "none" || style.boxShadow !== "none"};
+"""
+
 
 class Browser:
     """One window."""
@@ -66,6 +75,35 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         wanted = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
         self._ask("POST", "/goog/cdp/execute", wanted)
+
+    def read_aloud(self) -> list[tuple[str, str]]:
+        """Role and name of everything a screen reader meets, in reading order."""
+        self._ask("POST", "/goog/cdp/execute", {"cmd": "Accessibility.enable", "params": {}})
+        wanted = {"cmd": "Accessibility.getFullAXTree", "params": {}}
+        nodes = self._ask("POST", "/goog/cdp/execute", wanted)["nodes"]
+        by_id = {node["nodeId"]: node for node in nodes}
+        told, todo = [], [nodes[0]["nodeId"]]
+        while todo:
+            node = by_id[todo.pop()]
+            todo += [each for each in reversed(node.get("childIds", [])) if each in by_id]
+            if not node["ignored"]:
+                told.append(tuple(node.get(key, {}).get("value", "") for key in ("role", "name")))
+        return told
+
+    def tab_stops(self, most: int = 200) -> list[dict[str, Any]]:
+        """What the Tab key reaches from the page's beginning, and whether one sees that it does."""
+        self.run("document.activeElement.blur(); window.stops = new Set()")
+        stops = []
+        for _ in range(most):
+            for kind in ("rawKeyDown", "keyUp"):
+                key = {"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+                wanted = {"cmd": "Input.dispatchKeyEvent", "params": key}
+                self._ask("POST", "/goog/cdp/execute", wanted)
+            stop = self.run(STOP)
+            if stop is None:
+                break
+            stops.append(stop)
+        return stops
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))

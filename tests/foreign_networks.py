@@ -190,3 +190,59 @@ def ncnn_upscaler(param: Path, *, scale: int = 2, half: bool = True) -> Path:
         plain(w["b2"]),
     ]
     return write_ncnn(param, lines, stored)
+
+
+def of_yuv(model: onnx.ModelProto, *, range_: tuple[float, float] = (0.0, 1.0)) -> onnx.ModelProto:
+    """An upscaler that works on RGB inside, as a network that takes and gives YUV from `range_`.
+
+    Its matrix is that of JPEG; what leaves the range on the way is not clipped.
+    """
+    low, high = range_
+    to_rgb = np.array([[1, 0, 1.402], [1, -0.344136286, -0.714136286], [1, 1.772, 0]])
+    grey = np.array([0, 128, 128]) / 255
+    span = high - low
+    graph = model.graph
+    graph.initializer.extend(
+        numpy_helper.from_array(value.astype(np.float32), name)
+        for name, value in {
+            "to_rgb": to_rgb[:, :, None, None] / span,
+            "to_rgb_offset": -to_rgb @ (grey + low / span),
+            "to_yuv": np.linalg.inv(to_rgb)[:, :, None, None] * span,
+            "to_yuv_offset": grey * span + low,
+        }.items()
+    )
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            for index, name in enumerate(tensors):
+                if name in ("x", "y"):
+                    tensors[index] = f"{name}_rgb"
+    make = helper.make_node
+    graph.node.insert(0, make("Conv", ["x", "to_rgb", "to_rgb_offset"], ["x_rgb"], "head/rgb"))
+    graph.node.append(make("Conv", ["y_rgb", "to_yuv", "to_yuv_offset"], ["y"], "tail/yuv"))
+    return model
+
+
+def of_luma(scale: int) -> onnx.ModelProto:
+    """Two convolutions and a pixel-shuffle of one channel, (n, 1, H, W), as ESPCN has them."""
+    rng = np.random.default_rng(5)
+    centre = np.zeros((scale**2, WIDTH, 3, 3), np.float32)
+    centre[:, :, 1, 1] = 1 / WIDTH
+    first = np.zeros((WIDTH, 1, 3, 3), np.float32)
+    first[:, :, 1, 1] = 1
+    first += rng.normal(0, 0.02, first.shape).astype(np.float32)
+    values = {"w1": first, "w2": centre}
+    make = helper.make_node
+    nodes = [
+        make("Conv", ["x", "w1"], ["f"], "body/first", pads=[1] * 4),
+        make("Relu", ["f"], ["a"], "body/act"),
+        make("Conv", ["a", "w2"], ["u"], "body/last", pads=[1] * 4),
+        make("DepthToSpace", ["u"], ["y"], "tail/shuffle", blocksize=scale, mode="CRD"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "luma",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, "hh", "ww"])],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

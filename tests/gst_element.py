@@ -1,10 +1,11 @@
 """What the element `adcvsr` makes of frames, in the system's Python, which has PyGObject.
 
-    VIRTUAL_ENV=... /usr/bin/python3 gst_element.py FRAMES.npy OUT.npz
+    VIRTUAL_ENV=... /usr/bin/python3 gst_element.py FRAMES.npy OUT.npz TWICE AHEAD
 
 FRAMES (T, H, W, 3) go through it as RGB: all of them, then all again after a flush, then all again
-after a buffer that is flagged as a discontinuity. OUT holds the pictures and times of each pass,
-the latency the element tells, and what it says of things that are wrong.
+after a buffer that is flagged as a discontinuity; then all through the bundle TWICE, of twice the
+size. OUT holds the pictures and times of each pass, the latency the element tells, and what it says
+of things that are wrong, a bundle AHEAD among them that looks ahead.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ for how in ("plain", "flushing", "broken"):
     found[how] = np.stack([np.frombuffer(each, np.uint8) for each in pictures])
     found["times"] = times
 found["latency measured"] = found["latency"]
+twice = ends.replace("model=nano", f"model={sys.argv[3]}").format("name=plain")
+found["twice"] = np.stack([np.frombuffer(each, np.uint8) for each in run(twice, count)[0]])
 run(ends.format("name=plain latency=70"), count)
 found["pixels"] = yuv_passes()
 test = "videotestsrc num-buffers=3 ! video/x-raw,width=32,height=16"
@@ -120,6 +123,7 @@ for label, pipeline in {
     "formats": f"{test},format=NV12 ! {element} ! video/x-raw,format=I420,width=128,height=64 ! "
     "fakesink",
     "model": f"{test} ! adcvsr model=no-such-model ! fakesink",
+    "ahead": f"{test} ! adcvsr model={sys.argv[4]} ! fakesink",
     "policy": f"{test} ! adcvsr policy=some ! fakesink",
     "size": f"{test} ! {element} ! video/x-raw,width=100 ! fakesink",
 }.items():

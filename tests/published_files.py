@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -61,19 +61,18 @@ def _alias(name: str) -> str | None:
 
 
 def write_lightning(path: Path, state: dict[str, Tensor]) -> None:
-    """A Lightning checkpoint: written with a class of that package's name in a process of its own,
-    so that this process does not know the class."""
-    raw = path.with_suffix(".raw")
-    torch.save(state, raw)
-    code = f"""
-import sys, types, torch
-for name in ("pytorch_lightning", "pytorch_lightning.callbacks", "{LIGHTNING}"):
-    sys.modules[name] = types.ModuleType(name)
-ModelCheckpoint = type("ModelCheckpoint", (), {{"__module__": "{LIGHTNING}"}})
-sys.modules["{LIGHTNING}"].ModelCheckpoint = ModelCheckpoint
-instance = ModelCheckpoint(); instance.best = 3
-torch.save({{"epoch": 3, "callbacks": {{ModelCheckpoint: {{"best": 1}}, "x": instance}},
-            "state_dict": torch.load({str(raw)!r})}}, {str(path)!r})
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-    raw.unlink()
+    """A Lightning checkpoint: with a class of that package's name, forgotten as soon as written."""
+    names = ("pytorch_lightning", "pytorch_lightning.callbacks", LIGHTNING)
+    known = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.modules.update({name: ModuleType(name) for name in names})
+    try:
+        hook = type("ModelCheckpoint", (), {"__module__": LIGHTNING})
+        setattr(sys.modules[LIGHTNING], hook.__name__, hook)
+        instance = hook()
+        instance.best = 3
+        callbacks = {hook: {"best": 1}, "x": instance}
+        torch.save({"epoch": 3, "callbacks": callbacks, "state_dict": state}, path)
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(known)

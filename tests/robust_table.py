@@ -84,7 +84,7 @@ ROBUST: dict[str, Good | Refused] = {
     "h264_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
     "h264_444_1280x720.mp4": Good(280, (1280, 720), says="kept: 4:4:4", pixels="yuv444p"),
     "h264_gbrp_2x2.mp4": Good(3, (2, 2)),
-    "h264_hdr10_full_2x2.mp4": Refused("encoder 'libx265' refuses 8x8"),
+    "h264_hdr10_full_2x2.mp4": Refused("encoder .libx265. refuses 8x8.*--encoder libx264 does"),
     "hevc_10bit_200x200.mp4": Good(30, (200, 200), says="kept: 10 bits", pixels="yuv420p10le"),
     "hlg10_colorchart_1080p.mp4": hdr(9, (1920, 1080), "HLG"),
     "hlg10_rot90_color_info.mp4": hdr(9, (1920, 1080), "HLG", rotation=270, says="Dolby Vision"),

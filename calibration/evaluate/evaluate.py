@@ -27,8 +27,9 @@ from ...pictures.scene_cuts import small_luma
 from ...runtime.processing.cut_reset import SceneWatch
 from .methods import Method
 from .scores import ClipScores, Evaluation
+from .sequences import is_image
 from .strip import Strip
-from .truth import TruthOptions, count_frames, is_image, read_pairs
+from .truth import TruthOptions, count_frames, read_pairs
 
 BORDER_PX = TruthOptions().border_px
 """Left out on each side where nothing else is asked for."""

@@ -18,7 +18,8 @@ import numpy as np
 from ...arrays import Levels
 from ...errors import InputNotFoundError
 from ...metrics.matlab import blur_down, imresize
-from .truth import Degrade, TruthOptions, images_in
+from .sequences import gap_in, images_in
+from .truth import Degrade, TruthOptions
 
 BI, BD = "BI", "BD"
 """MATLAB's bicubic, and blur by a Gaussian of sigma 1.6 with every fourth pixel kept."""
@@ -37,6 +38,12 @@ class Protocol:
     name: str
     clips: tuple[str, ...]
     """Names of the folders of clips; none takes all there are."""
+
+    count: int = 0
+    """How many there are, where `clips` does not name them."""
+
+    lengths: tuple[int, ...] = ()
+    """Frames of each of `clips`, or of every one; none where they are not known."""
 
     degradation: str
     """`BI` or `BD`, how inputs are made where the set comes without; empty where there is no truth
@@ -86,6 +93,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             name="reds4",
             clips=("000", "011", "015", "020"),
+            lengths=(100,),
             degradation=BI,
             metrics=_RGB,
             truths=("GT", "sharp", "train_sharp", "train/train_sharp", "HR", ""),
@@ -98,6 +106,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             name="vid4",
             clips=("calendar", "city", "foliage", "walk"),
+            lengths=(41, 34, 49, 47),
             degradation=BI,
             metrics=_Y,
             lows=("BIx4", "LR_bicubic", "bicubic", "LR"),
@@ -109,6 +118,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
                 *("archpeople", "archwall", "auditorium", "band", "caffe", "camera", "clap"),
                 *("lake", "photography", "polyflow"),
             ),
+            lengths=(32,),
             degradation=BD,
             metrics=_Y,
             lows=("BDx4", "LR", "blur4"),
@@ -117,6 +127,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             name="spmcs",
             clips=(),
+            count=30,
+            lengths=(31,),
             degradation=BD,
             metrics=_Y,
             border_px=8,
@@ -128,6 +140,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol(
             name="videolq",
             clips=(),
+            count=50,
             degradation="",
             metrics=("delta_e", "contours", "frame_diff", "warp", "cambi"),
             frames=(0, 50, 99),
@@ -154,6 +167,9 @@ class ProtocolClips:
 
     missing: tuple[str, ...]
     """Clips that are not there."""
+
+    odd: tuple[str, ...] = ()
+    """What else is not as the benchmark has it: clips, frames, gaps between them."""
 
     @property
     def inputs(self) -> str:
@@ -186,7 +202,9 @@ def find_protocol_clips(protocol: Protocol, root: Path) -> ProtocolClips:
         )
     lows = _lows(protocol, root, found) if protocol.degradation else {}
     missing = tuple(name for name in protocol.clips if name not in found)
-    return ProtocolClips(protocol, tuple(found.values()), lows, missing)
+    return ProtocolClips(
+        protocol, tuple(found.values()), lows, missing, tuple(_oddities(protocol, found))
+    )
 
 
 def protocol_truth(found: ProtocolClips, *, frames: int = ALL_FRAMES) -> TruthOptions:
@@ -227,6 +245,23 @@ def enlarge(image: Levels) -> Levels:
 
 def _bicubic(image: Levels) -> Levels:
     return imresize(image, 1 / SCALE)
+
+
+def _oddities(protocol: Protocol, found: Mapping[str, Path]) -> Iterator[str]:
+    """Say what would make the figures nobody else's."""
+    if protocol.count and len(found) != protocol.count:
+        yield f"{len(found)} clips, of {protocol.count}"
+    each = protocol.lengths * (len(protocol.clips) if len(protocol.lengths) == 1 else 1)
+    lengths = dict(zip(protocol.clips, each, strict=True)) if protocol.clips else {}
+    for name, path in found.items():
+        count = len(images_in(path))
+        wanted = lengths.get(name, protocol.lengths[0] if protocol.lengths else count)
+        if count != wanted:
+            yield f"{name} has {count} frames, of {wanted}"
+        if protocol.frames and count <= max(protocol.frames):
+            yield f"{name} has {count} frames, of which {max(protocol.frames)} is none"
+        if (gap := gap_in(path)) is not None:
+            yield f"{name}: {gap}"
 
 
 def _clips(folder: Path, names: tuple[str, ...], inside: tuple[str, ...]) -> dict[str, Path]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...config import SCALE
-from ...errors import AdcVsrError, ConfigError, OutputExistsError, OutputNotWritableError
+from ...errors import AdcVsrError, ConfigError
 from ...fault import fault_line
-from ...files import linked_file, replace_file
+from ...files import replace_file
 from ...metrics import UsableMetrics
 from ...version import __version__
 from .evaluate import evaluate, left_out_px
@@ -91,6 +91,7 @@ class Report:
             "benchmark": found.protocol.to_json(),
             "inputs": found.inputs,
             "missing": list(found.missing),
+            "odd": list(found.odd),
         }
 
 
@@ -194,23 +195,6 @@ def _open_strip(judged: str, methods: Sequence[Method], truth: TruthOptions) -> 
 def _shown(methods: Iterable[Method]) -> list[str]:
     """Methods of the strip: bicubic for both baselines, bundles with their state."""
     return [m.name for m in methods if m.name != "lanczos" and "reset_every_frame" not in m.facts]
-
-
-def check_new(paths: Iterable[Path | None], *, overwrite: bool) -> None:
-    """Check where files are to be written, before the work.
-
-    Raises:
-        OutputExistsError: One exists and may not be replaced.
-        OutputNotWritableError: Its folder does not exist.
-    """
-    for path in paths:
-        if path is None:
-            continue
-        if path.exists() and not overwrite:
-            raise OutputExistsError(f"'{path}' exists; pass --overwrite to replace it")
-        folder = linked_file(path).parent
-        if not folder.is_dir():
-            raise OutputNotWritableError(f"cannot write '{path}': no folder '{folder}'")
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:

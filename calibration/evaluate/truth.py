@@ -35,6 +35,7 @@ from ...pictures.clips import (
     read_image,
 )
 from ...pictures.pyav import open_input
+from .sequences import images_in, is_image, misplaced
 
 TRUTH_MULTIPLE = 8
 """The truth is cut to it: x1/4 stays even, as a codec's 4:2:0 needs."""
@@ -233,16 +234,6 @@ def find_low(file: Path, folder: Path, scale: int = SCALE) -> Path:
     return found[0]
 
 
-def is_image(file: Path) -> bool:
-    """Whether a file is read as a single picture, by its ending."""
-    return file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Pictures of a folder in order of their names."""
-    return sorted(path for path in folder.iterdir() if is_image(path))
-
-
 def _frames(file: Path, limit: int) -> Iterator[Levels]:
     if file.is_dir():
         return (read_image(path) for path in images_in(file)[:limit])
@@ -304,6 +295,8 @@ def _made_pairs(
 
 def _given_pairs(file: Path, low_file: Path, options: TruthOptions) -> Iterator[Pair]:
     limit, scale = options.frames, options.scale
+    if file.is_dir() and low_file.is_dir() and (why := misplaced(file, low_file)):
+        raise ValueError(f"frames do not belong together: {why}")
     lows = _steady(_frames(low_file, limit))
     for index, truth in enumerate(_steady(_frames(file, limit))):
         _check_size(truth)

@@ -85,7 +85,7 @@ def overview(
     *,
     truth: bool,
 ) -> dict[str, Any]:
-    """All rows: name, frames a second on the clips, quality in dB.
+    """All rows: name, frames a second and a processor's second on the clips, quality in dB.
 
     Quality is None of the reference where the others are compared with it, and of all where PSNR
     is not among the measures.
@@ -106,10 +106,14 @@ def overview(
 def _row(
     name: str, variant: str, measured: Sequence[ClipQuality], *, truth: bool
 ) -> dict[str, Any]:
-    times = [ms for clip in measured for ms in clip.frame_ms[variant][1:]]
+    times, worked = (
+        median(ms for each in found for ms in each[variant][1:])
+        for found in ([c.frame_ms for c in measured], [c.cpu_ms for c in measured])
+    )
     psnr = [value for clip in measured if (value := clip.to_truth.get(variant, {}).get("psnr"))]
     return {
         "name": name,
-        "fps": 1000 / median(times),
+        "fps": 1000 / times,
+        "cpu_fps": 1000 / worked if worked else None,
         "quality": sum(psnr) / len(psnr) if truth and psnr else None,
     }

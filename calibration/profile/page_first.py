@@ -59,8 +59,10 @@ def speed_part(facts: Facts) -> str:
     found = facts.get("overview")
     if not found or len(found["rows"]) < 2:
         return ""
+    by_cpu = facts["verdict"]["basis"] == "cpu" and all(row["cpu_fps"] for row in found["rows"])
+    speed, unit = ("cpu_fps", "frames a processor-second") if by_cpu else ("fps", "frames a second")
     dots = [
-        Dot(row["fps"], row["quality"], row["name"], index % 6)
+        Dot(row[speed], row["quality"], row["name"], index % 6)
         for index, row in enumerate(found["rows"])
         if row["quality"] is not None
     ]
@@ -70,7 +72,7 @@ def speed_part(facts: Facts) -> str:
             '<p class="soft">Not drawn: quality is PSNR here, which is not among the measures '
             "(--metrics psnr).</p>"
         )
-    left = [f"{r['name']} at {r['fps']:.1f} fps" for r in found["rows"] if r["quality"] is None]
+    left = [f"{r['name']} at {r[speed]:.1f} {unit}" for r in found["rows"] if r["quality"] is None]
     exact = (
         f'<p class="soft">Not drawn, as it is what the others are compared with: '
         f"{escape(', '.join(left))}.</p>"
@@ -79,8 +81,9 @@ def speed_part(facts: Facts) -> str:
     )
     return (
         "<h2>Quality against speed</h2>"
-        f"<figure>{dot_plot(dots, x='frames a second', y=found['quality'])}</figure>{exact}"
-        f'<p class="soft">Frames a second on these clips, one network after the other; '
+        f"<figure>{dot_plot(dots, x=unit, y=found['quality'])}</figure>{exact}"
+        f'<p class="soft">{unit.capitalize()} on these clips, one network after the other'
+        f"{', as other work made wall times worthless' if by_cpu else ''}; "
         f"{escape(found['note'])}. Right and up is better.</p>"
     )
 

@@ -98,7 +98,13 @@ def _long_run(facts: Facts, colours: dict[str, int]) -> str:
         + ("grows" if v["drift"]["grows"] else "no growth is shown")
         for name, v in found["variants"].items()
     ]
-    plot = _plot("Drift: a clip to and fro, state carried", series, colours, "frame", "RMS levels")
+    plot = _plot(
+        "Drift: a clip played forwards and backwards, state carried",
+        series,
+        colours,
+        "frame",
+        "RMS levels",
+    )
     return plot + f'<p class="soft">{escape("; ".join(lines))}</p>'
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 10, 34
+WIDTH, HEIGHT = 640, 242
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 32, 34
 TITLE = 28
 """Height of a title above a plot that stands alone."""
 
@@ -253,14 +253,12 @@ def _frame(inside: str, x_axis: Axis, y_axis: Axis, x: str, y: str, height: int 
     for tick in x_axis.ticks():
         left, below = _x(x_axis, tick), height - BOTTOM + 15
         parts.append(f'<text x="{left:.1f}" y="{below}" text-anchor="middle">{tick:.4g}</text>')
-    middle = (TOP + height - BOTTOM) / 2
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(y)} over {escape(x)}">'
         f"{''.join(parts)}{inside}"
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{height - 3}" text-anchor="middle">'
         f"{escape(x)}</text>"
-        f'<text transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(y)}'
-        "</text></svg>"
+        f'<text x="4" y="16">{escape(y)}</text></svg>'
     )
 
 

@@ -61,6 +61,9 @@ class ClipQuality:
     frame_ms: dict[str, list[float]] = field(default_factory=dict)
     """Wall milliseconds of every frame."""
 
+    cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    """What the processors worked meanwhile, all of this process's threads together."""
+
     patches: dict[str, list[npt.NDArray[np.float64]]] = field(default_factory=dict)
     histograms: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     """Counts of luma, by variant."""
@@ -161,15 +164,16 @@ def _timed_run(
 ) -> Iterator[Levels]:
     """Pictures of one variant in order; time between asking and getting is the frame's."""
     name = session.variant.id
-    times = result.frame_ms.setdefault(name, [])
+    times, worked = (each.setdefault(name, []) for each in (result.frame_ms, result.cpu_ms))
     pictures = create_processor(session).clip(clip.frames)
     while True:
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         picture = next(pictures, None)
         if picture is None:
             return
         ended = time.monotonic()
         times.append(1000 * (ended - began))
+        worked.append(1000 * (time.process_time() - cpu))
         if trace is not None:
             trace.span(name, "frame", began, ended, clip=clip.name, frame=len(times) - 1)
         step()

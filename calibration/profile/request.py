@@ -14,7 +14,8 @@ from ...bundle import Bundle
 from ...errors import InputNotFoundError, UnreadableVideoError
 from ...metrics import UsableMetrics, limit_size
 from ...pictures.clips import ffmpeg_reason, read_clip
-from ..evaluate.truth import TruthOptions, find_truth, is_image, read_pairs
+from ..evaluate.sequences import is_image
+from ..evaluate.truth import TruthOptions, find_truth, read_pairs
 
 LEAST_FRAMES = 8
 """A clip shorter than this shows nothing over time, and is left out."""

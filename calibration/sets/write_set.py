@@ -11,8 +11,8 @@ from typing import Any
 import av
 import numpy as np
 
-from ...errors import OutputExistsError, OutputNotWritableError
-from ...files import file_entry, json_bytes
+from ...errors import OutputNotWritableError
+from ...files import check_new, file_entry, json_bytes
 from ...leftovers import move_in, part_folder
 from ...pictures.clips import ffmpeg_reason, write_png
 from .calibration_set import FRAMES, MANIFEST, SHEET, StoredRun, run_name
@@ -24,12 +24,11 @@ def check_set_output(output: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: It exists and `overwrite` is off.
-        OutputNotWritableError: It exists and is no set.
+        OutputNotWritableError: It exists and is no set; its folder is missing or not writable.
     """
+    check_new(output, overwrite=overwrite)
     if not output.exists():
         return
-    if not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
     if not (output / MANIFEST).is_file() or not (output / FRAMES).is_file():
         raise OutputNotWritableError(
             f"output '{output}' is no calibration set and is not replaced; choose another name"

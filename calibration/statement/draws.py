@@ -93,24 +93,28 @@ def survey_footage(
 
     Args:
         paths: Videos.
-        note: Called with a line for each that is left out.
+        note: Called with a line for each that is left out, and one for those that are longer.
         most_frames: Looked at in each.
 
     Raises:
         InputNotFoundError: None has a scene of `RUN_FRAMES` frames.
     """
     scenes: list[Scene] = []
+    longer = []
     for path in paths:
         try:
-            found = _scenes(path, most_frames)
+            found, more = _scenes(path, most_frames)
         except AdcVsrError as error:
             note(f"left out of the statement: {error}")
             continue
+        longer += [f"'{path.name}'"] * more
         scenes += [scene for scene in found if scene.starts]
         if not any(scene.starts for scene in found):
             note(f"left out of the statement: '{path}' has no scene of {RUN_FRAMES} frames")
     if not scenes:
         raise InputNotFoundError(f"no clip has {RUN_FRAMES} frames of one scene, as runs need")
+    if longer:
+        note(f"the statement is of the first {most_frames} frames of {', '.join(longer)}")
     return scenes
 
 
@@ -193,24 +197,26 @@ def _read_clip(path: Path, draws: dict[int, Draw]) -> dict[int, DrawnRun]:
     }
 
 
-def _scenes(path: Path, most_frames: int) -> list[Scene]:
-    """Scenes of a clip; one ends where the size changes, too."""
+def _scenes(path: Path, most_frames: int) -> tuple[list[Scene], bool]:
+    """Scenes of a clip, and whether it is longer; one ends where the size changes, too."""
     begins: list[tuple[int, int, int]] = []
     count = 0
     before: Small | None = None
     with FileSource(path) as source:
-        for picture in islice(_pictures(source), most_frames):
+        pictures = _pictures(source)
+        for picture in islice(pictures, most_frames):
             small = _small(picture)
             size = picture.shape[0], picture.shape[1]
             if before is None or begins[-1][1:] != size or _is_cut(before, small):
                 begins.append((count, *size))
             before = small
             count += 1
+        more = count == most_frames and next(pictures, None) is not None
     ends = [*(begin for begin, _, _ in begins[1:]), count]
     return [
         Scene(path, begin, end, height, width)
         for (begin, height, width), end in zip(begins, ends, strict=True)
-    ]
+    ], more
 
 
 def _pictures(source: FileSource) -> Iterator[AnyPicture]:

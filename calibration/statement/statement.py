@@ -36,8 +36,8 @@ MOST_DRAWS = 2000
 BATCH_DRAWS = 120
 """Read at a time where the test goes on after what it takes at least."""
 
-DRIFT_FRAMES, DRIFT_PLAYED = 400, 13
-"""Frames of the long run, and of the run played to and fro in it."""
+DRIFT_FRAMES, DRIFT_PLAYED, DRIFT_RUNS = 400, 13, 3
+"""Frames of the long run, those played to and fro in it, and how many draws they are from."""
 
 LEAST_DRIFT = 0.1
 """Levels by which an error has to grow over the long run: less is rounding."""
@@ -102,6 +102,8 @@ class Statement:
     clips_within: int
     """Of them, without a run beyond the limits."""
     seconds: float = 0.0
+    why_no_drift: str = ""
+    """Why drift was not measured; empty where it was."""
 
     @property
     def drifts(self) -> bool:
@@ -182,6 +184,8 @@ class Statement:
                 f"Over {self.drift.frames} frames with carried state the error changes by "
                 f"{_growth(self.drift):+.3f} of {self.drift.level:.2f} levels."
             )
+        else:
+            lines.append(f"Drift was not measured: {self.why_no_drift}.")
         return lines
 
     def nearest(self, count: int) -> list[JudgedRun]:
@@ -305,12 +309,13 @@ def make_statements(
             step(done, max(done, request.claim.fewest))
         judged = {name: _without_far_frames(runs) for name, runs in judged.items()}
     slopes = measure_slopes(streams)
-    drifts = measure_drift(streams, draws, request.drift_frames)
+    drifts, why_no_drift = measure_drift(streams, draws, request.drift_frames)
     seconds = time.monotonic() - began
-    return [
+    stated = [
         _statement(session, reference, tests, judged, drifts, slopes, request.limits, seconds)
         for session in others
     ]
+    return [replace(each, why_no_drift=why_no_drift) for each in stated]
 
 
 def _without_far_frames(runs: Sequence[JudgedRun]) -> list[JudgedRun]:
@@ -345,16 +350,22 @@ def measure_slopes(sessions: Sequence[StreamSession]) -> dict[str, float | None]
 
 def measure_drift(
     sessions: Sequence[StreamSession], draws: Sequence[Draw], frames: int
-) -> dict[str, Drift | None]:
-    """Drift of every variant but the first over a long run, by id; None where it is too short.
+) -> tuple[dict[str, Drift | None], str]:
+    """Drift of every variant but the first over a long run, by id, and why it was not measured.
 
-    The first draws' frames are played to and fro, so that content repeats.
+    Frames of the first draws of the first one's size are played to and fro, so that content
+    repeats; a stream has one size.
     """
-    played = [run.frames for run in read_runs(draws[:3]) if run.draw.height == draws[0].height]
-    clip = [f for run in played for f in run if f.shape == played[0][0].shape][:DRIFT_PLAYED]
+    alike = [d for d in draws if (d.height, d.width) == (draws[0].height, draws[0].width)]
+    clip = [frame for run in read_runs(alike[:DRIFT_RUNS]) for frame in run.frames][:DRIFT_PLAYED]
     loop = [*clip, *clip[-2:0:-1]]
-    if frames < 3 * len(loop) or not sessions[0].bundle.state:
-        return {session.variant.id: None for session in sessions[1:]}
+    why = ""
+    if not sessions[0].bundle.state:
+        why = "the network carries no state"
+    elif frames < 3 * len(loop):
+        why = f"{frames} frames were asked for, and it takes {3 * len(loop)}"
+    if why:
+        return {session.variant.id: None for session in sessions[1:]}, why
     for session in sessions:
         session.reset()
     errors: dict[str, list[float]] = {session.variant.id: [] for session in sessions[1:]}
@@ -364,7 +375,7 @@ def measure_drift(
             errors[session.variant.id].append(rms_error(session.infer(frame), exact))
     for session in sessions:
         session.reset()
-    return {name: drift(each, period=len(loop)) for name, each in errors.items()}
+    return {name: drift(each, period=len(loop)) for name, each in errors.items()}, ""
 
 
 def _batches(draws: Sequence[Draw], claim: Claim) -> list[Sequence[Draw]]:

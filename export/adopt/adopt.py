@@ -29,10 +29,11 @@ from ..graphs.variant_files import VariantFiles
 from ..manifest import GOLDEN_FILE, picture_entry, state_entries, variant_entry
 from ..parity import LEVEL_TOLERANCE
 from ..variants import remember_proven
-from .facts import RANGES, Facts, Wanted, find_facts
+from .facts import Facts, Wanted, find_facts
 from .known_networks import KnownNetwork, find_known
 from .original import COLOURS, Asked, Original, read_original
 from .parity import AdoptedParity, check_adopted
+from .pixels import RANGES
 from .reach import radius_of
 from .surgery import stream_of
 from .windows import Windowed, window_graphs
@@ -158,7 +159,7 @@ def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int 
         scale=facts.scale,
         unit=unit,
         nought=nought,
-        bgr=facts.colour == "BGR",
+        colour=facts.colour,
     )
     for model, path in zip(graphs, (files.graph, files.decoder), strict=True):
         _save(model, path)
@@ -180,12 +181,21 @@ def _delay(original: Original) -> int:
 
 
 def _wanted(original: Original, options: AdoptOptions, known: KnownNetwork | None) -> Wanted:
-    """What is not to be found: what the user says, then what is known."""
+    """What is not to be found: what the user says, then what is known.
+
+    Raises:
+        AdoptError: The network has other colours than the user says.
+    """
     torch = original.adopted == "pytorch"  # spandrel's networks all have these
+    if original.luma and options.colour not in (None, "YUV"):
+        raise AdoptError(
+            f"'{original.files[0]}' takes luma alone, --colour {options.colour} is of three colours"
+        )
+    own = "YUV" if original.luma else None
     return Wanted(
         scale=options.scale or (known.scale if known else None),
         range=options.range or (known.range if known else "0-1" if torch else None),
-        colour=options.colour or (known.colour if known else "RGB" if torch else None),
+        colour=options.colour or own or (known.colour if known else "RGB" if torch else None),
     )
 
 

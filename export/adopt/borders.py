@@ -134,7 +134,7 @@ def _lay_beside(
                 continue
             if a.op is None and b.op is None and b.ready != a.ready + shift:
                 raise AdoptError(
-                    f"node '{mine.name}' reads frame {b.ready} in the place of frame "
+                    f"node '{mine.name}' reads frame {b.ready} instead of frame "
                     f"{a.ready + shift} of a clip of {last + 1}: frames at the ends are repeated, "
                     "which a stream that runs behind does not do; --window runs it in windows"
                 )

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...bundle.schema import StateSpec
 from ...errors import AdoptError
-from .streamify import Stream, prove, streamify
+from .emit import Stream
+from .streamify import prove, streamify
 
 PICTURE_IN, PICTURE_OUT = "adopted.picture_in", "adopted.picture_out"
 

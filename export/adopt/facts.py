@@ -26,13 +26,8 @@ from ..graphs.replay import open_session
 from .centred import arranged
 from .clips import Framed
 from .original import Original, nodes_with_sizes
+from .pixels import FOUND_ORDERS, RANGES, levels_of, planes_of
 from .recurrent import Recurrent
-
-RANGES = {"0-255": (1.0, 0.0), "-1-1": (127.5, 127.5), "0-1": (255.0, 0.0)}
-"""Levels of a unit, and the level of nought, by range. The widest come first: a network that is
-given less than its range still makes a picture, if a worse one; given more, it makes none."""
-
-COLOUR_ORDERS = ("RGB", "BGR")
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """Sizes may have to be multiples of one of these."""
@@ -69,10 +64,10 @@ class Wanted:
 
     scale: int | None = None
     range: str | None = None
-    """One of `RANGES`."""
+    """One of `pixels.RANGES`."""
 
     colour: str | None = None
-    """One of `COLOUR_ORDERS`."""
+    """One of `pixels.COLOUR_ORDERS`."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +148,14 @@ class Runner:
 
         Args:
             picture: (H, W, 3) RGB.
-            range_: One of `RANGES`.
-            colour: One of `COLOUR_ORDERS`.
+            range_: One of `pixels.RANGES`.
+            colour: One of `pixels.COLOUR_ORDERS`.
 
         Returns:
             (sH, sW, 3) RGB in levels, not clipped or rounded.
         """
-        unit, nought = RANGES[range_]
-        values = (picture.astype(np.float32) - np.float32(nought)) / np.float32(unit)
-        order = slice(None, None, -1 if colour == "BGR" else 1)
-        found = self.run(values.transpose(2, 0, 1)[None, order])
-        out: Floats = found[0, order].transpose(1, 2, 0) * np.float32(unit) + np.float32(nought)
-        return out
+        found = self.run(planes_of(picture, range_, colour)[None])
+        return levels_of(found[0], range_, colour)
 
 
 def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> list[Floats]:
@@ -178,16 +169,11 @@ def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> li
     if original.clip is None:
         runner = Runner(original)
         return [runner.levels(frame, range_, colour) for frame in clip]
-    unit, nought = RANGES[range_]
-    order = slice(None, None, -1 if colour == "BGR" else 1)
-    values = (clip.astype(np.float32) - np.float32(nought)) / np.float32(unit)
-    planes = values.transpose(0, 3, 1, 2)[:, order]
+    planes = planes_of(clip, range_, colour)
     framed, windowed = original.framed, original.windowed
     if framed is not None and framed.shown is not None:
         found = _slid(original.clip, framed, planes)
-        return [
-            each[order].transpose(1, 2, 0) * np.float32(unit) + np.float32(nought) for each in found
-        ]
+        return [levels_of(each, range_, colour) for each in found]
     assert framed is not None or windowed is not None
     axis = framed.axis if framed is not None else windowed.axis  # type: ignore[union-attr]
     given = planes if axis == 0 else np.moveaxis(planes, 0, axis - 1)[None]
@@ -195,8 +181,7 @@ def whole_clip(original: Original, clip: Levels, range_: str, colour: str) -> li
     name = original.clip.graph.input[0].name
     found = session.run(None, {name: np.ascontiguousarray(given)})[0]
     made = found if axis == 0 else np.moveaxis(found[0], axis - 1, 0)
-    out = made[:, order].transpose(0, 2, 3, 1) * np.float32(unit) + np.float32(nought)
-    return list(out)
+    return list(levels_of(made, range_, colour))
 
 
 def _slid(model: onnx.ModelProto, framed: Framed, planes: Floats) -> list[Floats]:
@@ -227,21 +212,17 @@ def _carried_clip(
     original: Original, network: Recurrent, clip: Levels, range_: str, colour: str
 ) -> list[Floats]:
     """The network as it was in its file, from noughts, with its own state from frame to frame."""
-    unit, nought = RANGES[range_]
-    order = slice(None, None, -1 if colour == "BGR" else 1)
     session = open_session(network.original.SerializeToString())
     state = {each.taken: each.zeros(*clip.shape[1:3]) for each in network.carried}
     names = [network.picture, *(e.given for e in network.carried if e.given != original.input_name)]
     pictures = []
     for frame in clip:
-        values = (frame.astype(np.float32) - np.float32(nought)) / np.float32(unit)
-        given = np.ascontiguousarray(values.transpose(2, 0, 1)[None, order])
+        given = planes_of(frame, range_, colour)[None]
         feeds = {original.input_name: given, **state}
         found = {original.input_name: given}
         found |= dict(zip(names, session.run(names, feeds), strict=True))
         state = {each.taken: found[each.given] for each in network.carried}
-        picture = found[network.picture][0, order].transpose(1, 2, 0)
-        pictures.append(picture * np.float32(unit) + np.float32(nought))
+        pictures.append(levels_of(found[network.picture][0], range_, colour))
     return pictures
 
 
@@ -257,7 +238,7 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
     height, width = (_up(side, multiple) for side in PICTURE_SIDES)
     picture = draw_clip(3, height, width)[1]
     ranges = [wanted.range] if wanted.range else list(RANGES)
-    orders = [wanted.colour] if wanted.colour else list(COLOUR_ORDERS)
+    orders = [wanted.colour] if wanted.colour else list(FOUND_ORDERS)
     tried: dict[tuple[str, str], float] = {}
 
     def nearest(ways: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -312,7 +293,9 @@ def _refuse(
 ) -> None:
     """Say that the output does not resemble the input, and what would."""
     others = {
-        (r, c): _distance(runner, picture, r, c, scale) for r in RANGES for c in COLOUR_ORDERS
+        (r, c): _distance(runner, picture, r, c, scale)
+        for r in RANGES
+        for c in dict.fromkeys((*FOUND_ORDERS, colour))
     }
     nearest = min(others, key=lambda each: others[each])
     better = others[nearest] <= MOST_DISTANCE

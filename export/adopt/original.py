@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
@@ -24,6 +25,7 @@ from ..graphs.onnx_file import OPSET
 from ..graphs.replay import open_session
 from .centred import one_of_several
 from .clips import Framed, clip_axis, frame_by_frame
+from .luma import scale_of_luma, with_chroma
 from .ncnn_graph import ncnn_to_onnx
 from .recurrent import Recurrent, pair_states, recurrent
 from .torch_file import torch_to_onnx
@@ -41,6 +43,9 @@ MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
 """Pixels of a side of the pictures by which a batch is tried, and a share of the largest value."""
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
+
+_CONVERTED = frozenset({"Upsample"})
+"""Operators of older opsets that become others as a file is converted."""
 
 _WIDENED = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
@@ -74,6 +79,9 @@ class Original:
 
     windowed: Windowed | None = None
     """Of the same, where it is run in windows; then `model` is of a clip that stands still."""
+
+    luma: bool = False
+    """Whether it takes and gives luma alone; `model` then has chroma beside it, in YUV."""
 
     recurrent: Recurrent | None = None
     """Of a network that takes and gives its state itself, what is carried."""
@@ -150,8 +158,9 @@ def read_original(path: Path, asked: Asked | None = None) -> Original:
     if asked.states and suffix != ".onnx":
         raise AdoptError(f"'{path}': --state is for ONNX files, which can have several inputs")
     if suffix == ".param":
-        files = (path, path.with_suffix(".bin"))
-        return Original("ncnn", files, ncnn_to_onnx(path), "NCHW", None)
+        model = ncnn_to_onnx(path)
+        _require_finite(path, model)
+        return Original("ncnn", (path, path.with_suffix(".bin")), model, "NCHW", None)
     if suffix in TORCH_SUFFIXES:
         return _understood("pytorch", (path,), torch_to_onnx(path), asked)
     if suffix != ".onnx":
@@ -169,6 +178,8 @@ def _read_onnx(path: Path, asked: Asked) -> Original:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises errors of its own
         raise AdoptError(f"'{path}' is no ONNX file: {error}") from error
+    if not (model.graph.node and model.graph.input and model.graph.output):
+        raise AdoptError(f"'{path}' has no network in it ({size:,} bytes): get the file again")
     files = [path, *(_beside(path, name, model) for name in sorted(locations))]
     total = sum(file.stat().st_size for file in files)
     if total > MOST_BYTES:
@@ -187,19 +198,27 @@ def _understood(
     """What a model takes and gives, in float32 and with every node named."""
     path = files[0]
     _require_operators(path, model)
-    _require_finite(path, model)
     notes = []
     if half := _widen(model):
         notes.append(f"{half} tensors in half or double became float32")
     _name_nodes(model)
     _lift_constants(model)
+    _require_finite(path, model)
     model = _of_opset(path, model)
+    _name_nodes(model)
+    _lift_constants(model)
+    _require_operators(path, model, of_old=False)
     _drop_weight_inputs(model)
     taken, given = ({v.name: _dims(v) for v in e} for e in (model.graph.input, model.graph.output))
     found = Original(adopted, files, model, "NCHW", None)
     if len(taken) > 1 or len(given) > 1 or asked.states:
         return _recurrent(found, asked, taken, given, notes)
     dims = _dims(model.graph.input[0])
+    scale = scale_of_luma(model, (dims[2], dims[3])) if _is_luma(dims) else None
+    if scale is not None:
+        model = with_chroma(model, scale)
+        found, dims = replace(found, model=model, luma=True), _dims(model.graph.input[0])
+        notes.append("a network of luma alone: chroma is enlarged beside it, bicubic")
     axis = clip_axis(dims)
     if axis is None and len(dims) == 4 and dims[0] is None and _mixes(model, dims):
         axis = 0
@@ -210,6 +229,10 @@ def _understood(
         raise AdoptError(f"'{path}' takes one picture: --window and --lookahead are for clips")
     layout, declared = _shapes(path, model, asked.layout)
     return replace(found, layout=layout, declared=declared, notes=tuple(notes))
+
+
+def _is_luma(dims: Sequence[int | None]) -> bool:
+    return len(dims) == 4 and dims[1] == 1 and dims[3] != COLOURS
 
 
 def _stacked(dims: Sequence[int | None]) -> int:
@@ -314,7 +337,8 @@ def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:
     return path.parent / name
 
 
-def _require_operators(path: Path, model: onnx.ModelProto) -> None:
+def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = True) -> None:
+    """Refuse nodes that bundles have not; `of_old` lets pass what a conversion will replace."""
     if model.functions:
         raise AdoptError(
             f"'{path}' defines the function '{model.functions[0].name}'; export it with its "
@@ -327,7 +351,8 @@ def _require_operators(path: Path, model: onnx.ModelProto) -> None:
                 f"'{path}': {called} is control flow; engines of devices run none: unroll it, or "
                 "export the branch that is taken"
             )
-        if node.domain not in STANDARD_DOMAINS or node.op_type not in OPERATORS:
+        known = node.op_type in OPERATORS or (of_old and node.op_type in _CONVERTED)
+        if node.domain not in STANDARD_DOMAINS or not known:
             raise AdoptError(
                 f"'{path}': {called} of the domain '{node.domain or 'ai.onnx'}' is no operator "
                 "that bundles have; export the network with standard operators alone"
@@ -335,14 +360,17 @@ def _require_operators(path: Path, model: onnx.ModelProto) -> None:
 
 
 def _require_finite(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse weights that are no numbers in float32; a bound, one value alone, may be infinite."""
     for tensor in model.graph.initializer:
         value = numpy_helper.to_array(tensor)
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.kind != "f" or (value.size == 1 and not np.isnan(value).any()):
+            continue
+        if not np.isfinite(value).all():
             node = next((n for n in model.graph.node if tensor.name in n.input), None)
             raise AdoptError(
                 f"'{path}': weight '{tensor.name}' of node "
                 f"'{node.name or node.output[0] if node else '?'}' has "
-                f"{int((~np.isfinite(value)).sum())} values that are not finite"
+                f"{int((~np.isfinite(value)).sum())} values that are not finite in float32"
             )
 
 
@@ -351,8 +379,7 @@ def _widen(model: onnx.ModelProto) -> int:
     changed = 0
     for tensor in model.graph.initializer:
         if tensor.data_type in _WIDENED:
-            value = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(_in_float32(tensor), tensor.name))
             changed += 1
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -360,8 +387,8 @@ def _widen(model: onnx.ModelProto) -> int:
                 attribute.i = TensorProto.FLOAT
                 changed += 1
             if attribute.HasField("t") and attribute.t.data_type in _WIDENED:
-                value = numpy_helper.to_array(attribute.t).astype(np.float32)
-                attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
+                widened = numpy_helper.from_array(_in_float32(attribute.t), attribute.t.name)
+                attribute.t.CopyFrom(widened)
                 changed += 1
     for each in (*model.graph.input, *model.graph.output):
         if each.type.tensor_type.elem_type in _WIDENED:
@@ -369,6 +396,11 @@ def _widen(model: onnx.ModelProto) -> int:
             changed += 1
     del model.graph.value_info[:]
     return changed
+
+
+def _in_float32(tensor: onnx.TensorProto) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what is beyond it is refused as not finite
+        return numpy_helper.to_array(tensor).astype(np.float32)
 
 
 def _name_nodes(model: onnx.ModelProto) -> None:
@@ -404,6 +436,11 @@ def _of_opset(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     own = versions.get("", versions.get("ai.onnx", 0))
     if own == OPSET:
         return model
+    if own > (newest := onnx.defs.onnx_opset_version()):
+        raise AdoptError(
+            f"'{path}' has opset {own}, newer than the {newest} that onnx {onnx.__version__} here "
+            f"reads; export it with opset {OPSET}"
+        )
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # of several kinds, raised from C++
@@ -470,7 +507,11 @@ def _shapes(
     if chosen not in found:
         raise AdoptError(
             f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
-            + (f" in layout {layout}" if layout else ", expected (1, 3, height, width)")
+            + (
+                f" in layout {layout}"
+                if layout
+                else ", expected (1, 3, height, width), or one channel of luma and as many out"
+            )
         )
     if dims[0] not in (1, None):
         raise AdoptError(

@@ -18,8 +18,9 @@ from ...pictures.synthetic import draw_clip
 from ..graphs.replay import replay
 from ..graphs.variant_files import VariantFiles
 from ..parity import FRAMES, LEVEL_TOLERANCE, GoldenClip
-from .facts import RANGES, Facts, whole_clip
+from .facts import Facts, whole_clip
 from .original import Original
+from .pixels import levels_of, planes_of
 
 SIZES = ((48, 64), (33, 47))
 """Least height and width of the clips, made multiples of the network's."""
@@ -128,20 +129,15 @@ def _ncnn_runner(original: Original, facts: Facts) -> Callable[[Levels], Floats]
     net.opt.use_vulkan_compute, net.opt.num_threads = False, 1
     for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(net.opt, f"use_{name}", False)
-    unit, nought = RANGES[facts.range]
-    order = slice(None, None, -1 if facts.colour == "BGR" else 1)
     param, weights = map(str, original.files)
     if net.load_param(param) or net.load_model(weights):
         return None
 
     def run(frame: Levels) -> Floats:
         extractor = net.create_extractor()
-        values = (frame.astype(np.float32) - np.float32(nought)) / np.float32(unit)
-        planes = np.ascontiguousarray(values.transpose(2, 0, 1)[order])
+        planes = planes_of(frame, facts.range, facts.colour)
         extractor.input(net.input_names()[0], ncnn.Mat(planes).clone())
         _, out = extractor.extract(net.output_names()[0])
-        found = np.array(out, np.float32)[order].transpose(1, 2, 0)
-        levels: Floats = found * np.float32(unit) + np.float32(nought)
-        return levels
+        return levels_of(np.array(out, np.float32), facts.range, facts.colour)
 
     return run

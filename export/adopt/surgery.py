@@ -9,14 +9,16 @@ so that nothing is multiplied at the full size of the output.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
 from ...errors import AdoptError
 from ..graphs.graph_edit import GraphEdit
-from ..graphs.traced import INPUT_NAME, OUTPUT_NAME
-from .facts import RANGES, Facts
+from ..graphs.traced import FROM_COLOURS, INPUT_NAME, OUTPUT_NAME, TO_COLOURS
+from .facts import Facts
 from .original import Original
+from .pixels import FROM_YUV, GREY, RANGES, TO_YUV
 
 LEVELS_IN = "adopted.levels_in"
 """The picture in levels, NCHW and in the network's order of colours."""
@@ -32,6 +34,8 @@ MOVES = frozenset({"DepthToSpace", "Identity", "Resize", "Slice", "SpaceToDepth"
 
 PLACES = frozenset({"DepthToSpace", "Identity", "Transpose"})
 """Of these the nodes that only move values: an offset passes through, too."""
+
+Matrix = npt.NDArray[np.float64]
 
 HALF = 0.5
 """What a Cast to uint8 is given beside the levels, so that it rounds."""
@@ -107,12 +111,23 @@ def _planes(edit: GraphEdit, floats: str, facts: Facts) -> list[onnx.NodeProto]:
     ]
     if facts.colour == "BGR":
         nodes.append(_swapped(edit, moved, LEVELS_IN, "adopted/in/Gather"))
+    elif facts.colour == "YUV":
+        nodes.append(_turned(edit, moved, LEVELS_IN, TO_COLOURS, TO_YUV, GREY))
     return nodes
 
 
 def _swapped(edit: GraphEdit, source: str, target: str, name: str) -> onnx.NodeProto:
     edit.set_weight("adopted.bgr", np.array([2, 1, 0], np.int64))
     return helper.make_node("Gather", [source, "adopted.bgr"], [target], name, axis=1)
+
+
+def _turned(
+    edit: GraphEdit, source: str, target: str, name: str, matrix: Matrix, offset: Matrix
+) -> onnx.NodeProto:
+    """Other colours of each pixel: a matrix and what is added."""
+    edit.set_weight(f"{name}.matrix", matrix[:, :, None, None].astype(np.float32))
+    edit.set_weight(f"{name}.offset", offset.astype(np.float32))
+    return helper.make_node("Conv", [source, f"{name}.matrix", f"{name}.offset"], [target], name)
 
 
 def _read_from(edit: GraphEdit, source: str, taken: str, facts: Facts) -> None:
@@ -142,7 +157,8 @@ def _planes_out(edit: GraphEdit, sink: str, facts: Facts) -> str:
 def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, facts: Facts) -> None:
     """From the network's picture to uint8."""
     graph = edit.model.graph
-    planes = _without_clip(edit, planes, facts)
+    if facts.colour != "YUV":  # of that a clipped value is no clipped level
+        planes = _without_clip(edit, planes, facts)
     alone = not edit.consumers(planes)  # else it is carried to the next frame as it is, too
     if unit != 1:
         if alone and not nought and _scale(edit, planes, unit, try_only=True):
@@ -155,7 +171,12 @@ def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, fac
                 )
             )
             planes, alone = "adopted.levels", True
-    if not (alone and _shift(edit, planes, nought + HALF)):
+    if facts.colour == "YUV":
+        offset = FROM_YUV @ (nought - GREY) + HALF
+        node = _turned(edit, planes, "adopted.shifted", FROM_COLOURS, FROM_YUV, offset)
+        graph.node.append(node)
+        planes = "adopted.shifted"
+    elif not (alone and _shift(edit, planes, nought + HALF)):
         edit.set_weight("adopted.nought_out", np.float32(nought + HALF))
         graph.node.append(
             helper.make_node(

@@ -21,8 +21,9 @@ from onnx import TensorProto, helper
 from ...bundle.schema import MOST_FRAMES, Window
 from ...errors import AdoptError
 from ..graphs.graph_edit import GraphEdit
-from ..graphs.traced import CLIP_NAME, FEATURES_NAME, OUTPUT_NAME
+from ..graphs.traced import CLIP_NAME, FEATURES_NAME, FROM_COLOURS, OUTPUT_NAME, TO_COLOURS
 from .clips import COLOURS, PICTURE_IN, PICTURE_OUT
+from .pixels import FROM_YUV, GREY, TO_YUV
 
 TRIAL_FRAMES = 5
 """Of the clip that facts are found with, where the network takes any number."""
@@ -170,7 +171,7 @@ def window_graphs(
     scale: int,
     unit: float,
     nought: float,
-    bgr: bool,
+    colour: str,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The graph from frames to features, and the one from a frame's features to its picture.
 
@@ -180,16 +181,16 @@ def window_graphs(
         scale: Of the pictures.
         unit: Levels of the network's unit.
         nought: Levels of its nought.
-        bgr: Whether it takes and gives BGR.
+        colour: One of `COLOUR_ORDERS`.
     """
     return (
-        _clip_graph(model, windowed, scale, unit, nought, bgr=bgr),
-        _decoder_graph(scale, unit, nought, bgr=bgr),
+        _clip_graph(model, windowed, scale, unit, nought, colour),
+        _decoder_graph(scale, unit, nought, colour),
     )
 
 
 def _clip_graph(
-    model: onnx.ModelProto, windowed: Windowed, scale: int, unit: float, nought: float, *, bgr: bool
+    model: onnx.ModelProto, windowed: Windowed, scale: int, unit: float, nought: float, colour: str
 ) -> onnx.ModelProto:
     edit = GraphEdit(of_any_size(model))
     graph = edit.model.graph
@@ -199,8 +200,11 @@ def _clip_graph(
         _fill(edit, chain, windowed.window.frames)
     chain.add("Cast", to=TensorProto.FLOAT)
     chain.add("Transpose", perm=[0, 3, 1, 2])
-    if bgr:
+    if colour == "BGR":
         chain.add("Gather", np.array([2, 1, 0], np.int64), axis=1)
+    elif colour == "YUV":
+        chain.add("Conv", TO_YUV[:, :, None, None].astype(np.float32), GREY.astype(np.float32))
+        chain.nodes[-1].name = TO_COLOURS
     if nought:
         chain.add("Sub", np.float32(nought))
     if unit != 1:
@@ -247,7 +251,7 @@ def _fill(edit: GraphEdit, chain: _Chain, frames: int) -> None:
     chain.add("Gather", "adopted.taken", axis=0)
 
 
-def _decoder_graph(scale: int, unit: float, nought: float, *, bgr: bool) -> onnx.ModelProto:
+def _decoder_graph(scale: int, unit: float, nought: float, colour: str) -> onnx.ModelProto:
     empty = helper.make_graph([], "adcvsr", [], [])
     opset = [helper.make_opsetid("", 20)]
     edit = GraphEdit(helper.make_model(empty, opset_imports=opset, ir_version=9))
@@ -256,9 +260,14 @@ def _decoder_graph(scale: int, unit: float, nought: float, *, bgr: bool) -> onnx
         chain.add("DepthToSpace", blocksize=scale)
     if unit != 1:
         chain.add("Mul", np.float32(unit))
-    chain.add("Add", np.float32(nought + HALF))
+    if colour == "YUV":
+        offset = FROM_YUV @ (nought - GREY) + HALF
+        chain.add("Conv", FROM_YUV[:, :, None, None].astype(np.float32), offset.astype(np.float32))
+        chain.nodes[-1].name = FROM_COLOURS
+    else:
+        chain.add("Add", np.float32(nought + HALF))
     chain.add("Clip", np.float32(0), np.float32(255 + HALF))
-    if bgr:
+    if colour == "BGR":
         chain.add("Gather", np.array([2, 1, 0], np.int64), axis=1)
     chain.add("Transpose", perm=[0, 2, 3, 1])
     chain.add("Cast", to=TensorProto.UINT8)

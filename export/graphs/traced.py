@@ -29,6 +29,9 @@ from .onnx_file import trace
 INPUT_NAME, OUTPUT_NAME = "frame", "upscaled"
 CLIP_NAME, FEATURES_NAME = "clip", "features"
 
+TO_COLOURS, FROM_COLOURS = "adopted/in/Colours", "adopted/out/Colours"
+"""Of adopted networks that take and give YUV: the convolutions that turn RGB into it and back."""
+
 LEVELS = 127.5
 """[-1, 1] to levels: x * 127.5 + 127.5."""
 

@@ -24,7 +24,7 @@ from ..graphs.graph_edit import GraphEdit, group_of
 LINEAR = frozenset({"Add", "Resize", "AveragePool", "Identity"})
 """Operators through which a mix of channels passes unchanged, given to all they read."""
 
-POSITIVE_ONLY = frozenset({"Relu", "MaxPool"})
+POSITIVE_ONLY = frozenset({"Relu", "MaxPool", "LeakyRelu", "PRelu"})
 """Operators through which a positive factor a channel passes unchanged, but no mix."""
 
 Units = Mapping[str, npt.NDArray[np.floating[Any]]]

@@ -204,7 +204,12 @@ def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) ->
 
 
 def for_adopted(
-    recipe: Recipe, ends: Sequence[str], *, integer_ends: bool, expect: Expectation
+    recipe: Recipe,
+    ends: Sequence[str],
+    *,
+    integer_ends: bool,
+    expect: Expectation,
+    always: Sequence[str] = (),
 ) -> Recipe:
     """A recipe for a network whose nodes have other names than ours.
 
@@ -214,9 +219,11 @@ def for_adopted(
             float.
         integer_ends: Whether pictures can be integers throughout; of the recipe's where it says so.
         expect: Least shares, as ends of other networks are other shares of them.
+        always: Names of nodes that stay float whatever the recipe says.
     """
     activations = recipe.activations
     kept = tuple(ends) if set(activations.keep_float) == set(OUR_ENDS) else activations.keep_float
+    kept += tuple(name for name in always if name not in kept)
     changed = replace(
         activations, keep_float=kept, integer_ends=activations.integer_ends and integer_ends
     )

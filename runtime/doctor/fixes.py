@@ -112,7 +112,7 @@ CUDA_12_WHEELS = {
 def install_for_cuda_12() -> str:
     """Make a driver of CUDA 12 serve what is installed."""
     instead = "; ".join(f"[{extra}]: {line}" for extra, line in CUDA_12_WHEELS.items())
-    return f"a driver from 580 on, or in the place of the extras: {instead}"
+    return f"a driver from 580 on, or instead of the extras: {instead}"
 
 
 def install_tensorrt_rtx(host: Host) -> str:

@@ -35,7 +35,7 @@ class KernelTimings:
         path: The file; it need not be there yet.
         lock: File that is held while the timings are extended; None for a file that a person
             named. Timings of another device or TensorRT are then an error, while a file of ours is
-            begun anew.
+            begun again.
     """
 
     def __init__(self, path: Path, lock: Path | None = None) -> None:
@@ -64,11 +64,11 @@ class KernelTimings:
         return cls(folder / FOLDER / f"{name}.bin", folder / "locks" / f"timings-{name}.lock")
 
     def load(self, config: Any, report: Report) -> None:
-        """Give a build the timings of earlier ones; damaged ones are set aside and begun anew.
+        """Give a build the timings of earlier ones; damaged ones are set aside and begun again.
 
         Args:
             config: The builder's.
-            report: Called with a line where timings of the cache are begun anew.
+            report: Called with a line where timings of the cache are begun again.
 
         Raises:
             EngineError: A named file is of another device or TensorRT.
@@ -85,7 +85,7 @@ class KernelTimings:
                     f"the timing cache '{self.path}' is of another device or TensorRT; name "
                     "another file"
                 )
-            report(f"kernel timings in '{self.path}' are of another device or driver: begun anew")
+            report(f"kernel timings in '{self.path}' are of another device or driver: begun again")
             timings = config.create_timing_cache(b"")
             if not config.set_timing_cache(timings, ignore_mismatch=False):
                 timings = None

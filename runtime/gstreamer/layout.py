@@ -18,11 +18,10 @@ from ...pictures.colour import (
     MATRIX_BT709,
     MATRIX_UNSPECIFIED,
     SDR_BT709,
-    TRANSFER_HLG,
-    TRANSFER_PQ,
     Colours,
     tagged,
 )
+from ...pictures.hdr import is_hdr
 from ...pictures.yuv_picture import YuvPicture
 
 FORMATS = {
@@ -35,6 +34,7 @@ FORMATS = {
     "YUY2": "yuyv422",
     "UYVY": "uyvy422",
     "GRAY8": "gray",
+    "P010_10LE": "p010le",
 }
 """GStreamer's names of what is taken and given, best first, and FFmpeg's."""
 
@@ -67,19 +67,15 @@ class Layout:
 
     colours: Colours
 
+    @property
+    def bits(self) -> int:
+        """Of a level."""
+        return 10 if self.format == "P010_10LE" else 8
+
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Layout:
-        """Read what the pipeline's process says.
-
-        Raises:
-            UnsupportedVideoError: The frames are HDR.
-        """
+        """Read what the pipeline's process says."""
         rate, transfer = message["rate"], message["transfer"]
-        if transfer in (TRANSFER_PQ, TRANSFER_HLG):
-            raise UnsupportedVideoError(
-                "the pipeline gives HDR, which an 8-bit network would show with wrong colours; "
-                "tone map it before its end"
-            )
         matrix = message["matrix"]
         if message["format"] in ("BGRx", "RGBx", "RGB", "BGR"):
             colours = SDR_BT709
@@ -97,6 +93,18 @@ class Layout:
             message["bytes"],
             colours,
         )
+
+    def require_sdr(self) -> None:
+        """Refuse HDR, where pictures have 8 bits.
+
+        Raises:
+            UnsupportedVideoError: The frames are PQ or HLG.
+        """
+        if is_hdr(self.colours.transfer):
+            raise UnsupportedVideoError(
+                "the pipeline gives HDR, which an 8-bit network would show with wrong colours; "
+                "tone map it before its end"
+            )
 
     def laid(self, meta: Any, size: int) -> Layout:
         """The same with the rows of a buffer that lie otherwise.

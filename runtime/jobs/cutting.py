@@ -1,8 +1,8 @@
 """Where segments begin: so that each is about as long as asked for, and little is decoded twice.
 
-The network must see a few frames before a segment, its warm-up. Where there is a choice a segment
-begins that many frames after a key frame: then the warm-up is what follows the key frame, and no
-frame is decoded only to reach it.
+The network must see a few frames before a segment, its warm-up, and where it looks ahead a few
+after it. Where there is a choice a segment begins as many frames as its warm-up has after a key
+frame: then the warm-up is what follows the key frame, and no frame is decoded only to reach it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ SHORTEST_LAST = Fraction(1, 4)
 """Of the asked length: a last segment that is shorter joins the one before."""
 
 
-def cut(scan: Scan, seconds: float, warm_up: int) -> list[Segment]:
+def cut(scan: Scan, seconds: float, warm_up: int, ahead: int = 0) -> list[Segment]:
     """Cut an input into segments.
 
     Args:
         scan: Its frames, at least one.
         seconds: Length of a segment.
         warm_up: Frames the network must see before each.
+        ahead: Frames the network must see after each.
     """
     times = scan.times
     length = Fraction(seconds) / scan.info.time_base
@@ -47,6 +48,7 @@ def cut(scan: Scan, seconds: float, warm_up: int) -> list[Segment]:
                 warm_up=warm,
                 begin_pts=times[begin - warm],
                 seek=keys[before - 1][1] if before > 1 else None,
+                end_pts=times[min(end + ahead, len(times)) - 1] if ahead else None,
             )
         )
     return found

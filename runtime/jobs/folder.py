@@ -15,12 +15,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...errors import JobError
+from ...errors import AdcVsrError, JobError, OutputNotWritableError
 from ...files import file_sha256, json_bytes, replace_file
 from ...leftovers import publish
 from ...reading import Item, read_json
@@ -92,20 +93,53 @@ class Job:
             JobError: Another job is in it by now.
             OutputNotWritableError: It cannot be written.
         """
-        for each in (folder, folder / SEGMENTS, folder / LEASES):
-            try:
-                each.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise JobError(f"cannot make '{each}': {error.strerror}") from error
+        cls.check_place(folder)
+        folders = (folder, folder / SEGMENTS, folder / LEASES)
+        new = [each for each in folders if not each.exists()]
         ready = folder / f"{PLAN}.new-{os.getpid()}"
-        replace_file(ready, lambda part: part.write_bytes(plan.to_bytes()))
         try:
+            for each in folders:
+                each.mkdir(parents=True, exist_ok=True)
+            replace_file(ready, lambda part: part.write_bytes(plan.to_bytes()))
             publish(ready, folder / PLAN)
-        except FileExistsError:
-            raise JobError(f"'{folder}' holds a job already; --resume goes on with it") from None
+        except FileExistsError as error:
+            if not cls.is_in(folder):
+                raise OutputNotWritableError(f"cannot make '{folder}': {error.strerror}") from error
+            raise JobError(f"'{folder}' holds a job already; --resume continues it") from None
+        except OSError as error:
+            for each in reversed(new):
+                with suppress(OSError):
+                    each.rmdir()
+            if isinstance(error, AdcVsrError):
+                raise
+            raise OutputNotWritableError(f"cannot make '{folder}': {error.strerror}") from error
         finally:
-            ready.unlink(missing_ok=True)
+            with suppress(OSError):
+                ready.unlink(missing_ok=True)
         return cls(folder)
+
+    @staticmethod
+    def check_place(folder: Path) -> None:
+        """Refuse a place where no job can be made, before planning, which reads all of the input.
+
+        Raises:
+            JobError: There is a job, or something else than a folder.
+            OutputNotWritableError: Nothing can be written there.
+        """
+        if Job.is_in(folder):
+            raise JobError(
+                f"'{folder}' holds a job already: go on with it ('upscale --resume', 'job work'), "
+                "or remove the folder to begin again"
+            )
+        places = (folder.absolute(), *folder.absolute().parents)
+        there = next(each for each in places if os.path.lexists(each))
+        if not there.is_dir():
+            raise JobError(f"'{there}' is no folder; a job is made in one: choose another name")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OutputNotWritableError(
+                f"'{there}' is not writable: the job '{folder}' needs a folder on a disk that all "
+                "its workers can write"
+            )
 
     @staticmethod
     def is_in(folder: Path) -> bool:

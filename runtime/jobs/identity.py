@@ -124,8 +124,7 @@ def describe_network(
         BundleError: A graph is damaged, or the manifest says another past than it has.
     """
     variant = session.variant
-    state = {spec.name: spec.next_name for spec in bundle.state}
-    past = past_of(bundle.read(variant.file), state, bundle.output_name, bundle.config)
+    past = past_of(bundle.read(variant.file), bundle.state, bundle.output_name, bundle.config)
     if past is None:
         raise JobError(
             f"bundle '{bundle.name}' carries a state that never ends (it is recurrent): a segment "
@@ -151,6 +150,7 @@ def describe_network(
         session.yuv is not None,
         why_not_yuv,
         bundle.scale,
+        bundle.delay,
     )
 
 
@@ -173,11 +173,6 @@ def open_network(settings: JobSettings) -> Bundle:
             f"bundle '{bundle.name}' is not causal: its windows are laid out from the first frame "
             "on and blended, so that a segment by itself would have other pictures than the whole "
             "file; upscale it without a job"
-        )
-    if bundle.delay:
-        raise ClipNetworkError(
-            f"bundle '{bundle.name}' looks {bundle.delay} frames ahead, beyond a segment's end; "
-            "upscale the file without a job"
         )
     mode = settings.colour_match or bundle.colour_match.mode
     if mode == "ema":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import av
 from filelock import FileLock
 
-from ...errors import JobError
+from ...errors import JobError, OutputNotWritableError
 from ...files import file_sha256, json_bytes, replace_file
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
@@ -127,10 +128,10 @@ def join(
     Raises:
         JobError: Segments are missing or damaged, were made by another encoder, or the source was
             changed.
-        OutputExistsError, OutputNotWritableError: The output.
+        OutputExistsError, OutputNotWritableError: The output, or the job's folder.
     """
     job.require_there()
-    with FileLock(job.folder / LOCK):
+    with _alone(job):
         try:
             results = _finished(job)
         except JobError:
@@ -171,6 +172,29 @@ def join(
             sink.finish()
             report = _report(job, results, reader, sink, notes)
     return Joined(report, certificate)
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Keep other joins of a job waiting.
+
+    Raises:
+        OutputNotWritableError: The job's folder cannot be written, or its disk knows no locks.
+    """
+    path = job.folder / LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        job.require_there()
+        raise OutputNotWritableError(
+            f"cannot lock '{path}': {getattr(error, 'strerror', None) or error}; join where the "
+            "job's folder can be written, or copy the folder to such a disk"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_joined(job: Job, *, thorough: bool) -> bool:

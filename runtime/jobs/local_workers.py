@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import JobError
+from ...errors import JobError, OutOfResourcesError, OutputNotWritableError
 from ...host.processors import usable_processors
 from .folder import Job
 
@@ -64,19 +64,23 @@ def run_workers(job: Job, workers: int) -> None:
 
     Raises:
         JobError: A segment could not be made; finished ones stay.
+        OutputNotWritableError: The job's folder cannot be written.
+        OutOfResourcesError: The system gives no further process.
     """
     todo = job.open_segments()
     count = min(workers, len(todo))
-    running = [_start(job, number, share(count)) for number in range(count)]
+    running: list[_Worker] = []
     try:
+        for number in range(count):
+            running.append(_start(job, number, share(count)))  # noqa: PERF401 - ended if one fails
         while any(each.process.poll() is None for each in running):
             time.sleep(POLL_S)
     finally:
         _end(running)
+        reasons = [line for each in running if (line := _last_line(each))]
+        for each in running:
+            each.log.unlink(missing_ok=True)
     left = job.open_segments()
-    reasons = [line for each in running if (line := _last_line(each))]
-    for each in running:
-        each.log.unlink(missing_ok=True)
     if left:
         killed = (
             f"{len(left)} of {len(job.plan.segments)} segments are not made: its workers were "
@@ -92,14 +96,27 @@ def _start(job: Job, number: int, threads: int) -> _Worker:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.setdefault(name, str(threads))
     command = [sys.executable, "-m", "adcvsr", "job", "work", str(job.folder), "--quiet"]
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, "--threads", str(threads)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-            env=environment,
-        )
+    try:
+        file = log.open("wb")
+    except OSError as error:
+        raise OutputNotWritableError(
+            f"cannot write '{log}': {error.strerror}; finished segments stay"
+        ) from error
+    with file:
+        try:
+            process = subprocess.Popen(
+                [*command, "--threads", str(threads)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                env=environment,
+            )
+        except OSError as error:
+            log.unlink(missing_ok=True)
+            raise OutOfResourcesError(
+                f"worker {number} of '{job.folder}' cannot be started: {error.strerror}; choose "
+                "fewer --workers, or end other programs"
+            ) from error
     return _Worker(process, log)
 
 

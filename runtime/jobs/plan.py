@@ -62,6 +62,8 @@ class Network:
     """Why not; empty where they are."""
     scale: int = SCALE
     """Times the input's size that it makes."""
+    ahead_frames: int = 0
+    """Frames after its own that a picture depends on."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Segment:
     """Of the first of those; `pts` where there are none."""
     seek: int | None
     """Time of the key frame where decoding begins, as the file has it; None for its beginning."""
+    end_pts: int | None = None
+    """Of the last frame that the network sees, where its pictures need frames after the segment."""
 
     def times(self) -> list[int]:
         """Presentation time of every frame."""
@@ -213,6 +217,7 @@ def _network(found: Item) -> Network:
         found["yuv"].flag(),
         found["why_not_yuv"].text(),
         scale.integer(1, MOST_SCALE) if (scale := found.get("scale")) is not None else SCALE,
+        ahead.integer(0) if (ahead := found.get("ahead_frames")) is not None else 0,
     )
 
 
@@ -261,7 +266,7 @@ def _segment(found: Item) -> Segment:
     frames = found["frames"].integer(1)
     if sum(count for _, count in steps) != frames - 1:
         found["steps"].expected(f"{frames - 1} steps, for {frames} frames")
-    seek = found.get("seek")
+    seek, end = found.get("seek"), found.get("end_pts")
     return Segment(
         found["index"].integer(0),
         frames,
@@ -270,4 +275,5 @@ def _segment(found: Item) -> Segment:
         found["warm_up"].integer(0),
         found["begin_pts"].integer(),
         None if seek is None else seek.integer(),
+        None if end is None else end.integer(),
     )

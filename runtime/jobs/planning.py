@@ -70,7 +70,8 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
     network, notes = _network(settings, session, found)
     encoder = encoder_of(output, found.info, settings.encoder, ENCODERS)
     # The detector of cuts compares with the frame before, whatever the network sees.
-    segments = cut(found, settings.segment_seconds, max(network.past_frames, 1))
+    warm_up = max(network.past_frames, 1)
+    segments = cut(found, settings.segment_seconds, warm_up, network.ahead_frames)
     if len(segments) > MOST_SEGMENTS:
         raise ConfigError(
             f"{len(segments)} segments, at most {MOST_SEGMENTS}: choose a longer --segment-seconds"

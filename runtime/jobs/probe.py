@@ -92,6 +92,8 @@ def _make(job: Job, path: Path, processor: FrameProcessor) -> Probe:
                     pictures += processor.push(item.picture)
                 if len(pictures) >= FRAMES:
                     break
+            else:
+                pictures += processor.finish()  # of a network that looks ahead
         finally:
             processor.reset()
     checksum = 0
@@ -134,5 +136,5 @@ def _load(path: Path) -> Probe:
             return Probe(int(found["checksum"]), found["middles"])
     except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
         raise JobError(
-            f"'{path}' is damaged: {error}; remove it and work again: the next worker makes it anew"
+            f"'{path}' is damaged: {error}; remove it and work again: the next worker makes one"
         ) from error

@@ -192,7 +192,12 @@ def _cluster(address: str) -> Iterator[Any]:
         try:
             _reach(address)
             ray.init(address=address, logging_level="ERROR", log_to_driver=False, **more)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # a node that starts too late is a plain one
+            if address == "local":
+                raise BackendUnavailableError(
+                    f"Ray did not start on this machine: {str(error).splitlines()[0]}; where it is "
+                    "busy try again later, or take --workers N without --ray"
+                ) from error
             raise BackendUnavailableError(
                 f"no Ray cluster at '{shown(address)}': {str(error).splitlines()[0]}; 'local' "
                 "takes this machine alone, 'auto' the cluster it is part of"

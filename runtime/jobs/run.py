@@ -38,6 +38,7 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
         AdcVsrError: It cannot be planned.
     """
     if not Job.is_in(folder):
+        Job.check_place(folder)
         plan = make_plan(settings, overwrite=overwrite)
         try:
             return Job.create(folder, plan)
@@ -46,8 +47,8 @@ def open_job(settings: JobSettings, folder: Path, *, resume: bool, overwrite: bo
                 raise  # else another run planned it meanwhile
     if not resume:
         raise JobError(
-            f"'{folder}' holds a job already: --resume goes on with it; remove the folder to begin "
-            "anew"
+            f"'{folder}' holds a job already: --resume continues it; remove the folder to begin "
+            "again"
         )
     job = Job(folder)
     job.plan.settings.require_same(settings, folder)

@@ -21,9 +21,21 @@ from ..video.source import FileSource, SourceFrame
 from .folder import sync_file
 from .plan import JobPlan, Segment
 
+LEFT_FRAMES, FRAME_BYTES = 4, 6
+"""Of each segment's decoder that may stay in memory, and of a pixel of 16 bits."""
+
+MOST_LEFT_BYTES = 64 << 20
+"""Of all segments together, until they are looked for."""
+
+
+class _Left:
+    """What segments of this process left since it was looked for last."""
+
+    bytes = 0
+
 
 class SegmentSource(FileSource):
-    """The frames of a segment, and those of its warm-up before them.
+    """The frames of a segment, and those before and after it that the network must see.
 
     Args:
         path: The input.
@@ -38,8 +50,10 @@ class SegmentSource(FileSource):
     def __init__(self, path: Path, plan: JobPlan, segment: Segment, options: ReadOptions) -> None:
         self.plan, self.segment = plan, segment
         self._times = segment.times()
+        self._end = self._times[-1] if segment.end_pts is None else segment.end_pts
         self._came: list[int] = []
-        self._sought = False
+        self.when_read: Callable[[], object] = lambda: None
+        """Called once no more will be read."""
         super().__init__(path, options, steady=plan.is_steady)
 
     def __iter__(self) -> Iterator[SourceFrame | av.Packet[Any]]:
@@ -52,6 +66,15 @@ class SegmentSource(FileSource):
             if isinstance(item, SourceFrame):
                 yield item
         self._check()
+        self.when_read()
+
+    def _free_frames(self) -> None:
+        """See `FileSource`; a look takes as long as some frames of a small video: not each time."""
+        video = self.plan.video
+        _Left.bytes += LEFT_FRAMES * video.width * video.height * FRAME_BYTES
+        if _Left.bytes >= MOST_LEFT_BYTES:
+            _Left.bytes = 0
+            super()._free_frames()
 
     @property
     def stream_colours(self) -> Colours:
@@ -77,10 +100,10 @@ class SegmentSource(FileSource):
     def _taken(self, frame: av.VideoFrame, pts: int) -> Iterator[SourceFrame]:
         if pts < self.segment.begin_pts:
             return
-        if pts > self._times[-1]:
+        if pts > self._end:
             self._ended = True
             return
-        if pts >= self.segment.pts:
+        if self.segment.pts <= pts <= self._times[-1]:
             self._came.append(pts)
         yield self._convert(frame, pts)
 
@@ -118,7 +141,7 @@ class SegmentSource(FileSource):
 
 
 class SegmentSink(FileSink):
-    """A segment's file, without sound; times start at 0, and those of the warm-up are left out.
+    """A segment's file, without sound; times start at 0, and those of no frame of it are left out.
 
     Args:
         path: Its name.
@@ -135,6 +158,7 @@ class SegmentSink(FileSink):
         note: Callable[[str], None],
     ) -> None:
         self.segment = source.segment
+        self._last = self.segment.times()[-1]
         self.pictures = 0
         """CRC-32 of all pictures."""
         self.reorder = 0
@@ -153,8 +177,8 @@ class SegmentSink(FileSink):
         )
 
     def write(self, picture: AnyPicture, pts: int, alpha: Levels | None = None) -> None:
-        """See `FileSink`; a picture of the warm-up is passed over."""
-        if pts >= self.segment.pts:
+        """See `FileSink`; a picture before or after the segment is passed over."""
+        if self.segment.pts <= pts <= self._last:
             for plane in planes_of(picture):
                 self.pictures = zlib.crc32(plane.data, self.pictures)
             super().write(picture, pts - self.segment.pts, alpha)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,22 +14,22 @@ from pathlib import Path
 from types import TracebackType
 
 from ...bundle import Bundle
-from ...errors import AdcVsrError, JobError, OutputNotWritableError
+from ...errors import AdcVsrError, JobError, OutputNotWritableError, UnsupportedVideoError
 from ...graph.memory import memory_of
-from ...graph.yuv_ends import YuvEnds
 from ...host.processors import usable_processors
-from ...pictures.yuv_picture import AnyPicture
+from ..deep import deep_session
 from ..pipeline import Pipeline, PipelineResult
 from ..processing.backends import create_processor, create_session
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.hdr import for_transfer
-from ..processing.processor import FrameProcessor
-from ..sessions.session import Session, StreamSession
+from ..sessions.session import Session
+from ..yuv import times_of, yuv_session
 from .folder import Job, SegmentResult, sync_folder
 from .identity import open_network, require_same_programs, require_source
 from .plan import JobPlan
 from .probe import compare_probe
 from .segment_io import SegmentSink, SegmentSource
+from .turns import Hold, TurnProcessor, Turns
 
 WAIT_S = 1.0
 """Between looks at segments that others make."""
@@ -43,29 +44,6 @@ class Progress:
     """Of the segment, done."""
     of: int
     """Of the segment, in all."""
-
-
-class _CountedCuts(CutResetProcessor):
-    """Counts the cuts of a segment without those of its warm-up."""
-
-    def __init__(self, inner: FrameProcessor) -> None:
-        super().__init__(inner)
-        self.passed = 0
-        """Cuts within the warm-up."""
-        self._warm = 0
-
-    def begin(self, warm_up: int) -> None:
-        """Begin a segment with so many frames of warm-up."""
-        self.reset()
-        self.passed, self._warm = 0, warm_up
-
-    def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
-        """See `FrameProcessor`."""
-        before = self.cuts
-        yield from super().push(frame)
-        if self._warm:
-            self._warm -= 1
-            self.passed += self.cuts - before
 
 
 class SegmentWorker:
@@ -96,8 +74,9 @@ class SegmentWorker:
             self.session,
             colour_match="none" if plan.network.deep or plan.network.yuv else settings.colour_match,
         )
-        self._cuts = _CountedCuts(inner) if settings.cut_reset else None
+        self._cuts = CutResetProcessor(inner) if settings.cut_reset else None
         self._processor = for_transfer(self._cuts or inner, plan.video.colours.transfer)
+        self._turn = threading.Lock()
         self._threads = threads or usable_processors()
         self._open = ExitStack()
 
@@ -105,13 +84,7 @@ class SegmentWorker:
         """Load the network and make the probe."""
         with ExitStack() as opened:
             opened.enter_context(self.session)
-            self._memory.check(
-                self._source,
-                self.job.plan.video.width,
-                self.job.plan.video.height,
-                tile=self.job.plan.settings.tile,
-                deep=self.session.deep,
-            )
+            self._check_memory()
             self.differs = compare_probe(self.job, self._source, self._processor)
             self._open = opened.pop_all()
         return self
@@ -125,33 +98,65 @@ class SegmentWorker:
         """Free the network."""
         self._open.close()
 
-    def make(self, index: int, progress: Callable[[Progress], None] | None = None) -> SegmentResult:
+    def has_room(self) -> bool:
+        """Whether this machine has memory for a segment beside what is under way."""
+        try:
+            self._check_memory()
+        except UnsupportedVideoError:
+            return False
+        return True
+
+    def _check_memory(self) -> None:
+        video, settings = self.job.plan.video, self.job.plan.settings
+        self._memory.check(
+            self._source, video.width, video.height, tile=settings.tile, deep=self.session.deep
+        )
+
+    def make(
+        self,
+        index: int,
+        progress: Callable[[Progress], None] | None = None,
+        hold: Hold | None = None,
+    ) -> SegmentResult:
         """Make a segment, whether it is there already or not, and store it.
+
+        Args:
+            index: Its number.
+            progress: Called after every frame, in another thread.
+            hold: Stops it from another thread.
 
         Raises:
             InputError, JobError: The source is damaged or changed.
             OutputNotWritableError: The disk is full; finished segments stay.
+            StoppedError: It was stopped.
         """
-        result = self.make_at(index, self.job.video_of(index), progress)
+        result = self.make_at(index, self.job.video_of(index), progress, hold)
         sync_folder(self.job.video_of(index).parent)
         self.job.store(result)
         return result
 
     def make_at(
-        self, index: int, path: Path, progress: Callable[[Progress], None] | None = None
+        self,
+        index: int,
+        path: Path,
+        progress: Callable[[Progress], None] | None = None,
+        hold: Hold | None = None,
     ) -> SegmentResult:
         """Make a segment as a file somewhere; the job does not come to know it."""
         plan, began = self.job.plan, time.monotonic()
-        segment, run = plan.segments[index], PipelineResult()
-        notes: list[str] = []
+        segment, run, hold = plan.segments[index], PipelineResult(), hold or Hold()
+        notes = [self._memory.note] if self._memory.note else []
         reader = SegmentSource(self._source, plan, segment, plan.settings.read_options())
+        reader.when_read = hold.read.set
 
         def step(done: int) -> None:
             if progress is not None:
-                progress(Progress(index, max(done - segment.warm_up, 0), segment.frames))
+                own = min(max(done - segment.warm_up, 0), segment.frames)
+                progress(Progress(index, own, segment.frames))
 
-        processor = self._processor
+        processor = TurnProcessor(self._processor, self._cuts, self._turn, segment, hold)
         with reader, ExitStack() as outputs:
+            outputs.callback(processor.reset)
             sink = outputs.enter_context(SegmentSink(path, reader, self._options, notes.append))
             if plan.network.yuv:
                 sink.expect_yuv()
@@ -165,14 +170,9 @@ class SegmentWorker:
                 deep=self.session.deep,
             )
             reader.check_size(plan.video.width, plan.video.height)
-            processor.reset()
-            if self._cuts is not None:
-                self._cuts.begin(segment.warm_up)
-            Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale).run()
-            facts = processor.facts()
-            cuts = None if self._cuts is None else self._cuts.cuts - self._cuts.passed
-            processor.reset()
+            hold.run(Pipeline(reader, processor, sink, run, step, scale=self.session.bundle.scale))
             sink.finish()
+        facts = processor.facts()
         return SegmentResult(
             index=index,
             frames=segment.frames,
@@ -180,8 +180,8 @@ class SegmentWorker:
             sha256=sink.sha256,
             pictures=f"{sink.pictures:08x}",
             reorder=sink.reorder,
-            scene_cuts=cuts,
-            seconds=round(time.monotonic() - began, 3),
+            scene_cuts=processor.scene_cuts,
+            seconds=round(time.monotonic() - began - processor.waited, 3),
             stages={name: round(times.wall, 3) for name, times in run.stages.items()},
             facts={name: facts.get(name) for name in ("windows", "tiles", "colour_match")},
             notes=tuple(dict.fromkeys([*reader.notes, *notes])),
@@ -203,18 +203,17 @@ class SegmentWorker:
 def _session(plan: JobPlan, bundle: Bundle, threads: int) -> Session:
     network, tile = plan.network, plan.settings.tile
     if network.deep:
-        from ..sessions.ort_cpu import OrtCpuSession
-
-        variant = bundle.variant(network.variant)
-        return OrtCpuSession(bundle, variant, tile=tile, threads=threads, deep=True)
+        return deep_session(bundle, network.variant, tile=tile, threads=threads)
     session = create_session(
         bundle, backend=network.backend, variant=network.variant, tile=tile, threads=threads
     )
     if not network.yuv:
         return session
-    assert isinstance(session, StreamSession)  # as it was where the job was planned
-    colours = plan.video.colours
-    return session.of_yuv(YuvEnds(colours.matrix, colours.full_range))
+    video, size = plan.video, plan.encode_options().size
+    assert size is not None
+    sized = size.of(video.width, video.height, aspect=video.sample_aspect, rotation=video.rotation)
+    times = times_of(video, (sized.width, sized.height))
+    return yuv_session(session, video.colours, times=times)
 
 
 def work_on(
@@ -224,7 +223,7 @@ def work_on(
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[int]:
-    """Make open segments until none is left.
+    """Make open segments until none is left, each beginning while the one before is encoded.
 
     Args:
         worker: Opened.
@@ -241,27 +240,37 @@ def work_on(
     """
     made: list[int] = []
     failed: dict[int, str] = {}
+
+    def settle(index: int, error: BaseException | None) -> None:
+        if isinstance(error, AdcVsrError) and not isinstance(error, OutputNotWritableError):
+            failed[index] = str(error)
+        elif error is not None:
+            raise error
+
+    def make(index: int, hold: Hold) -> None:
+        if make_leased(worker, index, progress, hold):
+            made.append(index)
+
     todo = worker.job.open_segments()
-    while todo and not stop():
-        before = len(made)
-        for index in todo:
-            if stop():
-                return made
-            try:
-                if make_leased(worker, index, progress):
-                    made.append(index)
-            except OutputNotWritableError:
-                raise
-            except AdcVsrError as error:
-                failed[index] = str(error)
-        todo = [each for each in todo if each not in failed and not worker.job.is_done(each)]
-        if todo and len(made) == before:
-            if not wait:
-                break
-            time.sleep(WAIT_S)
+    with Turns(settle) as turns:
+        while todo and not stop():
+            before = len(made)
+            for index in todo:
+                turns.ready()
+                if not worker.has_room():
+                    turns.ready(alone=True)
+                if stop():
+                    break
+                turns.start(index, partial(make, index))
+            turns.ready(alone=True)
+            todo = [each for each in todo if each not in failed and not worker.job.is_done(each)]
+            if todo and len(made) == before:
+                if not wait:
+                    break
+                time.sleep(WAIT_S)
     if failed:
         raise not_made(worker.job, failed)
-    return made
+    return sorted(made)
 
 
 def not_made(job: Job, reasons: dict[int, str]) -> JobError:
@@ -274,7 +283,10 @@ def not_made(job: Job, reasons: dict[int, str]) -> JobError:
 
 
 def make_leased(
-    worker: SegmentWorker, index: int, progress: Callable[[Progress], None] | None = None
+    worker: SegmentWorker,
+    index: int,
+    progress: Callable[[Progress], None] | None = None,
+    hold: Hold | None = None,
 ) -> bool:
     """Make a segment under its lease, unless it is finished or somebody else makes it."""
     job = worker.job
@@ -298,7 +310,7 @@ def make_leased(
     with lease:
         if job.is_done(index):
             return False
-        worker.make(index, tell)
+        worker.make(index, tell, hold)
     return True
 
 

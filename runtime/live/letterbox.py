@@ -18,13 +18,13 @@ def letterbox(rgb: Levels, size: tuple[int, int], scaler: VideoReformatter, note
     """Scale a picture to fit the output, centred on black, with a note.
 
     Args:
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8, or uint16 (see `arrays.Frame`).
         size: Width and height of the output in pixels.
         scaler: Reused between pictures.
         notes: Of the sink.
 
     Returns:
-        (height, width, 3) uint8.
+        (height, width, 3) of the same type.
     """
     width, height = size
     scale = min(width / rgb.shape[1], height / rgb.shape[0])
@@ -34,13 +34,14 @@ def letterbox(rgb: Levels, size: tuple[int, int], scaler: VideoReformatter, note
         f"the output stays {width}x{height}"
     )
     notes.add(note, once=True)
+    kind = "rgb24" if rgb.dtype == np.uint8 else "rgb48le"
     scaled = scaler.reformat(
-        av.VideoFrame.from_ndarray(rgb, format="rgb24"),
+        av.VideoFrame.from_ndarray(rgb, format=kind),
         width=inner[0],
         height=inner[1],
         interpolation="BICUBIC",
     ).to_ndarray()
-    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas = np.zeros((height, width, 3), rgb.dtype)
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas[top : top + inner[1], left : left + inner[0]] = scaled
     return canvas
@@ -87,7 +88,7 @@ class FirstSize:
         Args:
             picture: RGB or YUV 4:2:0.
             colours: What the frame's numbers are to mean.
-            pixel_format: FFmpeg's, of 8 bits.
+            pixel_format: FFmpeg's.
             size: Width and height of the output in pixels.
             notes: Of the sink.
 

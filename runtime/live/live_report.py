@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...pictures.crop import Crop
+from ..video.hdr import HdrMode
 from .frame_queue import Policy
 from .resets import STALL_FRAMES
 
@@ -30,6 +31,9 @@ class LiveOptions:
 
     pixels: str = "auto"
     """What frames are on their way: `yuv`, 8-bit 4:2:0 as it was captured, `rgb`, or `auto`."""
+
+    hdr: HdrMode = "keep"
+    """What becomes of PQ and HLG; sinks that cannot say that pictures are HDR get SDR."""
 
     stall_frames: int = STALL_FRAMES
     """Frames missing in the source after which it starts anew."""

@@ -16,13 +16,17 @@ from fractions import Fraction
 from functools import partial
 
 from ...arrays import Frame
+from ...pictures.colour import Colours
 from ...pictures.crop import Crop
+from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import AnyPicture
+from ..deep import EIGHT_BITS
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
 from .accounting import Accounting, FrameTimes
 from .content_watch import ContentWatch
+from .depth import Depth, is_deep
 from .frame_queue import Channel, StoppedError, WaitingFrames
 from .live_report import LiveOptions
 from .outputs import ALONE_WAITING, TOGETHER_WAITING, Output, Passage
@@ -44,6 +48,10 @@ class Taken:
     low: AnyPicture
     """What the network gets: (H, W, 3) uint8 RGB, or YUV 4:2:0."""
     times: FrameTimes
+    colours: Colours
+    """What the numbers of `low` mean."""
+    hdr: HdrFacts | None = None
+    """Where they are PQ or HLG."""
 
 
 class LiveStages:
@@ -61,6 +69,7 @@ class LiveStages:
         content: Looks at the frames the network gets.
         swap: Called between frames by the network's thread; whether the network is another now.
         passed: Called by an output's thread after each frame, also one its sink dropped.
+        depth: Says what of more than 8 bits is kept; without it all is reduced.
         trace: Collects when each frame was in the network, encoded and presented.
         name: Of the stream, where there are several.
     """
@@ -79,6 +88,7 @@ class LiveStages:
         content: ContentWatch,
         swap: Callable[[], bool],
         passed: Callable[[], None],
+        depth: Depth | None = None,
         trace: Trace | None = None,
         name: str = "",
     ) -> None:
@@ -101,7 +111,7 @@ class LiveStages:
         self._trace, self._label = trace, f" {name}" if name else ""
         self._nobody_takes = threading.Event()  # what is captured
         self._resets = ResetPolicy(cuts=options.cut_reset)
-        self.pixels = LivePixels(upscaler, options.pixels)
+        self.pixels = LivePixels(upscaler, options.pixels, depth, times=_times_of(sinks))
         limit = options.max_latency_ms
         self._bell = bell
         self._late: deque[Taken] = deque()
@@ -340,7 +350,8 @@ class LiveStages:
         part = self._zoom.part(name, *frame.size)
         size = frame.size if part is None else (part.width, part.height)
         if size != self.input_size:
-            self.upscaler.check_memory(name, *size)
+            deep = frame.bits > EIGHT_BITS or frame.hdr is not None
+            self.upscaler.check_memory(name, *size, deep=deep)
         self.input_size = size
         if self._swap():
             self.accounting.reset("model")
@@ -365,8 +376,9 @@ class LiveStages:
             if reason == "cut":
                 self._content.cut(self.upscaler.session.variant)
         low = self.pixels.take(frame, part)
-        self._content.look(low, frame.luma, self.upscaler.session.variant, times.taken)
-        return Taken(placed, low, times)
+        if not is_deep(low):  # which another variant runs, that was calibrated on nothing
+            self._content.look(low, frame.luma, self.upscaler.session.variant, times.taken)
+        return Taken(placed, low, times, self.pixels.colours, self.pixels.hdr)
 
     def _finish(self, taken: Taken) -> None:
         picture = self.pixels.run(taken.low)
@@ -387,7 +399,16 @@ class LiveStages:
             age_ms = round(1000 * (times.inferred - times.captured), 3)
             track = f"infer{self._label}"
             self._trace.span(track, "infer", times.taken, times.inferred, age_ms=age_ms)
-        done = FinishedFrame(low, picture, placed.time, self.rate, frame.colours, frame.captured)
+        done = FinishedFrame(
+            low, picture, placed.time, self.rate, taken.colours, frame.captured, taken.hdr
+        )
         passage = Passage(self.accounting, len(self.outputs))
         for output in self.outputs:
             output.put(done, times, passage)
+
+
+def _times_of(sinks: Sequence[VideoSink]) -> int:
+    """How many times the input's size all pictures are wanted that are asked to be of some size."""
+    sizes = [size for sink in sinks if (size := sink.encode_options.size) is not None]
+    scales = {size.scale for size in sizes}
+    return (scales.pop() or 0) if len(scales) == 1 else 0

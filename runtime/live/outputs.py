@@ -14,9 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ..threads.worker import Worker
 from ..trace import Trace
 from .accounting import Accounting, FrameTimes
+from .depth import ToSdr, is_deep, to_hdr
 from .frame_queue import POLL_SECONDS
 from .sink import FinishedFrame, VideoSink
 
@@ -26,6 +29,8 @@ encoder would make old pictures of them."""
 
 TOGETHER_WAITING = 4
 """Pictures that wait for one of several sinks: it may be busy for a moment without missing any."""
+
+NOTHING = np.empty((0, 0, 3), np.uint8)
 
 SINK_FIGURES = ("encode", "present", "latency")
 
@@ -97,6 +102,9 @@ class Output:
         """Whether nobody waits for it any more, though it has not ended."""
         self._ended, self._over = False, False
         self._busy_since: float | None = None
+        self._to_sdr = ToSdr()
+        self._why_not_deep: dict[bool, str] = {}  # by whether it is HDR
+        self._began: FinishedFrame | None = None  # the first frame, without its pictures
 
     @property
     def has_room(self) -> bool:
@@ -196,7 +204,7 @@ class Output:
     def _send(self, frame: FinishedFrame, times: FrameTimes, passage: Passage) -> None:
         began = self._busy_since = self.clock()
         try:
-            encoded = self.sink.encode(frame)
+            encoded = self.sink.encode(self._held(frame))
             times.encoded = self.clock()
             self._span("encode", began, times.encoded, times.captured)
             sent = encoded is not None and self.sink.present(encoded)
@@ -209,6 +217,29 @@ class Output:
         self._span("present", times.encoded, times.presented, times.captured)
         self.accounting.frame_presented(times)
         passage.sent(times)
+
+    def _held(self, frame: FinishedFrame) -> FinishedFrame:
+        """The frame as the sink holds it: of 8 bits of SDR where it takes no more.
+
+        A stream that changes between SDR, PQ and HLG goes on as what the sink began with.
+        """
+        if not is_deep(frame.picture):
+            return self._as_it_began(frame)
+        hdr = frame.hdr is not None
+        if hdr not in self._why_not_deep:
+            self._why_not_deep[hdr] = self.sink.why_not_deep(hdr=hdr)
+        if self._why_not_deep[hdr] or (hdr and self._began is not None and not self._began.hdr):
+            frame = self._to_sdr.frame(frame)
+        return self._as_it_began(frame)
+
+    def _as_it_began(self, frame: FinishedFrame) -> FinishedFrame:
+        """A frame in the HDR of the first one, where that was HDR."""
+        if self._began is None:
+            self._began = replace(frame, source=NOTHING, picture=NOTHING)
+        began = self._began
+        if began.hdr is None or began.hdr == frame.hdr:
+            return frame
+        return to_hdr(frame, began.colours, began.hdr)
 
     def _stop_taking(self) -> None:
         with self._changed:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from ...errors import ConfigError
 from ...pictures.colour import Colours
+from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import AnyPicture
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -56,10 +57,10 @@ class FinishedFrame:
     """A frame on its way out."""
 
     source: AnyPicture
-    """(H, W, 3) uint8 RGB or YUV 4:2:0, what the network was given."""
+    """(H, W, 3) RGB, uint8 or uint16 (see `why_not_deep`), or YUV 4:2:0: the network's input."""
 
     picture: AnyPicture
-    """(4H, 4W, 3) uint8 RGB, C-contiguous, or YUV 4:2:0."""
+    """(4H, 4W, 3) RGB likewise, C-contiguous, or YUV 4:2:0."""
 
     time: float
     """Seconds since the first frame; strictly increasing."""
@@ -72,6 +73,9 @@ class FinishedFrame:
 
     captured: float = 0.0
     """When the source gave it, in seconds of the run's clock."""
+
+    hdr: HdrFacts | None = None
+    """What the stream says of itself where the pictures are PQ or HLG, and uint16."""
 
 
 class VideoSink(ABC):
@@ -114,6 +118,15 @@ class VideoSink(ABC):
         self.copies: int | None = None
         """Copies of the latest picture in main memory, until it was encoded or left; None where
         that is not known."""
+
+    def why_not_deep(self, *, hdr: bool) -> str:
+        """Say why it is to be given 8 bits of SDR alone; empty where it takes uint16.
+
+        Args:
+            hdr: Of pictures of PQ or HLG.
+        """
+        del hdr
+        return "it takes 8"
 
     @abstractmethod
     def encode(self, frame: FinishedFrame) -> Encoded | None:
@@ -166,7 +179,7 @@ class VideoSink(ABC):
         """
 
     def offer(self, switch: ModelSwitch, zoom: Zoom) -> None:  # noqa: B027 optional
-        """Take what people may change, for sinks of which `switches_models` says so."""
+        """Take what people may change, for sinks whose `switches_models` is true."""
 
     def finish(self) -> None:  # noqa: B027 optional
         """End the output properly.

@@ -19,20 +19,22 @@ from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import CHROMA_LEFT
+from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import YuvPicture
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
-from ..video.planes import Planes, choose_format
+from ..video.planes import Chosen, Planes, choose_format
 from ..video.preset_fit import AUTO, fit_preset
 from .address import Address
+from .depth import is_deep
 from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
 LIVE_PRESET = "superfast"
 """For libx264 and libx265, in place of `veryfast`: three fifths of its CPU time."""
 
-EIGHT_BITS = Planes(8, "420")
-"""What live pictures hold."""
+EIGHT_BITS, TEN_BITS = Planes(8, "420"), Planes(10, "420")
+"""What live pictures hold: colour is 4:2:0."""
 
 TICKS = 90_000
 """A second in ticks: the clock of MPEG-TS and RTP."""
@@ -62,9 +64,8 @@ class EncodedSink(VideoSink):
     def __init__(self, address: Address, options: EncodeOptions, encoder: str = "libx264") -> None:
         super().__init__(address, options)
         self.encoder = self._encoder = options.encoder or encoder
-        codec = find_encoder(self._encoder)
-        chosen = choose_format(self._encoder, codec, EIGHT_BITS, bits=None, colour="420")
-        self._pixel_format = chosen.name
+        self._pixel_format = self._format(EIGHT_BITS).name
+        self._hdr: HdrFacts | None = None  # of the pictures
         self._first = FirstSize()
         self._container: av.container.OutputContainer | None = None
         self._stream: Any = None
@@ -79,6 +80,32 @@ class EncodedSink(VideoSink):
         Raises:
             av.FFmpegError, OSError: It cannot be opened.
         """
+
+    deep_h264: ClassVar[bool] = False
+    """Whether H.264 of ten bits is written unasked: programs play such files, few devices do."""
+
+    def why_not_deep(self, *, hdr: bool) -> str:
+        """See `VideoSink`."""
+        encoder = self._encoder_of(hdr=hdr)
+        if self._format(TEN_BITS, encoder).holds.bits < TEN_BITS.bits:
+            return f"encoder '{encoder}' takes 8; --encoder libx265 takes ten"
+        if (
+            encoder == "libx264"
+            and self.encode_options.bits is None
+            and (hdr or not self.deep_h264)
+        ):
+            kind = "HDR" if hdr else "ten bits"
+            return f"few receivers show H.264 of {kind}; --encoder libx265 keeps it"
+        return ""
+
+    def _encoder_of(self, *, hdr: bool) -> str:
+        """Which one encodes."""
+        del hdr
+        return self._encoder
+
+    def _format(self, planes: Planes, encoder: str = "") -> Chosen:
+        encoder = encoder or self._encoder
+        return choose_format(encoder, find_encoder(encoder), planes, bits=None, colour="420")
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
@@ -128,12 +155,14 @@ class EncodedSink(VideoSink):
         """
         if self._encoder in ("libx264", "libx265") and options.preset is None:
             options = replace(options, preset=LIVE_PRESET)
-        return encoder_options(self._encoder, options) | LOW_DELAY.get(self._encoder, {})
+        return encoder_options(self._encoder, options, self._hdr) | LOW_DELAY.get(self._encoder, {})
 
     def _begin(self, frame: FinishedFrame) -> None:
         """Open container and encoder for frames like this one, unless they are open."""
         if self._container is not None:
             return
+        if is_deep(frame.picture):
+            self._begin_deep(frame)
         container = self._open()
         try:
             self._stream = self._add_stream(container, frame)
@@ -146,6 +175,21 @@ class EncodedSink(VideoSink):
                 raise self._refusal(error) from error
             raise
         self._container = container
+
+    def _begin_deep(self, frame: FinishedFrame) -> None:
+        """Take the encoder's format of more than 8 bits, and the encoder of HDR."""
+        encoder = self._encoder_of(hdr=frame.hdr is not None)
+        if encoder != self._encoder:
+            self.notes.add(f"{encoder} encodes: HDR in {self._encoder} is shown by few players")
+        self.encoder, self._encoder, self._hdr = encoder, encoder, frame.hdr
+        chosen = self._format(TEN_BITS)
+        self._pixel_format = chosen.name
+        for line in () if frame.hdr is not None else chosen.notes:
+            self.notes.add(line)
+        options = self.encode_options
+        self._options = self._live_options(
+            replace(options, preset=None) if options.preset == AUTO else options
+        )
 
     def _refusal(self, error: BaseException) -> ConfigError:
         given = ", ".join(f"{k} {v}" for k, v in self._options.items() if k not in CHROMA_LEFT)

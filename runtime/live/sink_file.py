@@ -14,6 +14,8 @@ from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
 from ..video.containers import NEGATIVE_TIMES
 from ..video.encoders import EncodeOptions
+from ..video.hdr import HDR_ENCODERS
+from ..video.hdr_tags import tag_file
 from ..video.output_file import ENCODERS, check_output, move_in, recording_part
 from ..video.places import WRITTEN_PICTURES
 from .address import Address
@@ -43,6 +45,20 @@ class RecordingSink(EncodedSink):
         self.path = path
         self._part = recording_part(path)
 
+    deep_h264 = True
+
+    def why_not_deep(self, *, hdr: bool) -> str:
+        """See `VideoSink`."""
+        suffix = self.path.suffix.lower()
+        if hdr and suffix not in HDR_ENCODERS:
+            return f"'{suffix}' has no place to say that pictures are HDR; mp4, mov, mkv have"
+        return super().why_not_deep(hdr=hdr)
+
+    def _encoder_of(self, *, hdr: bool) -> str:
+        if hdr and self.encode_options.encoder is None:
+            return HDR_ENCODERS.get(self.path.suffix.lower(), self._encoder)
+        return self._encoder
+
     def _open(self) -> av.container.OutputContainer:
         self._part.touch(exist_ok=False)
         fragments = self.path.suffix.lower() in NEGATIVE_TIMES
@@ -61,6 +77,11 @@ class RecordingSink(EncodedSink):
             return
         with self._kept_if_it_fails():
             super().finish()
+        if self._hdr is not None and not tag_file(self._part, self.path.suffix.lower(), self._hdr):
+            self.notes.add(
+                f"{self.path.suffix} says nothing of the mastering display and the content's light "
+                f"beside what {self.encoder} writes into its frames"
+            )
         move_in(
             self._part,
             self.path,

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import av
 
-from ...errors import OutputExistsError, OutputNotWritableError
+from ...errors import OutputExistsError
+from ...files import check_folder
 from ...pictures.clips import media_url
 from ..video.encoders import EncodeOptions
 from .address import Address
@@ -29,10 +30,7 @@ class HlsSink(EncodedSink):
         self.folder = Path(address.place)
         self._seconds = address.number("seconds", 2, low=1, high=60)
         self._keep = int(address.number("keep", 6, low=2, high=10_000))
-        if not self.folder.is_dir():
-            raise OutputNotWritableError(
-                f"output folder '{self.folder}' does not exist; create it first"
-            )
+        check_folder(self.folder)
         if (self.folder / INDEX).exists() and not options.overwrite:
             raise OutputExistsError(
                 f"output '{self.folder / INDEX}' exists; pass --overwrite to replace it"

@@ -8,6 +8,11 @@ from .sink import Encoded, FinishedFrame, VideoSink
 class NullSink(VideoSink):
     """Takes everything."""
 
+    def why_not_deep(self, *, hdr: bool) -> str:
+        """See `VideoSink`: it takes everything."""
+        del hdr
+        return ""
+
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
         self.size = self._output_size(frame)

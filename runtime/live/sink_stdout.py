@@ -14,10 +14,11 @@ import av
 from ..video.encoders import EncodeOptions
 from ..video.frame_writer import FrameWriter, guessed_matrix, require_raw
 from .address import Address
+from .depth import is_deep
 from .letterbox import FirstSize
 from .sink import Encoded, FinishedFrame, VideoSink
 
-PIXEL_FORMAT = "yuv420p"
+PIXEL_FORMAT, DEEP_FORMAT = "yuv420p", "yuv420p10le"
 
 
 class StdoutSink(VideoSink):
@@ -30,7 +31,11 @@ class StdoutSink(VideoSink):
         super().__init__(address, options)
         self.encoder = self._kind = require_raw(options)
         self._writer: FrameWriter | None = None
-        self._first = FirstSize()
+        self._first, self._format = FirstSize(), PIXEL_FORMAT
+
+    def why_not_deep(self, *, hdr: bool) -> str:
+        """See `VideoSink`."""
+        return "y4m has no place to say that pictures are HDR" if hdr else ""
 
     def encode(self, frame: FinishedFrame) -> Encoded:
         """See `VideoSink`."""
@@ -38,7 +43,7 @@ class StdoutSink(VideoSink):
             self._begin(frame)
         assert self.size is not None
         colours = replace(frame.colours, matrix=guessed_matrix(self.size[1]))
-        made = self._first.frame(frame.picture, colours, PIXEL_FORMAT, self.size, self.notes)
+        made = self._first.frame(frame.picture, colours, self._format, self.size, self.notes)
         self.copies = self._first.copies
         return made
 
@@ -61,10 +66,11 @@ class StdoutSink(VideoSink):
     def _begin(self, frame: FinishedFrame) -> None:
         self.size = self._output_size(frame)
         self._first.begin(frame.picture)
+        self._format = DEEP_FORMAT if is_deep(frame.picture) else PIXEL_FORMAT
         self._writer = FrameWriter(
             self._kind,
             *self.size,
-            PIXEL_FORMAT,
+            self._format,
             Fraction(frame.rate).limit_denominator(65535),
             full_range=frame.colours.full_range,
         )

@@ -21,14 +21,24 @@ from types import TracebackType
 from typing import ClassVar, TypeAlias
 
 import av
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ...arrays import Levels
 from ...config import nearest
 from ...errors import ConfigError
-from ...pictures.colour import SDR_BT709, Colours, rgb_from_frame
+from ...pictures.colour import (
+    SDR_BT709,
+    Colours,
+    rgb_from_frame,
+    tag_left,
+    to_eight_bits,
+    to_sixteen_bits,
+)
+from ...pictures.hdr import HdrFacts, as_network_sees
 from ...pictures.scene_cuts import Small, small_luma
 from ...pictures.yuv_picture import YuvPicture
+from ..video.hdr import HdrMode
 from .address import Address
 from .notes import Notes
 
@@ -71,7 +81,8 @@ class LiveFrame:
     """One frame as it was captured; turned into RGB only when the network takes it."""
 
     picture: av.VideoFrame | Levels | YuvPicture
-    """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) uint8 RGB, or YUV."""
+    """Decoded, in its own pixel format (NV12 and the like); or (H, W, 3) RGB, uint8 or uint16 (see
+    `arrays.Frame`), or YUV."""
 
     media_time: float | None
     """Seconds on the source's own clock, where it told; a jump is a seek or a new stream."""
@@ -88,6 +99,12 @@ class LiveFrame:
     copies: int = 0
     """Copies of it in main memory since it was decoded or captured."""
 
+    bits: int = 8
+    """Of a level, as captured."""
+
+    hdr: HdrFacts | None = None
+    """What the stream says of itself where it is PQ or HLG."""
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
@@ -95,21 +112,29 @@ class LiveFrame:
             return self.picture.width, self.picture.height
         return self.picture.shape[1], self.picture.shape[0]
 
-    def rgb(self, reformatter: VideoReformatter) -> Levels:
-        """The frame as (H, W, 3) uint8 RGB."""
-        if isinstance(self.picture, av.VideoFrame):
-            return rgb_from_frame(self.picture, reformatter)
-        if isinstance(self.picture, YuvPicture):
-            return self.picture.rgb(reformatter)
-        return self.picture
+    def rgb(self, reformatter: VideoReformatter, *, deep: bool = False) -> Levels:
+        """The frame as (H, W, 3) RGB, uint8, or uint16 (see `arrays.Frame`) where `deep`."""
+        picture = self.picture
+        if isinstance(picture, YuvPicture):
+            if not deep:
+                return picture.rgb(reformatter)
+            height, width = picture.shape
+            whole = rgb_from_frame(tag_left(picture.frame()), reformatter, deep=True)
+            return np.ascontiguousarray(whole[:height, :width])
+        if isinstance(picture, av.VideoFrame):
+            return rgb_from_frame(picture, reformatter, deep=deep)
+        return to_sixteen_bits(picture) if deep else to_eight_bits(picture)
 
     def luma(self) -> Small:
-        """The frame as the small picture cuts are looked for in."""
+        """The frame as the small picture cuts are looked for in: of PQ in the network's range."""
         if isinstance(self.picture, av.VideoFrame):
-            return small_luma(self.picture)
-        if isinstance(self.picture, YuvPicture):
-            return small_luma(self.picture.frame())
-        return small_luma(av.VideoFrame.from_ndarray(self.picture, format="rgb24"))
+            small = small_luma(self.picture)
+        elif isinstance(self.picture, YuvPicture):
+            small = small_luma(self.picture.frame())
+        else:
+            rgb = to_eight_bits(self.picture)
+            small = small_luma(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
+        return small if self.hdr is None else as_network_sees(small, self.hdr.transfer)
 
 
 class VideoSource(ABC):
@@ -147,6 +172,10 @@ class VideoSource(ABC):
         """Frames that never left the source, by reason: `damaged`."""
         self.damaged_packets = 0
         """Packets that could not be decoded; skipped."""
+        self.hdr: HdrMode = "refuse"
+        """What is to become of PQ and HLG; set before frames are asked for."""
+        self.takes_deep: Callable[[int, HdrFacts | None], bool] | None = None
+        """Told bits and HDR of frames, whether more than 8 are taken; None where they never are."""
 
     @property
     def rate(self) -> Fraction | None:
@@ -158,14 +187,18 @@ class VideoSource(ABC):
         """Width and height in pixels, where they are known before the first frame."""
         return None
 
-    def say_bits(self, bits: int) -> None:
-        """Say, once, that frames have more bits than live networks and outputs take."""
+    def wants_deep(self, bits: int, hdr: HdrFacts | None) -> bool:
+        """Whether frames are wanted with more than 8 bits; what is not kept is said, once.
+
+        Args:
+            bits: That they have.
+            hdr: Of a stream of HDR.
+        """
+        if self.takes_deep is not None:
+            return self.takes_deep(bits, hdr)
         if bits > 8:
-            self.notes.add(
-                f"{bits} bits are reduced to 8: live networks and sinks have 8; 'adcvsr upscale' "
-                "keeps ten of a recording",
-                once=True,
-            )
+            self.notes.add(f"{bits} bits are reduced to 8: pictures have 8 here", once=True)
+        return False
 
     @abstractmethod
     def frames(self) -> Generator[LiveFrame, None, None]:
@@ -176,7 +209,8 @@ class VideoSource(ABC):
         Raises:
             InputNotFoundError: There is no such file or device.
             UnreadableVideoError: No video comes from there.
-            UnsupportedVideoError: The video is of a kind that would come out wrong (HDR).
+            UnsupportedVideoError: The video is HDR and refused, or of a kind that would come out
+                wrong (Dolby Vision without a base layer).
         """
 
     def __enter__(self) -> VideoSource:

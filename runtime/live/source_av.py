@@ -7,16 +7,19 @@ import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
 from av.codec.context import Flags
 
-from ...errors import AdcVsrError, UnreadableVideoError, UnsupportedVideoError
+from ...errors import AdcVsrError, UnreadableVideoError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
-from ...pictures.colour import CHROMA_LEFT, colours_of, hdr_kind
+from ...pictures.colour import CHROMA_LEFT, colours_of
+from ...pictures.hdr import HdrFacts
 from ...redaction import clean_error
+from ..video.hdr import find_hdr
 from .address import Address
 from .backoff import wait_before_try
 from .source import Clock, LiveFrame, VideoSource
@@ -48,6 +51,8 @@ class AvSource(VideoSource):
         super().__init__(address, stop, clock)
         self.timeout_s = address.number("timeout", DEFAULT_TIMEOUT_S, low=0.1, high=3600)
         self._rate: Fraction | None = None
+        self._kind: tuple[int, int] | None = None  # connection and transfer that were looked at
+        self._facts: HdrFacts | None = None
 
     @property
     def rate(self) -> Fraction | None:
@@ -142,12 +147,13 @@ class AvSource(VideoSource):
     ) -> LiveFrame:
         now = self.clock()
         colours = colours_of(frame)
-        if kind := hdr_kind(frame, colours):
-            raise UnsupportedVideoError(
-                f"'{self.address.text}' is HDR ({kind}), which an 8-bit network would show with "
-                "wrong colours; set the camera to SDR (BT.709)"
-            )
-        self.say_bits(frame.format.components[0].bits)
+        kind = (connection, colours.transfer)
+        if kind != self._kind:  # frames whose side data was read are freed late: one each
+            note = partial(self.notes.add, once=True)
+            self._facts = find_hdr(self.address.text, frame, colours, self.hdr, note)
+            self._kind = kind
+        bits = frame.format.components[0].bits
+        self.wants_deep(bits, self._facts)
         time_base = frame.time_base or stream.time_base
         seconds = float(frame.pts * time_base) if frame.pts is not None and time_base else None
-        return LiveFrame(frame, seconds, now, connection, colours)
+        return LiveFrame(frame, seconds, now, connection, colours, bits=bits, hdr=self._facts)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ..video.places import is_pipe
+from ..video.read_options import ReadOptions
 from ..video.source import FileSource, SourceFrame
 from .address import Address
 from .source import Clock, LiveFrame, VideoSource
@@ -45,7 +46,9 @@ class PacedFileSource(VideoSource):
     def frames(self) -> Generator[LiveFrame, None, None]:
         """See `VideoSource`; a loop is a seek to the start."""
         while not self.stop.is_set():
-            with FileSource(self.path, ended=self.stop) as reader:
+            # Tone mapping is the network's thread's: here frames would wait for it.
+            read = ReadOptions(hdr="keep" if self.hdr == "tonemap" else self.hdr)
+            with FileSource(self.path, read, ended=self.stop) as reader:
                 yield from self._paced(reader)
                 self.damaged_packets += reader.damaged_packets
             if not self.loop:
@@ -53,9 +56,10 @@ class PacedFileSource(VideoSource):
 
     def _paced(self, reader: FileSource) -> Iterator[LiveFrame]:
         info = reader.info
-        reader.keep(yuv=not info.rotation and reader.why_not_yuv() is None)
+        bits, facts = info.planes.bits, reader.hdr
+        deep = self.wants_deep(bits, facts) or facts is not None
+        reader.keep(deep=deep, yuv=not (deep or info.rotation or reader.why_not_yuv()))
         self._rate = info.rate
-        self.say_bits(info.planes.bits)
         began: float | None = None
         for item in reader:
             if not isinstance(item, SourceFrame):
@@ -68,6 +72,8 @@ class PacedFileSource(VideoSource):
             picture = item.picture
             if info.rotation:
                 picture = np.ascontiguousarray(np.rot90(item.rgb, info.rotation // 90))
-            yield LiveFrame(picture, seconds, self.clock(), colours=info.colours)
+            yield LiveFrame(
+                picture, seconds, self.clock(), colours=info.colours, bits=bits, hdr=facts
+            )
         for note in reader.notes:
             self.notes.add(note, once=True)

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from ...errors import ConfigError, UnreadableVideoError
 from ...pictures.copies import copied
+from ...pictures.hdr import HdrFacts, is_hdr
 from ..gstreamer.layout import FORMATS, Layout
 from ..gstreamer.process import PipelineError, PipelineProcess
 from .address import Address
@@ -49,6 +50,7 @@ class GstSource(VideoSource):
                 "'gst:' names no pipeline; expected elements such as gst:v4l2src ! videoconvert"
             )
         self._layout: Layout | None = None
+        self._facts: HdrFacts | None = None
         self.silent_s = SILENT_S
         """How long it may give nothing."""
 
@@ -73,7 +75,12 @@ class GstSource(VideoSource):
             if message is None:
                 return
             if "layout" in message:
-                self._layout = Layout.of(message["layout"])
+                self._layout = layout = Layout.of(message["layout"])
+                transfer = layout.colours.transfer
+                self._facts = HdrFacts(transfer) if is_hdr(transfer) else None
+                if self._facts is not None and self.hdr == "refuse":
+                    layout.require_sdr()
+                self.wants_deep(layout.bits, self._facts)
             elif "end" in message:
                 if not seen:
                     raise PipelineError("it ended without a frame", "run")
@@ -97,7 +104,15 @@ class GstSource(VideoSource):
         seconds = None if pts_ns is None else pts_ns / 1e9
         picture = layout.picture(data)
         copies = 1 + copied(data, picture)  # out of the pipe, and off its padding
-        return LiveFrame(picture, seconds, now, colours=layout.colours, copies=copies)
+        return LiveFrame(
+            picture,
+            seconds,
+            now,
+            colours=layout.colours,
+            copies=copies,
+            bits=layout.bits,
+            hdr=self._facts,
+        )
 
     def _failure(self, error: PipelineError) -> UnreadableVideoError:
         words = str(error)
@@ -137,6 +152,7 @@ class GstDecoded(AvSource):
         """Frames of a pipeline; its losses are losses as FFmpeg's are."""
         source = GstSource(Address(self.address.text, "gst", pipeline), self.stop, self.clock)
         source.silent_s = self.timeout_s
+        source.hdr, source.takes_deep, source.notes = self.hdr, self.takes_deep, self.notes
         try:
             for frame in source.frames():
                 self._rate = source.rate

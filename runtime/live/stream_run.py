@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from functools import partial
 from io import FileIO
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions
 from .accounting import Accounting
 from .content_watch import ContentWatch
+from .depth import Depth
 from .glass import GlassReader
 from .governor import Governor
 from .live_report import LiveOptions, LiveReport, resident_bytes
@@ -104,6 +106,14 @@ class StreamRun:
         self.ended = "end of source"
         """Why it ended, or will."""
         try:
+            self._depth = Depth(
+                upscaler,
+                self.sinks,
+                bits=(encode or EncodeOptions()).bits,
+                hdr=options.hdr,
+                note=partial(self._own_notes.add, once=True),
+            )
+            self.source.hdr, self.source.takes_deep = options.hdr, self._depth.wants
             self.switch = self._open_switch(offer)
         except BaseException:
             self.close()
@@ -159,6 +169,7 @@ class StreamRun:
             content=self.content,
             swap=self._swap,
             passed=passed,
+            depth=self._depth,
             trace=self._trace,
             name=self.name,
         )
@@ -395,7 +406,7 @@ class StreamRun:
             )
 
     def _running(self) -> dict[str, str]:
-        session = self.upscaler.session
+        session = self.stages.pixels.session
         return {
             "model": session.bundle.path.name,
             "variant": session.variant.id,

@@ -83,7 +83,7 @@ class CutResetProcessor(FrameProcessor):
 
     def notes(self) -> list[str]:
         """See `FrameProcessor`."""
-        line = f"{self.cuts} scene cut{'s' * (self.cuts > 1)}: the network starts anew at each"
+        line = f"{self.cuts} scene cut{'s' * (self.cuts > 1)}: the network starts again at each"
         return [*self.inner.notes(), *([line] if self.cuts else [])]
 
 

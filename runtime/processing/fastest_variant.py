@@ -93,7 +93,7 @@ def choose_variant(
     try:
         stored = _read(path, candidates)
     except AdcVsrError as error:
-        stored, said = None, f"measured anew, as the memory of it was damaged: {error}"
+        stored, said = None, f"measured again, as the stored result was damaged: {error}"
     if stored is not None:
         return _choice(candidates, stored, "measured before")
     speeds = measure(candidates, open_variant)

@@ -29,6 +29,7 @@ from .colours import (
     session_runner,
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
+from .graphs import why_other_graphs
 from .runs import RunsFound, golden_runs, hold_runs, judge_run, run_stream, stated_limits
 from .yuv import YuvFound, compare_yuv
 
@@ -192,10 +193,9 @@ def _judge(
     colours: _Colours,
 ) -> VariantFound:
     mine = {variant.file, *variant.data_files, *variant.facts.get("files", ())} & damaged.keys()
-    if mine:
-        return VariantFound(variant.id, FAILED, f"not run: {', '.join(sorted(mine))} damaged")
-    if isinstance(golden, BundleError):
-        return VariantFound(variant.id, FAILED, f"not run: {golden}")
+    why = f"{', '.join(sorted(mine))} damaged" if mine else why_other_graphs(bundle, variant)
+    if why is not None or isinstance(golden, BundleError):
+        return VariantFound(variant.id, FAILED, f"not run: {why or golden}")
     try:
         session = create_session(bundle, backend=_backend(variant, backend), variant=variant.id)
     except (BackendUnavailableError, MissingPackageError) as error:

@@ -9,6 +9,7 @@ colours, where nothing is clipped. The RGB graph is the one that the other proof
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -48,11 +49,11 @@ LEAST_DB = 38.0
 class YuvFound:
     """How far the two are apart."""
 
-    psnr_db: float
-    """Of the golden clip's pictures, over RGB levels."""
+    psnr_db: float | None
+    """Of the golden clip's pictures, over RGB levels; None where all of them are clipped."""
 
-    flat_most: int
-    """Largest difference of a named colour's channel, in levels."""
+    flat_most: int | None
+    """Largest difference of a named colour's channel, in levels; None where all are clipped."""
 
     worst_colour: str
     """The named colour with that."""
@@ -64,6 +65,12 @@ class YuvFound:
             least_db: What the variant has to reach against FP32, where that is less.
         """
         least = LEAST_DB if least_db is None else min(LEAST_DB, least_db)
+        if self.psnr_db is None or self.flat_most is None:
+            what = "named colour" if self.flat_most is None else "pixel of the golden clip"
+            return (
+                f"YUV graph: every {what} comes out black or white, within {MARGIN} levels, where "
+                "the two cannot be told apart; pictures with colours between are required"
+            )
         if self.flat_most > MOST_FLAT:
             return (
                 f"YUV graph: {self.worst_colour} is {self.flat_most} levels off the RGB graph's, "
@@ -100,16 +107,26 @@ def compare_yuv(session: Session, frames: Levels) -> YuvFound | None:
             pairs = [_pictures(session, other, clip, scaler) for clip in (frames, _flats(session))]
     except (GraphError, BundleError, BackendUnavailableError):
         return None  # files then run RGB, and say why
-    squares = [error[within] ** 2 for error, within in pairs[0] if within.any()]
-    mean = float(np.mean(np.concatenate(squares))) if squares else 0.0
-    db = finite_db(10 * np.log10(255**2 / max(mean, 1e-9)))
-    names, side = list(NAMED), FLAT_PX * session.bundle.scale
-    error, within = pairs[1][-1]
-    row = (error * within[..., None]).max(-1)[:side, : side * len(names)].reshape(side, -1, side)
-    middle = slice(side // 2 - 2, side // 2 + 2)
-    errors = row[middle, :, middle].max((0, 2))
+    most, worst = _worst_flat(*pairs[1][-1], FLAT_PX * session.bundle.scale)
+    return YuvFound(_psnr(pairs[0]), most, worst)
+
+
+def _psnr(pairs: Sequence[tuple[Doubles, Mask]]) -> float | None:
+    """Of all pictures, where nothing is clipped."""
+    squares = [error[within] ** 2 for error, within in pairs if within.any()]
+    if not squares:
+        return None
+    mean = float(np.mean(np.concatenate(squares)))
+    return round(float(finite_db(10 * np.log10(255**2 / max(mean, 1e-9)))), 2)
+
+
+def _worst_flat(error: Doubles, within: Mask, side: int) -> tuple[int | None, str]:
+    """Largest difference in the middle of a named colour, of those that are not clipped."""
+    names, middle = list(NAMED), slice(side // 2 - 2, side // 2 + 2)
+    shown = np.where(within, error.max(-1), -1)[:side, : side * len(names)]
+    errors = shown.reshape(side, -1, side)[middle, :, middle].max((0, 2))
     worst = int(errors.argmax())
-    return YuvFound(round(float(db), 2), int(errors[worst]), names[worst])
+    return (int(errors[worst]), names[worst]) if errors[worst] >= 0 else (None, "")
 
 
 def _flats(session: StreamSession) -> Levels:

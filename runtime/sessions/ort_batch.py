@@ -85,7 +85,8 @@ class OrtBatches:
             np.stack([each.chroma for each in planes]),
         ]
         luma, chroma = self._run(given, past, following)
-        height, width = (self.bundle.scale * side for side in planes[0].shape)
+        scale = self.yuv.side_of(self.bundle.scale)
+        height, width = (scale * side for side in planes[0].shape)
         return [
             YuvPicture(
                 luma[index].reshape(height, width),
@@ -108,7 +109,7 @@ class OrtBatches:
             names: tuple[str, ...] = ("{}",)
             shapes: tuple[tuple[int, ...], ...] = ((height * scale, width * scale, 3),)
         else:
-            names = ("{}", CHROMA)
+            names, scale = ("{}", CHROMA), self.yuv.side_of(scale)
             shapes = ((height, scale, scale * width), (height, scale // 2, scale * width))
         out = [np.empty((count, *shape), np.uint8) for shape in shapes]
         binding = self._binding

@@ -52,7 +52,7 @@ class OrtCpuSession(StreamSession):
     """
 
     backend = "ort-cpu"
-    takes_yuv = True
+    takes_yuv = halves_yuv = True
 
     def __init__(
         self,
@@ -87,7 +87,12 @@ class OrtCpuSession(StreamSession):
 
     def _beside(self) -> OrtCpuSession:
         other = OrtCpuSession(
-            self.bundle, self.variant, tile=self.tiling.side, threads=self.threads, yuv=self.yuv
+            self.bundle,
+            self.variant,
+            tile=self.tiling.side,
+            threads=self.threads,
+            deep=self.deep,
+            yuv=self.yuv,
         )
         other._lender, other._batches = self, self._batches
         return other
@@ -147,7 +152,7 @@ class OrtCpuSession(StreamSession):
             )
         for (session, frame), picture in zip(members, out, strict=True):
             session._ring.advance(0)
-            session._ahead = (frame, cropped(picture, frame, self.bundle.scale))
+            session._ahead = (frame, cropped(picture, frame, self.scale))
 
     def _require_role(self, role: int) -> None:
         """Have the state in the array that the batch reads: a stream that missed a turn copies."""
@@ -240,7 +245,7 @@ class OrtCpuSession(StreamSession):
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         (height, width), bundle, binding = picture.shape, self.bundle, self._binding
-        scale = self.bundle.scale  # even: graphs of others take no such ends
+        scale = self.scale  # even: graphs of others take no such ends
         out = YuvPicture.empty(scale * height, scale * width, picture.colours)
         luma = out.luma.reshape(1, height, scale, -1)
         chroma = out.chroma.reshape(1, height, scale // 2, -1)

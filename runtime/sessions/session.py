@@ -177,6 +177,12 @@ class Session(ABC):
         """A line for people where the latest frames were tiled."""
         return [self.layout.describe()] if self.layout and self.layout.count > 1 else []
 
+    @property
+    def scale(self) -> int:
+        """Pixels of a picture's side for one of the frame's: the network's, or as `yuv` says."""
+        made = self.bundle.scale
+        return made if self.yuv is None else self.yuv.side_of(made)
+
     @abstractmethod
     def _open(self) -> None:
         """Load the graphs."""
@@ -214,6 +220,9 @@ class StreamSession(Session):
 
     takes_yuv: ClassVar[bool] = False
     """Whether the backend has sessions for YUV 4:2:0, `of_yuv`."""
+
+    halves_yuv: ClassVar[bool] = False
+    """Whether these give pictures of half the size, too, `YuvEnds.halved`."""
 
     yuv_unasked: ClassVar[bool] = True
     """Whether they run where nobody asks for them: not where each is a build of minutes."""
@@ -392,7 +401,7 @@ class StreamSession(Session):
         if self.layout.count > 1:
             raise RuntimeError("pictures of YUV are not tiled")
         out = self._infer_yuv(picture.padded(self.bundle.size_multiple))
-        return cast("YuvPicture", cropped(out, picture, self.bundle.scale))
+        return cast("YuvPicture", cropped(out, picture, self.scale))
 
     def _infer_yuv(self, picture: YuvPicture) -> YuvPicture:
         """Run one picture of the size given to `_resize`.

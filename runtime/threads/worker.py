@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...errors import OutOfResourcesError
 
@@ -60,6 +60,21 @@ class Worker(threading.Thread):
             self._called_off = not self._begun
         if not self._called_off:
             self.wait()
+
+
+def wait_whatever_comes(threads: Sequence[Worker]) -> None:
+    """Wait until all threads have ended, through further interrupts.
+
+    Closing a container or a session under a running stage crashes the process, and a second Ctrl-C
+    is common: the first one takes up to a frame to act.
+    """
+    while True:
+        try:
+            for thread in threads:
+                thread.wait_or_call_off()
+        except KeyboardInterrupt:
+            continue
+        return
 
 
 def start_thread(thread: threading.Thread) -> None:

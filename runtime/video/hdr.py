@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import av
 
 from ...errors import ConfigError, UnsupportedVideoError
-from ...pictures.colour import SDR_BT709, hdr_kind
+from ...pictures.colour import SDR_BT709, Colours, hdr_kind
 from ...pictures.hdr import HdrFacts, is_dolby_alone, is_hdr, read_facts
 from ...pictures.pyav import side_data
 from .info import VideoInfo
@@ -62,38 +62,63 @@ def take_hdr(
     Raises:
         UnsupportedVideoError: It is HDR and refused, or Dolby Vision without a picture of its own.
     """
-    kind = hdr_kind(frame, info.colours)
-    if kind is None:
+    facts = find_hdr(str(path), frame, info.colours, mode, note)
+    if facts is None:
         return info, None
+    if mode == "tonemap":
+        note(to_sdr_line(facts))
+        colours, planes = SDR_BT709, replace(info.planes, bits=8)
+        return replace(info, colours=colours, planes=planes), facts
+    planes = replace(info.planes, bits=max(info.planes.bits, DEEP_BITS))
+    return replace(info, planes=planes), facts
+
+
+def to_sdr_line(facts: HdrFacts) -> str:
+    """Say that a stream of HDR is mapped to SDR."""
+    return (
+        f"{facts.name} is mapped to SDR, BT.709: light from {facts.peak_nits:.0f} nits down is "
+        "pressed below white"
+    )
+
+
+def find_hdr(
+    name: str, frame: av.VideoFrame, colours: Colours, mode: HdrMode, note: Callable[[str], None]
+) -> HdrFacts | None:
+    """Look whether a decoded frame is HDR; None for SDR, and for a base layer of SDR.
+
+    Args:
+        name: Of the file or stream, for messages.
+        frame: The first one of its stream.
+        colours: Of the frame.
+        mode: What is to become of it.
+        note: Called with lines about metadata that is left out.
+
+    Raises:
+        UnsupportedVideoError: It is HDR and refused, or Dolby Vision without a picture of its own.
+    """
+    kind = hdr_kind(frame, colours)
+    if kind is None:
+        return None
     data = side_data(frame)
     if is_dolby_alone(data):
         raise UnsupportedVideoError(
-            f"'{path}' is HDR (Dolby Vision, profile 5), whose picture means nothing without "
+            f"'{name}' is HDR (Dolby Vision, profile 5), whose picture means nothing without "
             "Dolby's metadata; make HDR10 of it first, with an FFmpeg that has libplacebo: "
             f"ffmpeg -i IN -vf {FROM_DOLBY} OUT"
         )
     if mode == "refuse":
         raise UnsupportedVideoError(
-            f"'{path}' is HDR ({kind}), which is refused here; make SDR of it first, for example: "
+            f"'{name}' is HDR ({kind}), which is refused here; make SDR of it first, for example: "
             "adcvsr upscale IN OUT --hdr tonemap"
         )
     if "DOVI_METADATA" in data:
         layer = {"Dolby Vision": "SDR"}.get(kind, kind.partition(", ")[2])
         note(f"Dolby Vision's metadata is left out: its base layer, which is {layer}, is upscaled")
-    if not is_hdr(info.colours.transfer):
-        return info, None
-    facts = read_facts(info.colours.transfer, data)
-    if mode == "tonemap":
-        note(
-            f"{facts.name} is mapped to SDR, BT.709: light from {facts.peak_nits:.0f} nits down is "
-            "pressed below white"
-        )
-        colours, planes = SDR_BT709, replace(info.planes, bits=8)
-        return replace(info, colours=colours, planes=planes), facts
-    if "DYNAMIC_HDR_PLUS" in data:
+    if not is_hdr(colours.transfer):
+        return None
+    if mode == "keep" and "DYNAMIC_HDR_PLUS" in data:
         note("HDR10+'s metadata of each scene is left out: HDR10 is written")
-    planes = replace(info.planes, bits=max(info.planes.bits, DEEP_BITS))
-    return replace(info, planes=planes), facts
+    return read_facts(colours.transfer, data)
 
 
 def encoder_of(path: Path, info: VideoInfo, given: str | None, usual: dict[str, str]) -> str:

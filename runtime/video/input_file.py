@@ -12,7 +12,7 @@ from typing import Any
 import av
 
 from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
-from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, what_is
+from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, similar, what_is
 from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator
@@ -46,7 +46,10 @@ def open_input(
     if is_pipe(path):
         return _open_stdin(decoder, dict(raw or {}), ended or threading.Event())
     if raw and "video_size" in raw:
-        raise ConfigError(f"'{path}' is no '-': --size and --pixel-format are for raw frames there")
+        raise ConfigError(
+            "--size and --pixel-format describe raw frames on standard input (INPUT '-'), not "
+            f"'{path}'; the size of the output is --output-size, --height or --scale"
+        )
     if is_sequence(path):
         return _open_sequence(path, dict(raw or {}))
     if raw:
@@ -56,7 +59,7 @@ def open_input(
     try:
         kind = path.stat().st_mode
     except OSError as error:
-        raise InputNotFoundError(f"no file '{path}': {error.strerror}") from error
+        raise InputNotFoundError(f"no file '{path}'{_why_none(path, error)}") from error
     if stat.S_ISDIR(kind):
         wrong = mistaken(path, VIDEO) or "; expected a video file"
         raise InputNotFoundError(f"'{path}' is a directory{wrong}")
@@ -69,6 +72,10 @@ def open_input(
             f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
             "video file such as mp4, mkv, mov, webm, avi or ts"
         ) from error
+
+
+def _why_none(path: Path, error: OSError) -> str:
+    return similar(path) or f": {error.strerror}"
 
 
 def _open_stdin(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ...errors import ConfigError, OutputExistsError, OutputNotWritableError
-from ...files import linked_file
+from ...files import check_new, linked_file
 from ...leftovers import keep, part_beside, publish, recording_beside
 from .encoders import EncodeOptions
 from .places import WRITTEN_PICTURES, is_pipe, is_sequence, numbered, numbers_there
@@ -40,7 +40,7 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         return
     if path.suffix.lower() not in {*ENCODERS, *WRITTEN_PICTURES}:
         raise ConfigError(
-            f"output '{path}' ends in '{path.suffix}'; expected one of: "
+            f"output '{path}' {_ending(path)}; expected one of: "
             f"{', '.join([*ENCODERS, *WRITTEN_PICTURES])}, or - for standard output"
         )
     if "%" in path.name:
@@ -53,13 +53,11 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         raise OutputNotWritableError(f"output '{path}': permission denied") from error
     if path.is_dir():
         raise OutputNotWritableError(f"output '{path}' is a directory; name a file")
-    if exists and not options.overwrite:
-        raise OutputExistsError(f"output '{path}' exists; pass --overwrite to replace it")
-    folder = linked_file(path).parent
-    if not folder.is_dir():
-        raise OutputNotWritableError(f"output folder '{folder}' does not exist; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputNotWritableError(f"output folder '{folder}' is not writable")
+    check_new(path, overwrite=options.overwrite)
+
+
+def _ending(path: Path) -> str:
+    return f"ends in '{path.suffix}'" if path.suffix else "has no ending"
 
 
 def _check_sequence(path: Path, options: EncodeOptions) -> None:

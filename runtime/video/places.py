@@ -70,7 +70,7 @@ class Numbered:
             more = f" and {len(gaps) - MOST_NAMED} more" if len(gaps) > MOST_NAMED else ""
             raise UnreadableVideoError(
                 f"'{path}': of the numbers {first} to {last} {len(gaps)} are missing ({named}"
-                f"{more}); expected them without gaps: add them, or number the pictures anew"
+                f"{more}); expected them without gaps: add them, or number the pictures again"
             )
         return cls(path, first, len(numbers))
 

@@ -55,6 +55,12 @@ from .source import FileSource
 
 AnySink = TypeVar("AnySink", bound="FileSink")
 
+MOST_ENCODED_SIDE = 16_384
+"""Pixels of a side that x264 takes at most; few take more."""
+
+LEAST_HDR_SIDE = 64
+"""Pixels of a side that each encoder of HDR takes; x265 takes some that are smaller."""
+
 ASPECT_TOLERANCE = 0.01
 """Relative; Matroska counts whole pixels of the shown size."""
 
@@ -256,8 +262,21 @@ class FileSink:
                 f"encoder '{self.encoder}' refuses {self.width}x{self.height} {self.pixel_format} "
                 f"for '{self.path.suffix}' with time base {self._times.time_base}"
                 + (f", {given}" if given else "")
-                + f": {ffmpeg_reason(error)}; try another encoder, preset, container or size"
+                + f": {ffmpeg_reason(error)}; {self._way_out()}"
             ) from error
+
+    def _way_out(self) -> str:
+        """What to do where the encoder refuses the stream."""
+        if max(self.width, self.height) > MOST_ENCODED_SIDE:
+            return (
+                f"most encoders take sides of up to {MOST_ENCODED_SIDE} pixels: ask for a smaller "
+                "size (--height, --output-size, --scale)"
+            )
+        if self._hdr is not None and min(self.width, self.height) < LEAST_HDR_SIDE:
+            return (
+                "encoders of HEVC and AV1 take no pictures as small as that, --encoder libx264 does"
+            )
+        return "try another encoder, preset, container or size"
 
     def _carry_chapters(self, source: FileSource) -> None:
         """Copy the chapter marks, where the source has any."""
@@ -396,8 +415,8 @@ class FileSink:
         """
         self._guard(self._container.close)
         self._finished = True
-        self._guard(self._check_written)
         try:
+            self._guard(self._check_written)
             move_in(self._part, self.path, overwrite=self._overwrite, what="the result")
         finally:
             self.abort()

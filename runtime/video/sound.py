@@ -302,8 +302,8 @@ def choose(
     if why is None:
         return "copy"
     if mode == "copy":
-        note(f"{label} is left out: {why}; --audio auto encodes it anew")
+        note(f"{label} is left out: {why}; --audio auto encodes it again")
         return None
     encoding = encoding_for(output, stream)
-    note(f"{label} is encoded anew ({encoding.text}): {why}")
+    note(f"{label} is encoded again ({encoding.text}): {why}")
     return encoding

@@ -30,12 +30,16 @@ from ...pictures.colour import (
     CHROMA_LEFT,
     Colours,
     alpha_from_frame,
+    frame_from_rgb,
+    is_rgb,
     rgb_from_frame,
     to_eight_bits,
 )
 from ...pictures.copies import copied
-from ...pictures.hdr import HdrFacts, is_hdr
+from ...pictures.hdr import HdrFacts, is_hdr, read_facts
 from ...pictures.limits import check_frame_size
+from ...pictures.pyav import side_data
+from ...pictures.relight import NAMES, SDR, Relight
 from ...pictures.tone_map import ToneMap
 from ...pictures.yuv import why_not_yuv, yuv_from_frame
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
@@ -126,15 +130,21 @@ class FileSource:
         """Called with width and height of the first frame and of every change; may refuse."""
         self.time_offset = Fraction(0)
         """Seconds subtracted from every time: a broadcast clock's start, and `options.start`."""
-        # PyAV's frames hold themselves once their side data was read: one a file, with buffers of
-        # its decoder, which stay until Python looks for cycles, hundreds of megabytes later.
-        gc.collect()
+        self._free_frames()
         self.container = open_input(path, self.options.decoder, self.options.raw, self.ended)
         try:
             self._begin()
         except BaseException:
             self.container.close()
             raise
+
+    def _free_frames(self) -> None:
+        """Free what files that were read before left.
+
+        PyAV's frames hold themselves once their side data was read: one a file, with buffers of its
+        decoder, which stay until Python looks for cycles, hundreds of megabytes later.
+        """
+        gc.collect()
 
     def _begin(self) -> None:
         self.stream = choose_stream(
@@ -166,6 +176,8 @@ class FileSource:
         self._tone_map: ToneMap | None = None
         self.deep = self._alpha = self._yuv = False
         self._alpha_reformatter = VideoReformatter()
+        self._relights: dict[tuple[int, int], ToneMap | Relight] = {}  # by transfers
+        self._bits = 0  # of the first frame
         self._first: av.VideoFrame | None = None  # until frames are asked for
         self._sizes: tuple[int, int] = (0, 0)
         self._ended = False
@@ -271,14 +283,20 @@ class FileSource:
                 self._waiting[index] = self._source_frame(self._first, item.pts)
 
     def _source_frame(self, frame: av.VideoFrame, pts: int) -> SourceFrame:
+        found, meant = transfer_of(frame), self.stream_colours.transfer
+        if found != (meant if is_hdr(meant) else SDR) and self._tone_map is None:
+            return self._relit(frame, pts, found)
         if self._yuv:
+            self._note_bits(frame)
             picture = yuv_from_frame(frame, self.stream_colours, self._reformatter)
             picture = picture if self._crop is None else picture.part(self._crop)
             self.copies = copied(frame, picture)
             return SourceFrame(picture, pts)
-        deep = self.deep or self._tone_map is not None
+        mapped = self._tone_map is not None and found != SDR
+        deep = self.deep or mapped
+        self._note_bits(frame)
         rgb = rgb_from_frame(frame, self._reformatter, deep=deep)
-        if self._tone_map is not None:
+        if self._tone_map is not None and mapped:
             rgb = self._tone_map(rgb)
             rgb = rgb if self.deep else to_eight_bits(rgb)
         self.copies = copied(frame, rgb)
@@ -287,6 +305,52 @@ class FileSource:
             rgb = self._crop.of(rgb)
             alpha = None if alpha is None else self._crop.of(alpha)
         return SourceFrame(rgb, pts, alpha)
+
+    def _relit(self, frame: av.VideoFrame, pts: int, found: int) -> SourceFrame:
+        """A frame of another transfer characteristic than the stream began with, as it looks there.
+
+        Raises:
+            UnsupportedVideoError: It is HDR and refused.
+        """
+        colours = self.stream_colours
+        at = f"at frame {self.frames_read}"
+        if found != SDR and self.options.hdr == "refuse":
+            raise UnsupportedVideoError(
+                f"'{self.path}' becomes HDR ({NAMES[found]}) {at}, which is refused here"
+            )
+        meant = colours.transfer if is_hdr(colours.transfer) else SDR
+        self._note_once(
+            f"the picture becomes {NAMES[found]} at frame {self.frames_read}: it is "
+            f"mapped to {NAMES[meant]}, as the stream began"
+        )
+        if (found, meant) not in self._relights:
+            primaries = (int(frame.color_primaries), colours.primaries)
+            self._relights[found, meant] = (
+                ToneMap(read_facts(found, side_data(frame)), primaries[0])
+                if meant == SDR
+                else Relight(found, meant, primaries)
+            )
+        rgb = rgb_from_frame(frame, self._reformatter, deep=True)
+        rgb = self._relights[found, meant](rgb)
+        rgb = rgb if self.deep else to_eight_bits(rgb)
+        self.copies = copied(frame, rgb)
+        picture: AnyPicture = rgb if self._crop is None else self._crop.of(rgb)
+        if self._yuv:
+            whole = frame_from_rgb(rgb, colours, "yuv420p", self._reformatter)
+            picture = yuv_from_frame(whole, colours, self._reformatter)
+            picture = picture if self._crop is None else picture.part(self._crop)
+        alpha = alpha_from_frame(frame, self._alpha_reformatter) if self._alpha else None
+        alpha = alpha if alpha is None or self._crop is None else self._crop.of(alpha)
+        return SourceFrame(picture, pts, alpha)
+
+    def _note_bits(self, frame: av.VideoFrame) -> None:
+        """Say that levels of more bits than the first frame's are reduced."""
+        bits = frame.format.components[0].bits
+        self._bits = self._bits or bits
+        if bits > max(self._bits, 8) and not self.deep:
+            self._note_once(
+                f"{bits} bits come at frame {self.frames_read}: reduced to 8, as the stream began"
+            )
 
     @property
     def stream_colours(self) -> Colours:
@@ -476,7 +540,7 @@ class FileSource:
         else:
             if changed or not self.frames_read:
                 self.check_size(width, height)
-            kept = "the network starts anew, its pictures are scaled to the first size's"
+            kept = "the network starts again, its pictures are scaled to the first size's"
         if changed:
             self._note_once(
                 f"the size changes to {width}x{height} at frame {self.frames_read}: {kept}"
@@ -484,6 +548,12 @@ class FileSource:
 
     def _codec_name(self) -> str:
         return str(self.stream.codec_context.name)
+
+
+def transfer_of(frame: av.VideoFrame) -> int:
+    """PQ's or HLG's code of a decoded frame, else `SDR`."""
+    transfer = SDR if is_rgb(frame) else int(frame.color_trc)
+    return transfer if is_hdr(transfer) else SDR
 
 
 def _note_once(notes: list[str], note: str) -> None:

@@ -60,5 +60,8 @@ def set_damaged_aside(path: Path, reason: str) -> None:
         aside = path.with_name(f"{path.name}.damaged-{count}")
     path.rename(aside)
     _LOGGER.warning(
-        "note: '%s' is damaged and is made anew; it lies in '%s' (%s)", path, aside.name, reason
+        "note: '%s' is damaged and is made again; the damaged file is now '%s' (%s)",
+        path,
+        aside.name,
+        reason,
     )

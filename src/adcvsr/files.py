@@ -5,6 +5,7 @@ replace_file(path, lambda part: part.write_bytes(data))
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import OutputNotWritableError
+from .errors import OutputExistsError, OutputNotWritableError
 from .leftovers import part_beside
 
 CACHE_VARIABLE = "ADCVSR_CACHE"
@@ -21,6 +22,9 @@ CACHE_VARIABLE = "ADCVSR_CACHE"
 
 
 _HASH_BLOCK_BYTES = 4 << 20
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ELSEWHERE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def cache_folder() -> Path:
@@ -47,6 +51,37 @@ def linked_file(path: Path) -> Path:
     except OSError as error:
         raise OutputNotWritableError(f"cannot write '{path}': {error.strerror}") from error
     return path.resolve()
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot take an output, before any work is done.
+
+    Raises:
+        OutputNotWritableError: It does not exist or is not writable.
+    """
+    if not folder.is_dir():
+        raise OutputNotWritableError(f"output folder '{folder}' does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputNotWritableError(f"output folder '{folder}' is not writable")
+
+
+def check_new(*paths: Path | None, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, before any work is done.
+
+    Args:
+        paths: Files or folders to create; None is none.
+        overwrite: Existing ones may be replaced.
+
+    Raises:
+        OutputExistsError: One exists and `overwrite` is off.
+        OutputNotWritableError: Its folder is missing or not writable.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"output '{path}' exists; pass --overwrite to replace it")
+        check_folder(linked_file(path).parent)
 
 
 def replace_file(
@@ -127,14 +162,27 @@ def file_entry(path: Path) -> dict[str, Any]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """One line: what the system said, and how much room there is."""
+    """One line: what the system said, how much room there is where that counts, what to do."""
     cause = error if isinstance(error, OSError) else error.__context__
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
+    number = cause.errno if isinstance(cause, OSError) else None
+    kept = "the one before it is kept" if path.exists() else "nothing was left half-written"
+    return f"cannot write '{path}': {said.splitlines()[0]}{_free(path, number)}; {kept}. " + (
+        "Create the folder first"
+        if number == errno.ENOENT
+        else "Name another folder, or change whose it is"
+        if number in _ELSEWHERE
+        else "Make room and try again"
+    )
+
+
+def _free(path: Path, number: int | None) -> str:
+    """How much room there is, unless something else than room was missing."""
     import shutil
 
+    if number is not None and number not in _FULL:
+        return ""
     try:
-        free = f" ({shutil.disk_usage(path.parent).free >> 20:,} MiB are free there)"
+        return f" ({shutil.disk_usage(path.parent).free >> 20:,} MiB are free there)"
     except OSError:
-        free = ""
-    kept = "the one before it is kept" if path.exists() else "nothing was left half-written"
-    return f"cannot write '{path}': {said.splitlines()[0]}{free}; {kept}. Make room and try again"
+        return ""

@@ -6,6 +6,7 @@ f"'{path}' is not a bundle{mistaken(path, BUNDLE)}"  # "...; it is a checkpoint,
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 
 from .errors import ConfigError, InputNotFoundError
@@ -21,6 +22,9 @@ ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 STREAM = re.compile(rf"{ADDRESS.pattern}|(gst|hls):", re.IGNORECASE)
 """Of what `live` gives pictures to."""
+
+MOST_NAMES, MOST_LETTERS = 1000, 100
+"""Of a folder, and of a name, that are compared for a message; the time grows with both."""
 
 ENDINGS = {
     **dict.fromkeys((".safetensors",), CHECKPOINT),
@@ -73,6 +77,18 @@ def mistaken(path: str | Path, wanted: str) -> str:
     article = "an" if found[0] in "aeiou" else "a"
     said = f"; it is {article} {found}, expected a {wanted}"
     return f"{said}: {advice.format(path=path)}" if advice else said
+
+
+def similar(path: Path) -> str:
+    """Return ", did you mean 'x'?" for the file beside a missing one whose name is nearest."""
+    import difflib  # for messages alone
+
+    try:
+        names = [each.name for each in islice(path.parent.iterdir(), MOST_NAMES)]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name[:MOST_LETTERS], names, n=1, cutoff=0.75)
+    return f", did you mean '{path.with_name(close[0])}'?" if close else ""
 
 
 def refuse_address(path: str | Path) -> None:

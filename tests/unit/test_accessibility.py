@@ -41,6 +41,12 @@ RUN = """
         error => { window.found = {violations: [], failed: String(error)}; });
 """
 SERIOUS = ("serious", "critical")
+CONTROLS = {"button", "link", "slider", "textbox", "searchbox", "combobox", "checkbox", "radio"}
+CONTROLS |= {"switch", "spinbutton", "menuitem", "tab", "DisclosureTriangle", "image"}
+REACHED = """
+    const all = document.querySelectorAll("a[href], button, input, select, textarea, summary");
+    return [...all].filter(e => !e.disabled && e.tabIndex >= 0 && e.checkVisibility()).length;
+"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,6 +86,22 @@ def look_at(browser: Browser, url: str, name: str, ready: str = "return true") -
             )
             assert browser.run(wider) <= 0, f"{name} is wider than a {size}"
     assert found == []
+    listen_to(browser, name)
+
+
+def listen_to(browser: Browser, name: str) -> None:
+    """What a screen reader is told has names and headings, and the keyboard reaches all of it."""
+    told = browser.read_aloud()
+    if folder := os.environ.get("ADCVSR_SCREENSHOTS"):
+        lines = [f"{role}: {text}" for role, text in told if text.strip() and "Box" not in role]
+        Path(folder, f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+    assert told[0][0] == "RootWebArea"
+    assert told[0][1], "the page has no title"
+    assert any(role == "heading" for role, _ in told)
+    assert [role for role, text in told if role in CONTROLS and not text.strip()] == []
+    stops = browser.tab_stops()
+    assert len(stops) >= browser.run(REACHED), stops
+    assert [stop["what"] for stop in stops if not stop["seen"]] == []
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def test_a_damaged_one_is_kept_beside(
         assert read(path) is None
         assert not path.exists()
         assert (tmp_path / name).read_bytes() == content
-        assert f"it lies in '{name}' (" in caplog.messages[-1]
+        assert f"the damaged file is now '{name}' (" in caplog.messages[-1]
 
 
 def test_what_cannot_be_read_is_not_damaged(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from adcvsr import files, leftovers
-from adcvsr.files import file_entry, replace_file, write_beside
+from adcvsr.errors import OutputExistsError, OutputNotWritableError
+from adcvsr.files import check_new, file_entry, replace_file, write_beside
 from adcvsr.leftovers import move_in, part_folder
 
 
@@ -37,6 +39,39 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(files.OutputNotWritableError, match="no space.*the one before it is kept"):
         replace_file(path, half)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, r"MiB are free there\); .*Make room and try again"),
+        (errno.ENOENT, "x; nothing was left half-written. Create the folder first"),
+        (errno.EROFS, "x; nothing was left half-written. Name another folder"),
+        (errno.EACCES, "x; nothing was left half-written. Name another folder"),
+    ],
+)
+def test_what_to_do_follows_what_happened(tmp_path: Path, number: int, advice: str) -> None:
+    def fail(part: Path) -> None:
+        raise OSError(number, "x")
+
+    with pytest.raises(OutputNotWritableError, match=advice):
+        replace_file(tmp_path / "a", fail)
+
+
+def test_outputs_are_checked_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.touch()
+    check_new(None, tmp_path / "new", overwrite=False)
+    check_new(there, overwrite=True)
+    with pytest.raises(OutputExistsError, match="there' exists; pass --overwrite"):
+        check_new(tmp_path / "new", there, overwrite=False)
+    with pytest.raises(OutputNotWritableError, match="no' does not exist; create it first"):
+        check_new(tmp_path / "no" / "new", overwrite=True)
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    with pytest.raises(OutputNotWritableError, match="is not writable"):
+        check_new(tmp_path / "new", overwrite=False)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["part folder", "given"])

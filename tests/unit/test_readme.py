@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 
 import adcvsr
@@ -58,14 +57,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http:", "https:")):
             assert (page.parent / target).exists(), target
-
-
-def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks((REPOSITORY / "README.md").read_text(), "python")
-    frames = [np.zeros((18, 32, 3), np.uint8)] * 2
-    shown: list[tuple[int, ...]] = []
-    exec(code, {"camera": frames, "show": lambda frame: shown.append(frame.shape)})
-    assert shown == [(72, 128, 3)] * 2
 
 
 def test_the_api_page_has_every_public_name() -> None:

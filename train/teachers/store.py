@@ -35,7 +35,7 @@ from .teacher import clip_key
 
 HEADER, COPY = "cache.json", "cache.copy.json"
 SCHEMA_VERSION = 1
-REFILL = "the command that filled it makes them anew"
+REFILL = "the command that filled it makes them again"
 NAMED_ERRORS = 3
 """How many wrong samples an error names."""
 
@@ -310,7 +310,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
     elif not path.exists():
         header = spare
         _write_header(path, spare)
-        _LOGGER.warning("'%s' is gone and is made anew from '%s'", path, COPY)
+        _LOGGER.warning("'%s' is gone and is made again from '%s'", path, COPY)
     else:
         found = read_or_set_aside(path, lambda: _parse_header(path), TeacherCacheError)
         header = found or spare

@@ -1,4 +1,4 @@
-"""The element `adcvsr`: four times larger video in anybody's pipeline.
+"""The element `adcvsr`: larger video in anybody's pipeline, four times or as a network makes it.
 
     export GST_PLUGIN_PATH=$(python -c 'import adcvsr.runtime.gstreamer as g; print(g.__path__[0])')
     gst-launch-1.0 videotestsrc ! video/x-raw,width=320,height=180 ! adcvsr ! videoconvert ! \
@@ -27,8 +27,6 @@ gi.require_version("GstVideo", "1.0")
 from gi.repository import GLib, GObject, Gst, GstBase, GstVideo  # noqa: E402
 
 Gst.init(None)
-
-SCALE = 4
 
 CAPS = "video/x-raw,format=(string){RGB,NV12,I420,BGRx,RGBx},width=[1,max],height=[1,max]"
 
@@ -68,7 +66,7 @@ PROPERTIES: dict[str, tuple[Any, ...]] = {
         "auto",
         READABLE,
     ),
-    "cut-reset": (bool, "cut-reset", "Start anew at scene cuts", True, READABLE),
+    "cut-reset": (bool, "cut-reset", "Start again at scene cuts", True, READABLE),
     "threads": (GObject.TYPE_UINT, "threads", "Of the network; 0: all", 0, 1024, 0, READABLE),
 }
 """Name, then type, nick, what it is, range where there is one, default."""
@@ -102,9 +100,9 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
 
     __gtype_name__ = "AdcvsrElement"
     __gstmetadata__ = (
-        "AdcVSR x4 super-resolution",
+        "AdcVSR super-resolution",
         "Filter/Effect/Video",
-        "Makes video four times larger in both directions with a causal network",
+        "Makes video four times larger, or as many times as the model does, with a causal network",
         "adcvsr",
     )
     __gsttemplates__ = tuple(
@@ -120,6 +118,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         self._watch: Any = None
         self._pixels: Any = None
         self._measured_ns = 0
+        self._scale: tuple[str, int] | None = None  # of a model by its name
         self.set_in_place(False)
 
     def do_get_property(self, wanted: Any) -> Any:
@@ -167,16 +166,19 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
             variant=None if precision in ("auto", "", None) else precision,
             threads=self._values["threads"],
         )
-        if self._upscaler.bundle.kind == "clip" or self._upscaler.bundle.delay:
+        bundle = self._upscaler.bundle
+        if bundle.kind == "clip":
             raise ClipNetworkError(
                 f"model={self._values['model']} is not causal: it needs frames of the future; "
                 "choose a causal one such as nano"
             )
-        if (scale := self._upscaler.bundle.scale) != SCALE:
-            raise ConfigError(
-                f"model={self._values['model']} makes pictures {scale} times as large; the element "
-                f"negotiates {SCALE} times alone"
+        if bundle.delay:
+            raise ClipNetworkError(
+                f"model={self._values['model']} gives its pictures {bundle.delay} frames late; the "
+                "element gives one for each buffer. 'adcvsr live --source gst:... --sink gst:...' "
+                "runs it between two pipelines"
             )
+        self._scale = (self._values["model"], bundle.scale)
         self._watch = SceneWatch() if self._values["cut-reset"] else None
         self._pixels = LivePixels(self._upscaler, pixels)
         self._reader, self._writer = VideoReformatter(), VideoReformatter()
@@ -189,22 +191,38 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         return True
 
     def do_transform_caps(self, direction: Any, caps: Any, limit: Any) -> Any:
-        """Caps of the other pad: sizes times or by four, in any of the formats."""
-        down = direction == Gst.PadDirection.SINK
+        """Caps of the other pad: sizes times or by the scale, in any of the formats."""
+        down, scale = direction == Gst.PadDirection.SINK, self._known_scale()
         found = Gst.Caps.new_empty()
         for index in range(caps.get_size()):
             structure = caps.get_structure(index).copy()
             for name in ("format", "colorimetry", "chroma-site"):
                 structure.remove_field(name)
             for name in ("width", "height"):
-                if structure.has_field(name):
-                    structure.set_value(name, _scaled(structure.get_value(name), down=down))
+                if scale is None:
+                    structure.remove_field(name)
+                elif structure.has_field(name):
+                    scaled = _scaled(structure.get_value(name), scale, down=down)
+                    structure.set_value(name, scaled)
             found.append_structure(structure)
         template = Gst.Caps.from_string(CAPS)
         found = found.intersect_full(template, Gst.CapsIntersectMode.FIRST)
         if limit is not None:
             found = limit.intersect_full(found, Gst.CapsIntersectMode.FIRST)
         return found
+
+    def _known_scale(self) -> int | None:
+        """What the model makes; None before the pipeline starts where that cannot be told yet."""
+        model = self._values["model"]
+        if self._scale is None or self._scale[0] != model:
+            try:
+                _add_package()
+                from adcvsr.bundle import open_bundle
+
+                self._scale = (model, open_bundle(model).scale)
+            except Exception:  # the start says what is wrong
+                return None
+        return self._scale[1]
 
     def do_fixate_caps(self, direction: Any, caps: Any, others: Any) -> Any:
         """Choose the other pad's caps: the same format and colours where they are possible."""
@@ -233,6 +251,7 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
 
             self._incoming = Layout.of(layout_of(GstVideo, incaps))
             self._outgoing = Layout.of(layout_of(GstVideo, outcaps))
+            self._incoming.require_sdr()
             width, height = self._incoming.width, self._incoming.height
             self._upscaler.check_memory("the stream", width, height)
             for _ in range(WARM_UP):
@@ -322,16 +341,16 @@ class AdcvsrElement(GstBase.BaseTransform):  # type: ignore[misc]
         return False
 
 
-def _scaled(value: Any, *, down: bool) -> Any:
+def _scaled(value: Any, scale: int, *, down: bool) -> Any:
     """A width or height of caps on the other pad: a number, a range or a list."""
     if isinstance(value, int):
-        return min(value * SCALE, MOST) if down else max(value // SCALE, 1)
+        return min(value * scale, MOST) if down else max(value // scale, 1)
     if isinstance(value, Gst.IntRange):
         first, last = value.range.start, value.range.stop - 1
         if down:
-            return Gst.IntRange(range(min(first * SCALE, MOST - 1), min(last * SCALE, MOST) + 0))
-        return Gst.IntRange(range(-(-first // SCALE), max(last // SCALE, 1) + 1))
-    return Gst.ValueList([_scaled(each, down=down) for each in value])
+            return Gst.IntRange(range(min(first * scale, MOST - 1), min(last * scale, MOST) + 0))
+        return Gst.IntRange(range(-(-first // scale), max(last // scale, 1) + 1))
+    return Gst.ValueList([_scaled(each, scale, down=down) for each in value])
 
 
 __gstelementfactory__ = ("adcvsr", Gst.Rank.NONE, AdcvsrElement)

@@ -210,7 +210,7 @@ class Bundle:
         if foreign is not None:
             raise BundleError(
                 f"{missing} for '{backend}': '{foreign}' is made for another backend; give its "
-                "full name to run it here all the same"
+                "full name to run it here anyway"
             )
         if text in PRECISIONS:
             raise BundleError(
@@ -436,7 +436,7 @@ def list_bundles(report: Callable[[str], None] | None = None) -> list[Bundle]:
     """All readable bundles at hand, by folder name; the first of a name in search order wins.
 
     Args:
-        report: Called with a line for each folder that is missing and each bundle that is damaged.
+        report: Called with a note for each folder that is missing and each bundle that is damaged.
     """
     bundles, bad = find_bundles()
     for each in bad:

@@ -285,6 +285,10 @@ def _check_facts(entry: Item) -> None:
 
 
 def _check_figures(entry: Item) -> None:
+    for proof in ("parity", "statement"):
+        if (part := entry.get(proof)) is not None and (graphs := part.get("graphs")) is not None:
+            for _, sha256 in graphs.fields():
+                sha256.text()
     if (parity := entry.get("parity")) is not None:
         for key, value in parity.fields():
             if key.endswith("_db"):

@@ -101,10 +101,9 @@ def _past_frames(bundle: Bundle) -> int | None:
 
     if bundle.kind != "stream":
         return None
-    state = {spec.name: spec.next_name for spec in bundle.state}
     graph = next(iter(bundle.variants.values())).file
     try:
-        return past_of(bundle.read(graph), state, bundle.output_name, bundle.config)
+        return past_of(bundle.read(graph), bundle.state, bundle.output_name, bundle.config)
     except (BundleError, GraphError):  # which file it is, is said with the files
         return None
 
@@ -171,9 +170,7 @@ def _past(frames: int | None) -> str:
         return "never ends, or is not known: exact from the start and from resets alone; no jobs"
     if not frames:
         return "none: every frame by itself"
-    return (
-        f"{frames} frame{'s' if frames > 1 else ''}: a stream cut there goes on with the same bits"
-    )
+    return f"{frames} frame{'s' if frames > 1 else ''}: cut there, a stream keeps its bits"
 
 
 def _tensors(interface: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,10 @@ class CommandGroup(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             from ..config import nearest
+            from ..given import VIDEO, what_is
 
+            if what_is(name) == VIDEO:
+                ctx.fail(f"no command '{name}'; 'adcvsr upscale {name}' upscales that file")
             known = dict.fromkeys(self.list_commands(ctx))
             ctx.fail(f"no command '{name}'{nearest(name, known)}")
         return super().resolve_command(ctx, args)

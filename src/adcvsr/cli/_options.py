@@ -57,8 +57,23 @@ pixels_option = click.option(
     type=click.Choice(["auto", "rgb", "yuv"]),
     default="auto",
     show_default=True,
-    help="What frames are on their way: YUV 4:2:0 as 8-bit video has it, which is faster, or RGB; "
+    help="What frames are between decoder and encoder: YUV 4:2:0, which is faster, or RGB; "
     "auto is YUV where it is possible, and -v says why not.",
+)
+hdr_option = click.option(
+    "--hdr",
+    type=click.Choice(["keep", "tonemap", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="Write HDR (PQ, HLG) as it is, make SDR of it, or refuse it.",
+)
+bits_option = click.option(
+    "--bits",
+    type=click.Choice(["auto", "8", "10"]),
+    default="auto",
+    show_default=True,
+    callback=lambda _context, _option, value: None if value == "auto" else int(value),
+    help="Bits a level in the output: as in the input where the encoder can (auto), or 8, or 10.",
 )
 crop_option = click.option(
     "--crop",
@@ -111,7 +126,7 @@ def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scale",
             type=click.Choice(["2", "3", "4"]),
-            help="Times the input's size; what the network makes is reduced once [default: 4].",
+            help="Size of the output in input sizes, reduced from the network's [default: 4].",
         ),
     ):
         command = each(command)

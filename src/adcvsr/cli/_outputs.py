@@ -1,4 +1,4 @@
-"""No output of a command may be one of its inputs, or another of its outputs: checked for all."""
+"""No output of a command may be an input or another output, and each has its folder: for all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..errors import OutputNotWritableError
+from ..files import check_folder, linked_file
 
 OUTPUTS = frozenset(
     {
@@ -48,10 +49,11 @@ def guard(command: click.Command) -> click.Command:
 
 
 def check_outputs(context: click.Context) -> None:
-    """Refuse outputs that are inputs, whatever --overwrite says.
+    """Refuse outputs that are inputs, whatever --overwrite says, and files that have no folder.
 
     Raises:
-        OutputNotWritableError: One is, or two are one file.
+        OutputNotWritableError: One is an input, two are one file, or a file's folder is missing or
+            not writable.
     """
     labels = {p.name: _label(p) for p in context.command.params if p.name}
     outputs = [
@@ -77,6 +79,15 @@ def check_outputs(context: click.Context) -> None:
                     f"{labels[other]} and {labels[name]} are both '{path}'; give each a name of "
                     "its own"
                 )
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.name in OUTPUTS and isinstance(value, Path) and _is_file(parameter):
+            check_folder(linked_file(value).parent)
+
+
+def _is_file(parameter: click.Parameter) -> bool:
+    """Whether an option names a file and nothing else."""
+    return isinstance(parameter.type, click.Path) and not parameter.type.dir_okay
 
 
 def _label(parameter: click.Parameter) -> str:

@@ -71,14 +71,14 @@ def level_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=set_level,
-            help="Say errors only, besides what was asked for.",
+            help="Print errors only, besides the result.",
         ),
         click.Option(
             ["-v", "--verbose"],
             is_flag=True,
             expose_value=False,
             callback=set_level,
-            help="Say more: every reason, every time.",
+            help="Print more: every reason, every time.",
         ),
     ]
 

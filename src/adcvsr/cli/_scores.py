@@ -114,7 +114,7 @@ def _cuts(result: Evaluation) -> Iterator[str]:
         if clip.cuts:
             yield (
                 f"{clip.name}: {clip.cuts} scene cut{'s' * (clip.cuts > 1)}, where causal "
-                "networks start anew and no measure of time looks across"
+                "networks start again and no measure of time looks across"
             )
 
 

@@ -34,10 +34,10 @@ def open_trace(path: Path | None, *, overwrite: bool) -> Iterator[Trace | None]:
     if path is None:
         yield None
         return
-    from ..calibration.evaluate.report import check_new
+    from ..files import check_new
     from ..runtime.trace import Trace
 
-    check_new((path,), overwrite=overwrite)
+    check_new(path, overwrite=overwrite)
     with Trace(path) as trace:
         yield trace
     if trace.dropped:

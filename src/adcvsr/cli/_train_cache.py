@@ -37,7 +37,7 @@ FOLDER = click.Path(path_type=Path)
     type=click.Choice(["float32", "bfloat16", "float16"]),
     help="Precision [default: dove bfloat16, student float32].",
 )
-@click.option("--teacher-seed", default=0, show_default=True, help="dove: of the VAE's noise.")
+@click.option("--teacher-seed", default=0, show_default=True, help="dove: seed of the VAE's noise.")
 @click.option("--tiling", is_flag=True, help="dove: VAE in tiles, for large frames.")
 @click.option("--offload", is_flag=True, help="dove: weights in main memory; slow.")
 @click.option(
@@ -62,7 +62,7 @@ FOLDER = click.Path(path_type=Path)
 def cache_teacher(teacher: str, output: Path, **options: Any) -> None:
     """Keep a teacher's outputs for a recipe's clips, to train on without the teacher.
 
-    The same command goes on where it was stopped. SeedVR2 and DLoRAL are programs of their own:
+    The same command continues where it was stopped. SeedVR2 and DLoRAL are programs of their own:
     --export-inputs writes what they read, --import-from takes what they wrote.
     """
     _check_usage(teacher, **options)

@@ -74,7 +74,7 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--teacher",
                 required=True,
                 type=click.Choice(["truth", "student", "ncnn", "dove", "cache"]),
-                help="Who to become like.",
+                help="The teacher that the student imitates.",
             ),
             click.option(
                 "--weights",
@@ -95,7 +95,7 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
                 metavar="[float32|bfloat16|float16]",
                 help="The teacher's precision [default: dove bfloat16, student float32].",
             ),
-            click.option("--teacher-seed", default=0, help="dove: of the VAE's noise."),
+            click.option("--teacher-seed", default=0, help="dove: seed of the VAE's noise."),
             click.option("--tiling", is_flag=True, help="dove: VAE in tiles, for large frames."),
             click.option("--offload", is_flag=True, help="dove: weights in main memory; slow."),
             click.option(

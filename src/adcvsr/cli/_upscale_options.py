@@ -12,8 +12,10 @@ import click
 from ..bundle.schema import COLOUR_MATCHES
 from ._options import (
     backend_option,
+    bits_option,
     crop_option,
     cut_reset_option,
+    hdr_option,
     model_option,
     output_size_options,
     pixels_option,
@@ -89,13 +91,7 @@ READING_OPTIONS = (
         show_default=True,
         help="Where INPUT is decoded.",
     ),
-    click.option(
-        "--hdr",
-        type=click.Choice(["keep", "tonemap", "refuse"]),
-        default="keep",
-        show_default=True,
-        help="Write HDR (PQ, HLG) as it is, make SDR of it, or refuse it.",
-    ),
+    hdr_option,
 )
 
 WRITING_OPTIONS = (
@@ -107,14 +103,7 @@ WRITING_OPTIONS = (
         help="Encoder preset; auto is the slowest that keeps real time [default: veryfast].",
     ),
     click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20]."),
-    click.option(
-        "--bits",
-        type=click.Choice(["auto", "8", "10"]),
-        default="auto",
-        show_default=True,
-        callback=lambda _context, _option, value: None if value == "auto" else int(value),
-        help="Bits of OUTPUT's levels: INPUT's where the encoder has them (auto), or as many.",
-    ),
+    bits_option,
     click.option(
         "--chroma",
         type=click.Choice(["auto", "420"]),
@@ -160,7 +149,7 @@ JOB_OPTIONS = (
         default=0,
         show_default=True,
         metavar="LEVELS",
-        help="Let workers work whose pictures differ by so much from the first one's.",
+        help="Accept workers whose pictures differ by up to this many levels from the first one's.",
     ),
 )
 """Of segments; under the names of `JobSettings`."""

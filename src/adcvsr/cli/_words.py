@@ -25,12 +25,15 @@ BUNDLE_FIRST = frozenset(
 )
 """Commands that work on a bundle, which is their first argument; `--model` means the same."""
 
+OUTPUT_OPTIONS = ("-o", "--output", "--out")
+"""How other commands and programs spell what is the last argument of `upscale`."""
+
 JSON_FILES = ("bench", "evaluate")
 """Commands whose `--json` took a file's name before `-o` did."""
 
 
 def rewrite(command: str, arguments: list[str]) -> list[str]:
-    """Put today's spellings in the place of old ones, with a note on stderr for each.
+    """Put today's spellings instead of old ones, with a note on stderr for each.
 
     Args:
         command: Its name.
@@ -43,6 +46,8 @@ def rewrite(command: str, arguments: list[str]) -> list[str]:
     options = _renamed(command, options, tell)
     if command in BUNDLE_FIRST:
         options = _bundle_first(command, options, tell)
+    if command == "upscale":
+        options = _output_last(options, tell)
     if command in JSON_FILES and options[:1] != ["compare"]:
         options = _json_file(options, tell)
     return [*options, *rest]
@@ -75,6 +80,17 @@ def _bundle_first(command: str, arguments: list[str], tell: Tell) -> list[str]:
         rest = [*arguments[:index], *arguments[after:]]
         more = command == "bench" and any(each.partition("=")[0] == "--model" for each in rest)
         return [bundle, *(_bundle_first(command, rest, tell) if more else rest)]
+    return arguments
+
+
+def _output_last(arguments: list[str], tell: Tell) -> list[str]:
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in OUTPUT_OPTIONS and (equals or index + 1 < len(arguments)):
+            after = index + 1 if equals else index + 2
+            output = value if equals else arguments[index + 1]
+            tell(f"OUTPUT is the last argument here: adcvsr upscale INPUT {output}")
+            return [*arguments[:index], *arguments[after:], output]
     return arguments
 
 

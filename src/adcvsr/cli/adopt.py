@@ -13,7 +13,7 @@ from ._say import done, print_json, say
 # Held beside adcvsr.export.adopt by a test; importing it here costs start time.
 RANGES = ("0-1", "-1-1", "0-255")
 LAYOUTS = ("NCHW", "NHWC")
-COLOURS = ("RGB", "BGR")
+COLOURS = ("RGB", "BGR", "YUV")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -38,13 +38,19 @@ def _pair(text: str) -> tuple[str, str]:
 @click.option(
     "--licence",
     metavar="NAME|FILE",
-    help="Under which the network may be used: a name such as BSD-3-Clause, or a file of its text "
-    "to carry [default: of a known network its own].",
+    help="Licence of the network: a name such as BSD-3-Clause, or a file of its text "
+    "to put into the bundle [default: a known network's own].",
 )
 @click.option("--scale", type=click.IntRange(1, 4), help="What it makes [default: found].")
-@click.option("--range", type=click.Choice(RANGES), help="Of its values [default: found].")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="Of its pictures [default: found].")
-@click.option("--colour", type=click.Choice(COLOURS), help="Order of its colours [default: found].")
+@click.option("--range", type=click.Choice(RANGES), help="Range of its values [default: found].")
+@click.option(
+    "--layout", type=click.Choice(LAYOUTS), help="Layout of its pictures [default: found]."
+)
+@click.option(
+    "--colour",
+    type=click.Choice(COLOURS),
+    help="Order of its colours; YUV is JPEG's and must be given [default: found].",
+)
 @click.option(
     "--state",
     multiple=True,
@@ -58,8 +64,7 @@ def _pair(text: str) -> tuple[str, str]:
     type=click.IntRange(0, 64),
     default=0,
     metavar="FRAMES",
-    help="Of a network over clips: frames that its pictures may come late, for what follows them "
-    "[default: 0].",
+    help="For a network over clips: how many later frames a picture may wait for [default: 0].",
 )
 @click.option(
     "--window",
@@ -84,7 +89,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Make a bundle of an upscaler of others: ONNX, ncnn's .param and .bin, or PyTorch weights.
+    """Make a bundle of an upscaler trained elsewhere: ONNX, ncnn or PyTorch.
 
     MODEL has to make pictures 1 to 4 times as large, of one frame or of several; PyTorch's .pth and
     .safetensors need the extra 'spandrel'. Scale, sizes, range and

@@ -93,7 +93,7 @@ def command(
     trace_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure how fast BUNDLE's variants run here, taking turns so that drift meets all alike.
+    """Measure how fast BUNDLE's variants run here, taking turns so that drift affects all of them.
 
     Several bundles, such as adopted networks beside ours, take turns in one table; the first one's
     first variant is what the others are measured by. Without BUNDLE it is nano.
@@ -102,11 +102,12 @@ def command(
     what else they do. Warnings say where the figures are worthless. docs/bench.md explains each.
     """
     from ..bundle import open_bundle
-    from ..calibration.evaluate.report import check_new, write_json
+    from ..calibration.evaluate.report import write_json
+    from ..files import check_new
     from ..runtime.bench.bench import BenchOptions, run_bench
     from ._bench_text import print_result
 
-    check_new((file,), overwrite=overwrite)
+    check_new(file, overwrite=overwrite)
     options = BenchOptions(
         backend=backend,
         variants=variants,

@@ -37,12 +37,11 @@ def command(
     from ._torch import require_train
 
     require_train()
-    from ..errors import OutputExistsError
+    from ..files import check_new
     from ..model import save_checkpoint
     from ..train.blend import blend
 
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    check_new(output, overwrite=overwrite)
     made = blend(first, second, alpha, name=output.stem)
     save_checkpoint(output, made.network, provenance=made.provenance)
     if not made.related:

@@ -39,7 +39,11 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     help="A name from 'adcvsr targets', or 'current' [default]. Repeat it for one TensorRT-RTX "
     "engine for several.",
 )
-@click.option("--precision", metavar="PRECISION", help="To compute in [default: fp16, else fp32].")
+@click.option(
+    "--precision",
+    metavar="PRECISION",
+    help="What the engine computes in [default: fp16, else fp32].",
+)
 @click.option(
     "--size",
     type=read_size,
@@ -104,7 +108,11 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     metavar="CORE",
     help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
 )
-@click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
+@click.option(
+    "--dla-fallback",
+    is_flag=True,
+    help="With --dla: run on the GPU what the DLA cannot, with a note.",
+)
 @click.option(
     "--layers",
     "layers_path",

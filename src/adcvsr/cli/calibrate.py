@@ -46,7 +46,7 @@ from ._say import done, print_json, say
     "--drawn/--no-drawn",
     default=True,
     show_default=True,
-    help="Add a run of drawn graphics: titles and screens clip badly without.",
+    help="Add a run of drawn graphics; without it titles and screens are clipped.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace SET if it exists.")
 @json_option

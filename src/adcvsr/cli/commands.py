@@ -28,9 +28,9 @@ from ._terminal import clean_streams
 from ._words import rewrite
 
 COMMANDS = {
-    "adopt": "Make a bundle of an upscaler of others.",
+    "adopt": "Make a bundle of an upscaler trained elsewhere.",
     "bench": "Measure how fast a bundle's variants run here.",
-    "blend": "Make a checkpoint between two of one network.",
+    "blend": "Blend two checkpoints of one network.",
     "build": "Build a bundle's engines for a GPU.",
     "cache": "List or clear the engines on this device.",
     "calibrate": "Choose the frames a network is quantized by.",
@@ -42,8 +42,8 @@ COMMANDS = {
     "import": "Turn published weights into a checkpoint.",
     "inspect": "Show a bundle: graphs, variants with their proof, files.",
     "job": "Upscale a long file in segments, on any machines.",
-    "live": "Upscale a live stream, at a latency that is stated.",
-    "models": "List the bundles at hand, and what each is for.",
+    "live": "Upscale a live stream and measure its latency.",
+    "models": "List the bundles on this machine, and what each is for.",
     "plan": "Predict whether a bundle runs live on a target.",
     "profile": "Compare a bundle's variants on clips: one page to decide by.",
     "quantize": "Add an INT8 or FP8 variant to a bundle, with proof.",

@@ -72,7 +72,11 @@ if TYPE_CHECKING:
     metavar="CORE",
     help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
 )
-@click.option("--dla-fallback", is_flag=True, help="With --dla: leave that to the GPU, and say it.")
+@click.option(
+    "--dla-fallback",
+    is_flag=True,
+    help="With --dla: run on the GPU what the DLA cannot, with a note.",
+)
 @click.option(
     "--staging",
     type=click.Choice(("auto", "mapped", "copied")),
@@ -80,7 +84,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="On a Jetson: frames read in place or copied; auto times both and keeps the faster.",
 )
-@click.option("--rollback", is_flag=True, help="Make current what was so before; builds nothing.")
+@click.option(
+    "--rollback", is_flag=True, help="Make the previous engine current again; builds nothing."
+)
 @json_option
 def command(
     bundle: str,

@@ -50,7 +50,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     help="psnr, psnr_rgb, ssim, ssim_rgb, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, "
     "vmaf_neg, vmaf_v1, cambi and contours (banding), delta_e (colour shift), clipped, frame_diff, "
     "warp, with commas; "
-    "'default' leaves out what is slow or needs more than numpy, 'all' takes what is at hand.",
+    "'default' leaves out what is slow or needs more than numpy, 'all' takes all this machine has.",
 )
 @click.option(
     "--protocol",
@@ -78,7 +78,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     help="How low-resolution inputs are made of the truth, as in training [default: bicubic]; any "
     "other than bicubic needs torch.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of what a degradation draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the degradation.")
 @click.option(
     "--lr",
     "low_folder",
@@ -159,8 +159,9 @@ def command(
     each measure is and what it cannot tell. A file that cannot be measured does not end the run.
     """
     from ..calibration.evaluate.protocols import ALL_FRAMES, protocol_truth
-    from ..calibration.evaluate.report import Request, check_new, run_request, write_json
+    from ..calibration.evaluate.report import Request, run_request, write_json
     from ..calibration.evaluate.truth import TruthOptions, find_truth
+    from ..files import check_new
     from ..metrics import usable_metrics, usable_without_truth
     from ._scores import clip_line, print_report
 
@@ -175,7 +176,7 @@ def command(
         )
     if benchmark is not None and (no_reference or centre):
         raise click.UsageError("--protocol says what is measured: no --no-reference, no --centre")
-    check_new((strip_path, file), overwrite=overwrite)
+    check_new(strip_path, file, overwrite=overwrite)
     if benchmark is not None:
         found = _benchmark_clips(benchmark, paths[0])
         files: Sequence[Path] = found.files
@@ -253,6 +254,8 @@ def _benchmark_clips(name: str, root: Path) -> ProtocolClips:
         note(protocol.note)
     if found.missing:
         note(f"not the whole benchmark: {', '.join(found.missing)} not found in '{root}'")
+    if found.odd:
+        note(f"not the benchmark's frames: {'; '.join(found.odd)}")
     return found
 
 

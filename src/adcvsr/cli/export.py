@@ -76,7 +76,7 @@ COLOUR_MATCHES = ("none", "frame", "ema")
 )
 @click.option("--causal", is_flag=True, help="With --untrained: the preset's streamable twin.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="With --untrained: of its weights."
+    "--seed", type=int, default=0, show_default=True, help="With --untrained: seed of its weights."
 )
 @click.option("--overwrite", is_flag=True, help="Replace BUNDLE if it exists.")
 @json_option

@@ -102,10 +102,9 @@ def _config(causal: bool) -> AdcVsrConfig:
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
-    from ..errors import OutputExistsError
+    from ..files import check_new
 
-    if output.exists() and not overwrite:
-        raise OutputExistsError(f"output '{output}' exists; pass --overwrite to replace it")
+    check_new(output, overwrite=overwrite)
 
 
 def _write(output: Path, network: AdcVsr, provenance: dict[str, Any], *, as_json: bool) -> None:

@@ -39,7 +39,8 @@ def command() -> None:
     """Upscale a long file in segments that any process on any machine can make.
 
     DIR holds the plan, the finished segments and who is making which (docs/jobs.md): a folder that
-    all machines see. The joined file has the very same bits, whoever made its segments.
+    all machines see. The joined file has the same bits, no matter which machine made which
+    segment.
     """
 
 
@@ -92,6 +93,7 @@ def plan_command(
         equal_within=equal_within,
     )
     mode: Any = scan
+    Job.check_place(folder)
     plan = make_plan(settings, overwrite=options["overwrite"], mode=mode)
     job = Job.create(folder, plan)
     for line in plan.notes:
@@ -219,7 +221,7 @@ def join_command(folder: Path, overwrite: bool, as_json: bool) -> None:
     metavar="K",
     help="How many segments, drawn at random.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the choice.")
 @threads_option
 @json_option
 def verify_command(folder: Path, sample: int, seed: int, threads: int, as_json: bool) -> None:

@@ -18,8 +18,10 @@ from ..errors import BatchError
 from ..interrupts import take_over
 from ._options import (
     backend_option,
+    bits_option,
     crop_option,
     cut_reset_option,
+    hdr_option,
     json_option,
     output_size_options,
     pixels_option,
@@ -79,14 +81,14 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     multiple=True,
     envvar=SINK_VARIABLE,
     show_envvar=True,
-    help="Where they go; may be repeated: a slow sink misses frames alone.",
+    help="Where pictures go; may be repeated. A slow sink does not slow the others.",
 )
 @click.option(
     "--stream",
     "streams",
     metavar="NAME=URI,sink=URI",
     multiple=True,
-    help="In the place of --source and --sink, one of several streams over one network; further "
+    help="One of several streams over one network, instead of --source and --sink; further "
     "keys: policy, max-latency-ms, crop, cut-reset, stall-frames, priority.",
 )
 @click.option(
@@ -100,7 +102,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     "--page",
     metavar="URI",
     help="A page and API for all streams, such as http://127.0.0.1:8080; they may be added and "
-    "removed there, and the run goes on until Ctrl-C.",
+    "removed there, and the run lasts until Ctrl-C.",
 )
 @click.option(
     "--oversubscribe",
@@ -112,7 +114,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     type=click.Choice(("newest", "every")),
     default="newest",
     show_default=True,
-    help="newest: bounded latency, frames are dropped; every: none is, the source waits.",
+    help="newest: late frames are dropped; every: no frame is dropped, the source waits.",
 )
 @click.option(
     "--max-latency-ms",
@@ -166,7 +168,12 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="NAME|BUNDLE",
     help="A further model to switch to on the preview page, repeatable [default: all installed].",
 )
-@click.option("--tile", type=click.IntRange(1), metavar="PX", help="As for upscale.")
+@click.option(
+    "--tile",
+    type=click.IntRange(1),
+    metavar="PX",
+    help="Give the network at most PX x PX input pixels at once; see 'adcvsr upscale'.",
+)
 @output_size_options
 @click.option("--encoder", metavar="NAME", help="FFmpeg encoder [default: libx264].")
 @click.option(
@@ -175,6 +182,8 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help="Encoder preset; auto is the slowest that keeps real time [default: superfast].",
 )
 @click.option("--crf", type=click.IntRange(0, 63), help="Constant rate factor [default: 20].")
+@bits_option
+@hdr_option
 @click.option("--threads", type=click.IntRange(0), default=0, help="Network threads [0: all].")
 @click.option("--overwrite", is_flag=True, help="Replace a recording or trace that exists.")
 @click.option("--allow-untrained", is_flag=True, help="Run a bundle marked untrained.")
@@ -204,13 +213,15 @@ def command(
     encoder: str | None,
     preset: str | None,
     crf: int | None,
+    bits: int | None,
+    hdr: Any,
     threads: int,
     overwrite: bool,
     allow_untrained: bool,
     as_json: bool,
     **size: Any,
 ) -> None:
-    """Upscale a live stream, four times or to another size, at a latency that is stated.
+    """Upscale a live stream, four times or to another size, and measure its latency.
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
     (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
@@ -238,6 +249,7 @@ def command(
         stall_frames=stall_frames,
         glass=glass,
         pixels=pixels,
+        hdr=hdr,
         stats_path=stats_jsonl,
     )
     model, *cheaper = _models(model)
@@ -245,6 +257,7 @@ def command(
         encoder=encoder,
         preset=preset,
         crf=crf,
+        bits=bits,
         overwrite=overwrite,
         size=read_output_size(size),
     )

@@ -18,7 +18,7 @@ DEFAULT_OF = ("upscale", "live")
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """List the bundles at hand and what each is for.
+    """List the bundles on this machine, and what each is for.
 
     They are the shipped ones, and those in the folders of $ADCVSR_MODELS. What lies there and
     cannot be used is listed as BAD, with the reason.

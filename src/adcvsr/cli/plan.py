@@ -35,7 +35,7 @@ NARROWED_BY = {
     "sources",
     metavar="WxH@FPS",
     multiple=True,
-    help="What comes in, such as 640x360@30; repeated, streams that share the board.",
+    help="Size and rate of the input, such as 640x360@30; repeat it where streams share a board.",
 )
 @click.option(
     "-o",
@@ -60,12 +60,19 @@ NARROWED_BY = {
     type=click.Choice(["cpu", "board"]),
     default="cpu",
     show_default=True,
-    help="Whose decoder and encoder: the board's, through GStreamer, where it has them.",
+    help="Decode and encode on the processor, or by the board's own codecs through GStreamer.",
 )
 @click.option(
-    "--power-mode", metavar="NAME", help="Of a Jetson, such as 15W [default: its highest]."
+    "--power-mode",
+    metavar="NAME",
+    help="Power mode of a Jetson, such as 15W [default: its highest].",
 )
-@click.option("--all", "every", is_flag=True, help="Presets x targets instead, networks alone.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Show every preset on every target instead, networks alone.",
+)
 @json_option
 def command(
     bundle: str | None,
@@ -103,8 +110,7 @@ def command(
     if bundle is None or target_name is None or not sources:
         raise click.UsageError("give BUNDLE, --target and --source, or --all")
     from ..bundle import open_bundle
-    from ..errors import OutputExistsError
-    from ..files import cache_folder
+    from ..files import cache_folder, check_new
     from ..plan.measured import FOLDER, read_measurements
     from ..plan.planning import Source, plan_bundle
     from ..plan.streams import share_board
@@ -118,8 +124,7 @@ def command(
     where = at_power_mode(target(target_name), power_mode)
     if where.power_mode:
         notes.append(f"power mode {where.power_mode}: measurements of the device are not used")
-    if output is not None and output.exists() and not overwrite:
-        raise OutputExistsError(f"'{output}' exists; pass --overwrite to replace it")
+    check_new(output, overwrite=overwrite)
     opened, compiled = open_bundle(bundle), compiled_graphs(EngineCache())
     measurements = read_measurements(cache_folder() / FOLDER, notes.append)
     plans = [
@@ -289,7 +294,7 @@ def _sureness(plan: Plan) -> list[str]:
     return [
         f"  expected     {range_now} fps (90 %), the {parts[plan.limit]} binds: {plan.verdict}; "
         f"the network's time is known within a factor of {plan.interval.network_factor:.2f}",
-        f"  most tells   {how}: {_range(*plan.interval.narrowed_ms)} fps then, if as predicted",
+        f"  measure next {how}: then {_range(*plan.interval.narrowed_ms)} fps, if as predicted",
     ]
 
 

@@ -74,8 +74,10 @@ METRICS = ("psnr", "psnr_rgb", "ssim", "haarpsi", "vmaf", "frame_diff", "warp")
 @click.option(
     "--store", is_flag=True, help="Keep statements in BUNDLE, for 'adcvsr verify' and 'live'."
 )
-@click.option("--metrics", "names", metavar="NAMES", help="As for 'adcvsr evaluate'.")
-@click.option("--ffmpeg", metavar="PROGRAM", help="With libvmaf [default: $ADCVSR_FFMPEG].")
+@click.option("--metrics", "names", metavar="NAMES", help="Measures, as for 'adcvsr evaluate'.")
+@click.option(
+    "--ffmpeg", metavar="PROGRAM", help="An ffmpeg with libvmaf [default: $ADCVSR_FFMPEG]."
+)
 @click.option(
     "--duration",
     type=click.FloatRange(0.1),
@@ -125,15 +127,16 @@ def command(
     explains every part.
     """
     from ..bundle import open_bundle
-    from ..calibration.evaluate.report import check_new, write_json
+    from ..calibration.evaluate.report import write_json
     from ..calibration.profile.page import write_page
     from ..calibration.profile.request import ProfileRequest
     from ..calibration.profile.run import run_profile
+    from ..files import check_new
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise click.BadParameter(f"expected a file ending in .html, got '{output}'")
     beside = output.with_suffix(".json")
-    check_new((output, beside), overwrite=overwrite)
+    check_new(output, beside, overwrite=overwrite)
     if store and not statement:
         raise click.UsageError("--store keeps statements: leave --no-statement out")
     opened = open_bundle(bundle)

@@ -14,7 +14,10 @@ from ._say import done, print_json, say
 @click.command()
 @click.argument("bundle", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option(
-    "--precision", type=click.Choice(QUANTIZED), required=True, help="Of the variant to make."
+    "--precision",
+    type=click.Choice(QUANTIZED),
+    required=True,
+    help="What the new variant computes in.",
 )
 @click.option(
     "--calibration",
@@ -35,7 +38,7 @@ from ._say import done, print_json, say
     "recipe_path",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="Your recipe in the place of the packaged one.",
+    help="Your recipe instead of the packaged one.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the variant if BUNDLE has it.")
 @json_option

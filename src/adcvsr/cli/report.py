@@ -1,4 +1,4 @@
-"""`adcvsr report`: one file for whoever keeps the figures of boards."""
+"""`adcvsr report`: one file of measurements to send."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def command(
     power mode, temperatures and logs. No names of users or machines, no addresses, no paths of
     yours; a README inside says what is in it. What is current on this machine stays so.
     """
-    from ..calibration.evaluate.report import check_new
+    from ..files import check_new
     from ..runtime.report.report import (
         BUNDLES,
         SIZES,
@@ -77,7 +77,7 @@ def command(
     )
 
     if not dry_run:
-        check_new((file,), overwrite=overwrite)
+        check_new(file, overwrite=overwrite)
     options = ReportOptions(
         bundles=models or BUNDLES, sizes=sizes or SIZES, seconds=duration, backends=backends_here()
     )

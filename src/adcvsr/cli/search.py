@@ -37,24 +37,28 @@ from ._say import done, print_json, say
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     metavar="DIR",
-    help="For recipe, figures and plot. Trials are kept there: the same command goes on.",
+    help="Folder for recipe, figures and plot; the same command continues its trials.",
 )
 @click.option(
     "--precision",
     type=click.Choice(QUANTIZED),
     default="int8",
     show_default=True,
-    help="Of the variant to make.",
+    help="What the new variant computes in.",
 )
 @click.option(
-    "--target", default="cpu", show_default=True, metavar="NAME", help="As of 'adcvsr quantize'."
+    "--target",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="What it is for, as for 'adcvsr quantize'.",
 )
 @click.option(
     "--recipe",
     "recipe_path",
     type=click.Path(path_type=Path),
     metavar="FILE.toml",
-    help="Start from your recipe in the place of the packaged one.",
+    help="Start from your recipe instead of the packaged one.",
 )
 @json_option
 def command(

@@ -33,7 +33,7 @@ def command() -> None:
     """
 
 
-@command.command(short_help="By pixel loss on clips and images.")
+@command.command(short_help="Train by pixel loss on clips and images.")
 @run_options
 @start_option
 def pretrain(**options: Any) -> None:

@@ -60,7 +60,9 @@ class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     metavar="WxH",
     help="INPUT - is raw frames of this size, without a header.",
 )
-@click.option("--pixel-format", metavar="NAME", help="Of those, as FFmpeg has it [yuv420p].")
+@click.option(
+    "--pixel-format", metavar="NAME", help="Format of raw frames, by FFmpeg's name [yuv420p]."
+)
 @click.option(
     "--rate",
     type=Rate(),
@@ -74,7 +76,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @threads_option
 @click.option(
-    "--skip-existing", is_flag=True, help="Leave inputs out whose output exists: a run goes on."
+    "--skip-existing", is_flag=True, help="Leave out inputs whose output exists, to continue a run."
 )
 @click.option(
     "--resume",
@@ -103,7 +105,7 @@ class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--strict",
     is_flag=True,
-    help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written all the same.",
+    help="Exit 1 where INPUT is damaged or ends early; OUTPUT is written anyway.",
 )
 @trace_option
 @json_option
@@ -301,5 +303,6 @@ def _split_paths(
 
         label = f"x{open_bundle(model).scale}"
     output = default_output(paths[0], label)
-    note(f"no OUTPUT was named: it will be '{output}'")
+    if paths[0] == "-" or Path(paths[0]).exists() or any(each in paths[0] for each in "*?[%"):
+        note(f"no OUTPUT was named: it will be '{output}'")  # else there will be none
     return paths, output

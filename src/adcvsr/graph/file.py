@@ -150,7 +150,7 @@ def integers_of(value: Any) -> list[int]:
 
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, memoryview):
-        raise ValueError("a number in the place of bytes")
+        raise ValueError("a number instead of bytes")
     return bytes(value)
 
 

@@ -34,6 +34,9 @@ class NetworkMemory:
     scale: int
     """Times the input's size that it makes."""
 
+    note: str | None = None
+    """Where the figures are not the network's own: why, and what stands for them."""
+
     def check(
         self,
         path: Path,
@@ -66,7 +69,7 @@ class NetworkMemory:
 def memory_of(bundle: Bundle, variant: str) -> NetworkMemory:
     """Count a variant, for one frame; of windows each frame takes as much.
 
-    Where a graph cannot be counted, `nano`'s figure stands for it, the least of all.
+    Where a graph cannot be counted, `nano`'s, the least of all, stands for it, and `note` says so.
 
     Raises:
         BundleError: A damaged file.
@@ -76,7 +79,11 @@ def memory_of(bundle: Bundle, variant: str) -> NetworkMemory:
         cost = count_bundle_cost(
             bundle, variant, height=COUNTED_SIDE, width=COUNTED_SIDE, frames=frames
         )
-    except (GraphError, MissingPackageError):
-        return NetworkMemory(ACTIVATION_BYTES, 0, bundle.scale)
+    except (GraphError, MissingPackageError) as error:
+        note = (
+            f"memory is checked with {ACTIVATION_BYTES} bytes an input pixel, the least a network "
+            f"takes: what '{bundle.name}' takes cannot be counted ({error})"
+        )
+        return NetworkMemory(ACTIVATION_BYTES, 0, bundle.scale, note)
     each = (cost.peak_activation_bytes + cost.state_bytes) / COUNTED_SIDE**2
     return NetworkMemory(max(int(ENGINE_SHARE * each), 1), cost.weight_bytes, bundle.scale)

@@ -9,9 +9,10 @@ earlier, with no past, gives the very same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..adopted_network import AdoptedNetwork
+from ..bundle.schema import StateSpec, delay_of
 from ..config import AdcVsrConfig
 from ..errors import GraphError
 from .file import Model, read_graph
@@ -22,7 +23,7 @@ WITH_BODIES = frozenset({"If", "Loop", "Scan"})
 
 
 def past_of(
-    data: bytes, state: Mapping[str, str], output: str, config: AdcVsrConfig | AdoptedNetwork
+    data: bytes, state: Sequence[StateSpec], output: str, config: AdcVsrConfig | AdoptedNetwork
 ) -> int | None:
     """Frames before a frame that its picture can depend on.
 
@@ -31,8 +32,9 @@ def past_of(
 
     Args:
         data: A stream graph's file.
-        state: See `frames_of_past`.
-        output: Likewise.
+        state: Of the stream. What says that it is over is none of its past, and where pictures come
+            late the frames after a picture's own are not either.
+        output: See `frames_of_past`.
         config: Of the network.
 
     Returns:
@@ -41,9 +43,10 @@ def past_of(
     Raises:
         GraphError: It is damaged, or lacks one of the outputs.
     """
-    found = frames_of_past(read_graph(data), state, output)
+    carried = {spec.name: spec.next_name for spec in state if not spec.ends}
+    found = frames_of_past(read_graph(data), carried, output)
     if isinstance(config, AdoptedNetwork):
-        return found
+        return None if found is None else max(found - delay_of(state), 0)
     if found is None and config.causal and config.temporal_kernel > 2:
         return temporal_reach(config)[0]
     return found

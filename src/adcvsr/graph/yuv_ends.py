@@ -14,12 +14,15 @@ and a small convolution of blocks of s x s pixels behind it makes YUV; s is even
 It takes `frame` (1, H, W, 1), luma, and `frame_chroma` (1, ceil(H/2), ceil(W/2), 2), U and V as in
 NV12, and gives `upscaled` (1, H, 4, 4W) and `upscaled_chroma` (1, H, 2, 4W): the planes of an NV12
 picture of 4H rows, whose 2H rows of chroma hold 2W pairs; all uint8.
+
+A picture of half that size, each pixel the mean of four, is linear in the same channels: where it
+is all that is wanted, the last convolution makes it (`YuvEnds.halved`), six channels instead of 24.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +73,18 @@ class YuvEnds:
     full_range: bool
     """Whether luma and chroma take 0 to 255, else 16 to 235 and 16 to 240."""
 
+    halved: bool = False
+    """Whether pictures are given with half of the network's lines and columns."""
+
     def describe(self) -> str:
         """In a few words."""
-        return f"matrix {self.matrix}, {'full' if self.full_range else 'limited'} range"
+        return f"matrix {self.matrix}, {'full' if self.full_range else 'limited'} range" + (
+            ", halved" * self.halved
+        )
+
+    def side_of(self, scale: int) -> int:
+        """Pixels of a picture's side for one of the frame's, of a network of a scale."""
+        return scale // 2 if self.halved else scale
 
     @property
     def black(self) -> int:
@@ -136,8 +148,12 @@ def with_yuv_ends(
     edited = EditedGraph(graph)
     if {edited.input_element(picture_in), edited.output_element(picture_out)} != {UINT8}:
         raise GraphError("the graph's pictures are not of 8 bits; only such graphs take YUV")
-    if scale % 2:
-        raise GraphError(f"pictures of {scale} times the size have chroma of half a pixel")
+    if scale % (4 if ends.halved else 2):
+        raise GraphError(
+            f"pictures of {scale} times the size"
+            + " halved" * ends.halved
+            + " have chroma of half a pixel"
+        )
     _change_head(edited, picture_in, ends, batch)
     if (planes := _planes_of(edited, picture_out)) is not None:
         _add_tail(edited, planes, picture_out, ends, (batch, scale), bytes_inside=bytes_inside)
@@ -258,7 +274,7 @@ def _change_tail(
         kind,
         picture_out,
         ends,
-        (batch, SIDE),
+        (batch, ends.side_of(SIDE)),
         inside=inside,
         clip_pairs=quantized is not None,
     )
@@ -289,6 +305,7 @@ def _add_tail(
     """Make YUV of a picture's planes, a block at a time; `sides` are the batch and a block's."""
     scale = sides[1]
     fold, offset = _fold_of(ends, scale)
+    sides = (sides[0], ends.side_of(scale))
     bias = offset + HALF - HALF * fold.sum(1)
     graph.add("SpaceToDepth", [planes], ["ends_packed"], blocksize=scale)
     kind = np.dtype(np.float32)
@@ -388,7 +405,17 @@ def _folded(weights: npt.NDArray[Any], bias: Matrix, ends: YuvEnds) -> tuple[Mat
 
 
 def _fold_of(ends: YuvEnds, side: int) -> tuple[Matrix, Matrix]:
-    """From RGB levels of a block's pixels, colours last, to its luma and then its chroma pairs."""
+    """From RGB levels of a block's pixels, colours last, to its luma and then its chroma pairs.
+
+    Where `ends` says so they are those of the block reduced by areas to half of its sides.
+    """
+    if ends.halved:
+        half = side // 2
+        means = np.zeros((half, half, 3, half, 2, half, 2, 3))
+        for row, column, colour in np.ndindex(half, half, 3):
+            means[row, column, colour, row, :, column, :, colour] = 1 / 4
+        fold, offset = _fold_of(replace(ends, halved=False), half)
+        return fold @ means.reshape(3 * half**2, 3 * side**2), offset
     luma, pairs = side * side, side * side // 2
     matrix, fold = ends.from_rgb(), np.zeros((luma + pairs, side, side, 3))
     for row in range(side):

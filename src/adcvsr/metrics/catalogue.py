@@ -213,6 +213,17 @@ METRICS = {
             needs="opencv",
             default=False,
         ),
+        Metric(
+            name="tof",
+            title="tOF",
+            unit="px",
+            digits=3,
+            higher_is_better=False,
+            temporal=True,
+            least_px=2 * FLOW_LEAST_PX,
+            needs="opencv",
+            default=False,
+        ),
     )
 }
 """Every measure, in the order of tables."""

@@ -121,10 +121,14 @@ def patch_errors(output: Levels, reference: Levels) -> Doubles:
         output: (H, W, 3) uint8.
         reference: The same shape.
     """
+    _require_alike(output, reference)
     rows, columns = (max(side // PATCH_PX, 1) for side in output.shape[:2])
     tall, wide = (min(PATCH_PX, side) for side in output.shape[:2])
-    cut = _difference(output, reference).mean(-1)[: rows * tall, : columns * wide]
-    patches: Doubles = cut.reshape(rows, tall, columns, wide).mean((1, 3)).ravel()
+    inside = slice(rows * tall), slice(columns * wide)
+    # Integers: sums of whole levels, a fifth of the time of means of means.
+    change = np.subtract(output[inside], reference[inside], dtype=np.int16)
+    sums = change.reshape(rows, tall, columns, wide * 3).sum((1, 3), dtype=np.int32)
+    patches: Doubles = (sums / (tall * wide * 3)).ravel()
     return patches
 
 
@@ -216,7 +220,11 @@ def transient(errors: Sequence[float]) -> Transient:
 
 
 def _difference(output: Levels, reference: Levels) -> npt.NDArray[np.float32]:
-    if output.shape != reference.shape:
-        raise ValueError(f"pictures of {output.shape} and {reference.shape}")
+    _require_alike(output, reference)
     difference: npt.NDArray[np.int16] = np.subtract(output, reference, dtype=np.int16)
     return difference.astype(np.float32)
+
+
+def _require_alike(output: Levels, reference: Levels) -> None:
+    if output.shape != reference.shape:
+        raise ValueError(f"pictures of {output.shape} and {reference.shape}")

@@ -30,7 +30,14 @@ from .no_reference import blockiness, flicker, noise_level, reduce_areas, sharpn
 from .perceptual import gmsd, haarpsi
 from .planes import Plane, chroma_420, cut_border, full_range, luma
 from .ssimulacra2 import ssimulacra2
-from .temporal import Motion, frame_difference_error, half_size, measure_motion, warping_error
+from .temporal import (
+    Motion,
+    flow_error,
+    frame_difference_error,
+    half_size,
+    measure_motion,
+    warping_error,
+)
 from .vmaf import VMAF_MEASURES, VmafProcess
 from .xpsnr import XpsnrMeter
 
@@ -227,6 +234,12 @@ def _warp(output: Picture, before: Picture | None, moment: Moment) -> float | No
     return warping_error(before.half, output.half, moment.motion)
 
 
+def _tof(output: Picture, before: Picture | None, moment: Moment) -> float | None:
+    if before is None or moment.motion is None:
+        return None
+    return flow_error(before.half, output.half, moment.motion)
+
+
 def _blockiness(output: Picture, _: Picture | None, moment: Moment) -> float | None:
     # The codec's grid begins where the input does, unless a border was cut off.
     return None if moment.border_px else blockiness(output.reduced(moment.scale))
@@ -258,6 +271,7 @@ _MEASURES: dict[str, Measure] = {
     "gmsd": lambda output, _, moment: gmsd(output.full_luma, moment.truth.full_luma),
     "frame_diff": _frame_diff,
     "warp": _warp,
+    "tof": _tof,
     "sharpness": lambda output, _, moment: sharpness(output.full_luma),
     "blockiness": _blockiness,
     "noise": _noise,

@@ -28,6 +28,9 @@ BOUNDARY_SHARE, BOUNDARY_FLOOR = 0.01, 0.002
 WARP_SCALE = 1000.0
 """The field reports the warping error in thousandths."""
 
+HALVED = 2.0
+"""Pixels that one of half size is of."""
+
 FLOW_LEAST_PX = 16
 """Least side at half size: OpenCV 5.0 crashes on some frames of 8 to 15 pixels."""
 
@@ -96,6 +99,26 @@ def warping_error(first: Plane, second: Plane, motion: Motion) -> float | None:
     return WARP_SCALE * float(error[motion.visible].sum(dtype=np.float64)) / count
 
 
+def flow_error(first: Plane, second: Plane, motion: Motion) -> float | None:
+    """How far an output's motion is from the truth's: tOF of Chu et al. (2020).
+
+    Length of the difference of both flows, mean over the pixels that are visible in both frames of
+    the truth.
+
+    Args:
+        first: (H, W, 3) in [0, 1], as `half_size` gives it, of the output.
+        second: Its next frame.
+        motion: Between the same frames of the truth.
+
+    Returns:
+        Pixels of the full size; None where no pixel is visible in both frames (a cut).
+    """
+    if not motion.visible.any():
+        return None
+    apart = np.sqrt(_squares(_flow(first, second) - motion.flow))
+    return HALVED * float(apart[motion.visible].mean(dtype=np.float64))
+
+
 def frame_difference_error(
     output: Plane, output_before: Plane, truth: Plane, truth_before: Plane
 ) -> float:
@@ -121,7 +144,7 @@ def require_opencv() -> None:
     try:
         import cv2  # noqa: F401 - asked for, not used
     except ImportError as error:
-        raise missing_package("opencv-python-headless", "evaluate", "the warping error") from error
+        raise missing_package("opencv-python-headless", "evaluate", "measuring motion") from error
 
 
 def _flow(first: Plane, second: Plane) -> npt.NDArray[np.float32]:

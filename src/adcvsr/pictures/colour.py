@@ -171,6 +171,17 @@ def to_eight_bits(picture: Frame) -> Frame:
     return levels
 
 
+def to_sixteen_bits(picture: Frame) -> Frame:
+    """The same picture in uint16, 256 a level (see `arrays.Frame`).
+
+    Args:
+        picture: Of any shape, uint8, or uint16, which is given back as it is.
+    """
+    if picture.dtype == np.uint16:
+        return picture
+    return cast("Frame", picture.astype(np.uint16) << 8)
+
+
 def alpha_from_frame(
     frame: av.VideoFrame, reformatter: VideoReformatter
 ) -> npt.NDArray[np.uint8] | None:

@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Doubles
+from ..arrays import Doubles, Floats
 from .colour import TRANSFER_HLG, TRANSFER_PQ
 
 Table = npt.NDArray[np.uint16]
@@ -74,6 +74,13 @@ def hlg_to_light(code: npt.ArrayLike) -> Doubles:
     return np.where(values <= 0.5, values**2 / 3, above)
 
 
+def light_to_hlg(light: npt.ArrayLike) -> Doubles:
+    """HLG's code values, 0 to 1, of light of the scene, 0 to 1."""
+    values = np.clip(np.asarray(light, np.float64), 0, 1)
+    above = _HLG_A * np.log(np.maximum(12 * values - _HLG_B, 1e-9)) + _HLG_C
+    return np.where(values <= 1 / 12, np.sqrt(3 * values), above)
+
+
 def nits_to_network(nits: npt.ArrayLike) -> Doubles:
     """Where a luminance lies in the network's range, 0 to 1."""
     ratio = np.asarray(nits, np.float64) / KNEE_NITS
@@ -98,6 +105,14 @@ def pq_to_network_table() -> Table:
 def network_to_pq_table() -> Table:
     """PQ's levels, for each that a network gives."""
     return _table(nits_to_pq(network_to_nits(_codes())))
+
+
+def as_network_sees(levels: Floats, transfer: int) -> Floats:
+    """Levels of 8 bits, 0 to 255, of PQ in the network's range; of HLG as they are."""
+    if transfer != TRANSFER_PQ:
+        return levels
+    seen = nits_to_network(pq_to_nits(np.arange(256) / 255)) * 255
+    return np.interp(levels, np.arange(256), seen).astype(np.float32)
 
 
 def _codes() -> Doubles:

@@ -96,8 +96,8 @@ class OutputSize:
         """What frames of a size become.
 
         Args:
-            width: Of the input as stored, pixels.
-            height: Likewise.
+            width: Width of the input as stored, pixels.
+            height: Height of the input as stored, pixels.
             aspect: Width over height of its pixels.
             rotation: Degrees by which it is turned to be shown.
 

@@ -74,6 +74,7 @@ class LeftOut:
 
     what: str
     url: str
+    """A path for results of this project."""
     why: str
 
 
@@ -108,17 +109,21 @@ def read_ledger(path: Path) -> Ledger:
         for run in document["runs"].items()
         for row in _public_rows(run, tuple(sources), networks)
     ]
+    left_out = [
+        LeftOut(found["what"].text(), found["url"].text(), found["why"].text())
+        for found in document["left_out"].items()
+    ]
     for entry in document["bench"].items():
         name = entry["file"].text()
         result = read_limited(path.parent / "results" / name, LEDGER_LIMIT_BYTES, error=ConfigError)
         digest.update(result)
         found = parse_json(result, source=f"'{name}'", error=ConfigError)
-        rows.extend(_own_rows(found, entry, name))
-    left_out = tuple(
-        LeftOut(each["what"].text(), each["url"].text(), each["why"].text())
-        for each in document["left_out"].items()
-    )
-    return Ledger(sources, tuple(rows), left_out, digest.hexdigest())
+        for each in _own_rows(found, entry, name):
+            if isinstance(each, Row):
+                rows.append(each)
+            else:
+                left_out.append(each)
+    return Ledger(sources, tuple(rows), tuple(left_out), digest.hexdigest())
 
 
 def _public_rows(run: Item, sources: tuple[str, ...], networks: dict[str, Item]) -> Iterator[Row]:
@@ -157,8 +162,8 @@ def _public_rows(run: Item, sources: tuple[str, ...], networks: dict[str, Item])
         )
 
 
-def _own_rows(result: Item, entry: Item, name: str) -> Iterator[Row]:
-    """Rows of a result of `adcvsr bench`; its schema is in docs/bench.md."""
+def _own_rows(result: Item, entry: Item, name: str) -> Iterator[Row | LeftOut]:
+    """Rows of a result of `adcvsr bench`, and what of it says nothing; see docs/bench.md."""
     bundle = open_bundle(result["bundle"]["name"].text())
     if bundle.window is not None:
         result["bundle"]["name"].expected("a bundle of a stream network: windows are not modelled")
@@ -168,12 +173,18 @@ def _own_rows(result: Item, entry: Item, name: str) -> Iterator[Row]:
     worthless = any(
         each["worthless"].flag() for each in result["warnings"].items() if each.get("worthless")
     )
-    taken = {each.text() for each in entry["fitted"].items()}
+    measured = tuple(variant["variant"].text() for variant in result["variants"].items())
+    taken = {each.text(one_of=measured) for each in entry["fitted"].items()}
     for variant in result["variants"].items():
         backend, chosen = variant["backend"].text(), variant["variant"].text()
         on_cpu = backend == "ort-cpu"
         if worthless and not on_cpu:
-            continue  # a GPU's wall time is all there is, and it says nothing here
+            yield LeftOut(
+                f"{chosen} of {name}",
+                f"benchmarks/results/{name}",
+                "other work had the machine, and a GPU's wall time is all there is",
+            )
+            continue
         threads = facts["threads"].integer(1, 4096)
         wall = variant["latency_ms"]["p50"].number(0)
         ms = variant["cpu_ms"]["p50"].number(0) / threads if worthless else wall

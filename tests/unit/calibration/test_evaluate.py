@@ -117,7 +117,7 @@ def test_a_scene_cut_separates_like_a_new_file(
     (entry,) = [clip for clip in result.to_json()["clips"] if clip["name"] == "both"]
     assert entry["scene_cuts"] == 1
     print_report(Report(Request(files=[], models=[], metrics=usable_metrics("psnr")), [], result))
-    assert "both: 1 scene cut, where causal networks start anew" in capsys.readouterr().out
+    assert "both: 1 scene cut, where causal networks start again" in capsys.readouterr().out
 
 
 def _lows(files: list[Path]) -> list[list[Levels]]:

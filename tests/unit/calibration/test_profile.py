@@ -214,7 +214,7 @@ def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
     [
         (["--variant", "fp32,fp16"], "no variant 'fp16'"),
         (["-o", "report.pdf"], "ending in .html"),
-        (["-o", "nowhere/report.html"], "no folder"),
+        (["-o", "nowhere/report.html"], "does not exist; create it first"),
         (["--metrics", "psnrr"], "did you mean 'psnr'"),
         (["--beside", "nano"], "give --truth"),
         (["--truth", "--beside", "nowhere/none"], "nowhere/none"),
@@ -234,12 +234,26 @@ def test_bad_input(
     assert says in f"{done.output}{done.exception}"
 
 
-def test_no_plot_of_quality_without_psnr() -> None:
-    """`--truth --metrics haarpsi`: nothing to draw, which is said."""
-    rows = [{"name": name, "fps": 9.0, "quality": None} for name in ("fp32-onnx", "int8-ort")]
-    drawn = speed_part({"overview": {"rows": rows, "quality": "PSNR-Y, dB", "note": ""}})
+def test_quality_is_drawn_over_times_that_mean_something() -> None:
+    """Without PSNR nothing, which is said; over CPU time where wall times are worthless."""
+    rows: list[dict[str, Any]] = [
+        {"name": name, "fps": fps, "cpu_fps": 4.0 * fps, "quality": None}
+        for name, fps in (("fp32-onnx", 9.0), ("int8-ort", 12.0))
+    ]
+    facts: dict[str, Any] = {"overview": {"rows": rows, "quality": "PSNR-Y, dB", "note": ""}}
+    facts["verdict"] = {"basis": "wall"}
+    drawn = speed_part(facts)
     assert "PSNR here, which is not among the measures" in drawn
     assert "<svg" not in drawn
+
+    for row, quality in zip(rows, (33.0, 32.9), strict=True):
+        row["quality"] = quality
+    assert "<title>int8-ort: 12.0, 32.90</title>" in speed_part(facts)
+    facts["verdict"] = {"basis": "cpu"}
+    drawn = speed_part(facts)
+    assert "<title>int8-ort: 48.0, 32.90</title>" in drawn
+    assert "Frames a processor-second on these clips" in drawn
+    assert "other work made wall times worthless" in drawn
 
 
 def test_a_clip_that_is_cut_meanwhile_costs_the_statement_alone(

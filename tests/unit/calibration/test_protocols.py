@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from adcvsr.calibration.evaluate.protocols import (
     find_protocol_clips,
     protocol_truth,
 )
+from adcvsr.calibration.evaluate.sequences import images_in
 from adcvsr.calibration.evaluate.truth import read_pairs
 from adcvsr.cli.commands import cli
 from adcvsr.cli.evaluate import BENCHMARKS
-from adcvsr.errors import InputNotFoundError
+from adcvsr.errors import InputNotFoundError, UnreadableVideoError
 from adcvsr.metrics import luma, psnr, ssim
 from adcvsr.metrics.matlab import blur_down, imresize
 from adcvsr.pictures.clips import write_png
@@ -149,6 +151,7 @@ def test_results_go_into_the_table(tmp_path: Path) -> None:
         "protocol": {
             "benchmark": {"name": "vid4"},
             "missing": [],
+            "odd": [],
             "inputs": "of the set",
             "frames": 1_000_000,
         },
@@ -166,3 +169,50 @@ def test_results_go_into_the_table(tmp_path: Path) -> None:
     report["protocol"]["missing"] = ["walk"]  # type: ignore[index]
     with pytest.raises(ValueError, match="walk missing"):
         tool["rows_of"](report)
+    report["protocol"] |= {"missing": [], "odd": ["walk has 46 frames, of 47"]}  # type: ignore[operator]
+    with pytest.raises(ValueError, match="walk has 46 frames"):
+        tool["rows_of"](report)
+
+
+def empty_frames(folder: Path, numbers: Iterable[int]) -> None:
+    folder.mkdir(parents=True)
+    for number in numbers:
+        (folder / f"{number:08d}.png").touch()
+
+
+def test_other_counts_and_gaps_are_told(tmp_path: Path) -> None:
+    """By the counts of the sets; a frame that is not there is named by its neighbours."""
+    empty_frames(tmp_path / "GT" / "calendar", range(41))
+    empty_frames(tmp_path / "GT" / "city", range(33))
+    empty_frames(tmp_path / "GT" / "walk", [*range(3), *range(4, 48)])
+    found = find_protocol_clips(PROTOCOLS["vid4"], tmp_path)
+    assert found.missing == ("foliage",)
+    assert found.odd == (
+        "city has 33 frames, of 34",
+        "walk: no frame between '00000002.png' and '00000004.png'",
+    )
+    empty_frames(tmp_path / "Input" / "000", range(60))
+    found = find_protocol_clips(PROTOCOLS["videolq"], tmp_path)
+    assert found.odd == ("1 clips, of 50", "000 has 60 frames, of which 99 is none")
+    empty_frames(tmp_path / "spmcs" / "car05_001" / "truth", range(31))
+    assert find_protocol_clips(PROTOCOLS["spmcs"], tmp_path / "spmcs").odd == ("1 clips, of 30",)
+
+
+def test_frames_are_paired_by_their_numbers(tmp_path: Path) -> None:
+    """Each of two folders lacks another frame: as many on both sides, and no pair is right."""
+    write_frames(tmp_path / "GT" / "walk", truth())
+    write_frames(tmp_path / "BIx4" / "walk", np.full((FRAMES, 12, 16, 3), 90, np.uint8))
+    protocol = PROTOCOLS["vid4"]
+    found = find_protocol_clips(protocol, tmp_path)
+    assert len(list(read_pairs(found.files[0], protocol_truth(found)))) == FRAMES
+    (tmp_path / "GT" / "walk" / "00000004.png").unlink()
+    (tmp_path / "BIx4" / "walk" / "00000002.png").unlink()
+    found = find_protocol_clips(protocol, tmp_path)
+    with pytest.raises(UnreadableVideoError, match=r"'00000002.png' would be .* '00000003.png'"):
+        list(read_pairs(found.files[0], protocol_truth(found)))
+
+
+def test_numbers_need_no_zeros_before_them(tmp_path: Path) -> None:
+    for name in ("f1.png", "f2.png", "f10.png", "f9.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in images_in(tmp_path)] == ["f1.png", "f2.png", "f9.png", "f10.png"]

@@ -114,6 +114,8 @@ def test_what_deserves_it_is_shown_and_says_how(clips: list[Path]) -> None:
     assert "slope.mkv" in told or "drawn.mkv" in told
     assert "In 2 of 2 clips no run is beyond the limits" in told
     assert sum(found.content()["luminance"]["runs"]) == 15
+    found.drift, found.why_no_drift = None, "the network carries no state"
+    assert found.details()[-1] == "Drift was not measured: the network carries no state."
 
 
 @pytest.mark.parametrize("reason", WRONG)
@@ -222,6 +224,44 @@ def test_clips_of_no_use_are_named(tmp_path: Path, clips: list[Path]) -> None:
     assert "short.mkv' has no scene of 6 frames" in notes[0]
     with pytest.raises(InputNotFoundError, match="no clip has 6 frames of one scene"):
         survey_footage([tmp_path / "short.mkv"], note=notes.append)
+
+
+def test_clips_longer_than_what_is_looked_at_are_named(clips: list[Path]) -> None:
+    notes: list[str] = []
+    survey_footage(clips, note=notes.append, most_frames=15)
+    assert notes == ["the statement is of the first 15 frames of 'slope.mkv'"]
+
+
+def test_drift_is_of_draws_of_one_size_and_says_where_there_is_none(clips: list[Path]) -> None:
+    """Draws of another size between do not shorten what is played to and fro."""
+    scenes = survey_footage(clips, note=print)
+    drawn = draw_runs(scenes, seed=0, count=40, height=40, width=56)
+    wide = [draw for draw in drawn if draw.width == 56]
+    narrow = [draw for draw in drawn if draw.width == 48]
+    first, second = Seen("fp32-onnx"), Seen("int8-ort")
+    mixed = [wide[0], *narrow[:5], *wide[1:3]]
+    found, why = statements.measure_drift([first, second], mixed, 80)
+    assert (found["int8-ort"] is not None, why) == (True, "")
+    assert {frame.shape for frame in first.frames} == {(40, 56, 3)}
+    expected = [frame for run in read_runs(wide[:3]) for frame in run.frames][:13]
+    assert all(map(np.array_equal, first.frames[:13], expected))
+
+    found, why = statements.measure_drift([first, second], mixed, 60)
+    assert (found, why) == ({"int8-ort": None}, "60 frames were asked for, and it takes 72")
+    first.bundle.state = ()
+    assert statements.measure_drift([first, second], mixed, 80)[1] == "the network carries no state"
+
+
+class Seen(Changed):
+    """Keeps what it was given."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.frames: list[Levels] = []
+
+    def infer(self, frame: Levels) -> Levels:
+        self.frames.append(frame)
+        return super().infer(frame)
 
 
 def ramp(levels: float) -> Levels:

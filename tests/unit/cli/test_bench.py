@@ -82,7 +82,7 @@ def test_a_clip_network_is_told_by_the_picture(clip_bundle: Path) -> None:
     [
         (["--variant", "int8"], "no variant 'int8' that 'ort-cpu' runs"),
         (["--size", "big"], "'big' is no size"),
-        (["-o{folder}/none/a.json"], "no folder"),
+        (["-o{folder}/none/a.json"], "does not exist; create it first"),
         (["--backend", "tpu"], "tpu"),
     ],
 )

@@ -129,7 +129,7 @@ def test_files_are_written_and_not_overwritten(media: Path, tmp_path: Path) -> N
     report.write_text("precious")
     done = evaluate(*arguments)
     assert done.returncode == 1
-    assert done.stderr == f"error: '{report}' exists; pass --overwrite to replace it\n"
+    assert done.stderr == f"error: output '{report}' exists; pass --overwrite to replace it\n"
     assert report.read_text() == "precious"
     assert not strip.exists()
     assert evaluate(*arguments, "--overwrite").returncode == 0
@@ -201,7 +201,11 @@ def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
         (["{media}/image.png", "--metrics", "vmaf", "--ffmpeg", "no"], 1, "no program 'no'"),
         (["{media}/image.png", "-o", "{media}/a.txt"], 2, "a file ending in .json"),
         (["{media}/image.png", "--strip", "{media}/image.jpg"], 2, "a file ending in .png"),
-        (["{media}/image.png", "--strip", "{media}/no/a.png"], 1, "no folder '{media}/no'"),
+        (
+            ["{media}/image.png", "--strip", "{media}/no/a.png"],
+            1,
+            "folder '{media}/no' does not exist",
+        ),
         (
             ["{media}/image.png", "--lr", "{media}", "--degradation", "bicubic"],
             2,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.cli.commands import cli, load_command
-from adcvsr.errors import BatchError, ClipNetworkError, ConfigError, JobError
+from adcvsr.errors import (
+    BatchError,
+    ClipNetworkError,
+    ConfigError,
+    JobError,
+    OutOfResourcesError,
+    OutputNotWritableError,
+)
 from adcvsr.files import file_sha256
-from adcvsr.runtime.jobs import local_workers
+from adcvsr.runtime.jobs import join, local_workers
 from adcvsr.runtime.jobs.folder import Job
-from adcvsr.runtime.jobs.local_workers import share, warn_of_workers
+from adcvsr.runtime.jobs.local_workers import run_workers, share, warn_of_workers
+from adcvsr.version import __version__
 from video_facts import VideoMaker, video_facts
 
 
@@ -134,6 +146,132 @@ def test_workers_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert warn_of_workers(8, 0) is None
     assert "wait for each other" in (warn_of_workers(9, 0) or "")
     assert "each of 2 gets 4" in (warn_of_workers(2, 6) or "")
+
+
+def test_a_place_that_holds_no_job_is_refused_before_anything_is_read(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning reads all of the input: an hour's film would be read for nothing."""
+    note, lost = tmp_path / "note.txt", tmp_path / "lost"
+    note.write_text("mine")
+    lost.symlink_to(tmp_path / "nowhere")
+    film.write_bytes(b"no video: whoever reads it says so")
+
+    def refused(folder: Path) -> set[str]:
+        out = tmp_path / "out.mp4"
+        errors = {run("job", "plan", film, out, folder).exception}
+        errors.add(run("upscale", film, out, "--job", folder).exception)
+        errors.add(run("upscale", film, out, "--job", folder, "--resume").exception)
+        assert {type(each) for each in errors} <= {JobError, OutputNotWritableError}
+        return {str(each) for each in errors}
+
+    for folder, named in ((note, note), (note / "job", note), (lost, lost)):
+        assert refused(folder) == {
+            f"'{named}' is no folder; a job is made in one: choose another name"
+        }
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
+    (message,) = refused(tmp_path / "deep" / "job")
+    assert message.startswith(f"'{tmp_path}' is not writable: the job '{tmp_path}/deep/job' needs")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["film.mp4", "lost", "note.txt"]
+    assert note.read_text() == "mine"
+
+
+def test_a_disk_that_is_full_when_planned_keeps_no_half_a_job(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    error = run("job", "plan", film, tmp_path / "out.mp4", tmp_path / "job").exception
+    assert isinstance(error, OutputNotWritableError)
+    assert "No space left" in str(error)
+    assert [each.name for each in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_a_folder_that_cannot_be_locked_is_an_error_in_words(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount that is read-only, or one without locks."""
+    assert run("job", "plan", film, tmp_path / "out.mp4", tmp_path / "job").exit_code == 0
+    for cause in (OSError(errno.EROFS, "Read-only file system"), NotImplementedError("no flock")):
+
+        def acquire(lock: Any, cause: Exception = cause) -> None:
+            raise cause
+
+        monkeypatch.setattr(join.FileLock, "acquire", acquire)
+        error = run("job", "join", tmp_path / "job").exception
+        assert isinstance(error, OutputNotWritableError)
+        assert re.search(r"cannot lock '.*join.lock': (Read-only|no flock)", str(error))
+
+
+def test_workers_end_where_a_further_one_does_not_start(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_folder, started = tmp_path / "job", []
+    words = ("job", "plan", film, tmp_path / "out.mp4", job_folder, "--segment-seconds", 0.5)
+    assert run(*words).exit_code == 0
+    start = subprocess.Popen
+
+    def few(*command: Any, **options: Any) -> Any:
+        if started:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(start(["sleep", "60"]))
+        return started[0]
+
+    monkeypatch.setattr(local_workers.subprocess, "Popen", few)
+    job = Job(job_folder)
+    with pytest.raises(OutOfResourcesError, match="worker 1 of .* cannot be started: Resource"):
+        run_workers(job, 2)
+    assert started[0].poll() is not None
+    assert not list(job_folder.glob("*.log"))
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", _read_only(opened))
+    with pytest.raises(OutputNotWritableError, match=r"worker-.*\.log': Read-only file system"):
+        run_workers(job, 2)
+
+
+def _read_only(opened: Any) -> Any:
+    def read(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if "w" in mode:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, mode, *more, **named)
+
+    return read
+
+
+def test_slurm_goes_on_and_takes_any_name(tmp_path: Path) -> None:
+    """With a Slurm that notes down its lines, and a shell that reads them."""
+    folder, log = tmp_path / "a film's job", tmp_path / "log"
+    for name, does in {
+        "adcvsr": f'printf "<%s>" "$@" >> "{log}"; echo >> "{log}"',
+        "sbatch": 'while [[ $1 != --wrap ]]; do shift; done; bash -c "$2"; echo 7',
+    }.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    script = Path(__file__).parents[3] / "packaging" / "cluster" / "slurm.sh"
+    command = ["bash", str(script), "in.mkv", "out.mkv", str(folder), "3", "--model", "nano"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    made = [f"<job><work><{folder}><--threads><4><--quiet>", f"<job><join><{folder}>"]
+    planned = f"<job><plan><in.mkv><out.mkv><{folder}><--model><nano>"
+    assert log.read_text().splitlines() == [planned, *made]
+    folder.mkdir()
+    (folder / "plan.json").touch()
+    again = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert "holds a job: its plan says what is made" in again.stderr
+    assert log.read_text().splitlines() == [planned, *made, *made]
+
+
+def test_manifests_name_this_version() -> None:
+    folder = Path(__file__).parents[3] / "packaging" / "cluster"
+    named = {
+        version
+        for path in folder.iterdir()
+        for version in re.findall(r"adcvsr:(\d[\w.]*)", path.read_text())
+    }
+    assert named == {__version__}
 
 
 def test_manifests_use_options_that_there_are() -> None:

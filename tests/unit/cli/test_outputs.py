@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from adcvsr.cli._outputs import OUTPUTS
-from adcvsr.cli.commands import COMMANDS, load_command
+from adcvsr.cli.commands import COMMANDS, cli, load_command
 from video_facts import VideoMaker, video_facts
 
 READ_OR_NOT_WRITTEN = {
@@ -87,6 +88,34 @@ def test_every_path_is_known_as_input_or_output() -> None:
             for parameter in command.params:
                 if isinstance(parameter.type, click.Path):
                     assert parameter.name in OUTPUTS | READ_OR_NOT_WRITTEN, (name, parameter.name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "nano", "--layers", "no/layers.json"),
+        ("build", "nano", "--timing-cache", "no/timings"),
+        ("live", "--source", "test://96x64", "--sink", "null://", "--stats-jsonl", "no/s.jsonl"),
+        ("report", "--dry-run", "-o", "no/report.zip"),
+        ("plan", "nano", "--target", "cpu", "--source", "96x64@30", "-o", "no/plan.html"),
+        ("bench", "nano", "--trace", "no/trace.json"),
+        ("evaluate", "in.png", "--strip", "no/strip.png"),
+        ("profile", "nano", "--clips", "in.png", "-o", "no/profile.html"),
+        ("blend", "nano", "nano-camera", "-o", "no/blend.safetensors"),
+        ("adopt", "in.png", "-o", "no/bundle"),
+        ("export", "no.safetensors", "-o", "no/bundle"),
+        ("calibrate", "in.png", "-o", "no/set"),
+    ],
+    ids=lambda given: given[0],
+)
+def test_a_missing_folder_is_told_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """A board builds for minutes and measures for longer: it must not end with nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.png").write_bytes(b"no picture: it would be refused if it were read")
+    done = CliRunner().invoke(cli, list(arguments))
+    assert "output folder 'no' does not exist; create it first" in str(done.exception)
 
 
 def test_a_link_that_leads_nowhere_is_written_through(make_video: VideoMaker) -> None:

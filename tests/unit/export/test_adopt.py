@@ -22,6 +22,7 @@ from adcvsr.cli import adopt as command
 from adcvsr.errors import AdcVsrError, AdoptError, OutputExistsError
 from adcvsr.export.adopt import facts as found_facts
 from adcvsr.export.adopt import known_networks as known_files
+from adcvsr.export.adopt import pixels
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.facts import Wanted, find_facts
 from adcvsr.export.adopt.known_networks import known_networks
@@ -173,6 +174,24 @@ def _with_nan() -> onnx.ModelProto:
     return model
 
 
+def _with_nan_in_a_constant() -> onnx.ModelProto:
+    model = _with_nan()
+    weight = next(t for t in model.graph.initializer if t.name == "w2")
+    constant = helper.make_node("Constant", [], ["w2"], "const/w2", value=weight)
+    model.graph.node.insert(0, constant)
+    model.graph.initializer.remove(weight)
+    return model
+
+
+def _beyond_float32() -> onnx.ModelProto:
+    model = _changed()
+    weight = next(t for t in model.graph.initializer if t.name == "w2")
+    value = numpy_helper.to_array(weight).astype(np.float64)
+    value.flat[3] = 1e300
+    weight.CopyFrom(numpy_helper.from_array(value, "w2"))
+    return model
+
+
 def _with_control_flow() -> onnx.ModelProto:
     branch = helper.make_graph(
         [helper.make_node("Identity", ["mixed"], ["b"])],
@@ -243,6 +262,56 @@ def _no_picture() -> onnx.ModelProto:
     return model
 
 
+def of_opset_9(opset: int = 9) -> onnx.ModelProto:
+    """An Upsample, and bounds of a Clip as attributes, as such files have them."""
+    node, values = helper.make_node, {**weights_of(2), "sizes": np.array([1, 1, 2, 2], np.float32)}
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["f"], pads=[1] * 4),
+        node("Relu", ["f"], ["a"]),
+        node("Conv", ["a", "w2", "b2"], ["u"], pads=[1] * 4),
+        node("DepthToSpace", ["u"], ["d"], blocksize=2),
+        node("Upsample", ["x", "sizes"], ["r"], mode="nearest"),
+        node("Add", ["d", "r"], ["m"]),
+        node("Clip", ["m"], ["y"], min=0.0, max=1.0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "old",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "hh", "ww"])],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=4)
+
+
+def test_files_of_old_opsets_are_converted(tmp_path: Path) -> None:
+    path = saved(tmp_path / "n.onnx", of_opset_9())
+    original = read_original(path)
+    assert {"Resize"} <= {node.op_type for node in original.model.graph.node}
+    assert not {"Upsample", "Constant"} & {node.op_type for node in original.model.graph.node}
+    picture = np.random.default_rng(0).uniform(0, 1, (1, 3, 12, 16)).astype(np.float32)
+    before, after = (open_session(m.SerializeToString()) for m in (of_opset_9(), original.model))
+    expected = before.run(None, {"x": picture})[0]
+    assert np.abs(after.run(None, {"x": picture})[0] - expected).max() < 1e-6
+    names = [node.name for node in original.model.graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("opset", "says"),
+    [
+        (13, r"node 'r/Upsample' \(Upsample\) .* is no operator"),
+        (99, "has opset 99, newer than the"),
+    ],
+)
+def test_what_no_conversion_brings_to_our_opset_is_refused(
+    tmp_path: Path, opset: int, says: str
+) -> None:
+    with pytest.raises(AdoptError, match=says):
+        read_original(saved(tmp_path / "n.onnx", of_opset_9(opset)))
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [
@@ -256,6 +325,8 @@ def _no_picture() -> onnx.ModelProto:
         ),
         (_with_control_flow, r"node 'tail/choice' \(If\) is control flow"),
         (_with_nan, "weight 'w2' of node 'body/last' has 1 values that are not finite"),
+        (_with_nan_in_a_constant, "weight 'w2' of node 'body/last' has 1 values that are not"),
+        (_beyond_float32, "'body/last' has 1 values that are not finite in float32"),
         (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
         (_one_and_a_half, r"makes 1.5 times the size: .* by node 'enlarge' \(Resize\)"),
         (_tokens, r"input 'x' is INT64 of shape \(1, None\), expected one picture of floats"),
@@ -269,7 +340,17 @@ def _no_picture() -> onnx.ModelProto:
         (_five_at_once, "over clips: a picture needs frames to the end of the clip"),
     ],
     ids=[
-        *("custom", "control-flow", "nan", "classifier", "scale-1.5", "tokens", "scale-5"),
+        *(
+            "custom",
+            "control-flow",
+            "nan",
+            "nan-in-constant",
+            "beyond-float32",
+            "classifier",
+            "scale-1.5",
+            "tokens",
+            "scale-5",
+        ),
         *("state", "five-colours"),
         *("batch-mixed", "backwards"),
     ],
@@ -329,6 +410,9 @@ def test_too_large_and_unknown_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
             read_original(tmp_path / name)
     with pytest.raises(AdoptError, match="no file"):
         read_original(tmp_path / "none.onnx")
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(AdoptError, match=r"has no network in it \(0 bytes\)"):
+        read_original(tmp_path / "empty.onnx")
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 40)
     with pytest.raises(AdoptError, match="is no ONNX file"):
         read_original(tmp_path / "bad.onnx")
@@ -441,6 +525,10 @@ def test_damaged_ncnn_files_are_refused(tmp_path: Path) -> None:
         param.with_suffix(".bin").write_bytes(data)
         with pytest.raises(AdoptError, match=says):
             ncnn_to_onnx(param)
+    infinite = weights[:4] + b"\x00\x7c" + weights[6:]  # in half precision
+    param.with_suffix(".bin").write_bytes(infinite)
+    with pytest.raises(AdoptError, match="of node 'first' has 1 values that are not finite"):
+        read_original(param)
     text = param.read_text()
     for changed, says in (
         (text.replace("PReLU act", "LSTM act"), r"'act' \(LSTM\).*Adopt an ONNX file"),
@@ -474,17 +562,17 @@ def test_known_networks_are_whole() -> None:
     found = known_networks()
     assert found
     for each in found:
-        assert each.range in found_facts.RANGES
-        assert each.colour in found_facts.COLOUR_ORDERS
+        assert each.range in pixels.RANGES
+        assert each.colour in pixels.COLOUR_ORDERS
         assert all(len(sha) == 64 for sha in each.sha256)
     hashes = [sha for each in found for sha in each.sha256]
     assert len(hashes) == len(set(hashes))
 
 
 def test_choices_of_the_command_are_those_of_the_code() -> None:
-    assert set(command.RANGES) == set(found_facts.RANGES)
+    assert set(command.RANGES) == set(pixels.RANGES)
     assert tuple(LAYOUTS) == command.LAYOUTS
-    assert command.COLOURS == found_facts.COLOUR_ORDERS
+    assert command.COLOURS == pixels.COLOUR_ORDERS
 
 
 def test_a_manifest_that_says_another_scale_is_refused(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_facts_are_its_own(twice: Bundle) -> None:
     assert first == f"twice: n, adopted from onnx, {twice.parameters:,} parameters"
     assert temporal_reach(twice.config) == (0, 0)
     assert spatial_radius(twice.config) == twice.config.radius  # type: ignore[union-attr]
-    assert past_of(twice.read("fp32-onnx.onnx"), {}, "upscaled", twice.config) == 0
+    assert past_of(twice.read("fp32-onnx.onnx"), (), "upscaled", twice.config) == 0
     assert colour_request(twice).scale == 2
 
 
@@ -171,6 +171,23 @@ def test_memory_is_the_networks_own(twice: Bundle, monkeypatch: pytest.MonkeyPat
         pytest.raises(UnsupportedVideoError, match="--tile 256 takes"),
     ):
         upscaler_.check_memory("x.mp4", 1280, 720)
+
+
+def test_memory_that_cannot_be_counted_is_told(
+    twice: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise GraphError("node 'q' (Odd) cannot be inferred")
+
+    monkeypatch.setattr("adcvsr.graph.memory.count_bundle_cost", refuse)
+    memory_of.cache_clear()
+    try:
+        with Upscaler(twice, backend="ort-cpu") as upscaler_:
+            (note,) = (n for n in upscaler_.backend_notes() if n.startswith("memory is checked"))
+    finally:
+        memory_of.cache_clear()
+    assert "1100 bytes an input pixel" in note
+    assert note.endswith("cannot be counted (node 'q' (Odd) cannot be inferred)")
 
 
 def test_graphs_of_others_are_counted_without_onnx() -> None:

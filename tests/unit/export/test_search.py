@@ -254,7 +254,10 @@ def test_damaged_trials_are_run_again(
             Trials(tmp_path, {"network": "b"})
     found = Trials(tmp_path, {"network": "a"})
     assert not found.all()
-    assert "is damaged and is made anew; it lies in 'trials.json.damaged'" in caplog.messages[-1]
+    assert (
+        "is damaged and is made again; the damaged file is now 'trials.json.damaged'"
+        in caplog.messages[-1]
+    )
     assert (tmp_path / "trials.json.damaged").read_text() == stored
     found.add(frozenset(), 0.0, {"snr": 10.0})
     assert len(Trials(tmp_path, {"network": "a"}).all()) == 1

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +23,7 @@ from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BundleError, MissingPackageError
 from adcvsr.export.statements import store_statements
-from adcvsr.files import json_bytes
+from adcvsr.files import file_entry, json_bytes
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
@@ -117,6 +118,27 @@ def test_a_refused_variant_loses_its_statement(bundle: Path, made: tuple[Path, S
     stored = store_statements(bundle, [refused])
     assert "statement" not in stored.variant("int8-ort").facts
     assert not list(bundle.glob("*.statement.npz"))
+
+
+def test_a_statement_of_another_graph_is_none(
+    bundle: Path, made: tuple[Path, Statement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph exchanged with its hash: the statement still names the one it was made of."""
+    store_statements(bundle, [made[1]])
+    monkeypatch.setattr(verify._Colours, "judge", lambda *_: (None, None))
+    assert verify_bundle(open_bundle(bundle), variants=["int8"]).outcome == "passed"
+    stated = (bundle / "manifest.json").read_text()
+    for name in ("int8-ort.onnx", "fp32-onnx.onnx"):
+        model = onnx.load(PACKAGED / "nano" / name)
+        model.doc_string = "another"
+        (bundle / name).write_bytes(model.SerializeToString())
+        manifest = json.loads(stated)
+        manifest["files"][name] = file_entry(bundle / name)
+        (bundle / "manifest.json").write_bytes(json_bytes(manifest))
+        (found,) = verify_bundle(open_bundle(bundle), variants=["int8"]).variants
+        assert found.outcome == "failed"
+        assert f"its statement is of another graph: '{name}' was" in found.reason
+        shutil.copy(PACKAGED / "nano" / name, bundle / name)
 
 
 def test_damaged_golden_runs_are_said(

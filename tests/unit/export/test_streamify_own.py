@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from adcvsr.bundle import open_bundle
 from adcvsr.config import AdcVsrConfig
-from adcvsr.export.adopt.streamify import TRIAL_SIDES, prove, streamify
+from adcvsr.export.adopt.streamify import prove, streamify
+from adcvsr.export.adopt.unrolled import TRIAL_SIDES
 from adcvsr.export.graphs.onnx_file import trace
 from adcvsr.export.graphs.replay import open_session, run_stream
 from adcvsr.export.graphs.traced import LEVELS

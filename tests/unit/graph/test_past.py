@@ -44,9 +44,8 @@ def test_a_graph_without_its_outputs_is_refused() -> None:
 
 
 def past(bundle: Bundle, variant: str) -> int:
-    state = {spec.name: spec.next_name for spec in bundle.state}
     data = bundle.read(bundle.variant(variant).file)
-    found = past_of(data, state, bundle.output_name, bundle.config)
+    found = past_of(data, bundle.state, bundle.output_name, bundle.config)
     assert found is not None
     return found
 

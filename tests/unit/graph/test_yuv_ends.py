@@ -249,3 +249,49 @@ def test_rgb_of_a_frame_is_its_own() -> None:
     picture = yuv_from_frame(frame, colours, VideoReformatter())
     shown = picture.rgb(VideoReformatter())
     assert np.abs(shown.astype(int) - rgb_from_frame(frame, VideoReformatter())).max() <= 1
+
+
+def reduced(rgb: Any, ends: YuvEnds) -> Any:
+    """Chroma of a picture reduced by areas to half of its sides, unrounded."""
+    height, width, _ = rgb.shape
+    small = rgb.reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3), dtype=np.float64)
+    chroma = small[:, ::2] @ ends.from_rgb()[1:].T + 128
+    return chroma.reshape(height // 4, 2, width // 4, 2).mean(1)
+
+
+@pytest.mark.parametrize("ends", [YuvEnds(1, False, halved=True), YuvEnds(6, True, halved=True)])
+def test_half_the_size_is_made_by_the_last_convolution(ends: YuvEnds) -> None:
+    """Each pixel repeated: the mean of four of them, wherever the input's pixels change."""
+    random = np.random.default_rng(0)
+    luma = random.integers(60, 190, (6, 8), np.uint8)
+    chroma = random.integers(118, 138, (3, 4, 2), np.uint8)
+    graph = with_yuv_ends(nearest(), "frame", "upscaled", ends)
+    model = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    feeds = {"frame": luma[None, ..., None], "frame_chroma": chroma[None]}
+    made, pairs = model.run(["upscaled", "upscaled_chroma"], feeds)
+    assert (made.shape, pairs.shape) == ((1, 6, 2, 16), (1, 6, 1, 16))
+    assert np.abs(made.reshape(12, 16).astype(int) - luma.repeat(2, 0).repeat(2, 1)).max() <= 1
+    whole = with_yuv_ends(nearest(), "frame", "upscaled", YuvEnds(ends.matrix, ends.full_range))
+    _, four = run(whole, luma, chroma)
+    expected = four.reshape(6, 2, 8, 2, 2).astype(float).mean((1, 3))
+    assert np.abs(pairs.reshape(6, 8, 2) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("variant", "most"), [("fp32-onnx", 1.0), ("int8-ort", 2.0)])
+def test_half_the_size_is_the_networks_picture_reduced(variant: str, most: float) -> None:
+    """Of `nano` itself, odd sizes too: what areas make of its picture, where nothing clips."""
+    bundle, ends = open_bundle("nano"), YuvEnds(6, full_range=False, halved=True)
+    colours, scaler = Colours(6, full_range=False), VideoReformatter()
+    frame = 96 + draw_clip(1, 32, 42)[0] // 4
+    given = yuv_from_frame(frame_from_rgb(frame, colours, "yuv420p", scaler), colours, scaler)
+    with OrtCpuSession(bundle, bundle.variant(variant), threads=1) as session:
+        rgb = session.infer(given.rgb(scaler))
+        with session.of_yuv(YuvEnds(6, full_range=False)) as whole:
+            large = whole.infer_yuv(given).luma
+        with session.of_yuv(ends) as half:
+            picture = half.infer_yuv(given)
+            odd = half.infer_yuv(YuvPicture(given.luma[:31, :41], given.chroma, colours))
+    assert (picture.shape, odd.shape) == ((64, 84), (62, 82))
+    means = large.reshape(64, 2, 84, 2).mean((1, 3), dtype=np.float64)
+    assert np.abs(picture.luma - means).max() <= most
+    assert np.abs(picture.chroma - reduced(rgb, ends)).max() <= 1 + most

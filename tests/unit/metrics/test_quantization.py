@@ -36,6 +36,16 @@ def test_patch_errors_are_signed_means() -> None:
     assert patch_errors(base[:5, :7], base[:5, :7]).shape == (1,)
 
 
+def test_patches_are_exact_and_of_equal_pictures(rng: np.random.Generator) -> None:
+    """Odd sides: what fills no patch is left out; a picture of one row is no patch to broadcast."""
+    first, second = rng.integers(0, 256, (2, 37, 50, 3), dtype=np.uint8)
+    error = first.astype(int) - second
+    expected = [error[y : y + 16, x : x + 16].mean() for y in (0, 16) for x in (0, 16, 32)]
+    assert patch_errors(first, second) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(ValueError, match="pictures of"):
+        patch_errors(first, second[:1])
+
+
 def test_a_line_has_its_slope() -> None:
     found = drift([1 + 0.002 * t for t in range(1000)])
     assert found.slope_per_1000 == pytest.approx(2.0)

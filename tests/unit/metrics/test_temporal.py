@@ -16,7 +16,7 @@ from adcvsr.metrics import (
     resize_bicubic,
     warping_error,
 )
-from adcvsr.metrics.temporal import FLOW_LEAST_PX
+from adcvsr.metrics.temporal import FLOW_LEAST_PX, flow_error
 
 Levels = npt.NDArray[np.uint8]
 
@@ -86,6 +86,21 @@ def test_what_moves_with_the_output_but_not_with_the_scene_is_seen(
     assert by_truth is not None
     assert by_output is not None
     assert by_truth > 20 * by_output
+
+
+def test_motion_that_is_not_the_scene_s_is_measured_in_pixels(rng: np.random.Generator) -> None:
+    """A pan of eight pixels, and an output that moves by twelve, or not at all."""
+    first, second = map(half_size, pan(rng, 8))
+    motion = measure_motion(first, second)
+    assert flow_error(first, second, motion) == pytest.approx(0, abs=1e-5)
+    scene = texture(rng, 160, 320)
+    ahead = [half_size(np.ascontiguousarray(scene[:, at : at + 256])) for at in (0, 12)]
+    assert flow_error(*ahead, motion) == pytest.approx(4, abs=0.3)
+    assert flow_error(first, first, motion) == pytest.approx(8, abs=0.3)
+    darker = [frame * np.float32(0.7) for frame in (first, second)]
+    assert flow_error(*darker, motion) == pytest.approx(0, abs=0.3)
+    motion.visible[:] = False
+    assert flow_error(first, second, motion) is None
 
 
 def test_covered_background_is_not_compared(rng: np.random.Generator) -> None:

@@ -64,8 +64,9 @@ def test_ldm_named_decoder(tmp_path: Path) -> None:
         renamed[name] = tensor
     write_lightning(tmp_path / "ldm.ckpt", renamed)
     imported, _ = import_adcsr(net_params, tmp_path / "ldm.ckpt", config=SMALL)
+    weights = imported.state_dict()
     for key, tensor in network.state_dict().items():
-        assert torch.equal(imported.state_dict()[key], tensor), key
+        assert torch.equal(weights[key], tensor), key
 
 
 def stable_diffusion_of(config: AdcVsrConfig) -> AdcVsrConfig:
@@ -123,9 +124,10 @@ def test_stable_diffusion_with_a_half_decoder(tmp_path: Path) -> None:
     write_stable_diffusion(tmp_path / "sd", SMALL)
     adcsr, _, half_decoder = write_adcsr(tmp_path, SMALL)
     network, _ = import_stable_diffusion(tmp_path / "sd", half_decoder, config=SMALL)
+    weights = network.state_dict()
     for key, tensor in adcsr.state_dict().items():
         if key.startswith("decoder."):
-            assert torch.equal(network.state_dict()[key], tensor), key
+            assert torch.equal(weights[key], tensor), key
 
 
 def test_no_stable_diffusion_there(tmp_path: Path) -> None:

@@ -128,8 +128,12 @@ class TestLedger:
             (tmp_path / "results" / "board.json").write_text(
                 json.dumps(result | {"warnings": warnings})
             )
-            rows = read_ledger(tmp_path / "ledger.json").rows
+            found = read_ledger(tmp_path / "ledger.json")
+            rows = found.rows
             assert [row.ms for row in rows] == expected
+            assert [each.what for each in found.left_out] == ["fp16-trt of board.json"][
+                len(expected) :
+            ]
         assert (rows[0].target, rows[0].power, rows[0].fitted) == ("orin-nano", "25W", True)
         assert rows[0].compute_share == 0.5
 
@@ -140,6 +144,25 @@ class TestLedger:
         path.write_text(json.dumps(document))
         with pytest.raises(ConfigError, match=r"runs\[0\].rows\[0\].network is \"nanovsr\""):
             read_ledger(path)
+
+    def test_a_fitted_variant_that_was_not_measured_is_named(
+        self,
+        tmp_path: Path,
+        command: ModuleType,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """One letter off, and the row would be listed and never fitted; the command says it."""
+        document = json.loads((ROOT / "benchmarks" / "ledger.json").read_text())
+        document["runs"], document["bench"] = [], document["bench"][:1]
+        document["bench"][0]["fitted"] = ["fp32-onx"]
+        (tmp_path / "ledger.json").write_text(json.dumps(document))
+        (tmp_path / "results").symlink_to(ROOT / "benchmarks" / "results")
+        monkeypatch.setattr(command, "LEDGER", tmp_path / "ledger.json")
+        monkeypatch.setattr(sys, "argv", ["fit_costs.py"])
+        assert command.main() == 1
+        said = capsys.readouterr().err
+        assert 'bench[0].fitted[0] is "fp32-onx", expected one of fp32-onnx, int8-ort' in said
 
 
 class TestFit:
@@ -271,7 +294,7 @@ class TestInterval:
         arguments = ["plan", "nano", "--target", "orin-nano", "--source", "640x360@30"]
         told = CliRunner().invoke(cli, arguments).stdout
         assert "fps (90 %), the encoder binds" in told
-        assert "most tells" in told
+        assert "measure next" in told
         facts = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
         low, high = facts["interval_fps"]
         assert low < facts["largest_fps"] < high

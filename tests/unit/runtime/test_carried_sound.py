@@ -117,7 +117,7 @@ def test_every_container_gets_sound_in_step(
     with av.open(str(tmp_path / target)) as written:
         found = written.streams.audio[0].codec_context.codec.canonical_name
     assert found == codec.replace("mp3float", "mp3")
-    anew = any("is encoded anew" in note for note in report.notes)
+    anew = any("is encoded again" in note for note in report.notes)
     assert anew == (found != encoder.replace("lib", "")) or (found, anew) == ("aac", False)
     begin, end = beep_of(tmp_path / target)
     assert begin == pytest.approx(BEEP[0], abs=0.045)
@@ -159,7 +159,7 @@ def test_aac_that_changes_its_channels_and_rate_is_encoded_anew(
 ) -> None:
     first = write_beep(tmp_path / "a.ts", "aac", layout="mono")
     same = upscaler.upscale_file(first, tmp_path / "same.mp4")
-    assert not [note for note in same.notes if "encoded anew" in note]
+    assert not [note for note in same.notes if "encoded again" in note]
     second = write_beep(tmp_path / "b.ts", "aac", rate=32_000)
     joined = tmp_path / "in.ts"
     joined.write_bytes(first.read_bytes() + second.read_bytes())
@@ -209,7 +209,7 @@ def test_silence_that_a_copy_loses_is_said(upscaler: Upscaler, tmp_path: Path) -
 def test_what_lies_before_zero_does_not_move_avi(upscaler: Upscaler, tmp_path: Path) -> None:
     path = write_beep(tmp_path / "in.mp4", "aac")  # the first packet is the encoder's delay
     report = upscaler.upscale_file(path, tmp_path / "out.avi")
-    assert not [note for note in report.notes if "encoded anew" in note or "shifted" in note]
+    assert not [note for note in report.notes if "encoded again" in note or "shifted" in note]
     assert beep_of(tmp_path / "out.avi")[0] == pytest.approx(BEEP[0], abs=0.012)
 
 

@@ -220,7 +220,7 @@ def test_a_damaged_file_of_what_is_current(
     pointer = current(driver)
     pointer.path.write_text('{"current": {"keys": 7}}')
     assert EngineCache().current_keys() == set()
-    assert "is damaged and is made anew" in caplog.messages[-1]
+    assert "is damaged and is made again" in caplog.messages[-1]
     found = deploy(sizes=SMALL).current
     assert pointer.current == found
     assert pointer.path.with_name(f"{pointer.path.name}.damaged").is_file()

@@ -8,11 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from clip_networks import conv3d, upscaling
+from few_colours import few
+from foreign_networks import upscaler
 
 from adcvsr.arrays import Levels
+from adcvsr.export.adopt import adopt as adopting
+from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.graph.yuv_ends import YuvEnds
 from adcvsr.pictures.colour import Colours
 from adcvsr.pictures.synthetic import draw_clip
@@ -54,13 +61,25 @@ def made(clip: Levels, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str,
     """What the element made of the clip, see `gst_element`."""
     folder = tmp_path_factory.mktemp("element")
     np.save(folder / "in.npy", clip)
-    command = [SYSTEM_PYTHON, str(PROGRAM), str(folder / "in.npy"), str(folder / "out.npz")]
+    onnx.save_model(upscaler(scale=2), folder / "twice.onnx")
+    onnx.save_model(upscaling(conv3d(before=1, after=1)), folder / "ahead.onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adopting, "request_for", few)
+        named: dict[str, Any] = {"licence": "CC0-1.0", "range": "0-1", "colour": "RGB"}
+        for name, ahead in (("twice", 0), ("ahead", 2)):
+            options = AdoptOptions(lookahead=ahead, **named)
+            adopt(folder / f"{name}.onnx", folder / name, options, report=lambda line: None)
+    files = [folder / name for name in ("in.npy", "out.npz", "twice", "ahead")]
+    command = [SYSTEM_PYTHON, str(PROGRAM), *map(str, files)]
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
     assert not done.returncode, done.stderr
-    with np.load(folder / "out.npz") as found:
-        return dict(found)
+    with np.load(folder / "out.npz") as stored:
+        found = dict(stored)
+    with Upscaler(str(folder / "twice"), backend="ort-cpu", threads=1) as upscaler_:
+        found["twice expected"] = np.stack([upscaler_(frame).reshape(-1) for frame in clip])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +97,13 @@ def test_it_equals_the_upscaler_bit_for_bit(
     made: Mapping[str, np.ndarray], passes: tuple[np.ndarray, np.ndarray]
 ) -> None:
     np.testing.assert_array_equal(made["plain"], np.concatenate(passes))
+
+
+def test_sizes_are_the_networks(made: Mapping[str, np.ndarray]) -> None:
+    """A network of twice the size, though most make four times."""
+    both = np.concatenate([made["twice expected"]] * 2)
+    assert both.shape == (8, 64 * 96 * 3)
+    np.testing.assert_array_equal(made["twice"], both)
 
 
 def test_nv12_enters_and_leaves_the_network_as_it_is(made: Mapping[str, np.ndarray]) -> None:
@@ -114,6 +140,7 @@ def test_the_latency_query_is_answered(made: Mapping[str, np.ndarray]) -> None:
     [
         ("formats", "end"),
         ("model", "no bundle named 'no-such-model'"),
+        ("ahead", "gives its pictures 2 frames late; the element gives one for each buffer"),
         ("policy", "policy=some; expected newest or every"),
         ("size", "can't handle caps"),
     ],
@@ -161,5 +188,5 @@ def test_gst_inspect_shows_it(tmp_path: Path) -> None:
     )
     if loader.returncode:
         pytest.skip("no gst-python loader: apt-get install gstreamer1.0-python3-plugin-loader")
-    for line in ("AdcVSR x4 super-resolution", "model  ", "backend  ", "precision  ", "policy  "):
+    for line in ("AdcVSR super-resolution", "model  ", "backend  ", "precision  ", "policy  "):
         assert line in done.stdout

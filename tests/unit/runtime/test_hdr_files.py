@@ -224,3 +224,73 @@ def test_int8_gives_way_to_fp32(tmp_path: Path) -> None:
         )
     assert report.variant == "fp32-onnx"
     assert any("runs, not int8-ort: it alone takes more than 8" in line for line in report.notes)
+
+
+def spliced(path: Path, *transfers: int) -> Path:
+    """A raw stream of HEVC, three frames of each transfer: white of SDR, 203 nits of HDR."""
+    levels = {1: 940, PQ: 64 + 876 * 0.5807, HLG: 64 + 876 * 0.75}
+    parts = []
+    for at, transfer in enumerate(transfers):
+        part = path.with_name(f"{at}.hevc")
+        write(part, gray(np.array(levels[transfer])), transfer, "libx265", "log-level=error:crf=1")
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize(("transfers", "nits"), [((PQ, 1), 203), ((PQ, HLG), 203), ((PQ, PQ), 203)])
+def test_a_stream_that_changes_goes_on_as_the_hdr_it_began_with(
+    upscale: Any, tmp_path: Path, transfers: tuple[int, ...], nits: float
+) -> None:
+    """White of SDR is that of HDR, and of HLG what its display of 1,000 nits shows."""
+    source = spliced(tmp_path / "in.hevc", *transfers)
+    report, output = upscale(source, encoder="ffv1", preset=None, crf=None)
+    assert video_facts(output).colour[3] == PQ
+    light = pq_to_nits(rgb(read(output))).mean()
+    assert light == pytest.approx(nits, rel=0.02)
+    said = [note for note in report.notes if "it is mapped to PQ, as the stream began" in note]
+    assert len(said) == (transfers[0] != transfers[1])
+    if said:
+        assert "at frame 3" in said[0]
+
+
+def test_hdr_within_sdr_becomes_sdr_or_is_refused(upscale: Any, tmp_path: Path) -> None:
+    source = spliced(tmp_path / "in.hevc", 1, PQ)
+    report, output = upscale(source, encoder="ffv1", preset=None, crf=None)
+    assert video_facts(output).colour[3] == 1
+    assert [note for note in report.notes if note.startswith("the picture becomes PQ at frame 3")]
+    assert read(output)[0].mean() == pytest.approx(64 + 876 * 0.88, abs=40)
+    with pytest.raises(UnsupportedVideoError, match=r"becomes HDR \(PQ\) at frame 3"):
+        upscale(source, "o.mkv", hdr="refuse", encoder="ffv1", preset=None, crf=None)
+
+
+def test_bits_that_come_later_are_said(tmp_path: Path) -> None:
+    """A stream of 8 bits that has ten from a frame on: the output has 8."""
+    source = spliced(tmp_path / "in.hevc", 1, 1)
+    shallow = tmp_path / "8.hevc"
+    with av.open(str(shallow), "w") as container:
+        stream: Any = container.add_stream("libx265", rate=25)
+        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "yuv420p"
+        stream.options = {"x265-params": "log-level=error", "preset": "ultrafast"}
+        for time in range(3):
+            frame = av.VideoFrame(SIDE, SIDE, "yuv420p")
+            frame.pts = time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    source.write_bytes(shallow.read_bytes() + source.read_bytes())
+    with Upscaler("nano", threads=1) as ready:
+        report = ready.upscale_file(
+            source, tmp_path / "o.mkv", options=EncodeOptions(preset="ultrafast")
+        )
+    assert [note for note in report.notes if note.startswith("10 bits come at frame 3")]
+
+
+def test_hdr_of_two_pixels_is_refused_with_the_encoder_that_takes_it(
+    upscale: Any, tmp_path: Path
+) -> None:
+    small = np.full((2, 2), 500, np.uint16)
+    source = write(tmp_path / "in.mkv", [small, small[:1, :1], small[:1, :1]])
+    with pytest.raises(ConfigError, match="refuses 8x8 .*--encoder libx264 does"):
+        upscale(source)
+    _, output = upscale(source, encoder="libx264")
+    assert video_facts(output).size == (8, 8)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -18,8 +20,10 @@ from adcvsr.export.adopt import adopt as adopting
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
-from adcvsr.runtime.jobs.identity import open_network
+from adcvsr.pictures.yuv_picture import planes_of
+from adcvsr.runtime.jobs.run import open_job
 from adcvsr.runtime.jobs.settings import JobSettings
+from adcvsr.runtime.jobs.work import SegmentWorker
 from adcvsr.runtime.live import model_switch
 from adcvsr.runtime.live.live_report import LiveOptions
 from adcvsr.runtime.live.live_run import LiveRun
@@ -28,6 +32,7 @@ from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof import verify
 from adcvsr.runtime.upscaler import Upscaler
+from adcvsr.runtime.video.sink import FileSink
 from gpu_backends import CONTRACT, prepare_backend
 from video_facts import VideoMaker
 
@@ -113,9 +118,66 @@ def test_one_by_one_is_refused_with_the_way(upscaler: Upscaler) -> None:
         upscaler(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_jobs_refuse_what_looks_beyond_a_segment(ahead: Bundle) -> None:
-    with pytest.raises(ClipNetworkError, match="looks 2 frames ahead, beyond a segment's end"):
-        open_network(JobSettings(source="a.mp4", output="b.mp4", model=str(ahead.path)))
+def cut_in_two(path: Path, cut: int, count: int) -> Path:
+    """Frames of two scenes, a key frame every 9."""
+    rng = np.random.default_rng(3)
+    scenes = [rng.integers(0, 256, (6, 8, 3), np.uint8).repeat(4, 0).repeat(4, 1) for _ in "ab"]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        stream.codec_context.gop_size = 9
+        for at in range(count):
+            image = np.roll(scenes[at >= cut], at, 1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("cut", [12, 99], ids=["cut-behind-a-segment", "one-scene"])
+def test_segments_see_the_frames_behind_them(
+    ahead: Bundle, upscaler: Upscaler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    """A job has the pictures of one run, and needs what it reads behind its segments."""
+    source = cut_in_two(tmp_path / "in.mp4", cut, 33)
+    pictures: list[bytes] = []
+    write = FileSink.write
+
+    def keep(self: FileSink, picture: Any, pts: int, alpha: Any = None) -> None:
+        pictures.append(b"".join(plane.tobytes() for plane in planes_of(picture)))
+        write(self, picture, pts, alpha)
+
+    monkeypatch.setattr(FileSink, "write", keep)
+    report = upscaler.upscale_file(source, tmp_path / "plain.mp4")
+    one_run = pictures[:]
+    settings = JobSettings(
+        source=str(source), output=str(tmp_path / "o.mp4"), model=str(ahead.path),
+        segment_seconds=0.5,
+    )  # fmt: skip
+    job = open_job(settings, tmp_path / "job", resume=False, overwrite=False)
+    segments = job.plan.segments
+    assert len(segments) >= 3
+    if report.scene_cuts:  # in what a segment sees behind itself
+        assert any(each.times()[-1] < cut * 512 <= (each.end_pts or 0) for each in segments)
+    pictures.clear()
+    with SegmentWorker(job, threads=1) as worker:
+        made = [worker.make_at(n, tmp_path / f"{n}.mp4") for n in range(len(segments))]
+        assert pictures == one_run
+        assert sum(each.scene_cuts or 0 for each in made) == report.scene_cuts == int(cut < 33)
+        first = replace(segments[0], end_pts=None)
+        monkeypatch.setattr(job, "plan", replace(job.plan, segments=(first, *segments[1:])))
+        assert worker.make_at(0, tmp_path / "short.mp4").pictures != made[0].pictures or cut < 33
+
+
+def test_a_job_of_fewer_frames_than_it_looks_ahead(
+    ahead: Bundle, tmp_path: Path, make_video: VideoMaker
+) -> None:
+    source = make_video(size=(48, 32), pts=(0,))
+    settings = JobSettings(
+        source=str(source), output=str(tmp_path / "o.mp4"), model=str(ahead.path)
+    )
+    job = open_job(settings, tmp_path / "job", resume=False, overwrite=False)
+    with SegmentWorker(job, threads=1) as worker:
+        assert worker.make_at(0, tmp_path / "0.mp4").frames == 1
 
 
 def test_verify_takes_pictures_as_late_as_they_come(

@@ -325,7 +325,7 @@ def test_kernel_timings(
     build(36, timings)
     assert timings.read_bytes() == b"timings+16x36"
     assert (tmp_path / "timings.damaged").read_bytes() == b"damaged"
-    assert "is damaged and is made anew" in caplog.messages[-1]
+    assert "is damaged and is made again" in caplog.messages[-1]
     assert not build(40, tmp_path / "missing" / "timings").hit
     assert "kernel timings are not kept: cannot write" in said[0]
     assert len(EngineCache().entries()) == 4
@@ -369,11 +369,11 @@ def test_kernel_timings_lie_beside_the_engines(
     build(48)
     assert path.read_bytes() == b"timings+16x48"
     assert len(said) == 1
-    assert "another device or driver: begun anew" in said[0]
+    assert "another device or driver: begun again" in said[0]
     path.write_bytes(b"damaged")
     build(56)
     assert path.read_bytes() == b"timings+16x56"
-    assert "is damaged and is made anew" in caplog.messages[-1]
+    assert "is damaged and is made again" in caplog.messages[-1]
     driver.name = "Another GPU"
     deploy_bundle(bundle, backend="tensorrt", sizes=SizeRange.fixed(24, 32), frames=10)
     assert kept_timings().keys() > {name}

@@ -74,7 +74,7 @@ def test_damaged_and_unwritable_memory(
     choose(fake_bundle())
     (file,) = (tmp_path / "cache" / "variants").iterdir()
     file.write_text("{")
-    assert "measured anew, as the memory of it was damaged" in choose(fake_bundle()).reason
+    assert "measured again, as the stored result was damaged" in choose(fake_bundle()).reason
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file" / "cache"))
     blocked = choose(fake_bundle())

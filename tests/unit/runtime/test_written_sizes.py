@@ -159,3 +159,12 @@ def test_a_plan_knows_the_size() -> None:
     assert two["memory_bytes"] < four["memory_bytes"]
     refused = CliRunner().invoke(cli, [*command, "--output-size", "1000x1000"])
     assert refused.exit_code == 1
+
+
+def test_a_size_beyond_the_encoder_is_an_error_that_says_so(
+    upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    source = make_video(size=(32, 24))
+    with pytest.raises(ConfigError, match="sides of up to 16384 pixels: ask for a smaller size"):
+        upscaler.upscale_file(source, tmp_path / "out.mp4", size=(32_000, 24_000))
+    assert list(tmp_path.glob("out*")) == []

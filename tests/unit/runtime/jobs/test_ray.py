@@ -22,7 +22,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adcvsr.cli.commands import cli
-from adcvsr.errors import BatchError, MissingPackageError
+from adcvsr.errors import BackendUnavailableError, BatchError, MissingPackageError
 from adcvsr.files import file_sha256
 from adcvsr.runtime.jobs import ray_workers
 from adcvsr.runtime.jobs.folder import Job
@@ -251,6 +251,24 @@ def test_without_ray_the_extra_is_named(
     job = Job.create(tmp_path / "job", make_plan(settings))
     with pytest.raises(MissingPackageError, match=r"adcvsr\[ray\]"):
         list(run_on_ray([job], "auto", note=lambda line: None))
+
+
+def test_a_machine_too_busy_to_start_ray_is_told_in_words(
+    inline_ray: None, tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray gives a node 30 s, whatever is asked, and raises a plain exception."""
+
+    def late(**options: Any) -> None:
+        raise Exception("The current node timed out during startup.\nFurther lines")
+
+    monkeypatch.setattr(sys.modules["ray"], "init", late)
+    settings = JobSettings(source=str(film), output=str(tmp_path / "o.mp4"), variant="fp32")
+    job = Job.create(tmp_path / "job", make_plan(settings))
+    with pytest.raises(
+        BackendUnavailableError,
+        match=r"did not start on this machine: The current node timed out during startup\.; where",
+    ):
+        list(run_on_ray([job], "local", note=lambda line: None))
 
 
 def test_the_network_stays_loaded_for_the_segments_that_follow(

@@ -315,7 +315,10 @@ class TestMismatch:
         assert header.read_bytes() == before
         assert (tmp_path / "cache.json.damaged").read_bytes() == b"{\xff"
         (line,) = caplog.messages
-        assert "cache.json' is damaged and is made anew; it lies in 'cache.json.damaged'" in line
+        assert (
+            "cache.json' is damaged and is made again; the damaged file is now 'cache.json.damaged'"
+            in line
+        )
         with pytest.raises(TeacherCacheError, match="of the teacher 'doubling:version=1', this"):
             fill(tmp_path, pairs, GroundTruth())
 
@@ -330,7 +333,7 @@ class TestMismatch:
             fill(tmp_path, pairs, GroundTruth())
         assert header.read_bytes() == before
         (line,) = caplog.messages
-        assert line.endswith("cache.json' is gone and is made anew from 'cache.copy.json'")
+        assert line.endswith("cache.json' is gone and is made again from 'cache.copy.json'")
         assert len(CachedPairs(tmp_path)) == 4
 
     def test_samples_without_any_header(self, tmp_path: Path, pairs: DrawnPairs) -> None:
@@ -364,7 +367,7 @@ class TestMismatch:
         lines = manifest.read_bytes().splitlines(keepends=True)
         manifest.write_bytes(lines[0] + b'{"index": 1}\n' + lines[2] + b"\xff\xfe\n")
         with pytest.raises(
-            TeacherCacheError, match="2 damaged lines, as .*line 2.*makes them anew"
+            TeacherCacheError, match="2 damaged lines, as .*line 2.*makes them again"
         ):
             CachedPairs(tmp_path / "parts")
         caplog.clear()
