@@ -11,7 +11,8 @@ says more than the seconds. The least of all rounds is compared, and the SHA-256
 which must be one. The clip is drawn, or a video of yours played over and over.
 
 With --apart all is run in one process whose networks are loaded: the plan, the probe and the join,
-which a job pays once, each by itself, and the segments in turn with `Upscaler.upscale_file`.
+which a job pays once, each by itself, and the segments in turn with `Upscaler.upscale_file`: as
+jobs make them, each beginning while the one before is encoded to its end, and one by one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from adcvsr.runtime.jobs.folder import Job
 from adcvsr.runtime.jobs.join import join
 from adcvsr.runtime.jobs.planning import make_plan
 from adcvsr.runtime.jobs.settings import JobSettings
-from adcvsr.runtime.jobs.work import SegmentWorker, make_leased
+from adcvsr.runtime.jobs.work import SegmentWorker, make_leased, work_on
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 
@@ -147,6 +148,14 @@ def apart(folder: Path, source: Path, given: argparse.Namespace) -> int:
     plan = measure("plan", lambda: make_plan(settings))
     job = Job.create(folder / "job", plan)
     worker = SegmentWorker(job)
+
+    def one_by_one() -> None:
+        for index in places:
+            make_leased(worker, index)
+
+    def at_once() -> None:
+        work_on(worker, wait=False)
+
     places = range(len(plan.segments))
     options = EncodeOptions(overwrite=True, threads=plan.encoder_threads)
     plain = folder / "plain.mp4"
@@ -155,24 +164,28 @@ def apart(folder: Path, source: Path, given: argparse.Namespace) -> int:
         upscaler = opened.enter_context(Upscaler(settings.model, variant=given.variant))
         for _ in range(given.rounds):
             measure("plain", lambda: upscaler.upscale_file(source, plain, options=options))
-            for index in places:
-                job.facts_of(index).unlink(missing_ok=True)
-            measure("segments", lambda: [make_leased(worker, index) for index in places])
+            for name, make in (("one by one", one_by_one), ("segments", at_once)):
+                for index in places:
+                    job.facts_of(index).unlink(missing_ok=True)
+                measure(name, make)
             measure("join", lambda: join(job))
     base = [min(each[at] for each in costs["plain"]) for at in range(2)]
     for name, found in costs.items():
         wall, used = (min(each[at] for each in found) for at in range(2))
-        more = f" ({over(wall, base[0])}, {over(used, base[1])})" if name == "segments" else ""
+        is_segments = name in ("one by one", "segments")
+        more = f" ({over(wall, base[0])}, {over(used, base[1])})" if is_segments else ""
         share = "" if more else f" ({used / base[1]:.2%} of plain)"
         print(f"{name:15} {wall:7.2f} s  {used:7.2f} s of processors{more or share}")
-    pairs = zip(costs["segments"], costs["plain"], strict=True)
-    ratios = [(made[0] / run[0], made[1] / run[1]) for made, run in pairs]
-    middle = [statistics.median(each[at] for each in ratios) for at in range(2)]
+    for name in ("one by one", "segments"):
+        pairs = zip(costs[name], costs["plain"], strict=True)
+        ratios = [(made[0] / run[0], made[1] / run[1]) for made, run in pairs]
+        middle = [statistics.median(each[at] for each in ratios) for at in range(2)]
+        print(
+            f"{name} over plain, median of {len(ratios)} pairs: {over(middle[0], 1)} s, "
+            f"{over(middle[1], 1)} s of processors"
+        )
     size = Path(settings.output).stat().st_size
-    print(
-        f"segments over plain, median of {len(ratios)} pairs: {over(middle[0], 1)} s, "
-        f"{over(middle[1], 1)} s of processors, {over(size, plain.stat().st_size)} bytes"
-    )
+    print(f"{over(size, plain.stat().st_size)} bytes")
     return 0
 
 

@@ -7,10 +7,14 @@ import os
 # Two test processes share two processors: more threads in each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Hundreds of programs are started: each would compile all it imports, a third of what it takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 import gc
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +26,12 @@ from av.video.reformatter import VideoReformatter
 from filelock import FileLock
 
 from adcvsr import redaction
-from adcvsr.bundle import open_bundle
+from adcvsr.bundle import graph_trial, open_bundle
 from adcvsr.files import CACHE_VARIABLE
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing import fastest_variant as variant_choice
 from adcvsr.runtime.processing.backends import create_session
+from held_colours import hold_few_colours
 from video_facts import VideoMaker
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -111,10 +116,42 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """So does what the tests of a file imported and keep, as torch's exporter does."""
+    if nextitem is not None and nextitem.path != item.path:
+        pytest_collection_finish()
+
+
 @pytest.fixture(autouse=True)
 def _no_secret_is_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test before took for secret is not hidden in the words of this one."""
     monkeypatch.setattr(redaction, "_pieces", set())
+
+
+@pytest.fixture(scope="session")
+def graphs_tried(make_once: MakeOnce) -> Path:
+    """The graphs that ran in a child, of all tests: each is tried once, not once a test."""
+    return make_once("graphs-tried", lambda folder: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(
+    graphs_tried: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """What several tests share is made with a cache of its own; an export knows its graphs."""
+    patch = pytest.MonkeyPatch()
+    cache = _with_tried(tmp_path_factory.mktemp("cache"), graphs_tried)
+    patch.setenv(CACHE_VARIABLE, str(cache))
+    yield
+    patch.undo()
+
+
+def _with_tried(cache: Path, tried: Path) -> Path:
+    cache.mkdir(exist_ok=True)
+    with suppress(OSError):  # where links are not to be had, every test tries for itself
+        (cache / graph_trial.FOLDER).symlink_to(tried, target_is_directory=True)
+    return cache
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +159,7 @@ def _no_machine_decides(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
     measured_cache: Path,
+    graphs_tried: Path,
 ) -> None:
     """A cache of each test's own, and variants that are all as fast: `auto` runs the exact one.
 
@@ -130,7 +168,7 @@ def _no_machine_decides(
     cache = tmp_path_factory.getbasetemp() / f"cache-{next(CACHES)}"
     if any(measured_cache.iterdir()):
         shutil.copytree(measured_cache, cache)
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    monkeypatch.setenv(CACHE_VARIABLE, str(_with_tried(cache, graphs_tried)))
     monkeypatch.setattr(variant_choice, "measure", _as_fast)
 
 
@@ -214,7 +252,9 @@ def tiny_bundle(make_once: MakeOnce) -> Path:
     pytest.importorskip("torch", reason="exporting a bundle needs torch")
     from small_bundles import write_tiny_bundle
 
-    return make_once("tiny", write_tiny_bundle) / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        hold_few_colours(patch)  # random weights make no picture
+        return make_once("tiny", write_tiny_bundle) / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -232,8 +272,5 @@ def clip_bundle(make_once: MakeOnce) -> Path:
 
 @pytest.fixture
 def few_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The named flat colours alone, where a test is not about colours: the rest takes seconds."""
-    from adcvsr.runtime.proof import colours
-
-    named = np.array(list(colours.NAMED.values()), np.uint8)
-    monkeypatch.setattr(colours, "flat_colours", lambda: named)
+    """The named flat colours alone, where a test is not about colours."""
+    hold_few_colours(monkeypatch)

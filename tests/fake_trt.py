@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adcvsr.calibration.sets.parallel import open_graph
 from fake_cuda import FakeDriver, Stream
 
 
@@ -217,9 +218,7 @@ class OnnxParser:
         self.num_errors = 0
 
     def parse(self, data: bytes) -> bool:
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        session = open_graph(data)
         self.network.model = load_model(data)
         self.network.inputs = [
             Tensor(t.name, DTYPES[t.type], [s if isinstance(s, int) else -1 for s in t.shape])
@@ -284,11 +283,9 @@ class Builder:
 
 class Engine:
     def __init__(self, plan: dict[str, Any], driver: FakeDriver, is_rtx: bool) -> None:
-        import onnxruntime
-
         self.plan, self.driver, self.is_rtx = plan, driver, is_rtx
         self.graph = base64.b64decode(plan["onnx"])
-        self.session = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
+        self.session = open_graph(self.graph)
         self.inputs = {t.name: t for t in self.session.get_inputs()}
         self.outputs = {t.name: t for t in self.session.get_outputs()}
         self.names = [*self.inputs, *self.outputs]

@@ -14,6 +14,7 @@ import onnx
 from onnx import numpy_helper
 
 from adcvsr.bundle import PACKAGED, Bundle, open_bundle
+from adcvsr.calibration.sets.parallel import open_graph
 from adcvsr.pictures.synthetic import draw_clip
 
 NANO = PACKAGED / "nano"
@@ -84,9 +85,7 @@ def quantize(bundle: Path, work: Path) -> onnx.ModelProto:
 
 def feeds(bundle: Bundle, count: int = 6) -> Iterator[dict[str, Any]]:
     """Drawn frames with the states the FP32 variant carries."""
-    import onnxruntime as ort
-
-    graph = ort.InferenceSession(bundle.read(bundle.variant("fp32-onnx").file))
+    graph = open_graph(bundle.read(bundle.variant("fp32-onnx").file))
     state = {s.name: np.zeros(s.shape(40, 48), np.float32) for s in bundle.state}
     for frame in draw_clip(count, 40, 48):
         feed = {bundle.input_name: frame[None], **state}

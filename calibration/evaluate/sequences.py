@@ -41,15 +41,21 @@ def misplaced(folder: Path, other: Path) -> str | None:
     Pictures are paired by their order, so a frame that each of two folders lacks elsewhere would
     put pictures beside others' frames.
     """
-    pairs = zip(images_in(folder), images_in(other), strict=False)
-    counted = [(a, b, _order(a)[1], _order(b)[1]) for a, b in pairs]
-    if not counted or min(min(m, n) for _, _, m, n in counted) < 0:
+    first, second = _numbered(folder), _numbered(other)
+    if not first or not second:
         return None
-    shift = counted[0][3] - counted[0][2]
-    for a, b, first, second in counted:
-        if second - first != shift:
-            return f"'{a.name}' would be compared with '{b.name}' of '{other}'"
+    shift = second[0][0] - first[0][0]
+    for (number, path), (beside, low) in zip(first, second, strict=False):
+        if beside - number != shift:
+            return f"'{path.name}' would be compared with '{low.name}' of '{other}'"
     return None
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Pictures with their numbers; none where names differ in more than that, as `0001x4.png`."""
+    found = [(*_order(path)[:2], path) for path in images_in(folder)]
+    alike = len({prefix for prefix, _, _ in found}) == 1 and found[0][1] >= 0
+    return [(number, path) for _, number, path in found] if alike else []
 
 
 def _order(path: Path) -> tuple[str, int, str]:

@@ -172,7 +172,9 @@ def _why_not(each: Judgement, clock: str) -> str:
         return f"{each.variant} is within the limits, but its time was not measured."
     unsure = ""
     if each.time_ratio < 1 and each.ratio_high is not None and each.ratio_high >= 1:
-        unsure = f", not certainly less (up to {each.ratio_high:.0%}; give --duration more)"
+        unsure = (
+            f", not certainly less (up to {each.ratio_high:.0%}; measure longer with --duration)"
+        )
     takes = f"takes {each.time_ratio:.0%} of the {clock}{unsure}"
     return f"{each.variant} {takes}. {_held(each)}"
 

@@ -37,7 +37,7 @@ def write_page(path: Path, profile: Profile) -> int:
 def render_page(profile: Profile) -> str:
     """Make the page's HTML."""
     facts = profile.facts
-    title = f"{facts['bundle']['name']}: what precision costs and gives"
+    title = f"{facts['bundle']['name']}: what precision costs and gains"
     parts = [
         verdict_part(facts),
         statements_part(facts),

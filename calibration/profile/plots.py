@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 640, 242
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 32, 34
+WIDTH, HEIGHT = 640, 250
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 32, 42
 TITLE = 28
 """Height of a title above a plot that stands alone."""
 

@@ -77,6 +77,7 @@ def open_graph(graph: bytes | Path, *, fused: bool = True, threads: int = 1) -> 
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or thread_limit()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fused:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import AdoptError
 from ..graphs.graph_edit import sort_nodes
 from .borders import Array, Edge, Frame
-from .unrolled import Unrolled
+from .unrolled import Unrolled, attributes
 
 ABSENT, THERE = "absent", "there_{}"
 """States of a stream that runs behind: whether no frame comes in, and whether one came so many
@@ -185,6 +185,10 @@ class Emitter:
                 "" if each is None else self._masked(self._emit(each), frame, index)
                 for index, each in enumerate(frame.inputs)
             ]
+            flat = self._over_plane(frame, inputs)
+            if flat is not None:
+                self.names[id(frame)] = flat
+                return flat
             node = onnx.NodeProto()
             node.CopyFrom(frame.op)
             del node.input[:], node.output[:]
@@ -196,6 +200,39 @@ class Emitter:
             name = names[frame.output]
         self.names[id(frame)] = name
         return name
+
+    def _over_plane(self, frame: Frame, inputs: Sequence[str]) -> str | None:
+        """A convolution over one frame of a clip as one over the plane; None of any other node.
+
+        Quantizers and engines know the latter better.
+        """
+        weight = None if frame.op is None else self.weights.get(inputs[1] if inputs[1:] else "")
+        shapes = [frame.shape, *(each.shape for each in frame.inputs[:1] if each is not None)]
+        if frame.op is None or frame.op.op_type != "Conv" or weight is None or weight.ndim != 5:
+            return None
+        if weight.shape[2] != 1 or any(len(s) != 5 or s[2] != 1 for s in shapes):
+            return None
+        how = attributes(frame.op)
+        pads = how.get("pads", [0] * 6)
+        if "auto_pad" in how or pads[0] or pads[3] or how.get("strides", [1])[0] != 1:
+            return None
+        node = helper.make_node(
+            "Conv",
+            [],
+            [],
+            f"{frame.name}.{len(self.nodes)}",
+            group=how.get("group", 1),
+            pads=[*pads[1:3], *pads[4:6]],
+            strides=how.get("strides", [1, 1, 1])[1:],
+            dilations=how.get("dilations", [1, 1, 1])[1:],
+        )
+        name = f"t{len(self.nodes)}"
+        self.weights[f"{inputs[1]}.plane"] = weight[:, :, 0]
+        plane = self._reform("Squeeze", inputs[0], f"{name}.plane", [2])
+        node.input.extend([plane, f"{inputs[1]}.plane", *inputs[2:]])
+        node.output.append(f"{name}.flat")
+        self.nodes.append(node)
+        return self._reform("Unsqueeze", f"{name}.flat", f"{name}_0", [2])
 
     def _state(self, frame: Frame) -> str:
         """The state that holds what was made a frame ago."""

@@ -188,7 +188,13 @@ def _read_onnx(path: Path, asked: Asked) -> Original:
             "adopted"
         )
     _require_operators(path, model)
-    onnx.load_external_data_for_model(model, str(path.parent))
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise AdoptError(
+            f"'{path}': the weights beside it cannot be read: {str(error).splitlines()[0]}; it and "
+            "its files do not belong together, or one is cut off"
+        ) from error
     return _understood("onnx", tuple(files), model, asked)
 
 

@@ -95,6 +95,8 @@ def open_session(graph: Path | bytes, *, early: bool = False) -> Any:
         raise missing_package("onnxruntime", "export", "running exported graphs") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_limit()
+    # Threads that spin for work take as much again: between short runs, from the program itself.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # errors are raised; a log of them holds names of the graph
     if products_saturate():
         options.add_session_config_entry("session.x64quantprecision", "1")

@@ -31,8 +31,8 @@ LARGEST_FAN_IN = 4608
 
 
 def weight_scales(weight: Floats) -> Floats:
-    """Scale of each output channel, (O,), of a weight (O, I, h, w)."""
-    largest = np.abs(weight).max(axis=(1, 2, 3))
+    """Scale of each output channel, (O,), of a weight (O, I, h, w), or of more sides."""
+    largest = np.abs(weight).max(axis=tuple(range(1, weight.ndim)))
     # A dead channel has no largest value; any scale gives its zeros.
     scales: Floats = (np.where(largest > 0, largest, 1.0) / WEIGHT_LEVELS).astype(np.float32)
     return scales
@@ -44,6 +44,7 @@ def can_compensate(node: onnx.NodeProto, weight: Floats) -> bool:
         group_of(node) == 1
         and not any(entry.name == "auto_pad" and entry.s != b"NOTSET" for entry in node.attribute)
         and set(attribute(node, "dilations", (1, 1))) == {1}
+        and weight.ndim == 4
         and int(np.prod(weight.shape[1:])) <= LARGEST_FAN_IN
     )
 

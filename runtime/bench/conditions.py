@@ -128,7 +128,7 @@ def warnings_for(
         found.append((f"{frames} frames a variant: p99 is close to the slowest frame", False))
     for name, spread in spreads.items():
         if spread > SPREAD_LIMIT:
-            text = f"the ratio of {name} is known to {spread:.0%} only; give --duration more"
+            text = f"{name}: the ratio is known only within {spread:.0%}; raise --duration"
             found.append((text, False))
     return [{"text": text, "worthless": worthless} for text, worthless in found]
 

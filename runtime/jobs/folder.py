@@ -50,7 +50,7 @@ class SegmentResult:
     scene_cuts: int | None
     """Cuts at which the network began anew; None where it was not to."""
     seconds: float
-    """Wall seconds."""
+    """Wall seconds for which it had the network: it is encoded to its end beside the next one."""
     stages: dict[str, float]
     """Wall seconds of decode, infer and encode."""
     facts: dict[str, Any]
@@ -290,7 +290,7 @@ def _read_result(path: Path) -> SegmentResult:
         seconds=found["seconds"].number(0),
         stages=_numbers(found["stages"]),
         facts=found["facts"].mapping(),
-        notes=tuple(each.text() for each in found["notes"].items()),
+        notes=tuple(each.any_text() for each in found["notes"].items()),
         worker=texts(found["worker"]),
     )
 

@@ -186,7 +186,7 @@ def read_plan(data: bytes, name: str) -> JobPlan:
         scan=found["scan"].text(one_of=("packets", "frames")),
         damaged_packets=found["damaged_packets"].integer(0),
         damaged_frames=found["damaged_frames"].integer(0),
-        notes=tuple(each.text() for each in found["notes"].items()),
+        notes=tuple(each.any_text() for each in found["notes"].items()),
         segments=tuple(map(_segment, found["segments"].items(least=1))),
     )
 

@@ -148,6 +148,10 @@ def size_settings(size: OutputSize | None) -> dict[str, Any]:
     return {"scale": size.scale, "height": size.height, "output_size": text, "fit": size.fit}
 
 
+PATHS = ("source", "output", "model")
+"""Values that have whatever characters a file's name may have."""
+
+
 def read_settings(found: Item) -> JobSettings:
     """Settings from a plan.
 
@@ -167,7 +171,7 @@ def read_settings(found: Item) -> JobSettings:
         elif "float" in str(field.type):
             values[field.name] = float(item.number(0))
         else:
-            values[field.name] = item.text()
+            values[field.name] = item.any_text() if field.name in PATHS else item.text()
     return JobSettings(**values)
 
 

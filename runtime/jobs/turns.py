@@ -76,8 +76,8 @@ class TurnProcessor(FrameProcessor):
         segment: Segment,
         hold: Hold,
     ) -> None:
-        self.waited = 0.0
-        """Seconds until the network was free."""
+        self.held = 0.0
+        """Seconds for which the segment had the network; known at the end."""
         self.scene_cuts: int | None = None
         """Cuts of the segment without those before and after it, known at the end; None where none
         are looked for."""
@@ -87,6 +87,7 @@ class TurnProcessor(FrameProcessor):
         self._counted = 0
         self._facts: dict[str, Any] = {}
         self._ours = False
+        self._since = 0.0
 
     def push(self, frame: AnyPicture) -> Iterator[AnyPicture]:
         """See `FrameProcessor`; the first one waits for the network.
@@ -115,6 +116,7 @@ class TurnProcessor(FrameProcessor):
         if self._ours:
             self._inner.reset()
             self._ours = False
+            self.held = time.monotonic() - self._since
             self._turn.release()
 
     def facts(self) -> dict[str, Any]:
@@ -128,12 +130,11 @@ class TurnProcessor(FrameProcessor):
     def _take(self) -> None:
         if self._ours:
             return
-        began = time.monotonic()
         while not self._turn.acquire(timeout=POLL_SECONDS):
             if self._hold.stopped:
                 raise StoppedError
         self._ours = True
-        self.waited = time.monotonic() - began
+        self._since = time.monotonic()
         self._inner.reset()
 
 

@@ -143,7 +143,7 @@ class SegmentWorker:
         hold: Hold | None = None,
     ) -> SegmentResult:
         """Make a segment as a file somewhere; the job does not come to know it."""
-        plan, began = self.job.plan, time.monotonic()
+        plan = self.job.plan
         segment, run, hold = plan.segments[index], PipelineResult(), hold or Hold()
         notes = [self._memory.note] if self._memory.note else []
         reader = SegmentSource(self._source, plan, segment, plan.settings.read_options())
@@ -181,7 +181,7 @@ class SegmentWorker:
             pictures=f"{sink.pictures:08x}",
             reorder=sink.reorder,
             scene_cuts=processor.scene_cuts,
-            seconds=round(time.monotonic() - began - processor.waited, 3),
+            seconds=round(processor.held, 3),
             stages={name: round(times.wall, 3) for name, times in run.stages.items()},
             facts={name: facts.get(name) for name in ("windows", "tiles", "colour_match")},
             notes=tuple(dict.fromkeys([*reader.notes, *notes])),

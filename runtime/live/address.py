@@ -25,6 +25,8 @@ from ...redaction import (
     take_apart,
 )
 
+_DEVICE = re.compile(r"/dev/video\d+")
+_HOST = re.compile(r"(\[[\da-fA-F:]+\]|[\w.-]+):\d{1,5}/?")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SCHEME_WITHIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -179,3 +181,24 @@ class Address:
         """The address for FFmpeg: what was not taken of it as it was given, then what is added."""
         fields = [*self.fields, *(f"{name}={quote(value)}" for name, value in query.items())]
         return f"{self.scheme}://{self.place}" + (f"?{'&'.join(fields)}" if fields else "")
+
+
+def refuse_without_scheme(address: Address, *, sink: bool) -> None:
+    """Refuse a device, or a host with its port, that would be taken for a file's name.
+
+    Args:
+        address: A plain path, by how it was given.
+        sink: Whether it is to be written.
+
+    Raises:
+        ConfigError: It is one; the message has the address that was meant.
+    """
+    place = address.place
+    if _DEVICE.fullmatch(place):
+        raise ConfigError(
+            f"'{address.text}' is a device, not a file: for a camera write v4l2://{place}"
+        )
+    if sink and _HOST.fullmatch(place) and not os.path.exists(place):
+        raise ConfigError(
+            f"'{address.text}' has no scheme: for the preview page write http://{place}"
+        )

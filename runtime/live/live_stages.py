@@ -20,7 +20,6 @@ from ...pictures.colour import Colours
 from ...pictures.crop import Crop
 from ...pictures.hdr import HdrFacts
 from ...pictures.yuv_picture import AnyPicture
-from ..deep import EIGHT_BITS
 from ..threads.worker import Worker
 from ..trace import Trace
 from ..upscaler import Upscaler
@@ -350,8 +349,7 @@ class LiveStages:
         part = self._zoom.part(name, *frame.size)
         size = frame.size if part is None else (part.width, part.height)
         if size != self.input_size:
-            deep = frame.bits > EIGHT_BITS or frame.hdr is not None
-            self.upscaler.check_memory(name, *size, deep=deep)
+            self.upscaler.check_memory(name, *size, deep=self.pixels.keeps_deep(frame))
         self.input_size = size
         if self._swap():
             self.accounting.reset("model")

@@ -223,6 +223,8 @@ class Output:
 
         A stream that changes between SDR, PQ and HLG goes on as what the sink began with.
         """
+        if self.sink.reduces:
+            return frame
         if not is_deep(frame.picture):
             return self._as_it_began(frame)
         hdr = frame.hdr is not None

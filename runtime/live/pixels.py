@@ -60,6 +60,10 @@ class LivePixels:
         self._why_not = ""  # those are not taken as they are
         self._refused: dict[tuple[str, YuvEnds], str] = {}  # graphs that cannot have the ends
 
+    def keeps_deep(self, frame: LiveFrame) -> bool:
+        """Whether a frame goes through the network with more than 8 bits, if that can be loaded."""
+        return self._depth is not None and self._depth.wants(frame.bits, frame.hdr)
+
     def take(self, frame: LiveFrame, part: Crop | None) -> AnyPicture:
         """Make of the next frame what the network is to be given; `run` has to follow.
 
@@ -71,8 +75,7 @@ class LivePixels:
             ConfigError: YUV is asked for and not possible.
         """
         depth = self._depth
-        deep = depth is not None and depth.wants(frame.bits, frame.hdr)
-        deep = deep and depth is not None and depth.open(frame.hdr)
+        deep = depth is not None and self.keeps_deep(frame) and depth.open(frame.hdr)
         self.colours, self.hdr = frame.colours, frame.hdr if deep else None
         why = self._why(frame, part, deep=deep)
         if not why:

@@ -68,6 +68,8 @@ class StreamWatch:
         media = wall
         if frame.media_time is not None and before.media_time is not None:
             media = frame.media_time - before.media_time
+            if frame.lossless and media >= 0:
+                wall = media  # a slow decoder loses nothing
         reason = _interruption(before, frame, media, wall, interval, self.stall_frames)
         if reason is not None:
             self._stream += 1

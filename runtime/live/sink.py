@@ -101,6 +101,9 @@ class VideoSink(ABC):
     encodes: ClassVar[bool] = False
     """Whether encoder options mean something to it."""
 
+    reduces: ClassVar[bool] = False
+    """Whether it makes 8 bits of SDR itself, where somebody looks; else its output does."""
+
     patience_s: float = 15.0
     """Seconds a picture may take in it while a run ends; then it is left behind."""
 

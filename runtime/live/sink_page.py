@@ -24,6 +24,7 @@ from ...pictures.yuv_picture import AnyPicture, rgb_of
 from ...redaction import learn_piece
 from ..video.encoders import EncodeOptions
 from .address import Address
+from .depth import ToSdr
 from .model_switch import ModelSwitch
 from .page_server import PageServer
 from .page_state import PageState
@@ -52,6 +53,7 @@ class PageSink(VideoSink):
 
     options: ClassVar[str] = "token, viewers"
     switches_models: ClassVar[bool] = True
+    reduces: ClassVar[bool] = True
 
     def __init__(self, address: Address, options: EncodeOptions) -> None:
         super().__init__(address, options)
@@ -71,6 +73,7 @@ class PageSink(VideoSink):
         self._page = page
         self.encoder = "mjpeg"
         self._small, self._big = JpegEncoder(), JpegEncoder()
+        self._to_sdr = ToSdr()
 
     @property
     def port(self) -> int:
@@ -82,6 +85,7 @@ class PageSink(VideoSink):
         self.size = self._output_size(frame)
         if not self._page.viewers:
             return b""
+        frame = self._to_sdr.frame(frame)
         source, picture = (
             self._small.encode(frame.source),
             self._big.encode(frame.picture, self.size),

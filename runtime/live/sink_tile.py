@@ -37,7 +37,8 @@ class TileSink(PageSink):
             height, width = frame.picture.shape[:2]
             small = min(width, TILE_WIDTH)
             size = (max(small // 2 * 2, 2), max(round(height * small / width) // 2 * 2, 2))
-            self._tile.show_tile(self._tile_encoder.encode(frame.picture, size))
+            picture, _ = self._to_sdr(frame.picture, frame.colours, frame.hdr)
+            self._tile.show_tile(self._tile_encoder.encode(picture, size))
         return super().encode(frame)
 
     def close(self) -> None:

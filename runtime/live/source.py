@@ -39,7 +39,7 @@ from ...pictures.hdr import HdrFacts, as_network_sees
 from ...pictures.scene_cuts import Small, small_luma
 from ...pictures.yuv_picture import YuvPicture
 from ..video.hdr import HdrMode
-from .address import Address
+from .address import Address, refuse_without_scheme
 from .notes import Notes
 
 Clock: TypeAlias = "Callable[[], float]"
@@ -104,6 +104,9 @@ class LiveFrame:
 
     hdr: HdrFacts | None = None
     """What the stream says of itself where it is PQ or HLG."""
+
+    lossless: bool = False
+    """Whether no frame is ever missing before it, however late it is, as in a file."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -247,6 +250,8 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
     Raises:
         ConfigError: There is none.
     """
+    if address.scheme == "file":
+        refuse_without_scheme(address, sink=what == "sink")
     if address.scheme not in known and address.scheme in {*ELSEWHERE, *SOURCES}:
         forms = {"gst": "gst:PIPELINE", "-": "-"}
         names = sorted(set(known) - {"file"})

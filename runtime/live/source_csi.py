@@ -31,6 +31,12 @@ END_S = 3.0
 """How long GStreamer may take to end before it is killed."""
 
 
+ARGUS = (
+    "only a Jetson has this element (sudo apt-get install nvidia-l4t-gstreamer); "
+    "USB cameras are v4l2:///dev/video0"
+)
+
+
 class CsiSource(VideoSource):
     """NV12 frames of a camera sensor, as the ISP gives them; read from a pipe without conversion.
 
@@ -137,4 +143,6 @@ def _filled(pipe: FileIO, picture: YuvPicture) -> bool:
 def _said(process: subprocess.Popen[bytes]) -> str:
     text = process.stderr.read().decode(errors="replace") if process.stderr else ""
     lines = [line for line in text[-STDERR_BYTES:].splitlines() if line.strip()]
-    return " / ".join(lines[-3:]) or f"{PROGRAM} ended with {process.returncode}"
+    said = " / ".join(lines[-3:]) or f"{PROGRAM} ended with {process.returncode}"
+    missing = 'no element "nvarguscamerasrc"' in said
+    return f"{said}; {ARGUS}" if missing else said

@@ -73,7 +73,13 @@ class PacedFileSource(VideoSource):
             if info.rotation:
                 picture = np.ascontiguousarray(np.rot90(item.rgb, info.rotation // 90))
             yield LiveFrame(
-                picture, seconds, self.clock(), colours=info.colours, bits=bits, hdr=facts
+                picture,
+                seconds,
+                self.clock(),
+                colours=info.colours,
+                bits=bits,
+                hdr=facts,
+                lossless=True,
             )
         for note in reader.notes:
             self.notes.add(note, once=True)

@@ -144,6 +144,13 @@ def stated_limits(variant: Variant) -> RunLimits | None:
     return RunLimits(**{k: float(v) for k, v in stated["limits"].items() if k in known})
 
 
+def unknown_limits(variant: Variant) -> list[str]:
+    """Limits of a variant's statement that this version does not know, as a newer one writes."""
+    stated = variant.facts.get("statement")
+    known = {each.name for each in fields(RunLimits)}
+    return [] if stated is None else sorted(set(stated["limits"]) - known)
+
+
 def golden_runs(bundle: Bundle, variant: Variant) -> list[Levels]:
     """Read the runs that decided a variant's statement.
 

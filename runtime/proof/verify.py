@@ -30,7 +30,15 @@ from .colours import (
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
 from .graphs import why_other_graphs
-from .runs import RunsFound, golden_runs, hold_runs, judge_run, run_stream, stated_limits
+from .runs import (
+    RunsFound,
+    golden_runs,
+    hold_runs,
+    judge_run,
+    run_stream,
+    stated_limits,
+    unknown_limits,
+)
 from .yuv import YuvFound, compare_yuv
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"
@@ -270,6 +278,8 @@ def _repeat_statement(bundle: Bundle, session: Session) -> tuple[RunsFound | Non
     limits = stated_limits(session.variant)
     if limits is None or not isinstance(session, StreamSession):
         return None, ""
+    if unknown := unknown_limits(session.variant):
+        return None, f"it has limits that this version does not know: {', '.join(unknown)}"
     runs = golden_runs(bundle, session.variant)
     try:
         exact = create_session(bundle, backend="ort-cpu", variant=REFERENCE)

@@ -47,7 +47,8 @@ def check_output(path: Path, options: EncodeOptions, source: Path | None = None)
         _check_sequence(path, options)
     try:
         exists = path.exists()
-        if source is not None and exists and path.samefile(source):
+        # Numbered pictures, and what is read from a pipe, are no file by their name.
+        if source is not None and exists and source.exists() and path.samefile(source):
             raise OutputNotWritableError(f"output '{path}' is the input; choose another name")
     except PermissionError as error:
         raise OutputNotWritableError(f"output '{path}': permission denied") from error

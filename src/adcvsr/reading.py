@@ -132,6 +132,16 @@ class Item:
             self.expected("a text of one line without control characters")
         return self.value
 
+    def any_text(self) -> str:
+        """A text as it is, such as a path: names have spaces of all kinds, and line ends.
+
+        Raises:
+            AdcVsrError: It is none.
+        """
+        if not isinstance(self.value, str):
+            self.expected("a text")
+        return str(self.value)
+
     def integer(self, least: int | None = None, most: int | None = None) -> int:
         """A whole number in a range, ends included.
 

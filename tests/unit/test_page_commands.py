@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import onnx
@@ -62,6 +63,7 @@ SMALLER = (
     ("--centre 512", "--centre 64"),
     ("/mnt/", ""),
     ("theirs.json", "mine.json"),
+    ("--range 0-255 --colour BGR", "--range 0-1 --colour RGB"),  # as the stand-in's are
 )
 SHORT = {
     "bench": ["--duration=0.1", "--size=32x32", "--no-start"],
@@ -125,7 +127,7 @@ def things(tmp_path: Path, make_video: VideoMaker, monkeypatch: pytest.MonkeyPat
     write_jpeg(Path("photo.jpg"), picture)
     Path("given-inputs").mkdir()
     write_png(Path("given-inputs/t.png"), picture[::4, ::4].copy())
-    for name in ("my-bundle", "mine", "adopted"):
+    for name in ("my-bundle", "mine", "adopted", "anime"):
         shutil.copytree(PACKAGED / "nano", name)
     checkpoint = DOCS.parent / "train/checkpoints/nano.safetensors"
     Path("runs/nano").mkdir(parents=True)
@@ -167,10 +169,11 @@ def remove_outputs(words: list[str]) -> None:
         Path(words[at + 1]) for at, word in enumerate(words[:-1]) if word in ("-o", "--trace")
     ]
     if words[0] == "upscale":
-        files = [Path(word) for word in words[1:] if word.endswith((".mp4", ".mkv", ".mov", "/"))]
-        places += [*files[1:][-1:], *Path().glob("*_x[24].*")]
+        named = list(takewhile(lambda word: not word.startswith("--"), words[1:]))
+        places += [*map(Path, named[1:][-1:]), *Path().glob("*_x[24].*")]
     if words[:2] == ["job", "plan"]:
         places += map(Path, words[3:5])
+    places += [path.with_suffix(".json") for path in places if path.suffix == ".html"]
     for path in places:
         if path.is_dir():
             shutil.rmtree(path)

@@ -59,6 +59,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_the_table_of_speed_is_what_its_command_writes() -> None:
+    """`benchmarks/readme_table.py --write` finds its marks, and the columns are its own."""
+    readme = (REPOSITORY / "README.md").read_text()
+    command = (REPOSITORY / "benchmarks/readme_table.py").read_text()
+    (begin, end) = re.search(r'MARKS = \("(.+)\\n", "(.+)\\n"\)', command).groups()  # type: ignore[union-attr]
+    assert readme.count(f"{begin}\n") == readme.count(f"{end}\n") == 1
+    table = readme.split(begin)[1].split(end)[0].strip()
+    (heads,) = re.findall(r'heads = "(.+)"', command)
+    assert table.startswith(f"| {heads} (decode, network, encode) |\n")
+
+
 def test_the_api_page_has_every_public_name() -> None:
     text = (REPOSITORY / "docs/reference/api.md").read_text()
     described = re.findall(r"^::: adcvsr\.(\w+)$", text, re.MULTILINE)

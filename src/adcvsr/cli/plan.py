@@ -291,9 +291,10 @@ def _sureness(plan: Plan) -> list[str]:
     parts = {"network": "network", "decode": "decoder", "encode": "encoder"}
     how = NARROWED_BY[plan.interval.narrowed_by].format(bundle=plan.bundle)
     range_now = _range(plan.interval.low_ms, plan.interval.high_ms)
+    factor = f"the network's time is known within a factor of {plan.interval.network_factor:.2f}"
+    limit = f"limited by the {parts[plan.limit]}: {plan.verdict}"
     return [
-        f"  expected     {range_now} fps (90 %), the {parts[plan.limit]} binds: {plan.verdict}; "
-        f"the network's time is known within a factor of {plan.interval.network_factor:.2f}",
+        f"  expected     {range_now} fps (90 %), {limit}; {factor}",
         f"  measure next {how}: then {_range(*plan.interval.narrowed_ms)} fps, if as predicted",
     ]
 

@@ -190,6 +190,7 @@ def test_the_trace_has_frames_and_layers(profiled: tuple[Result, Path]) -> None:
     assert sum(e["name"] == "frame" for e in events) == 3 * (12 + 9)
 
 
+@pytest.mark.usefixtures("few_colours")
 def test_no_truth_and_one_variant(clips: Path, tmp_path: Path) -> None:
     """The shipped bundle as it comes: nothing to compare, and the page says so instead of plots."""
     bundle = copy_of_nano(tmp_path / "nano")
@@ -285,6 +286,7 @@ def test_clips_that_cannot_be_used(bundle: Path, clips: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob("a.*"))
 
 
+@pytest.mark.usefixtures("few_colours")
 def test_a_variant_equal_to_the_reference(clips: Path, tmp_path: Path) -> None:
     """No error anywhere: no infinity in the JSON, no empty plot, nothing to hold against it."""
     bundle = copy_of_nano(tmp_path / "nano")
@@ -308,6 +310,7 @@ def test_a_variant_equal_to_the_reference(clips: Path, tmp_path: Path) -> None:
     assert "no drift or cold start: 0 frames" in done.output
 
 
+@pytest.mark.usefixtures("few_colours")
 def test_a_long_run_ends_in_time(
     bundle: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

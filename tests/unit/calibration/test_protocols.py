@@ -17,7 +17,7 @@ from adcvsr.calibration.evaluate.protocols import (
     find_protocol_clips,
     protocol_truth,
 )
-from adcvsr.calibration.evaluate.sequences import images_in
+from adcvsr.calibration.evaluate.sequences import gap_in, images_in, misplaced
 from adcvsr.calibration.evaluate.truth import read_pairs
 from adcvsr.cli.commands import cli
 from adcvsr.cli.evaluate import BENCHMARKS
@@ -210,6 +210,18 @@ def test_frames_are_paired_by_their_numbers(tmp_path: Path) -> None:
     found = find_protocol_clips(protocol, tmp_path)
     with pytest.raises(UnreadableVideoError, match=r"'00000002.png' would be .* '00000003.png'"):
         list(read_pairs(found.files[0], protocol_truth(found)))
+
+
+def test_numbers_inside_names_are_left_alone(tmp_path: Path) -> None:
+    """0001x4.png is the input of 0001.png; and sets may begin to count elsewhere."""
+    empty_frames(tmp_path / "truth", range(4))
+    empty_frames(tmp_path / "later", range(1, 5))
+    (tmp_path / "low").mkdir()
+    for number in range(4):
+        (tmp_path / "low" / f"{number:04d}x4.png").touch()
+    assert misplaced(tmp_path / "truth", tmp_path / "low") is None
+    assert misplaced(tmp_path / "truth", tmp_path / "later") is None
+    assert gap_in(tmp_path / "low") is None
 
 
 def test_numbers_need_no_zeros_before_them(tmp_path: Path) -> None:

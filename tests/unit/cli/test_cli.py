@@ -22,22 +22,19 @@ from adcvsr.pictures.clips import read_clip, read_image, write_clip, write_png
 from adcvsr.pictures.synthetic import draw_clip
 from changed_manifest import with_manifest
 from video_facts import VideoMaker, video_facts
+from warm_program import run_program as adcvsr
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
-def adcvsr(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "adcvsr", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
+def started(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """As a user starts it, imports and all; the tests without it fork: `warm_program`."""
+    command = [sys.executable, "-m", "adcvsr", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_upscale(make_video: VideoMaker, tmp_path: Path) -> None:
-    done = adcvsr("upscale", make_video(audio=True), tmp_path / "out.mp4")
+    done = started("upscale", make_video(audio=True), tmp_path / "out.mp4")
     assert done.returncode == 0, done.stderr
     assert "8 frames, 32x24 -> 128x96" in done.stdout
     assert video_facts(tmp_path / "out.mp4").size == (128, 96)
@@ -191,29 +188,29 @@ def test_interrupt_exits_130_and_leaves_nothing(
 ) -> None:
     source = tmp_path / "in.mp4"
     shutil.copyfile(long_video, source)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adcvsr", "upscale", str(source), str(tmp_path / "out.mp4")],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*.part.mp4")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(number)
-    if number == signal.SIGINT:  # users press twice; the second must not cut the clean-up short
-        time.sleep(0.03)
-        process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    command = [sys.executable, "-m", "adcvsr", "upscale", str(source), str(tmp_path / "out.mp4")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not list(tmp_path.glob(".*.part.mp4")):
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(number)
+            if number == signal.SIGINT:  # users press twice; the second must not cut it short
+                time.sleep(0.03)
+                process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors.strip() == "interrupted"
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_models() -> None:
-    listed = json.loads(adcvsr("models", "--json").stdout)["models"]
+    listed = json.loads(started("models", "--json").stdout)["models"]
     nano = next(row for row in listed if row["name"] == "nano")
     assert nano["preset"] == "nano"
     assert nano["parameters"] == 26_496
@@ -262,8 +259,9 @@ def test_demo_touches_nothing_that_is_there(tmp_path: Path) -> None:
     assert adcvsr("demo", "-o", mine / "sub").returncode == 1
 
 
+@pytest.mark.usefixtures("few_colours")  # a few steps make no picture
 def test_train_and_export_from_the_command_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -300,6 +298,14 @@ def test_train_and_export_from_the_command_line(
     command = ("export", run / "checkpoint.safetensors", "-o", bundle, "--card", card)
     assert "parity over 16 frames" in called(*command)[0]
     (bundle / "model_card.md").unlink()
+    from adcvsr.export import bundle_writer  # torch
+    from adcvsr.export.graphs.variant_files import VariantFiles
+
+    def traced_before(network: object, folder: Path, variant_id: str) -> VariantFiles:
+        shutil.copyfile(bundle / "fp32-onnx.onnx", folder / "fp32-onnx.onnx")
+        return VariantFiles(folder, variant_id, "stream")
+
+    monkeypatch.setattr(bundle_writer, "write_graphs", traced_before)  # the same network
     out, err = called(*command, "--json", "--overwrite")
     assert json.loads(out)["variants"] == ["fp32-onnx"]
     assert "parity over 16 frames" in err

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from adcvsr.runtime.doctor.findings import GROUPS, SCHEMA
 from board_files import write_files
+from warm_program import run_program
 
 METADATA = "Metadata-Version: 2.1\nName: {}\nVersion: {}\n"
 
@@ -54,13 +53,7 @@ def __getattr__(name):
 
 def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command without this machine's own GPU, where it has one."""
-    return subprocess.run(
-        [sys.executable, "-m", "adcvsr", "doctor", "--wait", "60", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **environment},
-    )
+    return run_program("doctor", "--wait", 60, *arguments, CUDA_VISIBLE_DEVICES="-1", **environment)
 
 
 def find(report: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +17,11 @@ from adcvsr.metrics import METRICS, usable_metrics
 from adcvsr.pictures.clips import read_image, write_clip, write_png
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.train.degradation import PRESETS
+from warm_program import run_program
 
 
 def evaluate(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "adcvsr", "evaluate", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-    )
+    return run_program("evaluate", *arguments, **environment)
 
 
 @pytest.fixture

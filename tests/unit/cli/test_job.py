@@ -177,6 +177,18 @@ def test_a_place_that_holds_no_job_is_refused_before_anything_is_read(
     assert note.read_text() == "mine"
 
 
+def test_names_have_whatever_characters_they_like(tmp_path: Path, film: Path) -> None:
+    """A recording of a Mac has a narrow space in its name, which is not printable to Python."""
+    odd = film.rename(tmp_path / "Recording at 9.41\u202fAM\nwith 'quotes'.mp4")
+    words = ("upscale", odd, tmp_path / "its\u202foutput\n.mp4", "--job", tmp_path / "a job\n")
+    options = ("--variant", "fp32", "--segment-seconds", 0.5)
+    assert run(*words, *options).exit_code == 0
+    (tmp_path / "its\u202foutput\n.mp4").unlink()
+    again = run(*words, *options, "--resume")
+    assert again.exit_code == 0, again.output
+    assert run("job", "status", tmp_path / "a job\n").output.endswith("2 done, joined\n")
+
+
 def test_a_disk_that_is_full_when_planned_keeps_no_half_a_job(
     tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.cli.commands import cli
-from adcvsr.pictures.clips import write_clip
+from adcvsr.pictures.clips import write_clip, write_png
 from adcvsr.pictures.synthetic import draw_clip
 
 
@@ -32,3 +32,30 @@ def test_it_is_named(
     assert said in f"{done.output}{done.exception}"
     assert "it will be" not in done.output or given[1] == "in.mp4"
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "said"),
+    [
+        ("/dev/video0", "null://", "for a camera write v4l2:///dev/video0"),
+        ("test://?size=64x64", "/dev/video9", "for a camera write v4l2:///dev/video9"),
+        ("test://?size=64x64", "127.0.0.1:8080", "write http://127.0.0.1:8080"),
+        ("test://?size=64x64", "192.168.1.5:8080/", "write http://192.168.1.5:8080/"),
+    ],
+)
+def test_an_address_without_its_scheme(source: str, sink: str, said: str) -> None:
+    done = CliRunner().invoke(cli, ["live", "--source", source, "--sink", sink])
+    assert done.exit_code == 1
+    assert said in str(done.exception)
+
+
+def test_numbered_pictures_into_a_file_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pattern names no file: nothing is asked of it, and the output is what is told."""
+    monkeypatch.chdir(tmp_path)
+    write_png(Path("frame_01.png"), draw_clip(1, 16, 16)[0])
+    Path("out.mp4").write_bytes(b"kept")
+    done = CliRunner().invoke(cli, ["upscale", "frame_%02d.png", "out.mp4"])
+    assert "output 'out.mp4' exists; pass --overwrite" in str(done.exception)
+    assert Path("out.mp4").read_bytes() == b"kept"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -15,6 +13,7 @@ from click.testing import CliRunner
 from adcvsr.cli._outputs import OUTPUTS
 from adcvsr.cli.commands import COMMANDS, cli, load_command
 from video_facts import VideoMaker, video_facts
+from warm_program import run_program as adcvsr
 
 READ_OR_NOT_WRITTEN = {
     *("bundle", "calibration", "calibration_path", "card", "checkpoint", "clips", "config"),
@@ -36,11 +35,6 @@ READ_OR_NOT_WRITTEN = {
     *("vae", "validate", "validate_dists"),
 }
 """Parameters of paths that are no output file: read, or folders with checks of their own."""
-
-
-def adcvsr(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "adcvsr", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(

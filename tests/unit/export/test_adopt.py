@@ -390,6 +390,22 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, place: str) -> N
         adopt(tmp_path / "n.onnx", tmp_path / "b", NAMED, report=print)
 
 
+@pytest.mark.parametrize("how", ["cut-off", "a-link"])
+def test_weights_that_cannot_be_read_are_told(tmp_path: Path, how: str) -> None:
+    onnx.save_model(
+        _changed(), tmp_path / "n.onnx", save_as_external_data=True, location="w.bin",
+        size_threshold=0,
+    )  # fmt: skip
+    weights = tmp_path / "w.bin"
+    if how == "cut-off":
+        weights.write_bytes(weights.read_bytes()[:100])
+    else:
+        weights.rename(tmp_path / "other")
+        weights.symlink_to(tmp_path / "other")
+    with pytest.raises(AdoptError, match="weights beside it cannot be read.* 'w1'|tensor name: w1"):
+        read_original(tmp_path / "n.onnx")
+
+
 def test_weights_beside_the_graph_are_read(tmp_path: Path) -> None:
     model = upscaler(scale=2)
     onnx.save_model(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 import pytest
 import torch
 
@@ -30,10 +31,13 @@ from adcvsr.errors import (
 )
 from adcvsr.export import bundle_writer, parity
 from adcvsr.export.graphs import onnx_file
+from adcvsr.export.graphs.variant_files import VariantFiles
 from adcvsr.export.manifest import BundleSettings
 from adcvsr.model import AdcVsr, save_checkpoint
 from adcvsr.model.untrained import untrained_network
 from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
+
+pytestmark = pytest.mark.usefixtures("few_colours")  # random weights make no picture
 
 IGNORE_LINES = lambda line: None  # noqa: E731
 
@@ -117,18 +121,26 @@ def test_settings_must_fit_the_network(network: AdcVsr, clip_network: AdcVsr) ->
         BundleSettings(colour_match=ColourMatch("ema", 0.0)).check(network.config)
 
 
-def test_untrained_bundle_says_so_and_follows_its_seed(tmp_path: Path) -> None:
+def test_untrained_bundle_says_so_and_follows_its_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = dataclasses.replace(PRESETS["nano"], widths=(4,), down_blocks=(1,))
-    for name in ("a", "b"):
-        bundle = bundle_writer.export_untrained(
-            config, tmp_path / name, seed=int(name == "b"), report=IGNORE_LINES
-        )
-        assert not bundle.trained
-        assert bundle.manifest["provenance"]["untrained"]["seed"] == int(name == "b")
-    first, second = (tmp_path / name / "fp32-onnx.onnx" for name in ("a", "b"))
-    assert first.read_bytes() != second.read_bytes()
-    once, again = (untrained_network(config).state_dict() for _ in range(2))
+    bundle = bundle_writer.export_untrained(config, tmp_path / "a", report=IGNORE_LINES)
+    assert not bundle.trained
+    assert bundle.manifest["provenance"]["untrained"]["seed"] == 0
+    once, again, other = (untrained_network(config, seed=n).state_dict() for n in (0, 0, 1))
     assert all(torch.equal(once[key], again[key]) for key in once)
+    assert not all(torch.equal(once[key], other[key]) for key in once)
+
+    def given(network: AdcVsr, provenance: dict[str, Any], *_: object, **more: object) -> None:
+        asked.append((provenance["untrained"]["seed"], more["trained"]))
+        weights = network.state_dict()
+        assert all(torch.equal(weights[key], other[key]) for key in other)
+
+    asked: list[object] = []
+    monkeypatch.setattr(bundle_writer, "_write_bundle", given)
+    bundle_writer.export_untrained(config, tmp_path / "b", seed=1, report=IGNORE_LINES)
+    assert asked == [(1, False)]
     frame = np.full((8, 8, 3), 100, np.uint8)
     bundle = Bundle(tmp_path / "a")
     with OrtCpuSession(bundle, bundle.variant("fp32-onnx"), threads=1) as session:
@@ -136,12 +148,18 @@ def test_untrained_bundle_says_so_and_follows_its_seed(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def large(network: AdcVsr, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large(network: AdcVsr, files: VariantFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose weights lie beside the graph, as those of a network beyond the limit do."""
     folder = tmp_path_factory.mktemp("large")
     save_checkpoint(folder / "c.safetensors", network, provenance={})
+
+    def write(_: AdcVsr, target: Path, variant_id: str) -> VariantFiles:
+        onnx_file.save_graph(onnx_ir.load(files.graph), target / files.graph.name)
+        return VariantFiles(target, variant_id, files.kind)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_file, "EMBEDDED_LIMIT_BYTES", 1 << 10)
+        patch.setattr(bundle_writer, "write_graphs", write)  # traced before
         bundle_writer.export_bundle(folder / "c.safetensors", folder / "large", report=IGNORE_LINES)
     return folder / "large"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,15 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from adcvsr.config import PRESETS
+from adcvsr.bundle import open_bundle
+from adcvsr.calibration.sets.parallel import open_graph
+from adcvsr.config import PRESETS, AdcVsrConfig
 from adcvsr.errors import ConfigError
 from adcvsr.export.graphs import onnx_file
 from adcvsr.export.graphs.onnx_file import data_files, save_graph
-from adcvsr.export.graphs.replay import replay
+from adcvsr.export.graphs.replay import open_session, replay
 from adcvsr.export.graphs.traced import StreamGraph, stream_graph
-from adcvsr.export.graphs.variant_files import VariantFiles, state_specs, write_graphs
+from adcvsr.export.graphs.variant_files import VariantFiles, state_specs
 from adcvsr.model import AdcVsr
 from adcvsr.model.untrained import untrained_network
 from adcvsr.pictures.synthetic import draw_clip
@@ -129,16 +130,14 @@ def test_a_clip_graph_takes_any_number_of_frames(
     assert np.abs(run.picture - expected.clamp(0, 255).numpy()).max() <= 1
 
 
-def test_pixel_shuffle_networks_have_clip_graphs_too(tmp_path: Path) -> None:
-    config = dataclasses.replace(
-        PRESETS["nano"], causal=False, temporal_kernel=3, widths=(4,), down_blocks=(1,)
-    )
-    network = untrained_network(config)
-    files = write_graphs(network, tmp_path, "fp32-onnx")
-    assert state_specs(network) == ()
-    (run,) = replay(files, (), [draw_clip(3, 9, 13)])
-    assert run.picture.shape == (3, 36, 52, 3)
-    assert run.beside["features"][0].shape == (4, 9, 13)
+def test_pixel_shuffle_networks_have_clip_graphs_too(clip_bundle: Path) -> None:
+    bundle = open_bundle(clip_bundle)
+    assert isinstance(bundle.config, AdcVsrConfig)
+    assert bundle.config.decoder == "pixel_shuffle"
+    assert bundle.state == ()
+    (run,) = replay(VariantFiles(clip_bundle, "fp32-onnx", "clip"), (), [draw_clip(3, 12, 16)])
+    assert run.picture.shape == (3, 48, 64, 3)
+    assert run.beside["features"][0].shape == (12, 6, 8)
 
 
 def test_large_weights_lie_beside_the_graph(
@@ -164,6 +163,13 @@ def test_large_weights_lie_beside_the_graph(
     (embedded,) = replay(files, specs, [clip])
     (beside,) = replay(VariantFiles(tmp_path / "a", files.id, "stream"), specs, [clip])
     assert np.array_equal(embedded.picture, beside.picture)
+
+
+def test_no_thread_spins_for_work(files: VariantFiles) -> None:
+    """Between short runs it would take a processor from everything else."""
+    for session in (open_session(files.graph), open_graph(files.graph, threads=2)):
+        options = session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_a_network_with_future_has_no_stream_graph() -> None:

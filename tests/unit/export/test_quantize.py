@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from adcvsr.errors import (
     QuantizationError,
 )
 from adcvsr.export.graphs.graph_edit import GraphEdit
+from adcvsr.export.graphs.replay import open_session
 from adcvsr.export.int8 import stream_basis
 from adcvsr.export.int8.channel_groups import change_units, channel_groups
 from adcvsr.export.int8.equalise import equalise
@@ -57,6 +59,7 @@ from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.proof.verify import verify_bundle
 from adcvsr.runtime.sessions.ort_precision import why_not_judged
+from held_colours import hold_few_colours
 
 pytestmark = pytest.mark.usefixtures("few_colours")  # random weights make no picture
 
@@ -80,6 +83,19 @@ def calibration(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def bundle_path(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def quantized(
+    tiny_bundle: Path, calibration: CalibrationSet, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The bundle with a variant by `write_recipe` as it is."""
+    folder = tmp_path_factory.mktemp("quantized")
+    path = Path(shutil.copytree(tiny_bundle, folder / "tiny"))
+    with pytest.MonkeyPatch.context() as patch:
+        hold_few_colours(patch)
+        quantize(path, write_recipe(folder), calibration)
+    return path
 
 
 @pytest.fixture
@@ -150,11 +166,8 @@ def test_the_command_adds_a_proven_variant(
     }
 
 
-def test_no_float_at_full_resolution(
-    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path
-) -> None:
-    quantize(bundle_path, write_recipe(tmp_path), calibration)
-    model = onnx.load(bundle_path / "int8-ort.onnx")
+def test_no_float_at_full_resolution(quantized: Path, tmp_path: Path) -> None:
+    model = onnx.load(quantized / "int8-ort.onnx")
     readers = [n for n in model.graph.node if "frame" in n.input and n.op_type != "Shape"]
     producer = next(n for n in model.graph.node if "upscaled" in n.output)
     assert {node.op_type for node in readers} == {"Transpose"}
@@ -164,7 +177,7 @@ def test_no_float_at_full_resolution(
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3
     onnxruntime.InferenceSession(
-        str(bundle_path / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
+        str(quantized / "int8-ort.onnx"), options, providers=["CPUExecutionProvider"]
     )
     kinds = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QLinearConv") == 14
@@ -173,13 +186,18 @@ def test_no_float_at_full_resolution(
 
 
 def test_the_same_inputs_give_the_same_bytes(
-    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+    quantized: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
+    """Also where the variant is there already, which nothing replaces unasked."""
+    path = Path(shutil.copytree(quantized, tmp_path / "tiny"))
     recipe = write_recipe(tmp_path)
-    paths = [Path(shutil.copytree(tiny_bundle, tmp_path / name / "tiny")) for name in "ab"]
-    for path in paths:
+    with pytest.raises(OutputExistsError, match="pass --overwrite"):
         quantize(path, recipe, calibration)
-    assert digests(paths[0]) == digests(paths[1])
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["variants"]["int8-ort"]["parity"]["psnr_db"] = 99.0
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    quantize(path, recipe, calibration, overwrite=True)
+    assert digests(path) == digests(quantized)
 
 
 def test_colours_do_not_shift(
@@ -207,17 +225,19 @@ def test_colours_do_not_shift(
     assert left > 2 * centred
 
 
-def test_a_single_file_bundle_and_overwriting(
-    tiny_bundle: Path, calibration: CalibrationSet, tmp_path: Path
+def test_a_single_file_bundle(
+    tiny_bundle: Path, quantized: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
     path = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_bundle))
     recipe = write_recipe(tmp_path)
     quantize(path, recipe, calibration)
     assert sorted(Bundle(path).variants) == ["fp32-onnx", "int8-ort"]
     once = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        found = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
+    assert found == digests(quantized)
     with pytest.raises(OutputExistsError, match="pass --overwrite"):
         quantize(path, recipe, calibration)
-    quantize(path, recipe, calibration, overwrite=True)
     assert path.read_bytes() == once
 
 
@@ -309,6 +329,41 @@ def test_equalised_and_folded_graphs_are_the_same_function(
     for one, other in pairs:
         difference = one[convolution] - other[convolution] - 0.5
         assert np.abs(difference[..., 10:-10, 10:-10]).max() < 0.02
+
+
+@pytest.mark.parametrize("between", ["PRelu", "LeakyRelu"])
+def test_units_pass_through_slopes(between: str) -> None:
+    """What a slope is given in other positive units comes out in them, channel by channel."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w1": rng.normal(size=(4, 3, 3, 3)),
+        "w2": rng.normal(size=(3, 4, 3, 3)),
+        "slopes": rng.uniform(0.05, 0.4, (4, 1, 1)),
+    }
+    node = onnx.helper.make_node
+    reads = ["f", "slopes"] if between == "PRelu" else ["f"]
+    nodes = [
+        node("Conv", ["x", "w1"], ["f"], "first", pads=[1] * 4),
+        node(between, reads, ["a"], "slope"),
+        node("Conv", ["a", "w2"], ["y"], "last", pads=[1] * 4),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 8, 9]) for name in "xy"]
+    made = onnx.helper.make_graph(
+        nodes,
+        "slopes",
+        ends[:1],
+        ends[1:],
+        [onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    opset = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(made, opset_imports=opset, ir_version=9)
+    edit = GraphEdit(model)
+    (group,) = channel_groups(edit, {})
+    assert (set(group.tensors), group.mixable) == ({"f", "a"}, False)
+    change_units(edit, dict.fromkeys(group.tensors, np.array([1, 7, 0.2, 3], np.float32)))
+    picture = {"x": rng.normal(size=(1, 3, 8, 9)).astype(np.float32)}
+    before, after = (open_session(m.SerializeToString()) for m in (model, edit.finish()))
+    assert np.allclose(before.run(None, picture)[0], after.run(None, picture)[0], atol=1e-4)
 
 
 @pytest.mark.usefixtures("quick_fit")

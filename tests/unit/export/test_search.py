@@ -35,6 +35,8 @@ from variant_bundle import copy_of_nano
 FRAGILE = "unet.down_blocks.0.resnets.1.conv2/Conv"
 SAFE = "unet.down_blocks.0.resnets.2.conv2/Conv"
 LAST = "decoder.conv_out/Conv"
+pytestmark = pytest.mark.usefixtures("few_colours")  # what is looked for is the node
+
 UNITS = {FRAGILE, SAFE, LAST}
 """Tried in these tests; the whole network has 25, which takes minutes."""
 

@@ -107,6 +107,12 @@ def test_it_is_stored_and_repeated(
     assert found.outcome == "failed"
     assert "golden runs: colour shift" in found.reason
 
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["variants"]["int8-ort"]["statement"]["limits"]["most_halo"] = 1.0
+    (bundle / "manifest.json").write_bytes(json_bytes(manifest))
+    found = verify_bundle(open_bundle(bundle), variants=["int8"]).variants[0]
+    assert "(it has limits that this version does not know: most_halo)" in found.reason
+
     again = store_statements(bundle, [statement])
     assert set(again.manifest["files"]) == set(stored.manifest["files"])
 

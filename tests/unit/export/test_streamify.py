@@ -30,6 +30,14 @@ def test_frame_by_frame_is_the_whole_clip(name: str) -> None:
     onnx.checker.check_model(stream.model)
 
 
+def test_convolutions_over_one_frame_are_of_the_plane() -> None:
+    """Quantizers and engines know those; a weight over one frame of time is the same thing."""
+    graph = streamify(conv3d(), frames_axis=2).model.graph
+    sides = {t.name: len(t.dims) for t in graph.initializer}
+    found = [sides[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert found == [4] * 6
+
+
 AHEAD: dict[str, tuple[Callable[[], onnx.ModelProto], int, int]] = {
     "one each way": (lambda: conv3d(before=1, after=1), 2, 2),
     "only later ones": (lambda: conv3d(before=0, after=2), 2, 4),

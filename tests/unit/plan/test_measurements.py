@@ -293,7 +293,7 @@ class TestInterval:
     def test_the_command_says_it(self) -> None:
         arguments = ["plan", "nano", "--target", "orin-nano", "--source", "640x360@30"]
         told = CliRunner().invoke(cli, arguments).stdout
-        assert "fps (90 %), the encoder binds" in told
+        assert "fps (90 %), limited by the encoder" in told
         assert "measure next" in told
         facts = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
         low, high = facts["interval_fps"]

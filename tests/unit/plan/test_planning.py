@@ -301,7 +301,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0, done.output
     assert "feasible: up to" in done.stdout
     assert "fitted to 11 measurements of 4 networks" in done.stderr
-    assert " fps (90 %), the network binds: " in done.stdout
+    assert " fps (90 %), limited by the network: " in done.stdout
     done = run(cli, [*arguments, "1920x1080@60", "--json"])
     assert done.exit_code == 3
     facts = json.loads(done.stdout)

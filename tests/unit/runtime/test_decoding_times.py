@@ -39,7 +39,8 @@ def through(frames: int, dts: list[int]) -> list[int | None]:
 def test_one_and_two_frames_are_decoded_as_they_are_shown() -> None:
     """x265 has set nothing there."""
     assert through(1, [GARBAGE]) == [0]
-    assert through(2, [GARBAGE, -GARBAGE]) == [0, 1]
+    for one, other in ((GARBAGE, -GARBAGE), (0, GARBAGE), (1, 0), (5, 5), (-1, 7)):
+        assert through(2, [one, other]) == [0, 1]
 
 
 def test_of_three_frames_the_times_are_the_encoders() -> None:
@@ -47,28 +48,30 @@ def test_of_three_frames_the_times_are_the_encoders() -> None:
     assert through(3, [-2, -1, 0]) == [-2, -1, 0]
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 2, 3])
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
 def test_short_files_of_x265(tmp_path: Path, name: str, frames: int) -> None:
-    """Times of decoding grow, none is behind the time of showing, and every frame comes back."""
+    """Times of decoding grow, none is behind the time of showing, and every frame comes back.
+
+    Once each: what x265 leaves is another thing every time, of which the tests above have a choice.
+    """
     given = tmp_path / "in.mp4"
     write_clip(given, draw_clip(frames, 32, 32))
-    for _ in range(3):
-        options = EncodeOptions(encoder="libx265", preset="ultrafast", overwrite=True)
-        with (
-            FileSource(given) as source,
-            FileSink(tmp_path / name, source, options, print) as sink,
-        ):
-            sink.open_encoder()
-            for index in range(frames):
-                sink.write(np.full((128, 128, 3), 40 * index, np.uint8), index * 512)
-            sink.flush()
-            sink.finish()
-        with av.open(str(tmp_path / name)) as written:
-            packets = [packet for packet in written.demux(video=0) if packet.size]
-            decoding = [packet.dts for packet in packets if packet.dts is not None]
-            assert decoding == sorted(set(decoding))
-            assert all(p.dts is None or p.dts <= p.pts for p in packets)
-            assert all(packet.dts is None or abs(packet.dts) < 1 << 20 for packet in packets)
-        with av.open(str(tmp_path / name)) as written:
-            assert sum(1 for _ in written.decode(video=0)) == frames
+    options = EncodeOptions(encoder="libx265", preset="ultrafast")
+    with (
+        FileSource(given) as source,
+        FileSink(tmp_path / name, source, options, print) as sink,
+    ):
+        sink.open_encoder()
+        for index in range(frames):
+            sink.write(np.full((128, 128, 3), 40 * index, np.uint8), index * 512)
+        sink.flush()
+        sink.finish()
+    with av.open(str(tmp_path / name)) as written:
+        packets = [packet for packet in written.demux(video=0) if packet.size]
+        decoding = [packet.dts for packet in packets if packet.dts is not None]
+        assert decoding == sorted(set(decoding))
+        assert all(p.dts is None or p.dts <= p.pts for p in packets)
+        assert all(packet.dts is None or abs(packet.dts) < 1 << 20 for packet in packets)
+    with av.open(str(tmp_path / name)) as written:
+        assert sum(1 for _ in written.decode(video=0)) == frames

@@ -369,7 +369,7 @@ def test_verdicts_on_real_layer_lists(
     what: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """`nano` in FP16: as TensorRT-RTX compiled it, as it compiled FP32, and with one layer wide."""
-    monkeypatch.undo()  # with all its variants
+    monkeypatch.delenv("ADCVSR_MODELS")  # with all its variants
     fake_gpu(monkeypatch, tmp_path / "cache")
     name = "nano-fp32-640x360.txt" if what == "all in FP32" else "nano-fp16-640x360.txt"
     layers = read_log((LISTS / name).read_text())

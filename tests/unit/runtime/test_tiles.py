@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -11,15 +12,16 @@ import numpy.typing as npt
 import pytest
 
 from adcvsr.bundle import open_bundle
-from adcvsr.bundle.schema import Window
 from adcvsr.errors import ConfigError
 from adcvsr.pictures.clips import read_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.upscaler import Upscaler
+from changed_manifest import with_manifest
 from video_facts import VideoMaker
 
 Levels = npt.NDArray[np.uint8]
+GRAPH = "fp32-onnx.onnx"
 
 
 def distance(found: Levels, expected: Levels) -> int:
@@ -28,18 +30,34 @@ def distance(found: Levels, expected: Levels) -> int:
 
 
 @pytest.fixture(scope="module")
-def group_norm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that sees its whole input."""
-    pytest.importorskip("torch", reason="making a clip bundle needs torch")
-    from small_bundles import random_network, write_clip_bundle
-    from tiny_configs import CLIP_ADD
-
-    network = random_network(dataclasses.replace(CLIP_ADD, name="global", norm="group"))
-    for name, parameter in network.named_parameters():
-        if name.endswith("conv2.weight"):
-            parameter.data *= 10  # back from its small start: the norms shall matter
+def global_bundle(clip_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that sees its whole input: features move with their mean, as norms make them."""
+    onnx = pytest.importorskip("onnx", reason="changing a graph needs onnx")
     path = tmp_path_factory.mktemp("global") / "global"
-    return write_clip_bundle(path, network, Window(frames=7, overlap=4))
+    manifest = json.loads((clip_bundle / "manifest.json").read_text())
+    model = onnx.load(clip_bundle / GRAPH)
+    (features,) = (value.name for value in model.graph.output)
+    for node in model.graph.node:
+        node.output[:] = ["local" if name == features else name for name in node.output]
+    make = onnx.helper.make_node
+    model.graph.node.extend(
+        [
+            make("GlobalAveragePool", ["local"], ["mean"], name="mean"),
+            make("Add", ["local", "mean"], [features], name="global"),
+        ]
+    )
+    data = model.SerializeToString()
+    digest = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    with_manifest(
+        clip_bundle,
+        path,
+        config={**manifest["config"], "norm": "group"},
+        window={"frames": 7, "overlap": 4},
+        files={**manifest["files"], GRAPH: digest},
+    )
+    (path / GRAPH).unlink()
+    (path / GRAPH).write_bytes(data)
+    return path
 
 
 @pytest.mark.parametrize("backend", ["ort-cpu"])  # GPU ones: test_trt_session.py
@@ -133,11 +151,11 @@ def test_tiles_and_windows_together(clip_bundle: Path) -> None:
 
 
 @pytest.mark.slow
-def test_blended_tiles_have_no_seam(group_norm_bundle: Path) -> None:
+def test_blended_tiles_have_no_seam(global_bundle: Path) -> None:
     """A global network's tiles differ from the whole frame, but not from one pixel to the next."""
     clip = draw_clip(2, 64, 112)
     clip[:, :, 56:] //= 4  # a dark half, so that statistics differ from tile to tile
-    with Upscaler(group_norm_bundle) as whole, Upscaler(group_norm_bundle, tile=64) as tiled:
+    with Upscaler(global_bundle) as whole, Upscaler(global_bundle, tile=64) as tiled:
         expected = np.stack(list(whole.upscale_clip(clip))).astype(int)
         parts = [np.stack(list(whole.upscale_clip(c))) for c in (clip[:, :, :56], clip[:, :, 56:])]
         found = np.stack(list(tiled.upscale_clip(clip)))
@@ -162,7 +180,7 @@ def test_a_tile_too_small_is_refused_at_once(tiny_bundle: Path) -> None:
 
 @pytest.mark.usefixtures("nano_in_fp32")
 def test_files_say_how_they_were_tiled(
-    group_norm_bundle: Path, make_video: VideoMaker, tmp_path: Path
+    global_bundle: Path, make_video: VideoMaker, tmp_path: Path
 ) -> None:
     source = make_video(size=(72, 40))
     with Upscaler("nano", tile=48) as upscaler:
@@ -175,7 +193,7 @@ def test_files_say_how_they_were_tiled(
         assert report.tiles is not None
         assert report.tiles["count"] == 1
         assert not report.notes
-    with Upscaler(group_norm_bundle, tile=48) as upscaler:
+    with Upscaler(global_bundle, tile=48) as upscaler:
         report = upscaler.upscale_file(source, tmp_path / "blended.mp4")
         assert report.tiles is not None
         assert not report.tiles["exact"]

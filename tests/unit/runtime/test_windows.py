@@ -209,11 +209,19 @@ def test_a_stream_network_takes_clips_too(tiny_bundle: Path, clip: Levels) -> No
 
 
 @pytest.mark.parametrize("backend", ["ort-cpu"])  # GPU ones: test_trt_session.py
-def test_an_altered_interface_is_refused(with_window: WithWindow, backend: str) -> None:
+def test_an_altered_interface_is_refused(
+    with_window: WithWindow, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = with_window(7, 2)
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["interface"]["features"]["shape"][1] = 13
     (path / "manifest.json").write_text(json.dumps(manifest))
+    with (
+        pytest.raises(BundleError, match="inputs {'features': 12} .* manifest says"),
+        create_session(open_bundle(path), backend=backend),
+    ):
+        pass
+    monkeypatch.setenv("ADCVSR_CACHE", str(tmp_path / "cache"))  # where it has not run before
     with (
         pytest.raises(
             BundleError, match="'fp32-onnx.decoder.onnx' fails in the engine for one small frame"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from adcvsr.runtime.live.sink import SINKS, open_sink
 from adcvsr.runtime.live.source import SOURCES, open_source
 from adcvsr.runtime.video.encoders import EncodeOptions
 from live_streams import require_rtsp_server, rtsp_server, write_coded_clip
+from warm_program import run_program
 
 LOGIN = "operator:Qp@ss:w/o?r#d%25"
 """User and password with all that makes addresses hard to read; the last letter is a %."""
@@ -203,16 +203,14 @@ COMMAND = [sys.executable, "-m", "adcvsr"]
 @pytest.mark.parametrize("debug", [False, True])
 def test_neither_messages_nor_tracebacks_nor_usage_show_it(debug: bool) -> None:
     address = "rtsp://u:Qsecret1@127.0.0.1:9/Qtoken22?password=Qtoken33"
-    environment = {**os.environ, "ADCVSR_DEBUG": "1"} if debug else dict(os.environ)
+    environment = {"ADCVSR_DEBUG": "1"} if debug else {}
     for arguments in (
         ["live", "--source", address, "--sink", "null://", "--model", "nano", "--json"],
         ["upscale", address, "out.mp4"],
         ["live", "--source", "test://", address],
         [address],
     ):
-        done = subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, text=True, check=False, env=environment
-        )
+        done = run_program(*arguments, **environment)
         assert done.returncode in (1, 2)
         said = done.stdout + done.stderr
         assert said
@@ -244,14 +242,8 @@ def test_the_list_of_processes_does_not_show_it() -> None:
 
 
 def test_source_and_sink_may_come_from_the_environment() -> None:
-    environment = {
-        **os.environ,
-        "ADCVSR_SOURCE": "rtsp://u:Qsecret1@127.0.0.1:9/s",
-        "ADCVSR_SINK": "null://",
-    }
-    done = subprocess.run(
-        [*COMMAND, "live"], capture_output=True, text=True, check=False, env=environment
-    )
+    source = "rtsp://u:Qsecret1@127.0.0.1:9/s"
+    done = run_program("live", ADCVSR_SOURCE=source, ADCVSR_SINK="null://")
     model, error = done.stderr.splitlines()
     assert model.startswith("note: the model is nano-camera, for cameras and streams")
     assert error.startswith("error: 'rtsp://***@127.0.0.1:9/s' gives no video: Connection refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.outputs import Output
 from adcvsr.runtime.live.sink import FinishedFrame, open_sink
+from adcvsr.runtime.live.sink_page import PageSink
 from adcvsr.runtime.sessions.session import Session
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
@@ -238,3 +240,18 @@ def test_streams_beside_each_other_share_the_network_of_ten_bits(
     assert all((a == b).all() for a, b in zip(alone, again, strict=True))
     assert alone[0].dtype == np.uint16
     assert (alone[1] != alone[0]).any()
+
+
+def test_the_page_maps_hdr_only_while_somebody_looks() -> None:
+    with open_sink("http://127.0.0.1:0", EncodeOptions()) as sink:
+        assert isinstance(sink, PageSink)
+        output = Output(sink, 1, threading.Event(), passed=lambda: None)
+        frame = frame_of(PQ, np.uint16)
+        assert output._held(frame) is frame
+        assert sink.encode(frame) == b""
+        sink._page.viewers = 1
+        shown = bytes(sink.encode(frame))
+    jpeg = shown[shown.index(b"\xff\xd8") :]
+    with av.open(io.BytesIO(jpeg), format="mjpeg") as container:
+        white = next(container.decode(video=0)).to_ndarray(format="gray")
+    assert white.min() > 240

@@ -58,7 +58,8 @@ def balanced(report: LiveReport) -> bool:
 
 def test_udp_out_and_in_again_with_the_time_read_from_the_pixels(upscaler: Upscaler) -> None:
     url = f"udp://127.0.0.1:{free_port()}"
-    options = LiveOptions(duration_s=3, glass=url, policy="newest")
+    # Its reader waits for pictures as long as its time-out, after the last as well.
+    options = LiveOptions(duration_s=3, glass=f"{url}?timeout=1", policy="newest")
     report = LiveRun(upscaler, "test://?size=64x64&fps=12", url, options).run()
     assert report.ended == "duration"
     assert report.unfinished == 0

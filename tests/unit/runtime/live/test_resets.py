@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,17 @@ class TestReasons:
         watch, policy = StreamWatch(), ResetPolicy()
         policy.reason(watch.place(frame(0, 0), STEP))
         assert policy.reason(watch.place(frame(STEP, 2.0), STEP, waited=2.0 - STEP)) is None
+
+    def test_a_file_that_is_slow_to_decode_or_not_paced_is_one_stream(self) -> None:
+        """Nothing is missing between its frames; a jump back, as of a loop, is a seek still."""
+        slow = [replace(frame(i * STEP, i * 2.0), lossless=True) for i in range(4)]
+        fast = [replace(frame(i * 3.0, i * STEP), lossless=True) for i in range(4)]
+        watch = StreamWatch()
+        placed = [watch.place(each, 3.0) for each in fast]
+        assert [each.reason for each in placed] == [None] * 4
+        again = replace(frame(0.0, 13 * STEP), lossless=True)
+        assert watch.place(again, 3.0).reason == "seek"
+        assert reasons(*slow) == [None] * 4
 
     def test_a_burst_after_a_stall_is_no_seek(self) -> None:
         late = [frame(0, 0), *[frame(STEP * i, 2 + i / 1000) for i in range(1, 20)]]
