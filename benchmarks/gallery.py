@@ -44,7 +44,8 @@ def draw(rows: list[dict[str, Levels]]) -> Levels:
     page = np.full((height - GAP_PX, width, 3), GROUND, np.uint8)
     for column, name in enumerate(names):
         left = column * (SIDE + GAP_PX)
-        write_text(page, name, top=GAP_PX, left=left, scale=TEXT_SCALE, level=235)
+        shown = name.removeprefix("realesr-").removesuffix("-x4")  # what a column has room for
+        write_text(page, shown, top=GAP_PX, left=left, scale=TEXT_SCALE, level=235)
         for index, row in enumerate(rows):
             top = head + index * (SIDE + GAP_PX)
             large = row[name].repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)

@@ -40,7 +40,7 @@ from adcvsr.runtime.proof.colours import (
 from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 from adcvsr.runtime.sessions.session import StreamSession
 
-SHIPPED = ("nano", "nano-camera", "small")
+SHIPPED = ("nano", "nano-camera", "nano-restore", "small")
 """Bundles whose INT8 was made with drawn colours."""
 NAMES = np.array(list(NAMED.values()), np.uint8)
 SMALL = ColourRequest(64, 80, NAMES, clips=False)
