@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from ...pictures.yuv_picture import AnyPicture
-from ..pipeline import POLL_SECONDS, Pipeline, StoppedError
+from ..pipeline import Pipeline
 from ..processing.cut_reset import CutResetProcessor
 from ..processing.processor import FrameProcessor
+from ..threads.frame_queue import POLL_SECONDS, StoppedError
 from ..threads.worker import Worker, wait_whatever_comes
 from .plan import Segment
 
