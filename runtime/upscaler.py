@@ -408,8 +408,8 @@ class Upscaler:
 
         Args:
             given: See `StreamSession.infer_gpu`.
-            target: Likewise.
-            look: Likewise.
+            target: See `StreamSession.infer_gpu`.
+            look: See `StreamSession.infer_gpu`.
 
         Returns:
             Copies within the GPU.
