@@ -19,6 +19,7 @@ from adcvsr.runtime.processing.backends import create_processor, create_session
 from adcvsr.runtime.sessions.session import StreamSession
 from adcvsr.runtime.sessions.trt_stream import TensorRtSession
 from adcvsr.runtime.upscaler import Upscaler
+from fake_cuda import CONTEXT
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 pytestmark = pytest.mark.usefixtures("nano_in_fp32")
@@ -99,9 +100,7 @@ def test_a_lane_written_early_would_be_seen(
     with create_session(open_bundle("nano"), backend="tensorrt") as session:
         good = behind(session, clip)
         session.reset()
-        monkeypatch.setattr(
-            driver, "cuStreamWaitEvent", lambda *_: driver.cuCtxSetCurrent("context")
-        )
+        monkeypatch.setattr(driver, "cuStreamWaitEvent", lambda *_: driver.cuCtxSetCurrent(CONTEXT))
         bad = behind(session, clip)
     assert not all(map(np.array_equal, bad, good))
 

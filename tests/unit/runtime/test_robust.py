@@ -54,7 +54,7 @@ def upscalers() -> Any:
         deep = RepeatSession(bundle, session.variant)
         deep.deep = True
         with session, deep:
-            repeat.deep_session = deep
+            repeat.repeats_deep = deep
             yield nano, repeat
 
 
@@ -134,7 +134,7 @@ def check_times(source: Path, times: list[Fraction], expected: Good) -> None:
 
 def repeated_deep(repeat: Any) -> AbstractContextManager[object]:
     """Frames of more than 8 bits are repeated, too."""
-    return patch.object(file_run, "open_deep", lambda *_, **__: (repeat.deep_session, ""))
+    return patch.object(file_run, "open_deep", lambda *_, **__: (repeat.repeats_deep, ""))
 
 
 def check_colours(source: Path, output: Path, expected: Good, times: int) -> None:
