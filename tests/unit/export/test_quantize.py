@@ -225,7 +225,7 @@ def test_colours_do_not_shift(
     assert left > 2 * centred
 
 
-def test_a_single_file_bundle(
+def test_a_single_file_bundle_and_overwriting(
     tiny_bundle: Path, quantized: Path, calibration: CalibrationSet, tmp_path: Path
 ) -> None:
     path = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_bundle))
@@ -238,6 +238,8 @@ def test_a_single_file_bundle(
     assert found == digests(quantized)
     with pytest.raises(OutputExistsError, match="pass --overwrite"):
         quantize(path, recipe, calibration)
+    assert path.read_bytes() == once
+    quantize(path, recipe, calibration, overwrite=True)
     assert path.read_bytes() == once
 
 
