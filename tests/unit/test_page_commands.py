@@ -170,7 +170,8 @@ def remove_outputs(words: list[str]) -> None:
     ]
     if words[0] == "upscale":
         named = list(takewhile(lambda word: not word.startswith("--"), words[1:]))
-        places += [*map(Path, named[1:][-1:]), *Path().glob("*_x[24].*")]
+        unnamed = (*Path().glob("*_x[24].*"), *Path().glob("in_*x*.mp4"))
+        places += [*map(Path, named[1:][-1:]), *unnamed]
     if words[:2] == ["job", "plan"]:
         places += map(Path, words[3:5])
     places += [path.with_suffix(".json") for path in places if path.suffix == ".html"]
