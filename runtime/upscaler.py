@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -319,11 +319,17 @@ class Upscaler:
             RuntimeError: The network was not loaded for it.
             UpscalerBusyError: See `__call__`.
         """
+        with self._yuv_frame() as session:
+            return session.infer_yuv(picture)
+
+    @contextmanager
+    def _yuv_frame(self) -> Iterator[StreamSession]:
+        """The session of YUV 4:2:0, for one frame."""
         if self._yuv is None:
             raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
         with self._user.claim("a frame"):
             self._yuv.on_prepare = self.session.on_prepare
-            return self._yuv.infer_yuv(picture)
+            yield self._yuv
 
     def why_not_deep(self) -> str:
         """Say why the network takes no more than 8 bits in a live stream; empty if it does."""
@@ -419,11 +425,8 @@ class Upscaler:
             CannotImportError: The GPU does not reach it: `upscale_yuv` takes it from main memory.
             UpscalerBusyError: See `__call__`.
         """
-        if self._yuv is None:
-            raise RuntimeError("the network is loaded for RGB alone: call open_yuv first")
-        with self._user.claim("a frame"):
-            self._yuv.on_prepare = self.session.on_prepare
-            return self._yuv.infer_gpu(given, target, look)
+        with self._yuv_frame() as session:
+            return session.infer_gpu(given, target, look)
 
     def session_of(self, picture: AnyPicture) -> Session:
         """What runs a picture: of YUV, and of more than 8 bits, there is a session of its own."""

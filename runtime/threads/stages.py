@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from .frame_queue import StoppedError
-from .worker import Worker
+from .worker import Worker, wait_whatever_comes
 
 
 class Stages:
@@ -70,18 +70,8 @@ class Stages:
         return all(thread.wait(seconds) for thread in self._threads)
 
     def wait_whatever_comes(self) -> None:
-        """Wait until all stages have ended, through further interrupts.
-
-        Closing a container or a session under a running stage crashes the process, and a second
-        Ctrl-C is common: the first one takes up to a frame to act.
-        """
-        while True:
-            try:
-                for thread in self._threads:
-                    thread.wait_or_call_off()
-            except KeyboardInterrupt:
-                continue
-            return
+        """Wait until all stages have ended, see `worker.wait_whatever_comes`."""
+        wait_whatever_comes(self._threads)
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
