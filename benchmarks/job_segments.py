@@ -5,10 +5,12 @@
     python benchmarks/job_segments.py --apart               # what is paid once, and what a segment
     python benchmarks/job_segments.py --plan-hours 10       # a plan of a file of 10 hours
 
-Each round runs `adcvsr upscale` on the same clip plainly and as a job with segments of --segment
-seconds, in turn, in processes of their own. On a machine that is busy otherwise the processor time
-says more than the seconds. The least of all rounds is compared, and the SHA-256 of all job results,
-which must be one. The clip is drawn, or a video of yours played over and over.
+Each round runs `adcvsr upscale` on the same clip plainly, as a job of one segment and as a job with
+segments of --segment seconds, in turn, forwards and backwards, in processes of their own. So what a
+job costs once (plan, probe, join) and what its segments cost stand apart. On a machine that is busy
+otherwise the processor time says more than the seconds. Compared are the least of all rounds and
+the median of the ratios of each round; the job's results must all have one SHA-256. The clip is
+drawn, or a video of yours played over and over.
 
 With --apart all is run in one process whose networks are loaded: the plan, the probe and the join,
 which a job pays once, each by itself, and the segments in turn with `Upscaler.upscale_file`: as
@@ -19,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -99,33 +102,50 @@ def compare(folder: Path, source: Path, given: argparse.Namespace) -> int:
     segment = ("--segment-seconds", str(given.segment))
     kinds: dict[str, tuple[str, ...]] = {
         "plain": (),
-        "job": ("--resume", *segment),
+        "one segment": ("--resume", "--segment-seconds", str(math.ceil(given.seconds) + 1)),
+        "segments": ("--resume", *segment),
     }
     if given.workers > 1:
         kinds[f"{given.workers} workers"] = ("--workers", str(given.workers), *segment)
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    processor: dict[str, list[float]] = {name: [] for name in kinds}
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
     sizes: dict[str, int] = {}
     hashes = set()
-    for _ in range(given.rounds):
-        for name, options in kinds.items():
+    for turn in range(given.rounds):
+        for name in list(kinds) if turn % 2 == 0 else reversed(kinds):
             output = folder / "out.mp4"
-            wall, cpu = run(source, output, given.variant, options)
-            seconds[name].append(wall)
-            processor[name].append(cpu)
+            costs[name].append(run(source, output, given.variant, kinds[name]))
             sizes[name] = output.stat().st_size
-            if name != "plain":
+            if name not in ("plain", "one segment"):
                 hashes.add(hashlib.sha256(output.read_bytes()).hexdigest())
             output.unlink()
-    for name in kinds:
-        wall, cpu = min(seconds[name]), min(processor[name])
+    for name, found in costs.items():
+        wall, used = least(found)
+        base = least(costs["plain"])
         print(
-            f"{name:10} {wall:7.2f} s ({over(wall, min(seconds['plain']))})  {cpu:7.2f} s of "
-            f"processors ({over(cpu, min(processor['plain']))})  {sizes[name]:,} bytes "
-            f"({over(sizes[name], sizes['plain'])})"
+            f"{name:12} {wall:7.2f} s ({over(wall, base[0])})  {used:7.2f} s of processors "
+            f"({over(used, base[1])})  {sizes[name]:,} bytes ({over(sizes[name], sizes['plain'])})"
         )
+    one, plain = least(costs["one segment"]), least(costs["plain"])
+    print(f"a job costs once: {one[0] - plain[0]:.2f} s, {one[1] - plain[1]:.2f} s of processors")
+    print(f"segments over one segment, {medians(costs['segments'], costs['one segment'])}")
+    print(f"segments over plain, {medians(costs['segments'], costs['plain'])}")
     print(f"{len(hashes)} different job result{'s' * (len(hashes) != 1)}")
     return 0 if len(hashes) == 1 else 1
+
+
+def least(costs: Sequence[tuple[float, float]]) -> list[float]:
+    """The least seconds and the least processor seconds of all rounds."""
+    return [min(each[at] for each in costs) for at in range(2)]
+
+
+def medians(costs: Sequence[tuple[float, float]], bases: Sequence[tuple[float, float]]) -> str:
+    """What is more than in the same round, by the median of all rounds."""
+    pairs = list(zip(costs, bases, strict=True))
+    middle = [statistics.median(each[at] / base[at] for each, base in pairs) for at in range(2)]
+    return (
+        f"median of {len(pairs)} pairs: {over(middle[0], 1)} s, {over(middle[1], 1)} s of "
+        "processors"
+    )
 
 
 def apart(folder: Path, source: Path, given: argparse.Namespace) -> int:
@@ -169,21 +189,15 @@ def apart(folder: Path, source: Path, given: argparse.Namespace) -> int:
                     job.facts_of(index).unlink(missing_ok=True)
                 measure(name, make)
             measure("join", lambda: join(job))
-    base = [min(each[at] for each in costs["plain"]) for at in range(2)]
+    base = least(costs["plain"])
     for name, found in costs.items():
-        wall, used = (min(each[at] for each in found) for at in range(2))
+        wall, used = least(found)
         is_segments = name in ("one by one", "segments")
         more = f" ({over(wall, base[0])}, {over(used, base[1])})" if is_segments else ""
         share = "" if more else f" ({used / base[1]:.2%} of plain)"
         print(f"{name:15} {wall:7.2f} s  {used:7.2f} s of processors{more or share}")
     for name in ("one by one", "segments"):
-        pairs = zip(costs[name], costs["plain"], strict=True)
-        ratios = [(made[0] / run[0], made[1] / run[1]) for made, run in pairs]
-        middle = [statistics.median(each[at] for each in ratios) for at in range(2)]
-        print(
-            f"{name} over plain, median of {len(ratios)} pairs: {over(middle[0], 1)} s, "
-            f"{over(middle[1], 1)} s of processors"
-        )
+        print(f"{name} over plain, {medians(costs[name], costs['plain'])}")
     size = Path(settings.output).stat().st_size
     print(f"{over(size, plain.stat().st_size)} bytes")
     return 0

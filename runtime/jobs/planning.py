@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -82,7 +81,7 @@ def make_plan(settings: JobSettings, *, overwrite: bool = False, mode: Mode = "a
         network=network,
         encoder=encoder,
         preset=_preset(settings, encoder, found.info, bundle.scale, notes.append),
-        encoder_threads=min(math.ceil(usable_processors() * 3 / 2), MOST_ENCODER_THREADS),
+        encoder_threads=min(usable_processors(), MOST_ENCODER_THREADS),
         versions=versions_for(network.backend),
         video=found.info,
         scan=found.how,

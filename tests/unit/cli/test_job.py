@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import av
 import click
 import pytest
 from click.testing import CliRunner, Result
@@ -313,3 +314,21 @@ def test_two_processes_make_the_same_bytes(tmp_path: Path, film: Path) -> None:
         assert done.exit_code == 0, done.output
     assert file_sha256(tmp_path / "one.mp4") == file_sha256(tmp_path / "two.mp4")
     assert not list(tmp_path.glob("*.job"))
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265"])
+def test_one_segment_is_coded_as_without_a_job(
+    tmp_path: Path, make_video: VideoMaker, encoder: str
+) -> None:
+    film = make_video(size=(32, 96))  # so high that the encoder may cut it into slices
+    plain, output = tmp_path / "plain.mp4", tmp_path / "out.mp4"
+    words = ("--encoder", encoder, "--variant", "fp32", "-q")
+    assert run("upscale", film, plain, *words).exit_code == 0
+    assert run("upscale", film, output, *words, "--resume").exit_code == 0
+    # The same slices, threads and options: a job costs what `upscale` does, and is as good.
+    assert coded_video(output) == coded_video(plain)
+
+
+def coded_video(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
