@@ -7,6 +7,7 @@ RunLimits().faults(found)  # ("banding",)
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -40,6 +41,18 @@ FAULTS = {
     "flicker": "flicker",
 }
 """What speaks against a run, in words."""
+
+MEANINGS = {
+    "distance": "some of its pictures look clearly different",
+    "banding": "smooth slopes, such as a sky, show steps",
+    "colour": (
+        "areas come out tinted; under 1 CIEDE2000 few people see it even side by side, and it is "
+        "first seen in greys, so in black-and-white film and of cameras at night"
+    ),
+    "flicker": "areas that are still change in brightness from frame to frame",
+    "drift": "pictures get worse the longer a stream runs",
+}
+"""What a user would see of each fault, and of errors that grow with the frames."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,10 @@ def golden_runs(bundle: Bundle, variant: Variant) -> list[Levels]:
         for run in runs:
             if run.dtype != np.uint8 or run.ndim != 4 or run.shape[3] != 3 or len(run) < 4:
                 raise ValueError(f"a run of {run.dtype} {run.shape}")
-    except (ValueError, LookupError, AttributeError, OSError, EOFError, BadZipFile) as error:
+    except (
+        *(ValueError, LookupError, AttributeError, OSError, EOFError),
+        *(BadZipFile, zlib.error),
+    ) as error:
         raise BundleError(
             f"'{bundle.path}': '{name}' holds no golden runs: {error}; make the statement again"
         ) from error

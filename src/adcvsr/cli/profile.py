@@ -176,7 +176,7 @@ def command(
         print_json(profile.to_json())
         return
     for each in profile.statements:
-        click.echo(each.line())
+        click.echo(f"{each.line()} {each.meaning}" if each.meaning else each.line())
     for line in profile.facts["verdict"]["lines"]:
         click.echo(line)
     large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
@@ -189,11 +189,14 @@ def _store(bundle: Bundle, statements: Sequence[Statement]) -> None:
 
     store_statements(bundle.path, statements)
     kept = [each.variant for each in statements if each.shown]
-    others = [each.variant for each in statements if not each.shown]
+    refused = [each.variant for each in statements if each.refusal is not None]
+    others = [each.variant for each in statements if each.variant not in {*kept, *refused}]
     if kept:
         done(f"statements of {', '.join(kept)} kept in {bundle.path}")
+    if refused:
+        done(f"refusals of {', '.join(refused)} kept in {bundle.path}: adcvsr verify says them")
     if others or not statements:
-        note(f"no statement kept of {', '.join(others) or 'any variant'}: none was shown")
+        note(f"no statement kept of {', '.join(others) or 'any variant'}: nothing was decided")
 
 
 def _require_own(bundle: Bundle) -> None:
