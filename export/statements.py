@@ -50,7 +50,7 @@ def store_statements(path: Path, statements: Sequence[Statement]) -> Bundle:
             graphs = proven_graphs(bundle, each.variant, each.reference)
             if each.refusal is not None:
                 facts = {"line": each.line(), "meaning": each.meaning, "reasons": each.reasons}
-                entry["refused"] = {**facts, "content": each.content(), "graphs": graphs}
+                entry["refused"] = {**facts, "graphs": graphs}
             if each.shown:
                 name = f"{each.variant}.statement.npz"
                 stage.write(name, runs_bytes(each))

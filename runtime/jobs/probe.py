@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Levels
 from ...errors import JobError, OutputNotWritableError
 from ...leftovers import part_beside, publish
@@ -134,7 +135,7 @@ def _load(path: Path) -> Probe:
     try:
         with np.load(path, allow_pickle=False) as found:
             return Probe(int(found["checksum"]), found["middles"])
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise JobError(
             f"'{path}' is damaged: {error}; remove it and work again: the next worker makes one"
         ) from error

@@ -7,14 +7,13 @@ RunLimits().faults(found)  # ("banding",)
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Levels
 from ...bundle import Bundle
 from ...bundle.schema import Variant
@@ -185,10 +184,7 @@ def golden_runs(bundle: Bundle, variant: Variant) -> list[Levels]:
         for run in runs:
             if run.dtype != np.uint8 or run.ndim != 4 or run.shape[3] != 3 or len(run) < 4:
                 raise ValueError(f"a run of {run.dtype} {run.shape}")
-    except (
-        *(ValueError, LookupError, AttributeError, OSError, EOFError),
-        *(BadZipFile, zlib.error),
-    ) as error:
+    except ARCHIVE_ERRORS as error:
         raise BundleError(
             f"'{bundle.path}': '{name}' holds no golden runs: {error}; make the statement again"
         ) from error
