@@ -133,7 +133,8 @@ def _store(path: Path, probe: Probe) -> None:
 
 def _load(path: Path) -> Probe:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        # Opened here: numpy leaves a file open that is half an archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             return Probe(int(found["checksum"]), found["middles"])
     except ARCHIVE_ERRORS as error:
         raise JobError(
