@@ -45,8 +45,8 @@ MEANINGS = {
     "distance": "some of its pictures look clearly different",
     "banding": "smooth slopes, such as a sky, show steps",
     "colour": (
-        "areas come out tinted; under 1 CIEDE2000 few people see it even side by side, and it is "
-        "first seen in greys, so in black-and-white film and of cameras at night"
+        "areas come out tinted; under 1 CIEDE2000 few people see it even side by side, and they "
+        "see it in greys first: black-and-white film, cameras at night"
     ),
     "flicker": "areas that are still change in brightness from frame to frame",
     "drift": "pictures get worse the longer a stream runs",
