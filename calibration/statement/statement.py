@@ -184,12 +184,15 @@ class Statement:
             for run in nearest
         )
         share = least_share(self.clips_within, self.clips, self.test.claim.confidence)
+        of_others = (
+            f": so it would be in at least {share:.0%} of other clips, if these are a fair sample "
+            "of their kind"
+        )
         lines = [
             *([self.meaning] if self.meaning else []),
             f"Decided by: {named}.",
             f"In {self.clips_within} of {self.clips} clip{'s' * (self.clips != 1)} no run is "
-            f"beyond the limits: so it would be in at least {share:.0%} of other clips, if these "
-            "are a fair sample of their kind.",
+            f"beyond the limits{of_others if share else ''}.",
         ]
         if self.drift is not None:
             lines.append(

@@ -133,6 +133,7 @@ def test_a_variant_that_is_wrong_is_refused_for_the_right_reason(
     assert found.meaning is not None
     assert MEANINGS[reason] in found.meaning
     assert found.details()[0] == found.meaning
+    assert "in at least 0% of other clips" not in " ".join(found.details())
 
 
 def test_the_reference_against_itself_alarms_nobody(clips: list[Path]) -> None:
