@@ -144,10 +144,10 @@ def main() -> int:
     options = parser.parse_args()
     try:
         ledger = read_ledger(LEDGER)
+        fits = fit_classes(ledger.rows)
     except AdcVsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    fits = fit_classes(ledger.rows)
     print("\n".join([*row_lines(ledger, fits), "", *fit_lines(fits)]))
     if options.write:
         data = as_json(ledger, fits).encode()

@@ -20,10 +20,10 @@ from .variants import stage_variant
 
 
 def store_statements(path: Path, statements: Sequence[Statement]) -> Bundle:
-    """Put statements into a bundle's manifest, those that were refused left out.
+    """Put statements into a bundle's manifest, refusals with what they mean.
 
-    A statement of the same variant is replaced. Where a variant is refused, one that the bundle had
-    is taken away: it does not hold any more.
+    What the bundle had of the same variant is replaced, and taken away where nothing was decided:
+    it does not hold any more.
 
     Args:
         path: The bundle.
@@ -42,14 +42,18 @@ def store_statements(path: Path, statements: Sequence[Statement]) -> Bundle:
             variant = bundle.variant(each.variant)
             entry = dict(bundle.manifest["variants"][each.variant])
             old = entry.pop("statement", None)
+            entry.pop("refused", None)
             own = [*variant.graph_files, *variant.data_files]
             files = list(dict.fromkeys([*entry.pop("files", ()), *own]))
             if old is not None:
                 files = [name for name in files if name != old["runs_file"]]
+            graphs = proven_graphs(bundle, each.variant, each.reference)
+            if each.refusal is not None:
+                facts = {"line": each.line(), "meaning": each.meaning, "reasons": each.reasons}
+                entry["refused"] = {**facts, "graphs": graphs}
             if each.shown:
                 name = f"{each.variant}.statement.npz"
                 stage.write(name, runs_bytes(each))
-                graphs = proven_graphs(bundle, each.variant, each.reference)
                 entry["statement"] = {**each.to_json(), "runs_file": name, "graphs": graphs}
                 files.append(name)
             stage.put(each.variant, entry, files)

@@ -297,24 +297,31 @@ def _given_pairs(file: Path, low_file: Path, options: TruthOptions) -> Iterator[
     limit, scale = options.frames, options.scale
     if file.is_dir() and low_file.is_dir() and (why := misplaced(file, low_file)):
         raise ValueError(f"frames do not belong together: {why}")
-    lows = _steady(_frames(low_file, limit))
+    lows, count = _steady(_frames(low_file, limit)), 0
     for index, truth in enumerate(_steady(_frames(file, limit))):
+        count = index + 1
         _check_size(truth)
         low = next(lows, None)
         if low is None:
-            raise ValueError(f"'{low_file}' ends before frame {index}")
+            raise ValueError(
+                f"'{low_file}' ends before frame {index}, which the truth has; give an input of as "
+                "many frames, or fewer with --frames"
+            )
         expected = (low.shape[0] * scale, low.shape[1] * scale)
         if truth.shape[:2] != expected:
             raise ValueError(
                 f"{_size(truth)} pixels, but '{low_file}' of {_size(low)} would become "
-                f"{expected[1]}x{expected[0]}"
+                f"{expected[1]}x{expected[0]} by x{scale}; give an input of that part of the truth"
             )
         if options.centre_px:
             low = np.ascontiguousarray(_centre(low, options.centre_px // scale, 1))
             truth = _centre(truth, options.centre_px // scale * scale, scale)  # noqa: PLW2901
         yield truth, low
     if next(lows, None) is not None:
-        raise ValueError(f"'{low_file}' has more frames")
+        raise ValueError(
+            f"'{low_file}' has more frames than the truth, which has {count}; give an input of as "
+            "many frames, or fewer with --frames"
+        )
 
 
 def _steady(frames: Iterable[Levels]) -> Iterator[Levels]:

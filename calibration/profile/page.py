@@ -40,8 +40,8 @@ def render_page(profile: Profile) -> str:
     title = f"{facts['bundle']['name']}: what precision costs and gains"
     parts = [
         verdict_part(facts),
-        statements_part(facts),
         deciding_part(profile),
+        statements_part(facts),
         speed_part(facts),
         table_part(facts),
         layers_part(facts),

@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Levels
 from ...bundle import Bundle
 from ...errors import CalibrationError
@@ -41,9 +40,6 @@ MOST_RUNS = 10_000
 
 AGAIN = "make the set again"
 """What to do about a damaged set."""
-
-_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-"""What a damaged zip file raises."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,7 @@ def open_set(path: Path) -> CalibrationSet:
                 "the set again"
             )
         runs = tuple(_runs(path, data, manifest["runs"].items(most=MOST_RUNS)))
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, EOFError, *_ZIP) as error:
+    except ARCHIVE_ERRORS as error:
         if isinstance(error, CalibrationError):
             raise
         raise CalibrationError(

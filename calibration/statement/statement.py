@@ -22,7 +22,7 @@ from ...metrics.contours import climb_percent, contour_climb
 from ...metrics.quantization import Drift, drift, rms_error
 from ...pictures.colour_probes import probe_clips
 from ...pictures.content import CLASS_EDGES, count_classes
-from ...runtime.proof.runs import FAULTS, RunFound, RunLimits, judge_run, run_stream
+from ...runtime.proof.runs import FAULTS, MEANINGS, RunFound, RunLimits, judge_run, run_stream
 from ...runtime.sessions.session import Session, StreamSession
 from .draws import RUN_FRAMES, Draw, DrawnRun, draw_runs, read_runs, survey_footage
 from .sequential import Claim, SequentialTest, facts, least_share
@@ -133,6 +133,17 @@ class Statement:
         return "; ".join(found) or None
 
     @property
+    def meaning(self) -> str | None:
+        """What a refusal means to a user, and what to do; None where nothing was refused."""
+        found = [MEANINGS[name] for name in self.reasons if name in MEANINGS]
+        if not found:
+            return None
+        return (
+            f"That means: {'; '.join(found)}. Where that matters, take {self.reference}; for "
+            "pictures of another kind, make the statement on clips of that kind."
+        )
+
+    @property
     def shown(self) -> bool:
         """Whether the claim holds."""
         return self.test.outcome == "shown" and not self.reasons
@@ -173,11 +184,15 @@ class Statement:
             for run in nearest
         )
         share = least_share(self.clips_within, self.clips, self.test.claim.confidence)
+        of_others = (
+            f": so it would be in at least {share:.0%} of other clips, if these are a fair sample "
+            "of their kind"
+        )
         lines = [
+            *([self.meaning] if self.meaning else []),
             f"Decided by: {named}.",
             f"In {self.clips_within} of {self.clips} clip{'s' * (self.clips != 1)} no run is "
-            f"beyond the limits: so it would be in at least {share:.0%} of other clips, if these "
-            "are a fair sample of their kind.",
+            f"beyond the limits{of_others if share else ''}.",
         ]
         if self.drift is not None:
             lines.append(

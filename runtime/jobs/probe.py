@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Levels
 from ...errors import JobError, OutputNotWritableError
 from ...leftovers import part_beside, publish
@@ -132,9 +133,10 @@ def _store(path: Path, probe: Probe) -> None:
 
 def _load(path: Path) -> Probe:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        # Opened here: numpy leaves a file open that is half an archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             return Probe(int(found["checksum"]), found["middles"])
-    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise JobError(
             f"'{path}' is damaged: {error}; remove it and work again: the next worker makes one"
         ) from error

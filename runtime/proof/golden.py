@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Frame
 from ...bundle import Bundle
 from ...bundle.schema import Variant
@@ -96,7 +96,7 @@ def golden_clip(bundle: Bundle) -> tuple[Frame, Frame]:
             raise ValueError(f"frames of {frames.shape} and pictures of {pictures.shape}")
         if frames.dtype != np.uint8 or pictures.dtype != np.uint8:
             raise ValueError(f"frames of {frames.dtype} and pictures of {pictures.dtype}")
-    except (ValueError, LookupError, AttributeError, OSError, EOFError, BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise BundleError(
             f"'{bundle.path}': '{name}' is no golden clip: {error}; export the bundle again"
         ) from error

@@ -29,7 +29,7 @@ def why_other_graphs(bundle: Bundle, variant: Variant) -> str | None:
     """
     for proof in PROOFS:
         for name, sha256 in variant.facts.get(proof, {}).get("graphs", {}).items():
-            now = bundle.manifest["files"].get(name, {}).get("sha256", "")
+            now = _sha256(bundle, name)
             if now != sha256:
                 there = f"the bundle has {now[:12]}…" if now else "the bundle has none of that name"
                 return (
@@ -37,3 +37,23 @@ def why_other_graphs(bundle: Bundle, variant: Variant) -> str | None:
                     f"{'quantize' if proof == 'parity' else 'state'} it again"
                 )
     return None
+
+
+def refused_statement(bundle: Bundle, variant: Variant) -> str | None:
+    """Say what a variant's statement was refused for, and what that means.
+
+    None where it was not, or where that was of another graph than the bundle has.
+    """
+    found = variant.facts.get("refused")
+    if found is None:
+        return None
+    graphs = found.get("graphs", {})
+    if any(_sha256(bundle, name) != sha256 for name, sha256 in graphs.items()):
+        return None
+    return f"{found['line']} {found['meaning']}"
+
+
+def _sha256(bundle: Bundle, name: str) -> str:
+    """Of a file as the manifest has it; empty where there is none."""
+    digest: str = bundle.manifest["files"].get(name, {}).get("sha256", "")
+    return digest

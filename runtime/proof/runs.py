@@ -10,10 +10,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from ...archives import ARCHIVE_ERRORS
 from ...arrays import Levels
 from ...bundle import Bundle
 from ...bundle.schema import Variant
@@ -40,6 +40,18 @@ FAULTS = {
     "flicker": "flicker",
 }
 """What speaks against a run, in words."""
+
+MEANINGS = {
+    "distance": "some of its pictures look clearly different",
+    "banding": "smooth slopes, such as a sky, show steps",
+    "colour": (
+        "areas come out tinted; under 1 CIEDE2000 few people see it even side by side, and they "
+        "see it in greys first: black-and-white film, cameras at night"
+    ),
+    "flicker": "areas that are still change in brightness from frame to frame",
+    "drift": "pictures get worse the longer a stream runs",
+}
+"""What a user would see of each fault, and of errors that grow with the frames."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +184,7 @@ def golden_runs(bundle: Bundle, variant: Variant) -> list[Levels]:
         for run in runs:
             if run.dtype != np.uint8 or run.ndim != 4 or run.shape[3] != 3 or len(run) < 4:
                 raise ValueError(f"a run of {run.dtype} {run.shape}")
-    except (ValueError, LookupError, AttributeError, OSError, EOFError, BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise BundleError(
             f"'{bundle.path}': '{name}' holds no golden runs: {error}; make the statement again"
         ) from error

@@ -29,7 +29,7 @@ from .colours import (
     session_runner,
 )
 from .golden import GoldenLimit, golden_clip, golden_limit, replay_golden
-from .graphs import why_other_graphs
+from .graphs import refused_statement, why_other_graphs
 from .runs import (
     RunsFound,
     golden_runs,
@@ -80,6 +80,9 @@ class VariantFound:
     runs: RunsFound | None = None
     """Golden runs of its statement; None where it has none or they were not run."""
 
+    refused: str | None = None
+    """What its statement was refused for and what that means; None where it was not."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -115,7 +118,14 @@ class Verification:
         return [
             f"{self.bundle}: {whole} of {self.files} files as they were written",
             *(f"damaged: {reason}" for reason in self.damaged.values()),
-            *(f"{v.variant:{width}}  {v.outcome:10}  {v.reason}" for v in self.variants),
+            *(
+                line
+                for v in self.variants
+                for line in (
+                    f"{v.variant:{width}}  {v.outcome:10}  {v.reason}",
+                    *([f"{'':{width}}  {'note':10}  {v.refused}"] if v.refused else []),
+                )
+            ),
         ]
 
 
@@ -158,7 +168,8 @@ def verify_bundle(
     colours = _Colours(bundle, damaged)
     for variant in chosen:
         progress(variant.id)
-        found.append(_judge(bundle, variant, backend, golden, damaged, colours))
+        judged = _judge(bundle, variant, backend, golden, damaged, colours)
+        found.append(replace(judged, refused=refused_statement(bundle, variant)))
     return Verification(bundle.name, damaged, len(bundle.manifest["files"]), tuple(found))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...archives import ARCHIVE_ERRORS
 from ...errors import BenchError
 from ...reading import PROFILE, Item, parse_json
 from ..bench.compare import check_result
@@ -59,7 +60,9 @@ def read_report(path: Path) -> ReceivedReport:
                 for entry in entries
                 if entry.filename.startswith(("steps.", "bench-", "deploy-", "doctor."))
             }
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except BenchError:
+        raise
+    except ARCHIVE_ERRORS as error:
         raise BenchError(f"'{path}' is no report of 'adcvsr report': {error}") from error
     if "steps.json" not in read:
         raise BenchError(f"'{path}' is no report of 'adcvsr report': it has no steps.json")

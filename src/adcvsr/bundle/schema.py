@@ -277,6 +277,9 @@ def _check_facts(entry: Item) -> None:
     _check_figures(entry)
     if (statement := entry.get("statement")) is not None:
         _check_statement(statement)
+    if (refused := entry.get("refused")) is not None:
+        for name in ("line", "meaning"):
+            refused[name].text()
     if (units := entry.get("units")) is not None:
         units["file"].text()
     if (files := entry.get("files")) is not None:
@@ -285,7 +288,7 @@ def _check_facts(entry: Item) -> None:
 
 
 def _check_figures(entry: Item) -> None:
-    for proof in ("parity", "statement"):
+    for proof in ("parity", "statement", "refused"):
         if (part := entry.get(proof)) is not None and (graphs := part.get("graphs")) is not None:
             for _, sha256 in graphs.fields():
                 sha256.text()

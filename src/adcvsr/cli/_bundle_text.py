@@ -200,6 +200,8 @@ def _variant(name: str, entry: Mapping[str, Any], cost: Mapping[str, Any] | None
             yield f"{'':12}{part}: {', '.join(f'{k} {_number(v)}' for k, v in told.items())}"
     if (stated := entry.get("statement")) is not None:
         yield f"{'':12}statement: {stated['line']}"
+    if (refused := entry.get("refused")) is not None:
+        yield f"{'':12}statement: {refused['line']} {refused['meaning']}"
     for precision, share in (entry.get("census") or {}).items():
         yield (
             f"{'':12}census: {share['convolutions']:.1%} of convolutions, "

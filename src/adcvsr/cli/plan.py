@@ -288,20 +288,17 @@ def _sureness(plan: Plan) -> list[str]:
     """The interval, and what would narrow it."""
     if plan.interval is None:
         return []
+    from ..plan.interval import fps_range
+
     parts = {"network": "network", "decode": "decoder", "encode": "encoder"}
     how = NARROWED_BY[plan.interval.narrowed_by].format(bundle=plan.bundle)
-    range_now = _range(plan.interval.low_ms, plan.interval.high_ms)
+    range_now = fps_range(plan.interval.low_ms, plan.interval.high_ms)
     factor = f"the network's time is known within a factor of {plan.interval.network_factor:.2f}"
     limit = f"limited by the {parts[plan.limit]}: {plan.verdict}"
     return [
         f"  expected     {range_now} fps (90 %), {limit}; {factor}",
-        f"  measure next {how}: then {_range(*plan.interval.narrowed_ms)} fps, if as predicted",
+        f"  measure next {how}: then {fps_range(*plan.interval.narrowed_ms)} fps, if as predicted",
     ]
-
-
-def _range(low_ms: float, high_ms: float) -> str:
-    """Frames a second between two times, as closely as they are known."""
-    return " to ".join(f"{fps:.0f}" if fps >= 10 else f"{fps:.1f}" for fps in _fps(low_ms, high_ms))
 
 
 def _fps(low_ms: float, high_ms: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ import click
 
 from ._options import backend_option, json_option, variants_option
 from ._progress import frame_progress
-from ._say import done, note, print_json, say
+from ._say import done, keep_stdout, note, print_json, say
 from ._trace import open_trace, trace_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..bundle import Bundle
+    from ..calibration.profile.run import Profile
     from ..calibration.statement.statement import Statement
     from ..metrics import UsableMetrics
 
@@ -128,7 +130,6 @@ def command(
     """
     from ..bundle import open_bundle
     from ..calibration.evaluate.report import write_json
-    from ..calibration.profile.page import write_page
     from ..calibration.profile.request import ProfileRequest
     from ..calibration.profile.run import run_profile
     from ..files import check_new
@@ -168,17 +169,27 @@ def command(
             progress=progress,
             trace=trace,
         )
-    write_json(beside, profile.to_json())
-    size = write_page(output, profile)
-    if store:
-        _store(opened, profile.statements)
+    # What took minutes is said before anything can fail, and a full disk costs one file alone.
     if as_json:
+        keep_stdout()
         print_json(profile.to_json())
-        return
-    for each in profile.statements:
-        click.echo(each.line())
-    for line in profile.facts["verdict"]["lines"]:
-        click.echo(line)
+    else:
+        for each in profile.statements:
+            click.echo(f"{each.line()} {each.meaning}" if each.meaning else each.line())
+        for line in profile.facts["verdict"]["lines"]:
+            click.echo(line)
+    with ExitStack() as ends:
+        if store:
+            ends.callback(_store, opened, profile.statements)
+        ends.callback(_write_page, output, beside, profile)
+        write_json(beside, profile.to_json())
+
+
+def _write_page(output: Path, beside: Path, profile: Profile) -> None:
+    """Write the page, and say what was written."""
+    from ..calibration.profile.page import write_page
+
+    size = write_page(output, profile)
     large = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
     done(f"{output} ({large}), {beside}")
 
@@ -189,27 +200,32 @@ def _store(bundle: Bundle, statements: Sequence[Statement]) -> None:
 
     store_statements(bundle.path, statements)
     kept = [each.variant for each in statements if each.shown]
-    others = [each.variant for each in statements if not each.shown]
+    refused = [each.variant for each in statements if each.refusal is not None]
+    others = [each.variant for each in statements if each.variant not in {*kept, *refused}]
     if kept:
         done(f"statements of {', '.join(kept)} kept in {bundle.path}")
+    if refused:
+        done(f"refusals of {', '.join(refused)} kept in {bundle.path}: adcvsr verify says them")
     if others or not statements:
-        note(f"no statement kept of {', '.join(others) or 'any variant'}: none was shown")
+        note(f"no statement kept of {', '.join(others) or 'any variant'}: nothing was decided")
 
 
 def _require_own(bundle: Bundle) -> None:
-    """Refuse to change a bundle of the package.
+    """Refuse to change a bundle of the package, or one that cannot be replaced, before any work.
 
     Raises:
         OutputNotWritableError: It is one.
     """
     from ..bundle import PACKAGED
     from ..errors import OutputNotWritableError
+    from ..files import check_folder
 
     if bundle.path.parent == PACKAGED:
         raise OutputNotWritableError(
             f"'{bundle.name}' comes with the package and is not changed; copy its folder "
             f"('{bundle.path}') and give the copy, ./{bundle.path.name}"
         )
+    check_folder(bundle.path.resolve().parent)  # the new one is made beside it
 
 
 def _metrics(names: str | None, ffmpeg: str | None) -> UsableMetrics:

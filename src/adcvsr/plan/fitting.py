@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import ConfigError
 from ..targets import target as find_target
 from .fitted import CLASSES, SIGMAS, Fit, class_of
 from .ledger import Row
@@ -32,6 +33,14 @@ LEAST_SPREAD = 0.03
 """Of one measurement, as a logarithm: nobody measures closer than 3 %."""
 
 
+PEAK = np.array([1.0, 0.0, 1.0, 0.0])
+"""`fitted.FIGURES` of a device that loses nothing: each node at its peak, kernels at once."""
+
+LEAST_OF_PEAK, MOST_OF_PEAK = 0.5, 50.0
+"""Times the time at peak: no measurement is quicker, or slower, without a slip of the unit. Rows of
+the ledger take 1.1 to 4.1 times."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """A row, counted."""
@@ -45,6 +54,9 @@ def fit_classes(rows: Sequence[Row]) -> dict[str, Fit]:
 
     Returns:
         By the class's name.
+
+    Raises:
+        ConfigError: A row cannot be true of its device: quicker than its peak, or far too slow.
     """
     samples: dict[str, list[Sample]] = {}
     for row in rows:
@@ -54,8 +66,26 @@ def fit_classes(rows: Sequence[Row]) -> dict[str, Fit]:
         where = find_target(row.target)
         of_floats = row.precision if row.precision in {"fp32", "tf32"} else "fp32"
         work = count_work(row.nodes, where, row.backend, of_floats).slowed(row.compute_share)
+        _require_possible(row, 1e3 * float(work.seconds(PEAK).sum()))
         samples.setdefault(class_of(where, row.backend), []).append(Sample(row, work))
     return {name: _fit_class(name, found) for name, found in sorted(samples.items())}
+
+
+def _require_possible(row: Row, peak_ms: float) -> None:
+    """Refuse what a slip of the unit gives: milliseconds for frames a second, or another device.
+
+    Raises:
+        ConfigError: It is such a row.
+    """
+    share = row.ms / peak_ms
+    if LEAST_OF_PEAK <= share <= MOST_OF_PEAK:
+        return
+    how = f"{1 / share:.3g} times as fast as" if share < 1 else f"{share:.3g} times slower than"
+    raise ConfigError(
+        f"'{row.source}': {row.network} at {row.width}x{row.height} on {row.device}: {row.ms:.4g} "
+        f"ms a frame is {how} the peaks of target '{row.target}' allow ({peak_ms:.3g} ms); "
+        "expected fps in frames a second, and target, precision and compute_share of that device"
+    )
 
 
 def _fit_class(name: str, samples: list[Sample]) -> Fit:

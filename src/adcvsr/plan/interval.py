@@ -65,6 +65,12 @@ class Interval:
         return "infeasible" if self.probability <= rest else "uncertain"
 
 
+def fps_range(low_ms: float, high_ms: float) -> str:
+    """Frames a second between two times, the fewer first, as closely as they are known."""
+    both = (1000 / high_ms, 1000 / low_ms)
+    return " to ".join(f"{fps:.0f}" if fps >= 10 else f"{fps:.1f}" for fps in both)
+
+
 def network_spread(
     fit: Fit,
     target: Target,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..files import replace_file
 from ..targets import Target
+from .interval import fps_range
+from .planning import Plan
 from .streams import Board, Stream
 
 STYLE = """
@@ -57,7 +59,7 @@ def write_streams_page(path: Path, board: Board, target: Target) -> None:
 def render_streams_page(board: Board, target: Target) -> str:
     """Make the page's HTML."""
     plan = board.streams[0].plan
-    title = f"{target.device}: {len(board.streams)} streams through {plan.bundle}"
+    title = f"{target.device}: {_count(len(board.streams))} through {plan.bundle}"
     look = {True: "", False: " no", None: " open"}[board.surely]
     streams = "".join(_stream(each, index) for index, each in enumerate(board.streams))
     notes = dict.fromkeys(note for each in board.streams for note in each.plan.notes)
@@ -86,16 +88,20 @@ def render_streams_page(board: Board, target: Target) -> str:
 def verdict(board: Board) -> str:
     """What runs, with what margin, in a line."""
     count = len(board.streams)
-    what = "The stream runs" if count == 1 else f"All {count} streams run"
+    what = "The stream runs" if count == 1 else f"All {_count(count)} run"
     unsure = "Most probably: " if board.surely is None else ""
     if board.runs:
         return f"{unsure}{what}; {board.margin:.0%} of {OF[board.binds]} is left"
     if not board.fits_memory:
         return "Too little memory for these streams"
     return (
-        f"{unsure}{'this is' if count == 1 else f'{count} streams are'} too much: they take "
+        f"{unsure}{'this is' if count == 1 else f'{_count(count)} are'} too much: they take "
         f"{board.share:.0%} of {OF[board.binds]}"
     )
+
+
+def _count(streams: int) -> str:
+    return f"{streams} stream{'s' * (streams != 1)}"
 
 
 def _known(board: Board) -> str:
@@ -112,6 +118,7 @@ def _stream(each: Stream, index: int) -> str:
         ("picture", f"{plan.source.width}x{plan.source.height} to {size}"),
         ("rate", f"{plan.source.fps:g} fps"),
         ("alone, up to", f"{plan.largest_fps:.0f} fps"),
+        ("in 9 cases of 10", _between(plan)),
         ("network", f"{plan.frame_ms:.1f} ms"),
         ("copies", f"{plan.copy_ms:.1f} ms"),
         ("codecs", "not known" if plan.video.ms is None else f"{plan.video.ms:.1f} ms"),
@@ -119,6 +126,11 @@ def _stream(each: Stream, index: int) -> str:
     )
     facts = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows)
     return f'<div class="stream"><b>Stream {index + 1}</b><dl>{facts}</dl></div>'
+
+
+def _between(plan: Plan) -> str:
+    found = plan.interval
+    return "not known" if found is None else f"{fps_range(found.low_ms, found.high_ms)} fps"
 
 
 def _meter(name: str, share: float | None) -> str:

@@ -14,11 +14,12 @@ from click.testing import CliRunner, Result
 from repeat_session import RepeatSession
 
 from adcvsr.bundle import open_bundle
-from adcvsr.calibration.profile import over_time
+from adcvsr.calibration.profile import over_time, page
 from adcvsr.calibration.profile import run as profile_run
 from adcvsr.calibration.profile.page_first import speed_part
+from adcvsr.cli import profile as profile_command
 from adcvsr.cli.commands import cli
-from adcvsr.errors import UnreadableVideoError
+from adcvsr.errors import OutputNotWritableError, UnreadableVideoError
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from variant_bundle import add_variant, break_layer, copy_of_nano, load, quantize
@@ -233,6 +234,31 @@ def test_bad_input(
     done = run(bundle, "--clips", clips / "a.mp4", *arguments)
     assert done.exit_code != 0
     assert says in f"{done.output}{done.exception}"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_full_disk_costs_one_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """What took minutes is printed, and all that can be written is; stdout is JSON where asked."""
+    found = SimpleNamespace(
+        statements=[], to_json=dict, facts={"verdict": {"lines": ["Ship int8-ort."]}}
+    )
+    stored: list[str] = []
+
+    def full(*_: Any) -> int:
+        raise OutputNotWritableError("no space left for the page")
+
+    monkeypatch.setattr(profile_run, "run_profile", lambda *_, **__: found)
+    monkeypatch.setattr(page, "write_page", full)
+    monkeypatch.setattr(profile_command, "_store", lambda *_: stored.append("statements"))
+    monkeypatch.setattr(profile_command, "_require_own", lambda _: None)
+    arguments = ["--clips", str(tmp_path), "--store", "-o", str(tmp_path / "p.html")]
+    done = CliRunner().invoke(cli, ["profile", "nano", *arguments, *["--json"] * as_json])
+    assert isinstance(done.exception, OutputNotWritableError)
+    assert done.stdout.strip() == ("{}" if as_json else "Ship int8-ort.")
+    assert json.loads((tmp_path / "p.json").read_text()) == {}
+    assert stored == ["statements"]
 
 
 def test_quality_is_drawn_over_times_that_mean_something() -> None:

@@ -172,6 +172,12 @@ def test_results_go_into_the_table(tmp_path: Path) -> None:
     report["protocol"] |= {"missing": [], "odd": ["walk has 46 frames, of 47"]}  # type: ignore[operator]
     with pytest.raises(ValueError, match="walk has 46 frames"):
         tool["rows_of"](report)
+    # Other clips measured alike are no benchmark's: a table of their own, which names them.
+    rows = tool["rows_of"](report, "two clips")
+    with_own = tool["merged"](filled, rows, "own rows")
+    begin = with_own.index("<!-- own rows -->")
+    assert with_own[: with_own.index("<!-- end of rows -->")] in filled
+    assert "| two clips, as `vid4` measures | bicubic | of the set | 4 |" in with_own[begin:]
 
 
 def empty_frames(folder: Path, numbers: Iterable[int]) -> None:

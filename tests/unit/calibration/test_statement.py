@@ -24,6 +24,7 @@ from adcvsr.errors import InputNotFoundError
 from adcvsr.metrics.contours import climb_percent, contour_climb, contours
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.proof.runs import MEANINGS
 from adcvsr.runtime.sessions.session import StreamSession
 
 QUICK = Claim(share=0.8, usual=0.01)
@@ -103,7 +104,7 @@ def state(clips: list[Path], change: Any) -> Statement:
 def test_what_deserves_it_is_shown_and_says_how(clips: list[Path]) -> None:
     found = state(clips, noisy)
     assert found.shown
-    assert found.reasons == []
+    assert (found.reasons, found.meaning) == ([], None)
     assert found.test.draws == QUICK.fewest == 15
     line = found.line()
     assert line.startswith("int8-ort stays within 0.8 levels")
@@ -129,6 +130,10 @@ def test_a_variant_that_is_wrong_is_refused_for_the_right_reason(
     assert "is refused after" in found.line()
     assert said in found.line()
     assert found.refusal is not None
+    assert found.meaning is not None
+    assert MEANINGS[reason] in found.meaning
+    assert found.details()[0] == found.meaning
+    assert "in at least 0% of other clips" not in " ".join(found.details())
 
 
 def test_the_reference_against_itself_alarms_nobody(clips: list[Path]) -> None:

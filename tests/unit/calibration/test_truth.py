@@ -134,9 +134,9 @@ def test_given_inputs_are_taken_as_they_are(make_video: VideoMaker, tmp_path: Pa
 @pytest.mark.parametrize(
     ("frames", "size", "said"),
     [
-        (8, (12, 18), "72x56 pixels, but '.*in.mp4' of 18x12 would become 72x48"),
-        (6, (14, 18), "in.mp4' ends before frame 6"),
-        (9, (14, 18), "in.mp4' has more frames"),
+        (8, (12, 18), "72x56 pixels, but '.*in.mp4' of 18x12 would become 72x48 by x4"),
+        (6, (14, 18), "in.mp4' ends before frame 6, which the truth has"),
+        (9, (14, 18), "in.mp4' has more frames than the truth, which has 8"),
     ],
 )
 def test_given_inputs_that_do_not_fit(

@@ -22,7 +22,7 @@ from adcvsr.calibration.statement.statement import (
 from adcvsr.cli._bundle_text import inspect_bundle, lines
 from adcvsr.cli.commands import cli
 from adcvsr.errors import BundleError, MissingPackageError
-from adcvsr.export.statements import store_statements
+from adcvsr.export.statements import runs_bytes, store_statements
 from adcvsr.files import file_entry, json_bytes
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
@@ -117,13 +117,43 @@ def test_it_is_stored_and_repeated(
     assert set(again.manifest["files"]) == set(stored.manifest["files"])
 
 
-def test_a_refused_variant_loses_its_statement(bundle: Path, made: tuple[Path, Statement]) -> None:
+def test_a_refused_variant_loses_its_statement(
+    bundle: Path, made: tuple[Path, Statement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is why, and what that means; it goes again with the next that is shown."""
     store_statements(bundle, [made[1]])
     refused = Statement(**{**vars(made[1]), "slopes": 50.0})
     assert refused.reasons == ["banding"]
     stored = store_statements(bundle, [refused])
     assert "statement" not in stored.variant("int8-ort").facts
     assert not list(bundle.glob("*.statement.npz"))
+
+    why = "banding on drawn slopes, 50 % climbed in steps. That means: smooth slopes, such as a sky"
+    assert any(why in line for line in lines(inspect_bundle(stored)))
+    monkeypatch.setattr(verify, "_judge", lambda bundle, variant, *_: judged(variant.id))
+    told = verify_bundle(stored, variants=["int8"])
+    assert told.outcome == "passed"
+    assert why in told.lines()[-1]
+    assert "Where that matters, take fp32-onnx" in told.to_json()["variants"][0]["refused"]
+
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for change in ({"meaning": None}, {"graphs": {"int8-ort.onnx": "0" * 64}}):
+        entry = manifest["variants"]["int8-ort"]
+        changed = {**entry, "refused": {**entry["refused"], **change}}
+        variants = {**manifest["variants"], "int8-ort": changed}
+        (bundle / "manifest.json").write_bytes(json_bytes({**manifest, "variants": variants}))
+        if "meaning" in change:
+            with pytest.raises(BundleError, match="refused.meaning is missing"):
+                open_bundle(bundle)
+        else:  # of a graph that the bundle does not have any more
+            (found,) = verify_bundle(open_bundle(bundle), variants=["int8"]).variants
+            assert found.refused is None
+    again = store_statements(bundle, [made[1]])
+    assert "refused" not in again.variant("int8-ort").facts
+
+
+def judged(variant: str) -> verify.VariantFound:
+    return verify.VariantFound(variant, "passed", "as it was")
 
 
 def test_a_statement_of_another_graph_is_none(
@@ -161,6 +191,11 @@ def test_damaged_golden_runs_are_said(
     monkeypatch.setattr(opened, "read", lambda name: (bundle / "other.npz").read_bytes())
     with pytest.raises(BundleError, match="holds no golden runs: a run of uint8"):
         golden_runs(opened, opened.variant("int8-ort"))
+    whole = runs_bytes(made[1])
+    for data in (whole[:-1], whole[: len(whole) // 2], whole[:200] + b"\xff" * 9 + whole[209:]):
+        monkeypatch.setattr(opened, "read", lambda name, data=data: data)
+        with pytest.raises(BundleError, match="holds no golden runs"):
+            golden_runs(opened, opened.variant("int8-ort"))
 
 
 def test_bundles_of_the_package_are_not_changed(tmp_path: Path) -> None:

@@ -145,6 +145,13 @@ class TestLedger:
         with pytest.raises(ConfigError, match=r"runs\[0\].rows\[0\].network is \"nanovsr\""):
             read_ledger(path)
 
+    @pytest.mark.parametrize(("fps", "how"), [(0.0228, "times slower than"), (43860, "as fast as")])
+    def test_a_slip_of_the_unit_is_refused(self, ledger: Ledger, fps: float, how: str) -> None:
+        """Seconds or thousandths where frames a second belong: no device is that quick or slow."""
+        (row,) = (r for r in ledger.rows if r.network == "nanovsr-32-8" and r.ms < 25)
+        with pytest.raises(ConfigError, match=f"nanovsr-32-8 at 320x180 .*{how} the peaks"):
+            fit_classes([replace(row, ms=1000 / fps)])
+
     def test_a_fitted_variant_that_was_not_measured_is_named(
         self,
         tmp_path: Path,

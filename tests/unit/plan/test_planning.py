@@ -15,6 +15,7 @@ from adcvsr.errors import BackendUnavailableError, ConfigError
 from adcvsr.graph.cost import GraphCost, NodeCost, count_bundle_cost
 from adcvsr.plan.compiled import CompiledGraph
 from adcvsr.plan.fitted import fit_for
+from adcvsr.plan.interval import fps_range
 from adcvsr.plan.measured import Measurement, correction, read_measurements
 from adcvsr.plan.planning import Plan, Source, plan_bundle
 from adcvsr.plan.preset_costs import COLUMNS, all_rows, in_fp16, pack_cost, table, unpack_cost
@@ -403,6 +404,10 @@ def test_streams_share_a_board(tmp_path: Path) -> None:
     write_streams_page(page, board, nx)
     text = page.read_text()
     assert "All 2 streams run" in text
+    interval = plans[0].interval
+    assert interval is not None
+    assert f"<dd>{fps_range(interval.low_ms, interval.high_ms)} fps</dd>" in text
+    assert fps_range(20.0, 250.0) == "4.0 to 50"
     assert "640x360 to 2560x1440" in text
     assert "http" not in text  # nothing is fetched
 
