@@ -150,7 +150,7 @@ def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int 
     if original.windowed is None:
         _save(stream_of(original, facts), files.graph)
         return radius_of(onnx.load(files.graph, load_external_data=False), facts.scale)
-    unit, nought = RANGES[facts.range]
+    unit, zero = RANGES[facts.range]
     assert original.clip is not None
     assert files.decoder is not None
     graphs = window_graphs(
@@ -158,7 +158,7 @@ def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int 
         original.windowed,
         scale=facts.scale,
         unit=unit,
-        nought=nought,
+        zero=zero,
         colour=facts.colour,
     )
     for model, path in zip(graphs, (files.graph, files.decoder), strict=True):
