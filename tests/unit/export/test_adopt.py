@@ -151,6 +151,9 @@ def test_licence_is_asked_for_and_carried(tmp_path: Path) -> None:
     source = saved(tmp_path / "n.onnx", upscaler(scale=2))
     with pytest.raises(AdoptError, match="give --licence"):
         adopt(source, tmp_path / "b", AdoptOptions(), report=print)
+    for meant in ("LICENSE.txt", str(tmp_path), " "):
+        with pytest.raises(AdoptError, match="is no name and no file, expected a name such as"):
+            adopt(source, tmp_path / "b", AdoptOptions(licence=meant), report=print)
     assert not (tmp_path / "b").exists()
     text = tmp_path / "COPYING"
     text.write_text("The Small Licence\n\nDo as you like.\n")
