@@ -93,8 +93,8 @@ def carrying(
         nodes += [
             helper.make_node("ReduceMean", [taken, "all"], ["level"], "net/level", keepdims=1),
             helper.make_node("Mul", ["r", "level"], ["y"], "net/scaled"),
-            helper.make_node("Mul", [taken, "none"], ["noughts"], "net/noughts"),
-            helper.make_node("Add", ["noughts", "one"], [given], "net/ones"),
+            helper.make_node("Mul", [taken, "none"], ["zeros"], "net/zeros"),
+            helper.make_node("Add", ["zeros", "one"], [given], "net/ones"),
         ]
     else:
         nodes.append(helper.make_node("Add", ["r", "more"], ["y"], "net/picture"))

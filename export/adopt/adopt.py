@@ -42,6 +42,9 @@ LICENCE_FILE = "LICENCE.txt"
 
 LICENCE_LIMIT_BYTES = 1 << 20
 
+TEXT_SUFFIXES = frozenset({".txt", ".md", ".rst", ".html"})
+"""What ends so is meant as a file."""
+
 MOST_EXACT = 96
 """Pixels to each side that tiles are cut exactly for; with more, tiles would be mostly margin."""
 
@@ -150,7 +153,7 @@ def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int 
     if original.windowed is None:
         _save(stream_of(original, facts), files.graph)
         return radius_of(onnx.load(files.graph, load_external_data=False), facts.scale)
-    unit, nought = RANGES[facts.range]
+    unit, zero = RANGES[facts.range]
     assert original.clip is not None
     assert files.decoder is not None
     graphs = window_graphs(
@@ -158,7 +161,7 @@ def _write_graphs(original: Original, facts: Facts, files: VariantFiles) -> int 
         original.windowed,
         scale=facts.scale,
         unit=unit,
-        nought=nought,
+        zero=zero,
         colour=facts.colour,
     )
     for model, path in zip(graphs, (files.graph, files.decoder), strict=True):
@@ -215,8 +218,12 @@ def _licence(options: AdoptOptions, known: KnownNetwork | None) -> tuple[str, by
         return known.licence, None
     path = Path(options.licence)
     if not path.is_file():
-        if not options.licence.strip() or not options.licence.isprintable():
-            raise AdoptError(f"licence {options.licence!r} is no name and no file")
+        named = options.licence.strip() and options.licence.isprintable()
+        if not named or path.is_dir() or path.suffix.lower() in TEXT_SUFFIXES:
+            raise AdoptError(
+                f"licence {options.licence!r} is no name and no file, expected a name such as "
+                "BSD-3-Clause or the path of a file with the licence's text"
+            )
         return options.licence, None
     if path.stat().st_size > LICENCE_LIMIT_BYTES:
         raise AdoptError(f"'{path}' has more than {LICENCE_LIMIT_BYTES:,} bytes: no licence's text")

@@ -1,8 +1,8 @@
-"""Where a network over a clip reads nought beyond the clip's ends.
+"""Where a network over a clip reads zero beyond the clip's ends.
 
 Every tensor of the unrolled graph is a frame; the picture of a frame near an end is built as one in
 the middle, but for reads of frames that are not there. A stream that runs behind has computed
-something in their place, and has to take nought instead.
+something in their place, and has to take zero instead.
 
     edges = find_borders(pictures, middle=12, ahead=2)
 """
@@ -45,7 +45,7 @@ class Frame:
 
     @property
     def is_zero(self) -> bool:
-        """Whether it is nought whatever comes in."""
+        """Whether it is zero whatever comes in."""
         return self.op is None and self.value is not None and not np.any(self.value)
 
 
@@ -57,7 +57,7 @@ class Edge:
     """The clip's last frame."""
 
     absent: set[int] = field(default_factory=set)
-    """Frames with which nought was read."""
+    """Frames with which zero was read."""
 
     there: set[int] = field(default_factory=set)
     """Frames with which it was not."""
@@ -71,7 +71,7 @@ class Edge:
             ahead: Frames that pictures come late.
         """
         first, last = min(self.there) + wait, max(self.there) + wait
-        # What would have been computed before the first frame is nought already: a state's start.
+        # What would have been computed before the first frame is zero already: a state's start.
         if min(self.absent, default=first) + wait < first and given + first - 1 >= 0:
             yield first
         after = last - self.last
@@ -80,7 +80,7 @@ class Edge:
 
 
 def find_borders(pictures: Sequence[Frame], middle: int, ahead: int) -> dict[tuple[int, int], Edge]:
-    """Find reads that are nought near a clip's ends.
+    """Find reads that are zero near a clip's ends.
 
     Args:
         pictures: Of all frames of the clip.
@@ -88,7 +88,7 @@ def find_borders(pictures: Sequence[Frame], middle: int, ahead: int) -> dict[tup
         ahead: Frames after its own that a picture needs.
 
     Returns:
-        By node and input what some picture reads as nought.
+        By node and input what some picture reads as zero.
 
     Raises:
         AdoptError: Near an end other frames are read instead, as where a clip's first frame is

@@ -79,13 +79,15 @@ def frame_by_frame(path: Path, model: onnx.ModelProto, axis: int, most_ahead: in
     Raises:
         AdoptError: It cannot be streamed, or only with pictures that come later.
     """
+    dims = [d.dim_value or None for d in model.graph.input[0].type.tensor_type.shape.dim]
     try:
         stream = streamify(model, frames_axis=axis, most_ahead=most_ahead)
         difference = prove(model, stream, axis)
     except AdoptError as error:
         instead = "" if "--window" in str(error) else "; --window FRAMES runs it in windows"
+        if len(dims) == 4:  # frames are where others have a batch
+            instead += "; if its first axis is a batch, its pictures must not depend on one another"
         raise AdoptError(f"'{path}' is a network over clips: {error}{instead}") from error
-    dims = [d.dim_value or None for d in model.graph.input[0].type.tensor_type.shape.dim]
     return Framed(
         model=_of_pictures(stream, axis, len(dims)),
         states=_specs(path, stream),

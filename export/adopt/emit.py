@@ -33,7 +33,7 @@ class Stream:
     """`frame` (the input's shape with one frame), then states; the picture, then next states."""
 
     states: tuple[tuple[str, str], ...]
-    """Inputs and outputs of state; nought before the first frame."""
+    """Inputs and outputs of state; zero before the first frame."""
 
     shapes: dict[str, tuple[int, ...]]
     """(1, C, h, w) of every state, at the first of `TRIAL_SIDES`."""
@@ -127,7 +127,7 @@ class Emitter:
         return name
 
     def _masked(self, tensor: str, frame: Frame, index: int) -> str:
-        """What a node reads, made nought where the clip has no such frame."""
+        """What a node reads, made zero where the clip has no such frame."""
         edge, given = self.edges.get((id(frame), index)), frame.inputs[index]
         if edge is None or given is None:
             return tensor

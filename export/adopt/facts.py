@@ -47,11 +47,11 @@ AREA_PX = 4
 change what is finer."""
 
 STILL_FRAMES = 8
-"""Of a clip that stands still, by which a start from nought is judged."""
+"""Of a clip that stands still, by which a start from zero is judged."""
 
 MOST_SETTLING = 4.0
 """Levels that the first picture of such a clip may be farther from its input than the last one: a
-network that begins with something else than nought needs frames to find its picture."""
+network that begins with something else than zero needs frames to find its picture."""
 
 CLEARLY, LEAST_GAIN = 0.8, 0.5
 """Another way is taken for right where its distance is less than the first times that of what was
@@ -106,8 +106,8 @@ class Facts:
         if self.settled is None:
             return ""
         return (
-            f"; from states of nought, and {self.settled:.1f} in the {STILL_FRAMES}th frame of a "
-            "still clip: it starts from nought"
+            f"; from states of zero, and {self.settled:.1f} in the {STILL_FRAMES}th frame of a "
+            "still clip: it starts from zero"
         )
 
 
@@ -211,7 +211,7 @@ def _slid(model: onnx.ModelProto, framed: Framed, planes: Floats) -> list[Floats
 def _carried_clip(
     original: Original, network: Recurrent, clip: Levels, range_: str, colour: str
 ) -> list[Floats]:
-    """The network as it was in its file, from noughts, with its own state from frame to frame."""
+    """The network as it was in its file, from zeros, with its own state from frame to frame."""
     session = open_session(network.original.SerializeToString())
     state = {each.taken: each.zeros(*clip.shape[1:3]) for each in network.carried}
     names = [network.picture, *(e.given for e in network.carried if e.given != original.input_name)]
@@ -274,16 +274,16 @@ def _settled(
     """Distance of the last picture of a clip that stands still.
 
     Raises:
-        AdoptError: The first one was much farther: the network does not start from nought.
+        AdoptError: The first one was much farther: the network does not start from zero.
     """
     clip = np.repeat(picture[None], STILL_FRAMES, 0)
     last = _apart(whole_clip(original, clip, range_, colour)[-1], picture, scale)
     if not first - last <= MOST_SETTLING:
         raise AdoptError(
-            f"'{original.files[0]}': from states of nought its first picture, reduced, is "
+            f"'{original.files[0]}': from states of zero its first picture, reduced, is "
             f"{first:.1f} levels from the input, and the {STILL_FRAMES}th of a clip that stands "
-            f"still {last:.1f}: its state begins with something else than nought, which a bundle's "
-            "does; export it so that a state of nought means that there is no past"
+            f"still {last:.1f}: its state begins with something else than zero, which a bundle's "
+            "does; export it so that a state of zero means that there is no past"
         )
     return round(last, 2)
 

@@ -88,7 +88,7 @@ class Original:
 
     @property
     def states(self) -> tuple[StateSpec, ...]:
-        """What is carried from frame to frame; nought before the first."""
+        """What is carried from frame to frame; zero before the first."""
         if self.recurrent is not None:
             return self.recurrent.states
         return self.framed.states if self.framed else ()

@@ -11,7 +11,7 @@ import numpy as np
 from ...arrays import Floats, Levels
 
 RANGES = {"0-255": (1.0, 0.0), "-1-1": (127.5, 127.5), "0-1": (255.0, 0.0)}
-"""Levels of a unit, and the level of nought, by range. The widest come first: a network that is
+"""Levels of a unit, and the level of zero, by range. The widest come first: a network that is
 given less than its range still makes a picture, if a worse one; given more, it makes none."""
 
 COLOUR_ORDERS = ("RGB", "BGR", "YUV")
@@ -47,13 +47,13 @@ def planes_of(frames: Levels, range_: str, colour: str) -> Floats:
     Returns:
         (..., 3, H, W) in its range and colours.
     """
-    unit, nought = RANGES[range_]
+    unit, zero = RANGES[range_]
     levels = frames.astype(np.float32)
     if colour == "YUV":
         levels = (levels @ TO_YUV.T + GREY).astype(np.float32)
     elif colour == "BGR":
         levels = levels[..., ::-1]
-    values = (levels - np.float32(nought)) / np.float32(unit)
+    values = (levels - np.float32(zero)) / np.float32(unit)
     planes: Floats = np.ascontiguousarray(np.moveaxis(values, -1, -3))
     return planes
 
@@ -69,8 +69,8 @@ def levels_of(planes: Floats, range_: str, colour: str) -> Floats:
     Returns:
         (..., sH, sW, 3) RGB in levels.
     """
-    unit, nought = RANGES[range_]
-    made: Floats = np.moveaxis(planes, -3, -1) * np.float32(unit) + np.float32(nought)
+    unit, zero = RANGES[range_]
+    made: Floats = np.moveaxis(planes, -3, -1) * np.float32(unit) + np.float32(zero)
     if colour == "YUV":
         rgb: Floats = ((made - GREY) @ FROM_YUV.T).astype(np.float32)
         return rgb

@@ -4,7 +4,7 @@ The clip's graph is unrolled: every tensor becomes its frames, and what mixes fr
 over time, shifts, recurrence written out) is followed to them. Then the picture of one frame is
 laid beside that of the next: what is the same but a frame later is one node of the stream, and what
 a picture needs of frames before becomes state. Where pictures need frames after their own, and that
-is allowed, they come so many frames late: `borders` finds where the network reads nought before and
+is allowed, they come so many frames late: `borders` finds where the network reads zero before and
 after the clip, and these reads are multiplied by whether the frame is there.
 
     stream = streamify(model, frames_axis=0)
@@ -92,7 +92,7 @@ def _latest_nodes(frame: Frame) -> list[str]:
 
 
 def prove(model: onnx.ModelProto, stream: Stream, frames_axis: int) -> float:
-    """Run clips whole and frame by frame, from states of nought.
+    """Run clips whole and frame by frame, from states of zero.
 
     Args:
         model: Of the clip.
@@ -140,7 +140,7 @@ def _differ(
         beyond = " or after the last" * bool(stream.ahead)
         raise AdoptError(
             f"frame by frame the network gives another picture than over the whole clip, by "
-            f"{difference:.3g}: what it takes for frames before the first{beyond} is not nought; "
+            f"{difference:.3g}: what it takes for frames before the first{beyond} is not zero; "
             "no stream"
         )
     return difference

@@ -61,7 +61,7 @@ def stream_of(original: Original, facts: Facts) -> onnx.ModelProto:
         f"{OWN}{name}" if name in (INPUT_NAME, OUTPUT_NAME) else name
         for name in (original.input_name, original.output_name)
     )
-    unit, nought = RANGES[facts.range]
+    unit, zero = RANGES[facts.range]
     head = [
         helper.make_node(
             "Cast", [INPUT_NAME], ["adopted.floats"], "adopted/in/Cast", to=TensorProto.FLOAT
@@ -71,22 +71,20 @@ def stream_of(original: Original, facts: Facts) -> onnx.ModelProto:
     taken = LEVELS_IN
     if unit != 1:
         edit.set_weight("adopted.unit_in", np.float32(1 / unit))
-        scaled = NORMALISED if not nought else "adopted.scaled"
+        scaled = NORMALISED if not zero else "adopted.scaled"
         head.append(
             helper.make_node("Mul", [LEVELS_IN, "adopted.unit_in"], [scaled], "adopted/in/Mul")
         )
-        if nought:
-            edit.set_weight("adopted.nought_in", np.float32(nought / unit))
+        if zero:
+            edit.set_weight("adopted.zero_in", np.float32(zero / unit))
             head.append(
-                helper.make_node(
-                    "Sub", [scaled, "adopted.nought_in"], [NORMALISED], "adopted/in/Sub"
-                )
+                helper.make_node("Sub", [scaled, "adopted.zero_in"], [NORMALISED], "adopted/in/Sub")
             )
         taken = NORMALISED
     _read_from(edit, source, taken, facts)
     graph.node.extend(head)
     planes = _planes_out(edit, sink, facts)
-    _finish_levels(edit, planes, unit, nought, facts)
+    _finish_levels(edit, planes, unit, zero, facts)
     _set_ends(graph, original, facts)
     _drop_identities(edit)
     try:
@@ -154,14 +152,14 @@ def _planes_out(edit: GraphEdit, sink: str, facts: Facts) -> str:
     return "adopted.out_nchw"
 
 
-def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, facts: Facts) -> None:
+def _finish_levels(edit: GraphEdit, planes: str, unit: float, zero: float, facts: Facts) -> None:
     """From the network's picture to uint8."""
     graph = edit.model.graph
     if facts.colour != "YUV":  # of that a clipped value is no clipped level
         planes = _without_clip(edit, planes, facts)
     alone = not edit.consumers(planes)  # else it is carried to the next frame as it is, too
     if unit != 1:
-        if alone and not nought and _scale(edit, planes, unit, try_only=True):
+        if alone and not zero and _scale(edit, planes, unit, try_only=True):
             _scale(edit, planes, unit, try_only=False)
         else:
             edit.set_weight("adopted.unit_out", np.float32(unit))
@@ -172,15 +170,15 @@ def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, fac
             )
             planes, alone = "adopted.levels", True
     if facts.colour == "YUV":
-        offset = FROM_YUV @ (nought - GREY) + HALF
+        offset = FROM_YUV @ (zero - GREY) + HALF
         node = _turned(edit, planes, "adopted.shifted", FROM_COLOURS, FROM_YUV, offset)
         graph.node.append(node)
         planes = "adopted.shifted"
-    elif not (alone and _shift(edit, planes, nought + HALF)):
-        edit.set_weight("adopted.nought_out", np.float32(nought + HALF))
+    elif not (alone and _shift(edit, planes, zero + HALF)):
+        edit.set_weight("adopted.zero_out", np.float32(zero + HALF))
         graph.node.append(
             helper.make_node(
-                "Add", [planes, "adopted.nought_out"], ["adopted.shifted"], "adopted/out/Add"
+                "Add", [planes, "adopted.zero_out"], ["adopted.shifted"], "adopted/out/Add"
             )
         )
         planes = "adopted.shifted"
@@ -221,13 +219,13 @@ def _finish_levels(edit: GraphEdit, planes: str, unit: float, nought: float, fac
 def _without_clip(edit: GraphEdit, planes: str, facts: Facts) -> str:
     """What the network clips last to its own range, which clipping levels does as well."""
     node = edit.producer(planes)
-    unit, nought = RANGES[facts.range]
+    unit, zero = RANGES[facts.range]
     if node is None or node.op_type != "Clip" or len(node.input) != 3:
         return planes
     bounds = [edit.weights.get(name) for name in node.input[1:]]
     if any(bound is None or bound.size != 1 for bound in bounds):
         return planes
-    low, high = (float(bound.reshape(())) * unit + nought for bound in bounds if bound is not None)
+    low, high = (float(bound.reshape(())) * unit + zero for bound in bounds if bound is not None)
     if (low, high) != (0.0, 255.0) or len(edit.consumers(planes)) > 0:
         return planes
     before = str(node.input[0])

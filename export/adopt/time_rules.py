@@ -64,7 +64,7 @@ def _conv(graph: Unrolled, node: onnx.NodeProto) -> list[Clip] | None:
 
 
 def _sum(graph: Unrolled, node: onnx.NodeProto, terms: Sequence[Frame]) -> Frame:
-    """All terms, those of noughts too, so that the ends of a clip are built like its middle."""
+    """All terms, those of zeros too, so that the ends of a clip are built like its middle."""
     total = terms[-1]
     for term in reversed(terms[:-1]):
         total = graph.made(ours(node, "Add"), (total, term), node.name, shape=total.shape)

@@ -32,6 +32,9 @@ LEAST_UNIT = 8
 TOLERANCE = 1e-3
 """Largest difference of the traced graph from the network, of white."""
 
+REBUILDS = "update_params"
+"""Method by which SPAN's convolutions write their weights anew whenever they run."""
+
 
 def torch_to_onnx(path: Path) -> onnx.ModelProto:
     """Load weights into their network and trace it.
@@ -85,6 +88,12 @@ def _traced(path: Path, found: Any, name: str) -> onnx.ModelProto:
     example = torch.rand((1, COLOURS, height, width), generator=generator)
     rows, columns = (torch.export.Dim(name, min=2, max=1 << 14) for name in ("rows", "columns"))
     network = found.float().eval().model
+    expected = found(example).numpy()
+    if written := _written_again(network, example):
+        raise AdoptError(
+            f"'{path}' ({name}): its module '{written}' writes its weights whenever it runs, which "
+            f"cannot be traced; {TWO_WAYS}"
+        )
     try:
         model = onnx_ir.to_proto(
             trace(
@@ -102,7 +111,6 @@ def _traced(path: Path, found: Any, name: str) -> onnx.ModelProto:
             f"'{path}' ({name}) cannot be traced with dynamic sizes: {_first_line(error)}; "
             f"{TWO_WAYS}"
         ) from error
-    expected = found(example).numpy()
     difference = float(abs(made.clip(0, 1) - expected).max()) if made.shape == expected.shape else 1
     if not difference <= TOLERANCE:
         raise AdoptError(
@@ -110,6 +118,32 @@ def _traced(path: Path, found: Any, name: str) -> onnx.ModelProto:
             f"gives, at most {TOLERANCE:g} allowed; {TWO_WAYS}"
         )
     return model
+
+
+def _written_again(network: Any, example: Any) -> str:
+    """Have weights that are written at every run written for the last time.
+
+    torch's exporter crashes where a network writes weights: it writes its own stand-ins into them.
+
+    Returns:
+        Name of a module whose weights are written nevertheless; empty where none are.
+    """
+    import torch
+
+    with torch.no_grad():  # spandrel's own call leaves tensors that cannot be traced
+        network(example)
+        for kept in (True, False):
+            before = {name: each.data_ptr() for name, each in network.named_parameters()}
+            network(example)
+            after = {name: each.data_ptr() for name, each in network.named_parameters()}
+            changed = [name for name, place in after.items() if place != before.get(name)]
+            if not changed:
+                return ""
+            if kept:
+                for module in network.modules():
+                    if hasattr(module, REBUILDS):
+                        setattr(module, REBUILDS, lambda: None)
+    return changed[0].rpartition(".")[0]
 
 
 def _first_line(error: Exception) -> str:

@@ -116,7 +116,7 @@ class Unrolled:
             return self.values[name]
         value = self.constant(name)
         if value is None and name in self.sized and not np.any(self.sized[name]):
-            return Clip((zero(),), None)  # noughts of the frame's size, as states begin with
+            return Clip((zero(),), None)  # zeros of the frame's size, as states begin with
         if value is None:
             raise AdoptError(f"tensor '{name}' has a size in it that is computed from the picture")
         found = Clip((self.made(None, (), name, value=value),), None)

@@ -88,7 +88,7 @@ def window_of(path: Path, dims: Sequence[int | None], axis: int, asked: Window |
 
 
 def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The network with noughts of the frame's size, as states begin with, computed from it.
+    """The network with zeros of the frame's size, as states begin with, computed from it.
 
     Args:
         model: Over clips; one that takes any size stays as it is.
@@ -103,12 +103,12 @@ def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
         by = height // value.shape[-2] if value.ndim > 2 and value.shape[-2] else 0
         if not by or value.any() or value.shape[-2:] != (height // by, width // by):
             continue
-        own = f"adopted.noughts.{name}"
+        own = f"adopted.zeros.{name}"
         places = np.arange(-2, 0, dtype=np.int64)
         edit.set_weight(f"{own}.sides", places)
         edit.set_weight(f"{own}.by", np.int64(by))
         edit.set_weight(f"{own}.before", np.array(value.shape[:-2], np.int64))
-        edit.set_weight(f"{own}.nought", value.dtype.type(0))
+        edit.set_weight(f"{own}.zero", value.dtype.type(0))
         nodes += [
             helper.make_node("Shape", [source.name], [f"{own}.shape"], f"{own}/Shape"),
             helper.make_node(
@@ -118,7 +118,7 @@ def of_any_size(model: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node(
                 "Concat", [f"{own}.before", f"{own}.small"], [f"{own}.all"], f"{own}/Concat", axis=0
             ),
-            helper.make_node("Expand", [f"{own}.nought", f"{own}.all"], [own], f"{own}/Expand"),
+            helper.make_node("Expand", [f"{own}.zero", f"{own}.all"], [own], f"{own}/Expand"),
         ]
         edit.rename_reads(name, own)
     edit.model.graph.node.extend(nodes)
@@ -170,7 +170,7 @@ def window_graphs(
     *,
     scale: int,
     unit: float,
-    nought: float,
+    zero: float,
     colour: str,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """The graph from frames to features, and the one from a frame's features to its picture.
@@ -180,17 +180,17 @@ def window_graphs(
         windowed: How it is run.
         scale: Of the pictures.
         unit: Levels of the network's unit.
-        nought: Levels of its nought.
+        zero: Levels of its zero.
         colour: One of `COLOUR_ORDERS`.
     """
     return (
-        _clip_graph(model, windowed, scale, unit, nought, colour),
-        _decoder_graph(scale, unit, nought, colour),
+        _clip_graph(model, windowed, scale, unit, zero, colour),
+        _decoder_graph(scale, unit, zero, colour),
     )
 
 
 def _clip_graph(
-    model: onnx.ModelProto, windowed: Windowed, scale: int, unit: float, nought: float, colour: str
+    model: onnx.ModelProto, windowed: Windowed, scale: int, unit: float, zero: float, colour: str
 ) -> onnx.ModelProto:
     edit = GraphEdit(of_any_size(model))
     graph = edit.model.graph
@@ -205,8 +205,8 @@ def _clip_graph(
     elif colour == "YUV":
         chain.add("Conv", TO_YUV[:, :, None, None].astype(np.float32), GREY.astype(np.float32))
         chain.nodes[-1].name = TO_COLOURS
-    if nought:
-        chain.add("Sub", np.float32(nought))
+    if zero:
+        chain.add("Sub", np.float32(zero))
     if unit != 1:
         chain.add("Mul", np.float32(1 / unit))
     if axis == 2:
@@ -223,8 +223,8 @@ def _clip_graph(
     if scale > 1:
         chain.add("SpaceToDepth", blocksize=scale)
     if windowed.fixed:
-        zero, first = np.array([0], np.int64), np.array([0], np.int64)
-        chain.add("Slice", zero, "adopted.count", first)
+        begins, axes = np.array([0], np.int64), np.array([0], np.int64)
+        chain.add("Slice", begins, "adopted.count", axes)
     chain.add("Identity")
     chain.nodes[-1].output[0] = FEATURES_NAME
     graph.node.extend(chain.nodes)
@@ -251,7 +251,7 @@ def _fill(edit: GraphEdit, chain: _Chain, frames: int) -> None:
     chain.add("Gather", "adopted.taken", axis=0)
 
 
-def _decoder_graph(scale: int, unit: float, nought: float, colour: str) -> onnx.ModelProto:
+def _decoder_graph(scale: int, unit: float, zero: float, colour: str) -> onnx.ModelProto:
     empty = helper.make_graph([], "adcvsr", [], [])
     opset = [helper.make_opsetid("", 20)]
     edit = GraphEdit(helper.make_model(empty, opset_imports=opset, ir_version=9))
@@ -261,11 +261,11 @@ def _decoder_graph(scale: int, unit: float, nought: float, colour: str) -> onnx.
     if unit != 1:
         chain.add("Mul", np.float32(unit))
     if colour == "YUV":
-        offset = FROM_YUV @ (nought - GREY) + HALF
+        offset = FROM_YUV @ (zero - GREY) + HALF
         chain.add("Conv", FROM_YUV[:, :, None, None].astype(np.float32), offset.astype(np.float32))
         chain.nodes[-1].name = FROM_COLOURS
     else:
-        chain.add("Add", np.float32(nought + HALF))
+        chain.add("Add", np.float32(zero + HALF))
     chain.add("Clip", np.float32(0), np.float32(255 + HALF))
     if colour == "BGR":
         chain.add("Gather", np.array([2, 1, 0], np.int64), axis=1)

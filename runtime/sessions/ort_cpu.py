@@ -14,13 +14,14 @@ from ...bundle import Bundle
 from ...bundle.schema import TensorSpec, Variant
 from ...errors import BackendUnavailableError, BundleError, GraphError, missing_package
 from ...graph.batch_axis import BATCH, with_batch_axis
+from ...graph.blocked_prelu import with_blocked_prelus
 from ...graph.float_ends import HALF, with_float_ends
 from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .batch_slots import BatchSlots, neighbours
 from .ort_batch import LARGEST_BATCH_PX, OrtBatches, bind
-from .ort_precision import products_saturate
+from .ort_precision import packs_channels, products_saturate
 from .session import ClipSession, Profile, StreamSession, cropped, padded
 from .state_ring import StateRing
 
@@ -413,6 +414,8 @@ def load_graph(
             elif float_ends:
                 changed = with_float_ends(changed, *names)
             graph = changed
+        if isinstance(graph, bytes) and packs_channels():
+            graph = with_blocked_prelus(graph)
         try:
             return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own untyped exceptions

@@ -509,7 +509,7 @@ class StreamSession(Session):
 
     @abstractmethod
     def _fill(self, index: int) -> None:
-        """Set the state of this index in the bundle to something more than nought, in all slots."""
+        """Set the state of this index in the bundle to something more than zero, in all slots."""
 
     @abstractmethod
     def _infer(self, frame: Frame, slot: int) -> Frame:

@@ -54,7 +54,7 @@ class StateSpec(TensorSpec):
     """Graph output that becomes this input for the next frame."""
 
     ends: int = 0
-    """Not 0: what is more than nought in it says that the frame is none, the clip is over; and so
+    """Not 0: what is more than zero in it says that the frame is none, the clip is over; and so
     many frames late pictures come, see `delay_of`."""
 
 

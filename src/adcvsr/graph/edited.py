@@ -98,6 +98,10 @@ class EditedGraph:
         """The same of a graph output."""
         return value_of(memoryview(self._outputs[name])).element if name in self._outputs else 0
 
+    def outputs(self) -> set[str]:
+        """Names of the graph's outputs."""
+        return set(self._outputs)
+
     def values(self, tensor: str) -> npt.NDArray[Any]:
         """What a constant of the graph holds.
 
@@ -135,6 +139,7 @@ class EditedGraph:
         outputs: Sequence[str],
         *,
         first: bool = False,
+        before: Node | None = None,
         called: str = "",
         **attributes: Any,
     ) -> str:
@@ -145,6 +150,7 @@ class EditedGraph:
             inputs: Tensors.
             outputs: Tensors.
             first: Whether it stands before all nodes that were there, else behind them.
+            before: The node before which it stands; None for one of those two.
             called: Its name; empty for one after its output.
             attributes: Numbers, texts and lists of integers.
 
@@ -158,7 +164,9 @@ class EditedGraph:
         if first:
             self._first.append(content)
         else:
-            self._nodes.append((node_of(memoryview(content)), content))
+            at = [node is before for node, _ in self._nodes]
+            place = at.index(True) if before is not None else len(at)
+            self._nodes.insert(place, (node_of(memoryview(content)), content))
         return outputs[0]
 
     def set_input(self, name: str, element: int, dims: Sequence[int | str]) -> None:

@@ -47,7 +47,7 @@ def test_state_is_carried_as_the_network_carries_it(
     bundle = adopt(source, tmp_path / "b", AdoptOptions(state=said, **NAMED), report=lines.append)
     assert sorted((s.channels, s.divisor) for s in bundle.state) == sorted(states)
     assert any("carries its state" in line for line in lines)
-    assert any("starts from nought" in line for line in lines)
+    assert any("starts from zero" in line for line in lines)
     facts = bundle.variant("fp32-onnx").facts["parity"]
     assert facts["level_error"] <= 1
     assert facts["frames"] >= 32
@@ -65,7 +65,7 @@ def test_state_is_carried_as_the_network_carries_it(
     assert max(np.abs(a - b).max() for a, b in zip(exact[1:], alone, strict=True)) > 0.6
 
 
-def test_a_start_that_is_not_nought_is_refused(tmp_path: Path) -> None:
+def test_a_start_that_is_not_zero_is_refused(tmp_path: Path) -> None:
     source = saved(tmp_path, carrying(starts_with_one=True))
     with pytest.raises(AdoptError, match="levels from the input|begins with something else"):
         adopt(source, tmp_path / "b", AdoptOptions(**NAMED), report=print)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from adcvsr.errors import AdoptError
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.original import read_original
+from adcvsr.export.adopt.torch_file import torch_to_onnx
+from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
 
@@ -100,6 +102,43 @@ def test_what_spandrel_loads_is_traced_and_proven(tmp_path: Path) -> None:
         assert np.abs(upscaler(picture) - exact.clip(0, 255)).max() <= 0.51
 
 
+class Rebuilt(Compact):
+    """Writes the weights it runs with from others at every run, as SPAN's convolutions do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Conv2d(3, 12, 3, padding=1)
+
+    def update_params(self) -> None:
+        self.conv.weight.data = (self.own.weight.data * 2).contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.update_params()
+        return super().forward(x)
+
+
+def test_weights_written_at_every_run_are_written_for_the_last_time(
+    tmp_path: Path, spandrel: Any
+) -> None:
+    """The exporter crashes, Python and all, where a network writes weights as it is traced."""
+    spandrel.loads = ImageModelDescriptor(Rebuilt(), 2)
+    (tmp_path / "x.pth").write_bytes(b"weights")
+    values = torch.from_numpy(draw_clip(1, 24, 32)[0].astype(np.float32) / 255).permute(2, 0, 1)
+    expected = spandrel.loads(values[None]).numpy()
+    model = torch_to_onnx(tmp_path / "x.pth")
+    (made,) = open_session(model.SerializeToString()).run(None, {"picture": values[None].numpy()})
+    assert np.abs(made.clip(0, 1) - expected).max() < 1e-5
+    assert np.abs(made - Compact()(values[None]).detach().numpy()).max() > 1e-3
+
+
+class Writing(Compact):
+    """Writes its weights by no name that is known."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.conv.weight.data = self.conv.weight.data * 1
+        return super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("loads", "says"),
     [
@@ -107,8 +146,9 @@ def test_what_spandrel_loads_is_traced_and_proven(tmp_path: Path) -> None:
         (MaskedImageModelDescriptor(), "is a network of Inpainting, no upscaler"),
         (ImageModelDescriptor(Compact(), 8), "makes 8 times the size; expected 3 and 3 colours"),
         (ImageModelDescriptor(Compact(), 2, channels=1), "takes 1 channels, gives 1"),
+        (ImageModelDescriptor(Writing(), 2), "module 'conv' writes its weights whenever it runs"),
     ],
-    ids=["unknown", "inpainting", "scale", "grey"],
+    ids=["unknown", "inpainting", "scale", "grey", "writing"],
 )
 def test_what_is_no_upscaler_is_said(tmp_path: Path, spandrel: Any, loads: Any, says: str) -> None:
     spandrel.loads = loads

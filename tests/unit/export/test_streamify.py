@@ -58,7 +58,7 @@ def test_pictures_that_come_late_are_those_of_the_whole_clip(
     onnx.checker.check_model(stream.model)
     # What is read beyond the clip's ends counts: taken as it was computed, the proof refuses it.
     monkeypatch.setattr("adcvsr.export.adopt.streamify.find_borders", lambda *_: {})
-    with pytest.raises(AdoptError, match="before the first or after the last is not nought"):
+    with pytest.raises(AdoptError, match="before the first or after the last is not zero"):
         prove(model, streamify(model, frames_axis=axis, most_ahead=ahead), axis)
 
 
@@ -74,8 +74,8 @@ def test_backwards_through_the_clip_is_refused_with_its_nodes() -> None:
         streamify(recurrent(backwards=True), frames_axis=1)
 
 
-def test_another_start_than_nought_is_found_out() -> None:
-    """A hidden state that begins with ones: a stream begins with nought, and the proof says so."""
+def test_another_start_than_zero_is_found_out() -> None:
+    """A hidden state that begins with ones: a stream begins with zero, and the proof says so."""
     model = recurrent()
     start = next(t for t in model.graph.initializer if t.name == "zero")
     start.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(start) + 1, "zero"))
