@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..counted import counted
 from ..pictures.hdr import is_hdr
 from .pipeline import PipelineResult
 from .processing.processor import FrameProcessor
@@ -102,10 +103,7 @@ def make_report(
         notes: So far; more are added.
         why_rgb: Why frames were RGB, where they were.
     """
-    if reader.damaged_packets:
-        notes.append(f"{reader.damaged_packets} damaged packets were skipped")
-    if reader.damaged_frames:
-        notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
+    notes += damage_notes(reader.damaged_packets, reader.damaged_frames)
     if session.variant_reason:
         notes.insert(0, f"variant {session.variant.id}: {session.variant_reason}")
     width, height = reader.info.width, reader.info.height
@@ -148,3 +146,17 @@ def hdr_of(reader: FileSource) -> str | None:
     if reader.hdr is None:
         return None
     return reader.hdr.name if is_hdr(reader.info.colours.transfer) else "tonemap"
+
+
+def damage_notes(packets: int, frames: int) -> list[str]:
+    """What was found damaged in an input, for people."""
+    notes = []
+    if packets:
+        were = "was" if packets == 1 else "were"
+        notes.append(f"{counted(packets, 'damaged packet')} {were} skipped")
+    if frames:
+        notes.append(
+            f"{counted(frames, 'frame is', 'frames are')} damaged and "
+            f"{'was' if frames == 1 else 'were'} kept as decoded"
+        )
+    return notes

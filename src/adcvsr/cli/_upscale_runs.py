@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..counted import counted
 from ._progress import files_progress, frame_progress
 from ._say import detail, done, failed_files, pixels_line, print_json, run_notes, say_error
 
@@ -164,7 +165,7 @@ def _summary(report: UpscaleReport) -> None:
     )
     (w, h), (big_w, big_h) = report.input_size, report.output_size
     done(
-        f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
+        f"{report.output}: {counted(report.frames, 'frame')}, {w}x{h} -> {big_w}x{big_h}, "
         f"{report.seconds:.1f} s, {report.fps:.1f} fps "
         f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
     )

@@ -1,0 +1,27 @@
+"""Counts in messages: the word of one is for one alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from adcvsr.counted import counted
+from adcvsr.runtime.upscale_report import damage_notes
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames"), (11, "11 frames")]
+)
+def test_one_is_no_plural(count: int, told: str) -> None:
+    assert counted(count, "frame") == told
+
+
+def test_a_verb_goes_with_its_count() -> None:
+    assert damage_notes(0, 0) == []
+    assert damage_notes(1, 1) == [
+        "1 damaged packet was skipped",
+        "1 frame is damaged and was kept as decoded",
+    ]
+    assert damage_notes(2, 3) == [
+        "2 damaged packets were skipped",
+        "3 frames are damaged and were kept as decoded",
+    ]
