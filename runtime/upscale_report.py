@@ -34,6 +34,9 @@ class UpscaleReport:
     copies: dict[str, int | None]
     """Copies of a picture in main memory, conversions included: `in`, from decoder to network, and
     `out`, from network to encoder; None where it is not known."""
+    gpu_copies: tuple[int, int] | None
+    """Further copies by the backend, to where the GPU reads a picture and back; None without a GPU,
+    and where it is not known."""
     hdr: str | None
     """`PQ` or `HLG` where it is kept, `tonemap` where SDR was made of it; None for SDR."""
     frames: int
@@ -116,6 +119,7 @@ def make_report(
         pixels="rgb" if session.yuv is None else "yuv",
         pixels_reason=why_rgb,
         copies={"in": reader.copies, "out": sink.copies},
+        gpu_copies=session.gpu_copies,
         hdr=hdr_of(reader),
         frames=result.frames,
         seconds=round(result.seconds, 3),

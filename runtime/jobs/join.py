@@ -343,6 +343,7 @@ def _report(
         pixels="yuv" if plan.network.yuv else "rgb",
         pixels_reason=plan.network.why_not_yuv,
         copies={"in": None, "out": None},  # segments may differ
+        gpu_copies=None,
         hdr=hdr_of(reader),
         frames=plan.frames,
         seconds=round(seconds, 3),

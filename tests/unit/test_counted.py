@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from adcvsr.cli._say import pixels_line
 from adcvsr.counted import counted
 from adcvsr.runtime.upscale_report import damage_notes
 
@@ -25,3 +26,11 @@ def test_a_verb_goes_with_its_count() -> None:
         "2 damaged packets were skipped",
         "3 frames are damaged and were kept as decoded",
     ]
+
+
+def test_the_line_of_pixels_counts_what_the_gpu_costs() -> None:
+    way = "frames are YUV 4:2:0 from the decoder to the encoder"
+    assert pixels_line("yuv", "", (1, 0), None) == f"{way} (1 copy in, 0 copies out)"
+    gpu = f"{way} (1 copy in, 2 copies out, 2 more to the GPU, 2 back)"
+    assert pixels_line("yuv", "", (1, 2), (2, 2)) == gpu
+    assert pixels_line("yuv", "", (None, None), None) == way

@@ -160,7 +160,10 @@ def _summary(report: UpscaleReport) -> None:
     run_notes(report.notes, report.backend_reasons)
     detail(
         pixels_line(
-            report.pixels, report.pixels_reason, (report.copies["in"], report.copies["out"])
+            report.pixels,
+            report.pixels_reason,
+            (report.copies["in"], report.copies["out"]),
+            report.gpu_copies,
         )
     )
     (w, h), (big_w, big_h) = report.input_size, report.output_size

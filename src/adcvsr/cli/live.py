@@ -462,7 +462,7 @@ def _summary(report: LiveReport, name: str = "") -> None:
     latency = report.ms["latency"]
     if report.presented:
         copies = (report.copies, report.sinks[0]["copies"])
-        line = pixels_line(report.pixels, report.pixels_reason, copies)
+        line = pixels_line(report.pixels, report.pixels_reason, copies, report.gpu_copies)
         detail(f"{name}: " * bool(name) + line)
     done(
         f"{name}: "

@@ -231,6 +231,7 @@ def test_upscale_gives_an_address_every_option_that_live_has(
     live = load_command("live")
     monkeypatch.setattr(live, "callback", lambda **options: given.update(options))
     words, name = words_for(option), str(option.name)
+    start_speaking()
     result = CliRunner().invoke(load_command("upscale"), ["test://", "null://", *words])
     others = {each.name: each for each in options_of("live")}
     if name not in others:
