@@ -169,8 +169,11 @@ class TestPipes:
         [
             (b"", "'-' gives no video"),
             (b"no video at all\n" * 99, "raw frames need --size and --pixel-format"),
-            (b"YUV4MPEG2 W48 H32 F25:1 Cstrange\nFRAME\n", "'-' gives no video"),
-            (b"YUV4MPEG2 F25:1 C420\nFRAME\n", "'-' gives no video"),
+            (b"YUV4MPEG2 W48 H32 F25:1 Cstrange\nFRAME\n", "header has 'Cstrange' for the colour"),
+            (b"YUV4MPEG2 F25:1 C420\nFRAME\n", r"header has no width \(W\)"),
+            (b"YUV4MPEG2 W0 H32 F25:1\nFRAME\n", "header has 'W0' for the width"),
+            (b"YUV4MPEG2 W48 H-2 F25:1\nFRAME\n", "header has 'H-2' for the height"),
+            (b"YUV4MPEG2 W48 H32 F25:1 Ix\nFRAME\n", "header has 'Ix' for the interlacing"),
             (y4m()[:400], "no frame of its"),
         ],
     )
@@ -180,6 +183,10 @@ class TestPipes:
         with pipes(data), pytest.raises(UnreadableVideoError, match=says):
             upscaler.upscale_file("-", tmp_path / "out.mp4")
         assert not list(tmp_path.iterdir())
+        if data.startswith(b"YUV4MPEG2") and "header" in says:
+            (tmp_path / "in.y4m").write_bytes(data)
+            with pytest.raises(UnreadableVideoError, match=says):
+                upscaler.upscale_file(tmp_path / "in.y4m", tmp_path / "out.mp4")
 
     def test_a_reader_that_leaves_is_no_fault(self, upscaler: Upscaler) -> None:
         read_end, write_end = os.pipe()
