@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..counted import counted
 from ..pictures.hdr import is_hdr
 from .pipeline import PipelineResult
 from .processing.processor import FrameProcessor
@@ -33,6 +34,9 @@ class UpscaleReport:
     copies: dict[str, int | None]
     """Copies of a picture in main memory, conversions included: `in`, from decoder to network, and
     `out`, from network to encoder; None where it is not known."""
+    gpu_copies: tuple[int, int] | None
+    """Further copies by the backend, to where the GPU reads a picture and back; None without a GPU,
+    and where it is not known."""
     hdr: str | None
     """`PQ` or `HLG` where it is kept, `tonemap` where SDR was made of it; None for SDR."""
     frames: int
@@ -102,10 +106,7 @@ def make_report(
         notes: So far; more are added.
         why_rgb: Why frames were RGB, where they were.
     """
-    if reader.damaged_packets:
-        notes.append(f"{reader.damaged_packets} damaged packets were skipped")
-    if reader.damaged_frames:
-        notes.append(f"{reader.damaged_frames} frames are damaged and were kept as decoded")
+    notes += damage_notes(reader.damaged_packets, reader.damaged_frames)
     if session.variant_reason:
         notes.insert(0, f"variant {session.variant.id}: {session.variant_reason}")
     width, height = reader.info.width, reader.info.height
@@ -118,6 +119,7 @@ def make_report(
         pixels="rgb" if session.yuv is None else "yuv",
         pixels_reason=why_rgb,
         copies={"in": reader.copies, "out": sink.copies},
+        gpu_copies=session.gpu_copies,
         hdr=hdr_of(reader),
         frames=result.frames,
         seconds=round(result.seconds, 3),
@@ -148,3 +150,17 @@ def hdr_of(reader: FileSource) -> str | None:
     if reader.hdr is None:
         return None
     return reader.hdr.name if is_hdr(reader.info.colours.transfer) else "tonemap"
+
+
+def damage_notes(packets: int, frames: int) -> list[str]:
+    """What was found damaged in an input, for people."""
+    notes = []
+    if packets:
+        were = "was" if packets == 1 else "were"
+        notes.append(f"{counted(packets, 'damaged packet')} {were} skipped")
+    if frames:
+        notes.append(
+            f"{counted(frames, 'frame is', 'frames are')} damaged and "
+            f"{'was' if frames == 1 else 'were'} kept as decoded"
+        )
+    return notes

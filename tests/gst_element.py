@@ -88,6 +88,19 @@ def failure(pipeline: str) -> str:
     return said
 
 
+def mislabelled() -> str:
+    """What the element says of main memory whose caps tell of the GPU's."""
+    caps = "video/x-raw(memory:NVMM),format=NV12,width=32,height=16,framerate=25/1"
+    made = Gst.parse_launch(
+        f"appsrc name=begin format=time caps={caps} ! {element} gpu-memory=true ! fakesink"
+    )
+    made.set_state(Gst.State.PLAYING)
+    made.get_by_name("begin").emit("push-buffer", Gst.Buffer.new_wrapped(bytes(32 * 16 * 3 // 2)))
+    message = made.get_bus().timed_pop_filtered(30 * Gst.SECOND, Gst.MessageType.ERROR)
+    made.set_state(Gst.State.NULL)
+    return str(message.parse_error()[0].message)
+
+
 def yuv_passes() -> np.ndarray:
     """NV12 in and out: luma of each frame, then luma of each picture."""
     made = Gst.parse_launch(
@@ -128,4 +141,5 @@ for label, pipeline in {
     "size": f"{test} ! {element} ! video/x-raw,width=100 ! fakesink",
 }.items():
     found[label] = failure(pipeline)
+found["mislabelled"] = mislabelled()
 np.savez(sys.argv[2], **found)

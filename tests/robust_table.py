@@ -67,10 +67,10 @@ ROBUST: dict[str, Good | Refused] = {
     "bad_zero_empty_stsc.mp4": NO_FRAME,
     "bad_zero_size_video.ts": NO_FRAME,
     "cropped_300x168.jsv": Good(50, (300, 168), times="made"),
-    "cut_flv_half.flv": Good(3, (1080, 720), says="1 damaged packets"),
-    "cut_frag_mp4_70pct.mp4": Good(17, (1080, 720), says="1 damaged packets"),
+    "cut_flv_half.flv": Good(3, (1080, 720), says="1 damaged packet"),
+    "cut_frag_mp4_70pct.mp4": Good(17, (1080, 720), says="1 damaged packet"),
     "cut_h264_half.264": Good(11, (1280, 720), times="made", says="damaged"),
-    "cut_mp4_60pct.mp4": Good(7, (1080, 720), says="1 damaged packets"),
+    "cut_mp4_60pct.mp4": Good(7, (1080, 720), says="1 damaged packet"),
     "cut_webm_25pct.webm": Good(29, (960, 540)),
     "dolbyvision_rot90.mov": hdr(
         4, (1280, 720), "HLG", rotation=270, says="its base layer, which is HLG, is upscaled"

@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from ...arrays import Levels
+from ...errors import ConfigError
 from ...pictures.scene_cuts import small_luma
 from ..nvidia.gpu_picture import CannotImportError, CudaHandle, GpuHandle, NvmmHandle
 from ..processing.cut_reset import SceneWatch
@@ -21,6 +22,10 @@ from .layout import Layout
 NVMM, CUDA = NvmmHandle.kind, CudaHandle.kind
 KINDS = (NVMM, CUDA)
 """Of memory, as caps name them."""
+
+SYSTEM_MEMORY = "SystemMemory"
+"""What GStreamer calls main memory. Read as one of NVIDIA's surfaces it would be addresses of
+nothing."""
 
 MAP_CUDA = 1 << 17
 """`GST_MAP_CUDA`: mapping gives the GPU's address, and nothing is copied."""
@@ -47,7 +52,16 @@ def handle_of(
 
     Raises:
         CannotImportError: It is empty, or of odd sides.
+        ConfigError: Its memory is the host's, whatever its caps say: a neighbour has no buffers of
+            this kind to give.
     """
+    if buffer.peek_memory(0).is_type(SYSTEM_MEMORY):
+        end = "next" if write else "previous"
+        raise ConfigError(
+            f"{kind}: the {end} element gives buffers of main memory for it; put one beside adcvsr "
+            "that has such buffers (nvvidconv, on a desktop cudaconvert or a codec of nvcodec), or "
+            "leave gpu-memory out"
+        )
     flags = int(gst.MapFlags.WRITE if write and kind == CUDA else gst.MapFlags.READ)
     with buffer.map(gst.MapFlags(flags | (MAP_CUDA if kind == CUDA else 0))) as mapped:
         # The address alone: of CUDA's memory no byte may be looked at.

@@ -21,7 +21,7 @@ from ...files import file_sha256, json_bytes, replace_file
 from ...pictures.clips import media_url
 from ...pictures.pyav import open_input
 from ...reading import read_json
-from ..upscale_report import UpscaleReport, hdr_of
+from ..upscale_report import UpscaleReport, damage_notes, hdr_of
 from ..video.containers import MILLISECONDS, OutputTimes
 from ..video.encoders import EncodeOptions
 from ..video.info import VideoInfo
@@ -326,10 +326,7 @@ def _report(
     cuts = [result.scene_cuts for result in results if result.scene_cuts is not None]
     own = [note for result in results for note in result.notes]
     collected = [*plan.notes, *reader.notes, *own, *notes]
-    if plan.damaged_packets:
-        collected.append(f"{plan.damaged_packets} damaged packets were skipped")
-    if plan.damaged_frames:
-        collected.append(f"{plan.damaged_frames} frames are damaged and were kept as decoded")
+    collected += damage_notes(plan.damaged_packets, plan.damaged_frames)
     stages: dict[str, dict[str, float | None]] = {
         name: {
             "wall_seconds": round(sum(result.stages.get(name, 0.0) for result in results), 3),
@@ -346,6 +343,7 @@ def _report(
         pixels="yuv" if plan.network.yuv else "rgb",
         pixels_reason=plan.network.why_not_yuv,
         copies={"in": None, "out": None},  # segments may differ
+        gpu_copies=None,
         hdr=hdr_of(reader),
         frames=plan.frames,
         seconds=round(seconds, 3),

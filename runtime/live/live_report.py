@@ -105,6 +105,9 @@ class LiveReport:
     copies: int | None
     """Copies of a picture in main memory, conversions included, from capture to the network at the
     end; each of `sinks` has its own."""
+    gpu_copies: tuple[int, int] | None
+    """Further copies by the backend, to where the GPU reads a picture and back; None without a GPU,
+    and where it is not known."""
     backend: str
     variant: str
     """At the end; `resets["model"]` says how often it was switched."""

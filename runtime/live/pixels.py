@@ -54,6 +54,8 @@ class LivePixels:
         """Why RGB; empty for YUV."""
         self.copies: int | None = None
         """Of the latest frame in main memory, from capture to the network; None before it."""
+        self.gpu_copies: tuple[int, int] | None = None
+        """Of the latest picture by the backend, see `Session.gpu_copies`."""
         self._deep = False
         self._reformatter = VideoReformatter()
         self._kind: tuple[object, ...] = ()  # of the frames that were looked at
@@ -110,6 +112,11 @@ class LivePixels:
 
     def run(self, low: AnyPicture) -> AnyPicture | None:
         """Upscale what `take` made; of a network that looks ahead the picture may be none yet."""
+        picture = self._run(low)
+        self.gpu_copies = self.upscaler.session_of(low).gpu_copies
+        return picture
+
+    def _run(self, low: AnyPicture) -> AnyPicture | None:
         if isinstance(low, YuvPicture):
             return self.upscaler.upscale_yuv(low)
         if is_deep(low):

@@ -329,6 +329,7 @@ class StreamRun:
             pixels=self.stages.pixels.pixels,
             pixels_reason=self.stages.pixels.reason,
             copies=self.stages.pixels.copies,
+            gpu_copies=self.stages.pixels.gpu_copies,
             **self._running(),
             device=dict(device),
             ended=self.ended,

@@ -150,8 +150,8 @@ class CudaHandle(GpuHandle):
     def _open(self, device: Device, held: ExitStack, *, write: bool) -> GpuPicture:
         if not device.owns_context_of(self.address):
             raise CannotImportError(
-                f"{self.kind}: it belongs to another CUDA context (GStreamer before 1.24 makes one "
-                "of its own)"
+                f"{self.kind}: it belongs to another CUDA context (elements of GStreamer make one "
+                "of their own where the program gives none)"
             )
         if self.stream is None:
             checked(device.driver.cuCtxSynchronize())

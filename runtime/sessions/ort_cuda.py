@@ -171,6 +171,11 @@ class OrtCudaSession(StreamSession):
         self._thread: OwnThread | None = None
         self._forget()
 
+    @property
+    def gpu_copies(self) -> tuple[int, int] | None:
+        """See `Session`."""
+        return 1, 1
+
     def _forget(self) -> None:
         self._graph: CudaGraphs | None = None
         self._ring: StateRing[list[Any]] = StateRing()

@@ -107,6 +107,14 @@ class Session(ABC):
     profiles: Sequence[Profile] = ()
     """After closing: what was written."""
 
+    @property
+    def gpu_copies(self) -> tuple[int, int] | None:
+        """Copies of a picture of main memory on its way to where the GPU reads it, and back.
+
+        Known after the first frame; None without a GPU, or where windows of frames go there.
+        """
+        return None
+
     on_prepare: Callable[[str], None] | None = None
     """Called with a line where a size is made ready, which can take minutes, and with each step of
     a compiler, in its thread; with an empty line when the first frame is through. A service then

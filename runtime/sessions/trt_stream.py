@@ -64,6 +64,15 @@ class TensorRtSession(TensorRtBase, StreamSession):
         mine = [self.runner] if self.runner else []
         return mine + (self._batches.runners if self._lends and self._batches else [])
 
+    @property
+    def gpu_copies(self) -> tuple[int, int] | None:
+        """See `Session`: into pinned memory, and from there to the GPU unless both share it."""
+        if not self._staged:
+            return None
+        host, _ = next(iter(self._staged.values()))
+        each = 2 if host.device is None else 1
+        return each, each
+
     _batches: TrtBatches | None = None  # of all streams of one network
     _lends: bool = False  # whether they are this one's
     _slot: tuple[TrtBlock, int] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 
+from ...counted import counted
 from .places import is_pipe
 from .stdin_reader import StdinReader
 from .torn_end import ends_within_packet
@@ -58,7 +59,7 @@ class Missing:
             cause = f"it became {self.shrunk_bytes:,} bytes shorter while it was read"
         else:
             cause = "it was cut off, or its header is wrong"
-        came = f"{self.read_seconds:.3f} s ({self.read_frames} frames)"
+        came = f"{self.read_seconds:.3f} s ({counted(self.read_frames, 'frame')})"
         if self.within_packet:
             return (
                 f"the end of the file is missing: {came} came and a part of a packet; how much "
@@ -66,7 +67,7 @@ class Missing:
             )
         if self.announced_seconds is None:
             return f"the end of the file is missing: {came} came; {cause}"
-        frames = f" ({self.announced_frames} frames)" if self.announced_frames else ""
+        frames = f" ({counted(self.announced_frames, 'frame')})" if self.announced_frames else ""
         return (
             f"the end of the file is missing: it announces {self.announced_seconds:.3f} s{frames}, "
             f"{came} came; {cause}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 
+from ...counted import counted
 from .info import VideoInfo
 from .source import FileSource
 
@@ -65,9 +66,10 @@ class OutputTimes:
     def notes(self) -> Iterator[str]:
         """What was lost, a line each."""
         if self._merged:
+            come = counted(self._merged, "frame comes", "frames come")
             yield (
-                f"{self._merged} frames come less than a millisecond after the one before and get "
-                f"its time: {self.suffix} counts milliseconds, mp4 keeps them apart"
+                f"{come} less than a millisecond after the one before, at its time: "
+                f"{self.suffix} counts milliseconds, mp4 keeps them apart"
             )
         if self._moved_ms >= 1:
             yield (

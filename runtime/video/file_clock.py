@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import av
 
+from ...counted import counted
+
 Packet: TypeAlias = "av.Packet[Any]"
 
 CLOCKS_THAT_JUMP = frozenset({"mpegts", "mpeg", "flv", "live_flv"})
@@ -112,7 +114,8 @@ class FileClock:
                 "follows goes on without a gap, all streams moved by the same"
             )
         if self.strays:
-            yield f"{self.strays} packets have times far from all others: repaired"
+            strays = counted(self.strays, "packet has a time", "packets have times")
+            yield f"{strays} far from all others: repaired"
 
     def _time(self, packet: Packet) -> Fraction | None:
         """Decoding time on the file's own clock, in seconds, with the counter's wraps undone."""

@@ -18,6 +18,7 @@ from ...pictures.clips import ffmpeg_reason, media_url
 from .hardware_decode import Decoder, accelerator
 from .places import Numbered, is_pipe, is_sequence
 from .stdin_reader import CHUNK_BYTES, StdinReader
+from .y4m_header import HEAD_BYTES, wrong_field
 
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """By codec: the decoder that reads the alpha beside its frames."""
@@ -69,9 +70,18 @@ def open_input(
         return pyav.open_input(media_url(path), hwaccel=accelerator(decoder))
     except (av.FFmpegError, UnicodeDecodeError, OSError) as error:
         raise UnreadableVideoError(
-            f"'{path}' cannot be opened as video: {ffmpeg_reason(error)}; expected a "
+            f"'{path}' cannot be opened as video: "
+            f"{wrong_field(_head_of(path)) or ffmpeg_reason(error)}; expected a "
             "video file such as mp4, mkv, mov, webm, avi or ts"
         ) from error
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _why_none(path: Path, error: OSError) -> str:
@@ -96,7 +106,8 @@ def _open_stdin(
         )
     except (av.FFmpegError, UnicodeDecodeError, OSError, ValueError) as error:
         raise UnreadableVideoError(
-            f"'-' gives no video: {ffmpeg_reason(error)}; expected {what}"
+            f"'-' gives no video: {wrong_field(reader.head) or ffmpeg_reason(error)}; expected "
+            + what
             + ("" if raw else "; raw frames need --size and --pixel-format")
         ) from error
 

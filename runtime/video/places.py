@@ -67,9 +67,10 @@ class Numbered:
         there = set(numbers)
         if gaps := [number for number in range(first, last + 1) if number not in there]:
             named = ", ".join(numbered(path, number).name for number in gaps[:MOST_NAMED])
+            missing = "one is" if len(gaps) == 1 else f"{len(gaps)} are"
             more = f" and {len(gaps) - MOST_NAMED} more" if len(gaps) > MOST_NAMED else ""
             raise UnreadableVideoError(
-                f"'{path}': of the numbers {first} to {last} {len(gaps)} are missing ({named}"
+                f"'{path}': of the numbers {first} to {last}, {missing} missing ({named}"
                 f"{more}); expected them without gaps: add them, or number the pictures again"
             )
         return cls(path, first, len(numbers))

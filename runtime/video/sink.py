@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
+from ...counted import counted
 from ...errors import ConfigError, OutputNotWritableError
 from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason, media_url
@@ -389,16 +390,17 @@ class FileSink:
             self._write_carried(stream.finish())
             label = f"{stream.target.type} stream #{index}"
             if stream.damaged:
-                self._note(f"{stream.damaged} damaged packets of {label} are left out")
+                lost = counted(stream.damaged, "damaged packet")
+                are = "is" if stream.damaged == 1 else "are"
+                self._note(f"{lost} of {label} {are} left out")
             if isinstance(stream, CarriedStream) and stream.lost_s:
                 self._note(
                     f"{float(stream.lost_s):.2f} s of silence in {label} are lost, what follows is "
                     f"early by them: {self.path.suffix} holds no pauses of sound, mkv and mp4 do"
                 )
             if isinstance(stream, CarriedStream) and stream.crowded:
-                self._note(
-                    f"{stream.crowded} packets of {label} had no time of their own: moved on"
-                )
+                crowded = counted(stream.crowded, "packet")
+                self._note(f"{crowded} of {label} had no time of their own: moved on")
         if self._shift_ms:
             self._note(
                 f"all times are shifted by {self._shift_ms:.0f} ms: the sound starts before 0"
@@ -425,7 +427,8 @@ class FileSink:
         """Read the finished file's tags back, and say what it does not carry."""
         if self._refused:
             self._count_video()
-            self._note(f"{self._refused} packets are left out: {self.path.suffix} refuses them")
+            left = counted(self._refused, "packet is", "packets are")
+            self._note(f"{left} left out, which {self.path.suffix} refuses")
         aspect = Fraction(self._stream.codec_context.sample_aspect_ratio or 1)
         if self._hdr is not None and not tag_file(self._part, self.path.suffix.lower(), self._hdr):
             self._note(

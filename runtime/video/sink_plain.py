@@ -17,9 +17,10 @@ from av.video.reformatter import VideoReformatter
 
 from ...errors import ConfigError, OutputNotWritableError
 from ...pictures.clips import ffmpeg_reason
-from ...pictures.colour import SDR_BT709, Colours, frame_from_rgb, set_gray
+from ...pictures.colour import SDR_BT709, SWS_MATRIX, Colours, frame_from_rgb, set_gray
 from ...pictures.copies import copied
 from ...pictures.output_size import OutputSize
+from ...pictures.yuv import frame_of
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .encoders import EncodeOptions
 from .frame_writer import Y4M, FrameWriter, guessed_matrix, require_raw
@@ -110,7 +111,7 @@ class PlainSink(ABC):
         self.path, self.info, self._note = path, source.info, note
         self._options = options
         chosen = plain_planes(path, source.info, options, why=why_not_deep)
-        self.pixel_format, self.planes = chosen.name, chosen.holds
+        self._chosen, self.pixel_format, self.planes = chosen, chosen.name, chosen.holds
         for line in chosen.notes:
             note(line)
         info = source.info
@@ -131,13 +132,13 @@ class PlainSink(ABC):
         if kinds and options.audio != "none":
             note(f"left out, as '{path}' holds pictures alone: {', '.join(kinds)}")
 
+    @abstractmethod
     def why_not_yuv(self) -> str:
-        """Say why pictures cannot come as YUV 4:2:0."""
-        return "pictures without a container are made of RGB"
+        """Say why pictures cannot come as YUV 4:2:0; empty where they can."""
 
     def expect_yuv(self) -> None:
-        """Refuse: see `why_not_yuv`."""
-        raise AssertionError(self.why_not_yuv())
+        """Prepare for pictures of YUV 4:2:0, before `open_encoder`; see `why_not_yuv`."""
+        assert not self.why_not_yuv()
 
     def open_encoder(self) -> None:  # noqa: B027 optional
         """Get ready for the first picture."""
@@ -145,15 +146,18 @@ class PlainSink(ABC):
     def write(
         self, picture: AnyPicture, pts: int, alpha: npt.NDArray[np.uint8] | None = None
     ) -> None:
-        """Write one picture; see `FileSink.write`. It is RGB: see `why_not_yuv`."""
-        assert not isinstance(picture, YuvPicture), self.why_not_yuv()
-        self._write(picture, pts, alpha)
+        """Write one picture; see `FileSink.write`."""
+        turned = picture
+        if not isinstance(picture, YuvPicture) and self.turns:
+            turned = np.ascontiguousarray(np.rot90(picture, self.turns))
+        frame = self._write(turned, pts, alpha)
+        self.copies = copied(picture, frame)
 
     @abstractmethod
     def _write(
-        self, rgb: npt.NDArray[np.uint8], pts: int, alpha: npt.NDArray[np.uint8] | None
-    ) -> None:
-        """Write one picture, its alpha where the output holds it."""
+        self, picture: AnyPicture, pts: int, alpha: npt.NDArray[np.uint8] | None
+    ) -> av.VideoFrame:
+        """Write one picture, turned, and its alpha where the output holds it; gives the frame."""
 
     def carry(self, packet: av.Packet[Any]) -> None:  # noqa: B027 nothing to do
         """Leave a packet of another stream out, which was said."""
@@ -179,9 +183,6 @@ class PlainSink(ABC):
     ) -> None:
         """Free everything."""
         self.abort()
-
-    def _turned(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        return np.ascontiguousarray(np.rot90(rgb, self.turns)) if self.turns else rgb
 
 
 class StdoutSink(PlainSink):
@@ -218,19 +219,26 @@ class StdoutSink(PlainSink):
                 f"{float(self._rate):g} frames a second"
             )
 
+    def why_not_yuv(self) -> str:
+        """See `PlainSink`."""
+        if self.turns:
+            return "the picture is turned"
+        if SWS_MATRIX[self._colours.matrix] != SWS_MATRIX[self.info.colours.matrix]:
+            return f"players take {self.height} lines of y4m for another colour matrix"
+        return self._chosen.why_not_yuv() or ""
+
     def _write(
-        self, rgb: npt.NDArray[np.uint8], pts: int, alpha: npt.NDArray[np.uint8] | None
-    ) -> None:
+        self, picture: AnyPicture, pts: int, alpha: npt.NDArray[np.uint8] | None
+    ) -> av.VideoFrame:
         """See `PlainSink`."""
         assert self._writer is not None
-        frame = frame_from_rgb(
-            self._turned(rgb),
+        frame = frame_of(
+            picture,
             self._colours,
             self.pixel_format,
             self._reformatter,
             size=(self.width, self.height),
         )
-        self.copies = copied(rgb, frame)
         if self.planes.gray:
             set_gray(frame)
         self._writer.write(frame)
@@ -238,6 +246,7 @@ class StdoutSink(PlainSink):
         seconds = (pts - self._first_pts) * self.info.time_base
         self._moved_s = max(self._moved_s, abs(seconds - self._count / self._rate))
         self._count += 1
+        return frame
 
     def flush(self) -> None:
         """See `PlainSink`."""
@@ -339,17 +348,22 @@ class PictureSink(PlainSink):
         self._files = PictureFiles(path, overwrite=self._options.overwrite)
         self.encoder = self._files.encoder
 
-    def _write(
-        self, rgb: npt.NDArray[np.uint8], pts: int, alpha: npt.NDArray[np.uint8] | None
-    ) -> None:
+    def why_not_yuv(self) -> str:
         """See `PlainSink`."""
-        frame = self._frame_of(self._turned(rgb), alpha)
-        self.copies = copied(rgb, frame)
+        return "picture files are made of RGB"
+
+    def _write(
+        self, picture: AnyPicture, pts: int, alpha: npt.NDArray[np.uint8] | None
+    ) -> av.VideoFrame:
+        """See `PlainSink`."""
+        assert not isinstance(picture, YuvPicture), self.why_not_yuv()
+        frame = self._frame_of(picture, alpha)
         if self.encoder == "mjpeg" and self.planes.gray:
             set_gray(frame)
         number = None if self._numbers is None else self._numbers(pts)
         data = self._files.encoded(frame, Fraction(self._aspect))
         self._files.write(data, self.info.codec, number)
+        return frame
 
     def _frame_of(
         self, rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8] | None

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
+from ...counted import counted
 from ...errors import ConfigError, UnreadableVideoError, UnsupportedVideoError
 from ...host.processors import thread_limit
 from ...pictures.colour import (
@@ -253,7 +254,8 @@ class FileSource:
                 "PyAV 19 does (Python 3.12 or newer: pip install -U av); or convert it first, for "
                 "example: magick IN.webp -coalesce OUT.gif"
             )
-        damage = f" ({self.damaged_packets} damaged packets)" if self.damaged_packets else ""
+        packets = self.damaged_packets
+        damage = f" ({counted(packets, 'damaged packet')})" if packets else ""
         return UnreadableVideoError(
             f"'{self.path}': no frame of its {self._codec_name()} video could be decoded{damage}"
             "; the file is damaged, encrypted or incomplete"

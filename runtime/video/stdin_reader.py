@@ -6,6 +6,8 @@ import os
 import select
 import threading
 
+from .y4m_header import HEAD_BYTES
+
 STDIN_FD = 0
 
 POLL_S = 0.2
@@ -26,6 +28,8 @@ class StdinReader:
     def __init__(self, ended: threading.Event) -> None:
         self._ended = ended
         self.bytes_read = 0
+        self.head = b""
+        """The first bytes that were read."""
 
     def read(self, count: int) -> bytes:
         """Up to so many bytes; none at the end."""
@@ -33,5 +37,6 @@ class StdinReader:
             if select.select([STDIN_FD], [], [], POLL_S)[0]:
                 data = os.read(STDIN_FD, count)
                 self.bytes_read += len(data)
+                self.head += data[: HEAD_BYTES - len(self.head)]
                 return data
         return b""

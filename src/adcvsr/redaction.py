@@ -67,6 +67,10 @@ _STREAM_PARTS = re.compile(
 _PIPELINE = re.compile(rf"(?:^|=)\s*{PIPELINE_SCHEME}:(.*)", re.DOTALL | re.IGNORECASE)
 _PROPERTY = re.compile(r"""([A-Za-z][\w-]*)=("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;!]+)""")
 _SECRET_PROPERTY = re.compile(r"(?i)pass|pw|token|secret|credential|auth|user|key")
+_ENCODER_PROPERTY = re.compile(
+    r"pass=(?:cbr|quant|qual|pass[123])|key(?:-int-max|frame-(?:interval|period|max-dist))=-?\d+"
+)
+"""Encoders have such names for what is no secret."""
 
 _pieces: set[str] = set()
 
@@ -126,12 +130,18 @@ def shown(text: str) -> str:
     return f"{parts.scheme}:{parts.slashes}{user}{parts.host}{rest}"
 
 
+def _is_secret(name: str, value: str) -> bool:
+    """Whether an element's property holds what nobody else may see."""
+    known = _ENCODER_PROPERTY.fullmatch(f"{name}={value}")
+    return known is None and _SECRET_PROPERTY.search(name) is not None
+
+
 def _shown_pipeline(text: str) -> str:
     """A pipeline as people may see it: addresses among its properties as they are shown alone."""
 
     def property_shown(found: re.Match[str]) -> str:
         name, value = found[1], found[2].strip("'\"")
-        if _SECRET_PROPERTY.search(name):
+        if _is_secret(name, value):
             return f"{name}={HIDDEN}"
         return f"{name}={shown(value)}" if _ADDRESS.fullmatch(value) else found[0]
 
@@ -153,7 +163,7 @@ def learn(text: str) -> None:
     if (pipeline := _PIPELINE.search(text)) is not None:
         for name, value in _PROPERTY.findall(pipeline[1]):
             learn(value)
-            if _SECRET_PROPERTY.search(name):
+            if _is_secret(name, value):
                 learn_piece(value.strip("'\""))
         if (user := re.match(r"\s*/*([^\s/!]*:[^\s@]*)@", pipeline[1])) is not None:
             for piece in _user_secrets(user[1]):  # a camera's address after the wrong scheme

@@ -192,3 +192,11 @@ def test_words_that_are_short_are_hidden_only_where_they_stand_alone() -> None:
     assert (
         without_secrets("the camera refuses cam, after 5 s") == "the camera refuses ***, after 5 s"
     )
+
+
+def test_what_encoders_call_pass_and_key_is_no_secret() -> None:
+    sink = "gst:x264enc pass=quant quantizer=10 key-int-max=300 ! rtspclientsink user-pw="
+    learn(sink + "Hidden1")
+    assert shown(sink + "Hidden1") == sink + "***"
+    assert without_secrets("quantizer is quant, Hidden1") == "quantizer is quant, ***"
+    assert shown("gst:souphttpsrc pass=quantum") == "gst:souphttpsrc pass=***"

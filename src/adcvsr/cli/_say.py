@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from ..counted import counted
 from ..errors import BatchError
 from ..redaction import without_secrets
 from ._terminal import clean, one_line, raw
@@ -154,19 +155,27 @@ REMEMBERED = "(measured before)"
 """Ends the reason for a variant that was measured, and said, by an earlier run."""
 
 
-def pixels_line(pixels: str, reason: str, copies: tuple[int | None, int | None]) -> str:
+def pixels_line(
+    pixels: str,
+    reason: str,
+    copies: tuple[int | None, int | None],
+    gpu_copies: Sequence[int] | None,
+) -> str:
     """What frames were on their way, as a report has it, for people.
 
     Args:
         pixels: Of the report.
         reason: Of the report.
         copies: Of a picture, from decoder to network and from network to encoder.
+        gpu_copies: Of the report.
     """
     told = [
-        f"{count} cop{'y' if count == 1 else 'ies'} {way}"
+        f"{counted(count, 'copy', 'copies')} {way}"
         for count, way in zip(copies, ("in", "out"), strict=True)
         if count is not None
     ]
+    if gpu_copies is not None:
+        told.append("{} more to the GPU, {} back".format(*gpu_copies))
     counts = f" ({', '.join(told)})" if told else ""
     if pixels == "yuv":
         return f"frames are YUV 4:2:0 from the decoder to the encoder{counts}"

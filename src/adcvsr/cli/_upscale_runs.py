@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..counted import counted
 from ._progress import files_progress, frame_progress
 from ._say import detail, done, failed_files, pixels_line, print_json, run_notes, say_error
 
@@ -159,12 +160,15 @@ def _summary(report: UpscaleReport) -> None:
     run_notes(report.notes, report.backend_reasons)
     detail(
         pixels_line(
-            report.pixels, report.pixels_reason, (report.copies["in"], report.copies["out"])
+            report.pixels,
+            report.pixels_reason,
+            (report.copies["in"], report.copies["out"]),
+            report.gpu_copies,
         )
     )
     (w, h), (big_w, big_h) = report.input_size, report.output_size
     done(
-        f"{report.output}: {report.frames} frames, {w}x{h} -> {big_w}x{big_h}, "
+        f"{report.output}: {counted(report.frames, 'frame')}, {w}x{h} -> {big_w}x{big_h}, "
         f"{report.seconds:.1f} s, {report.fps:.1f} fps "
         f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
     )

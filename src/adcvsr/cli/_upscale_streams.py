@@ -16,12 +16,8 @@ from click.core import ParameterSource
 from ..given import STREAM
 from ._say import note
 
-SAME = frozenset(
-    {"model", "backend", "variant", "tile", "threads", "allow_untrained", "cut_reset", "pixels"}
-    | {"crop", "encoder", "preset", "crf", "overwrite", "trace_path", "as_json"}
-    | {"scale", "height", "output_size", "fit"}
-)
-"""Options that mean the same in `live`, under their names there."""
+CONVERTED = frozenset({"paths", "duration"})
+"""Of `upscale`, taken for an end or in another form in `live`."""
 
 
 def has_stream(paths: tuple[str, ...]) -> bool:
@@ -47,10 +43,11 @@ def upscale_stream(paths: tuple[str, ...], options: Mapping[str, Any]) -> None:
     if len(paths) != 2:
         raise click.UsageError("an address is one end of two: name one INPUT and one OUTPUT")
     context = click.get_current_context()
+    same = shared_options(context.command, live)
     for parameter in context.command.params:
         name = parameter.name or ""
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in SAME | {"paths", "duration"}:
+        if given and parameter.expose_value and name not in same | CONVERTED:
             raise click.UsageError(
                 f"{parameter.opts[-1]} is for files: leave it out where an end is an address"
             )
@@ -65,8 +62,14 @@ def upscale_stream(paths: tuple[str, ...], options: Mapping[str, Any]) -> None:
         sinks=(sink,),
         policy="every",
         duration=None if duration is None else float(duration),
-        **{name: value for name, value in options.items() if name in SAME},
+        **{name: value for name, value in options.items() if name in same},
     )
+
+
+def shared_options(upscale: click.Command, live: click.Command) -> frozenset[str]:
+    """Names of the options that both commands have, in the same form."""
+    names = [{each.name or "" for each in command.params} for command in (upscale, live)]
+    return frozenset.intersection(*map(frozenset, names)) - CONVERTED
 
 
 def _is_address(text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..counted import counted
 from ..errors import ConfigError, JobError
 from ._group import CommandGroup
 from ._job_display import jobs_progress, watch_job
@@ -103,8 +104,9 @@ def plan_command(
         print_json({"folder": str(folder), "plan_sha256": job.plan_sha256, **facts})
         return
     done(
-        f"{folder}: {plan.frames} frames in {len(plan.segments)} segments; make them with 'adcvsr "
-        f"job work {folder}', one of them with --index 0 to {len(plan.segments) - 1}"
+        f"{folder}: {counted(plan.frames, 'frame')} in {counted(len(plan.segments), 'segment')}; "
+        f"make them with 'adcvsr job work {folder}', one of them with --index 0 to "
+        f"{len(plan.segments) - 1}"
     )
 
 
@@ -148,7 +150,7 @@ def work_command(
         print_json({"folder": str(folder), "made": made, "open": left})
         return
     done(
-        f"{folder}: {len(made)} segments made, {len(left)} open"
+        f"{folder}: {counted(len(made), 'segment')} made, {len(left)} open"
         + ("" if left else f"; 'adcvsr job join {folder}' joins them")
     )
 

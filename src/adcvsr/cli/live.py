@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ..counted import counted
 from ..errors import BatchError
 from ..interrupts import take_over
 from ._options import (
@@ -461,7 +462,7 @@ def _summary(report: LiveReport, name: str = "") -> None:
     latency = report.ms["latency"]
     if report.presented:
         copies = (report.copies, report.sinks[0]["copies"])
-        line = pixels_line(report.pixels, report.pixels_reason, copies)
+        line = pixels_line(report.pixels, report.pixels_reason, copies, report.gpu_copies)
         detail(f"{name}: " * bool(name) + line)
     done(
         f"{name}: "
@@ -482,12 +483,13 @@ def _summary(report: LiveReport, name: str = "") -> None:
         if counts:
             done(f"{what}: {_listed(counts)}")
     if report.damaged_packets:
-        done(f"damaged and skipped: {report.damaged_packets} packets of the source")
+        packets = counted(report.damaged_packets, "packet")
+        done(f"damaged and skipped: {packets} of the source")
     for sink in report.sinks if len(report.sinks) > 1 else ():
         ms = sink["ms"]["latency"]
         late = f", latency p50 {ms['p50']:.1f} ms, p99 {ms['p99']:.1f} ms" if ms["p50"] else ""
         missed = f", dropped: {_listed(sink['drops'])}" if sink["drops"] else ""
-        done(f"{sink['sink']}: {sink['presented']} frames{late}{missed}")
+        done(f"{sink['sink']}: {counted(sink['presented'], 'frame')}{late}{missed}")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

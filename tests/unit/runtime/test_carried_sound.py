@@ -274,7 +274,7 @@ def test_one_damaged_packet_costs_that_packet(
     assert report.frames == 30
     assert video_facts(tmp_path / target).packets["audio"] > whole // 2
     if target not in ("out.avi",):
-        assert any("damaged packets of audio stream #1 are left out" in n for n in report.notes)
+        assert any("1 damaged packet of audio stream #1 is left out" in n for n in report.notes)
     begin, end = beep_of(tmp_path / target)
     assert begin == pytest.approx(BEEP[0], abs=0.12)
     assert end == pytest.approx(BEEP[1], abs=0.045)
@@ -320,7 +320,7 @@ class TestRefusedByTheMuxer:
         path = write_beep(tmp_path / "in.mp4", "aac")
         self.refuse(monkeypatch, "audio")
         report = upscaler.upscale_file(path, tmp_path / "out.mp4")
-        assert any("1 packets are left out: .mp4 refuses them" in n for n in report.notes)
+        assert any("1 packet is left out, which .mp4 refuses" in n for n in report.notes)
         assert len(video_facts(tmp_path / "out.mp4").times) == 30
 
     def test_a_lost_picture_is_an_error(

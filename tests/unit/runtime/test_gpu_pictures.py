@@ -20,6 +20,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 
 from adcvsr.bundle import open_bundle
+from adcvsr.errors import ConfigError
 from adcvsr.graph.yuv_ends import YuvEnds
 from adcvsr.pictures.colour import Colours, frame_from_rgb
 from adcvsr.pictures.synthetic import draw_clip
@@ -419,6 +420,12 @@ class Buffer:
         self.open: list[Mapped] = []
         self.flags = 0
 
+    kind = "theirs"
+
+    def peek_memory(self, index: int) -> SimpleNamespace:
+        assert index == 0
+        return SimpleNamespace(is_type=lambda kind: kind == self.kind)
+
     def map(self, flags: int) -> Mapped:
         self.flags = flags
         self.open.append(Mapped(data=self.data, open=self.open))
@@ -462,6 +469,20 @@ def test_buffers_of_gstreamer_become_handles_and_stay_mapped_while_they_are_used
             why_main_memory(kind, refused)
     else:
         assert why_main_memory(kind, refused).endswith("a copy down and a copy up")
+
+
+@pytest.mark.parametrize(("write", "whose"), [(False, "previous"), (True, "next")])
+@pytest.mark.parametrize("kind", KINDS_OF_CAPS)
+def test_main_memory_is_not_read_as_the_gpus_whatever_its_caps_say(
+    kind: str, write: bool, whose: str
+) -> None:
+    memory = (ctypes.c_uint8 * 64)()  # nothing of a surface's description in it
+    buffer = Buffer(ctypes.addressof(memory), 64)
+    buffer.kind = "SystemMemory"
+    asked = handle_of_buffer(GST, buffer, kind, layout(WIDTH, HEIGHT, 32), write=write)
+    with pytest.raises(ConfigError, match=f"{kind}: the {whose} element gives buffers of main"):
+        asked.__enter__()
+    assert not buffer.open
 
 
 def test_main_memory_is_no_kind_of_the_gpus() -> None:

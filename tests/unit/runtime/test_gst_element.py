@@ -143,6 +143,7 @@ def test_the_latency_query_is_answered(made: Mapping[str, np.ndarray]) -> None:
         ("ahead", "gives its pictures 2 frames late; the element gives one for each buffer"),
         ("policy", "policy=some; expected newest or every"),
         ("size", "can't handle caps"),
+        ("mislabelled", "memory:NVMM: the previous element gives buffers of main memory"),
     ],
 )
 def test_faults_are_told(made: Mapping[str, np.ndarray], what: str, says: str) -> None:

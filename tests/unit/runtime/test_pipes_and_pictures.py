@@ -105,16 +105,25 @@ class TestPipes:
         (tmp_path / "in.y4m").write_bytes(y4m())
         with pipes(y4m(), tmp_path / "out.y4m"):
             report = upscaler.upscale_file("-", "-")
-        # y4m has no matrix: its pictures are made of RGB, in the one that players guess.
-        upscaler.upscale_file(
-            tmp_path / "in.y4m", tmp_path / "out.mkv", options=LOSSLESS, pixels="rgb"
-        )
+        assert report.pixels == "yuv"
+        upscaler.upscale_file(tmp_path / "in.y4m", tmp_path / "out.mkv", options=LOSSLESS)
         np.testing.assert_array_equal(
             pictures(tmp_path / "out.y4m"), pictures(tmp_path / "out.mkv")
         )
         assert (report.frames, report.encoder, report.output) == (5, "y4m", "-")
         head = (tmp_path / "out.y4m").read_bytes().split(b"\n")[0]
         assert head == b"YUV4MPEG2 W192 H128 F25:1 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED"
+
+    def test_y4m_whose_matrix_players_would_mistake_is_made_of_rgb(
+        self, upscaler: Upscaler, tmp_path: Path
+    ) -> None:
+        """16x180 is BT.601 by its lines, and four times that BT.709."""
+        frame = b"FRAME\n" + bytes([128]) * (16 * 180 * 3 // 2)
+        data = b"YUV4MPEG2 W16 H180 F25:1 Ip A1:1 C420mpeg2\n" + 2 * frame
+        with pipes(data, tmp_path / "out.y4m"):
+            report = upscaler.upscale_file("-", "-")
+        assert (report.pixels, report.frames) == ("rgb", 2)
+        assert "720 lines of y4m for another colour matrix" in report.pixels_reason
 
     @pytest.mark.parametrize("source", ["file", "pipe", "live"])
     def test_a_frame_that_did_not_come_whole_is_told(
@@ -160,8 +169,11 @@ class TestPipes:
         [
             (b"", "'-' gives no video"),
             (b"no video at all\n" * 99, "raw frames need --size and --pixel-format"),
-            (b"YUV4MPEG2 W48 H32 F25:1 Cstrange\nFRAME\n", "'-' gives no video"),
-            (b"YUV4MPEG2 F25:1 C420\nFRAME\n", "'-' gives no video"),
+            (b"YUV4MPEG2 W48 H32 F25:1 Cstrange\nFRAME\n", "header has 'Cstrange' for the colour"),
+            (b"YUV4MPEG2 F25:1 C420\nFRAME\n", r"header has no width \(W\)"),
+            (b"YUV4MPEG2 W0 H32 F25:1\nFRAME\n", "header has 'W0' for the width"),
+            (b"YUV4MPEG2 W48 H-2 F25:1\nFRAME\n", "header has 'H-2' for the height"),
+            (b"YUV4MPEG2 W48 H32 F25:1 Ix\nFRAME\n", "header has 'Ix' for the interlacing"),
             (y4m()[:400], "no frame of its"),
         ],
     )
@@ -171,6 +183,10 @@ class TestPipes:
         with pipes(data), pytest.raises(UnreadableVideoError, match=says):
             upscaler.upscale_file("-", tmp_path / "out.mp4")
         assert not list(tmp_path.iterdir())
+        if data.startswith(b"YUV4MPEG2") and "header" in says:
+            (tmp_path / "in.y4m").write_bytes(data)
+            with pytest.raises(UnreadableVideoError, match=says):
+                upscaler.upscale_file(tmp_path / "in.y4m", tmp_path / "out.mp4")
 
     def test_a_reader_that_leaves_is_no_fault(self, upscaler: Upscaler) -> None:
         read_end, write_end = os.pipe()
@@ -277,7 +293,7 @@ class TestPictures:
 
     def test_gaps_are_told(self, upscaler: Upscaler, tmp_path: Path) -> None:
         self.sequence(tmp_path, [1, 2, 5])
-        says = r"of the numbers 1 to 5 2 are missing \(frame_0003.png, frame_0004.png\)"
+        says = r"of the numbers 1 to 5, 2 are missing \(frame_0003.png, frame_0004.png\)"
         with pytest.raises(UnreadableVideoError, match=says):
             upscaler.upscale_file(tmp_path / "frame_%04d.png", tmp_path / "out_%04d.png")
         with pytest.raises(InputNotFoundError, match="holds no picture of that name"):

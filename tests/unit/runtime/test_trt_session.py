@@ -109,6 +109,7 @@ def test_shared_memory_is_read_in_place(monkeypatch: pytest.MonkeyPatch, tmp_pat
     clip = draw_clip(4, 20, 24)
     with create_session(open_bundle("nano"), backend="tensorrt") as session:
         out = [session.infer(frame) for frame in clip]
+        assert session.gpu_copies == (1, 1)  # into memory of both, and out of it
     assert "upload" not in driver.calls
     assert "download" not in driver.calls
     assert all(np.array_equal(a, b) for a, b in zip(out, reference(clip), strict=True))
@@ -644,6 +645,7 @@ def test_yuv_is_an_engine_of_its_own(driver: FakeDriver) -> None:
         with plain.of_yuv(ends) as session, plain.of_yuv(YuvEnds(1, full_range=True)) as other:
             found = [session.infer_yuv(frame) for frame in frames]
             assert driver.calls.count("upload") == driver.calls.count("download") == 2 * 4
+            assert session.gpu_copies == (2, 2)  # pinned memory, and from there
             other.infer_yuv(frames[0])
     for a, b in zip(expected, found, strict=True):
         assert np.abs(a.luma.astype(int) - b.luma).max() <= 1

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
@@ -185,7 +186,7 @@ def test_a_file_goes_to_a_stream_whole_and_as_fast_as_it_goes(tmp_path: Path) ->
         (["null://"], "an address is one end of two"),
         (["test://", "null://", "--start", "3"], "--start is for files"),
         (["test://", "out.mp4", "--resume"], "--resume is for files"),
-        (["test://", "out.mkv", "--bits", "10"], "--bits is for files"),
+        (["test://", "out.mkv", "--chroma", "420"], "--chroma is for files"),
     ],
 )
 def test_what_is_for_files_is_refused_where_an_end_is_an_address(
@@ -194,3 +195,51 @@ def test_what_is_for_files_is_refused_where_an_end_is_an_address(
     result = CliRunner().invoke(load_command("upscale"), arguments)
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+VALUES = {
+    "crop": "32x32+2+4",
+    "fit": "pad",
+    "output_size": "640x360",
+    "size": "64x64",
+    "rate": "25",
+    "start": "3",
+    "duration": "3",
+}
+"""Of options whose type does not say what it takes."""
+
+
+def words_for(option: click.Option) -> list[str]:
+    """The option with a value that is not its default."""
+    if option.is_flag or option.count:
+        return [(option.secondary_opts or option.opts)[-1]]
+    value = VALUES.get(option.name or "", "7")
+    if isinstance(option.type, click.Choice):
+        value = next(str(each) for each in option.type.choices if str(each) != option.default)
+    return [option.opts[-1], value]
+
+
+def options_of(name: str) -> list[click.Option]:
+    return [each for each in load_command(name).params if isinstance(each, click.Option)]
+
+
+@pytest.mark.parametrize("option", options_of("upscale"), ids=lambda each: str(each.name))
+def test_upscale_gives_an_address_every_option_that_live_has(
+    option: click.Option, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+    live = load_command("live")
+    monkeypatch.setattr(live, "callback", lambda **options: given.update(options))
+    words, name = words_for(option), str(option.name)
+    start_speaking()
+    result = CliRunner().invoke(load_command("upscale"), ["test://", "null://", *words])
+    others = {each.name: each for each in options_of("live")}
+    if name not in others:
+        assert result.exit_code == 2
+        assert f"{words[0]} is for files" in result.stderr
+        return
+    assert result.exit_code == 0, result.output
+    ends = ["--source", "test://", "--sink", "null://"]
+    with live.make_context("live", [*ends, *words]) as context:
+        assert given.get(name) == context.params.get(name)  # of -v and -q there is none
+    assert others[name].opts == option.opts

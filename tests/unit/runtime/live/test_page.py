@@ -188,7 +188,7 @@ def test_in_a_browser_the_slider_wipes_between_input_and_output(
             sink.publish({**RECORD, "ms": accounting.percentiles()}, "")
 
     shower = threading.Thread(target=show)
-    shower.start()
+    state = "return document.getElementById('state').textContent"
     levels = """
         const canvas = document.getElementById("canvas");
         if (canvas.width !== 256) return null;
@@ -199,8 +199,10 @@ def test_in_a_browser_the_slider_wipes_between_input_and_output(
     try:
         with open_browser(free_port(), tmp_path / "chrome") as browser:
             browser.open(f"http://127.0.0.1:{sink.port}/")
+            browser.wait(f"{state} === 'waiting for a picture'")
+            shower.start()
             browser.wait(levels)
-            assert browser.wait("return document.getElementById('state').textContent") == "live"
+            assert browser.run(state) == "live"
             np.testing.assert_allclose(browser.run(levels), [0, 0, 255, 255], atol=6)
             browser.run(
                 "const w = document.getElementById('wipe'); w.value = 800;"
@@ -217,7 +219,8 @@ def test_in_a_browser_the_slider_wipes_between_input_and_output(
                 browser.screenshot(Path(folder) / "page.png")
     finally:
         ended.set()
-        shower.join()
+        if shower.ident is not None:
+            shower.join()
 
 
 class TestWhoHoldsOn:
