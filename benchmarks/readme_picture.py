@@ -14,7 +14,6 @@ from collections import deque
 from pathlib import Path
 
 import av
-import numpy as np
 
 import adcvsr
 from adcvsr.arrays import Levels

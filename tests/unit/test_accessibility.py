@@ -27,7 +27,7 @@ from adcvsr.runtime.live.stream_config import parse_stream
 from adcvsr.runtime.live.stream_service import StreamService
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
-from browser import Browser, open_browser
+from browser import Browser
 from live_streams import free_port
 from video_facts import VideoMaker
 
@@ -52,12 +52,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm install --no-save axe-core"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with open_browser(free_port(), tmp_path_factory.mktemp("chrome")) as ready:
-        yield ready
 
 
 def look_at(browser: Browser, url: str, name: str, ready: str = "return true") -> None:
