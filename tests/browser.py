@@ -105,6 +105,12 @@ class Browser:
             stops.append(stop)
         return stops
 
+    def leave(self) -> None:
+        """Close the page's connections, and forget what was emulated."""
+        self.open("about:blank")
+        for cmd in ("Emulation.clearDeviceMetricsOverride", "Emulation.setEmulatedMedia"):
+            self._ask("POST", "/goog/cdp/execute", {"cmd": cmd, "params": {}})
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 

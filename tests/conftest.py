@@ -31,6 +31,7 @@ from adcvsr.files import CACHE_VARIABLE
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing import fastest_variant as variant_choice
 from adcvsr.runtime.processing.backends import create_session
+from browser import Browser, open_browser
 from held_colours import hold_few_colours
 from video_facts import VideoMaker
 
@@ -65,6 +66,22 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests of this process; take `browser`, which leaves it as it was."""
+    from live_streams import free_port  # heavy
+
+    with open_browser(free_port(), tmp_path_factory.mktemp("chrome")) as window:
+        yield window
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A window with no page in it; every test's page has an address, so a storage, of its own."""
+    yield chromium
+    chromium.leave()
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,14 @@ Importing this package loads nothing heavy; names are resolved on first use (PEP
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from .version import __version__
+
+# ONNX Runtime from 1.29 on sends its maker what is run, on Linux too, and keeps a number of this
+# machine for it, unless this is set before it is loaded. What the user set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .bundle import Bundle, list_bundles, open_bundle

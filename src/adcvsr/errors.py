@@ -44,6 +44,8 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
 
 from __future__ import annotations
 
+import sys
+
 from .redaction import without_secrets
 
 
@@ -227,8 +229,24 @@ TORCH_ON_CPU = "pip install torch --index-url https://download.pytorch.org/whl/c
 """PyTorch's own command for its build without several gigabytes of CUDA."""
 
 
+BASE = ("av", "click", "filelock", "numpy", "rich")
+"""What every installation has, by the names they are imported under."""
+
+
 def missing_package(package: str, extra: str, purpose: str) -> MissingPackageError:
-    """Build the error for an optional package: what needs it and the command that installs it."""
+    """Build the error for an optional package: what needs it and the command that installs it.
+
+    Within `except ImportError` it tells a package that is there, and cannot be imported, from one
+    that is not: a library of the system may be missing, or it may be built for another numpy.
+    """
+    error = sys.exc_info()[1]
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return MissingPackageError(
+            f"{purpose} needs the package '{package}', which is installed but cannot be imported "
+            f"({reason}): install what is named there, or the package again: "
+            f"pip install --force-reinstall {package}"
+        )
     without_gpu = f" (on Linux without a GPU first: {TORCH_ON_CPU})" if package == "torch" else ""
     return MissingPackageError(
         f"{purpose} needs the package '{package}', which is not installed: "
@@ -239,5 +257,7 @@ def missing_package(package: str, extra: str, purpose: str) -> MissingPackageErr
 def missing_by_name(module: str | None) -> MissingPackageError | None:
     """Build it from the module that an import did not find; None for one we do not know."""
     package = (module or "").partition(".")[0]
+    if package in BASE:
+        return missing_package(package, "cpu", "adcvsr")
     extra = EXTRA_OF.get(package)
     return missing_package(package, extra, "this command") if extra else None

@@ -27,7 +27,7 @@ from adcvsr.runtime.live.stream_config import parse_stream
 from adcvsr.runtime.live.stream_service import StreamService
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
-from browser import Browser, open_browser
+from browser import Browser
 from live_streams import free_port
 from video_facts import VideoMaker
 
@@ -52,12 +52,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm install --no-save axe-core"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with open_browser(free_port(), tmp_path_factory.mktemp("chrome")) as ready:
-        yield ready
 
 
 def look_at(browser: Browser, url: str, name: str, ready: str = "return true") -> None:
@@ -132,6 +126,8 @@ def test_the_page_of_a_stream(browser: Browser) -> None:
         browser.set_size(*SIZES["phone"])
         look_at(browser, url, "page-before")
         assert "waiting for the first picture" in browser.run("return document.body.innerText")
+        state = "return document.getElementById('state').textContent"
+        browser.wait(f"{state} === 'connected'")  # "live" would be said of nothing
         shade = "return getComputedStyle(document.getElementById('view')).backgroundColor"
         assert browser.run(shade) != "rgb(0, 0, 0)"
         with in_turn(lambda: sink.present(sink.encode(frame)), 0.05):

@@ -88,7 +88,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_first_file(here: Path, make_video: VideoMaker, nano_in_fp32: None) -> None:
     make_video(audio=True)
     # Four seconds, which tests/unit/cli/test_cli.py spends on it already.
-    assert len(run_page("first-file", but="adcvsr demo")) == 8
+    assert len(run_page("first-file", but="adcvsr demo")) == 9
     for name, size in (("in_x4.mp4", (128, 96)), ("twice.mp4", (64, 48)), ("fine.mkv", (128, 96))):
         assert video_facts(here / name).size == size
     assert max(video_facts(here / "full-hd.mp4").size) == 144

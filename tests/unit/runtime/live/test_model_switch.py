@@ -30,7 +30,7 @@ from adcvsr.runtime.live.live_report import LiveOptions, LiveReport
 from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.model_switch import ModelSwitch, SwitchRefusedError
 from adcvsr.runtime.upscaler import Upscaler
-from browser import open_browser
+from browser import Browser
 from live_streams import free_port
 from variant_bundle import add_variant, copy_of_nano, load
 
@@ -245,7 +245,7 @@ def test_offers_need_a_page() -> None:
     assert "'null://' has no place to choose a model" in str(result.exception)
 
 
-def test_in_a_browser(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_in_a_browser(bundle: Path, monkeypatch: pytest.MonkeyPatch, browser: Browser) -> None:
     choose = """
         const select = document.getElementById("model");
         select.value = VALUE;
@@ -263,10 +263,7 @@ def test_in_a_browser(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         for (let at = 0; at < big.length; at += 4) sum += (small[at] - 128) * (big[at] - 128);
         return sum;
     """
-    with (
-        page(bundle, monkeypatch) as live,
-        open_browser(free_port(), tmp_path / "chrome") as browser,
-    ):
+    with page(bundle, monkeypatch) as live:
         browser.open(f"http://127.0.0.1:{live.port}/")
         browser.wait(likeness)
         assert browser.run(likeness) > 0

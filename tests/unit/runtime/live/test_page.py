@@ -29,7 +29,7 @@ from adcvsr.runtime.live.page_callers import MAX_REQUEST_BYTES, Callers
 from adcvsr.runtime.live.page_state import MAX_REQUESTS
 from adcvsr.runtime.live.sink import FinishedFrame, VideoSink, open_sink
 from adcvsr.runtime.video.encoders import EncodeOptions
-from browser import open_browser
+from browser import Browser
 from live_streams import free_port
 
 RECORD = {
@@ -172,7 +172,7 @@ class TestWhoMayLook:
 
 
 def test_in_a_browser_the_slider_wipes_between_input_and_output(
-    open_page: Open, tmp_path: Path
+    open_page: Open, browser: Browser
 ) -> None:
     """Input is shown black and output white, so that the slider's place is seen in the canvas."""
     sink = open_page()
@@ -197,26 +197,24 @@ def test_in_a_browser_the_slider_wipes_between_input_and_output(
         return [level(20), level(100), level(150), level(240)];
     """
     try:
-        with open_browser(free_port(), tmp_path / "chrome") as browser:
-            browser.open(f"http://127.0.0.1:{sink.port}/")
-            browser.wait(f"{state} === 'waiting for a picture'")
-            shower.start()
-            browser.wait(levels)
-            assert browser.run(state) == "live"
-            np.testing.assert_allclose(browser.run(levels), [0, 0, 255, 255], atol=6)
-            browser.run(
-                "const w = document.getElementById('wipe'); w.value = 800;"
-                "w.dispatchEvent(new Event('input'));"
-            )
-            np.testing.assert_allclose(browser.run(levels), [0, 0, 0, 255], atol=6)
-            text = browser.wait(
-                "const t = document.getElementById('figures').innerText;"
-                "return t.includes('24.5') && t"
-            )
-            assert "2 newer" in text
-            assert "7.25" in text
-            if folder := os.environ.get("ADCVSR_SCREENSHOTS"):
-                browser.screenshot(Path(folder) / "page.png")
+        browser.open(f"http://127.0.0.1:{sink.port}/")
+        browser.wait(f"{state} === 'waiting for a picture'")
+        shower.start()
+        browser.wait(levels)
+        assert browser.run(state) == "live"
+        np.testing.assert_allclose(browser.run(levels), [0, 0, 255, 255], atol=6)
+        browser.run(
+            "const w = document.getElementById('wipe'); w.value = 800;"
+            "w.dispatchEvent(new Event('input'));"
+        )
+        np.testing.assert_allclose(browser.run(levels), [0, 0, 0, 255], atol=6)
+        text = browser.wait(
+            "const t = document.getElementById('figures').innerText;return t.includes('24.5') && t"
+        )
+        assert "2 newer" in text
+        assert "7.25" in text
+        if folder := os.environ.get("ADCVSR_SCREENSHOTS"):
+            browser.screenshot(Path(folder) / "page.png")
     finally:
         ended.set()
         if shower.ident is not None:

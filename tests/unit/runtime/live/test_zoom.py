@@ -26,7 +26,7 @@ from adcvsr.runtime.live.zoom import Zoom
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.read_options import ReadOptions
 from adcvsr.runtime.video.source import FileSource, SourceFrame
-from browser import open_browser
+from browser import Browser
 from live_streams import free_port
 from video_facts import VideoMaker
 
@@ -198,7 +198,7 @@ def test_a_part_is_contiguous_and_reaches_up_to_the_edges() -> None:
     assert Crop(3, 5, 61, 43).of(picture).shape == (5, 3, 3)
 
 
-def test_in_a_browser_a_part_is_typed(tmp_path: Path) -> None:
+def test_in_a_browser_a_part_is_typed(browser: Browser) -> None:
     typed = """
         const field = document.getElementById("crop");
         field.value = "%s";
@@ -210,21 +210,20 @@ def test_in_a_browser_a_part_is_typed(tmp_path: Path) -> None:
         sink = f"http://127.0.0.1:{port}"
         run = LiveRun(upscaler, "test://?size=96x64&fps=10", sink, LiveOptions(), offer=[])
         thread = threading.Thread(target=run.run)
-        with open_browser(free_port(), tmp_path / "chrome") as browser:
-            thread.start()
-            try:
-                browser.open(f"{sink}/")
-                browser.wait(width % 384)
-                browser.wait("return !document.getElementById('zoom').hidden")
-                browser.run(typed % "48x32+90+0")
-                said = browser.wait("return document.getElementById('switched').textContent")
-                assert "outside of 'the picture' with its 96x64" in said
-                browser.run(typed % "48x32+20+30")
-                browser.wait(width % 192)
-                assert browser.run("return document.getElementById('crop').value") == "48x32+20+30"
-                browser.run(typed % "")
-                browser.wait(width % 384)
-            finally:
-                run.end("enough")
-                thread.join()
+        thread.start()
+        try:
+            browser.open(f"{sink}/")
+            browser.wait(width % 384)
+            browser.wait("return !document.getElementById('zoom').hidden")
+            browser.run(typed % "48x32+90+0")
+            said = browser.wait("return document.getElementById('switched').textContent")
+            assert "outside of 'the picture' with its 96x64" in said
+            browser.run(typed % "48x32+20+30")
+            browser.wait(width % 192)
+            assert browser.run("return document.getElementById('crop').value") == "48x32+20+30"
+            browser.run(typed % "")
+            browser.wait(width % 384)
+        finally:
+            run.end("enough")
+            thread.join()
     assert run.accounting.resets["crop"] == 2
