@@ -59,13 +59,14 @@ def upscale_stream(paths: tuple[str, ...], options: Mapping[str, Any]) -> None:
         source = f"file:{source}?pace=0"
         note("sound, subtitles and chapters stay behind: OUTPUT is a stream of pictures")
     duration = options["duration"]
+    same = {name: value for name, value in options.items() if name in SAME}
     context.invoke(
         live,
         source=source,
         sinks=(sink,),
         policy="every",
         duration=None if duration is None else float(duration),
-        **{name: value for name, value in options.items() if name in SAME},
+        **same,
     )
 
 
