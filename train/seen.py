@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from .efficientnet import EfficientNetLite, read_efficientnet
-from .losses import map_error
+from .losses import map_error, structure_error
 from .settings import DistillSettings
 
 SHIFT_PX = 8
@@ -72,9 +72,12 @@ def compare_maps(
     y, x = (int(at) for at in torch.randint(SHIFT_PX, (2,)))
     height, width = (extent - SHIFT_PX for extent in frames.shape[-2:])
 
+    by_l1 = settings.perceptual_form == "l1"
+    compare_by = map_error if by_l1 else structure_error
+
     def see(clip: Tensor) -> list[Tensor]:
-        cut = clip[:, drawn, :, y : y + height, x : x + width]
-        return eye(cut.flatten(0, 1).float())
+        cut = clip[:, drawn, :, y : y + height, x : x + width].flatten(0, 1).float()
+        return eye(cut) if by_l1 else [cut, *eye(cut)]
 
     shown, terms = see(frames), {}
     for name, clip, weight in (
@@ -84,5 +87,5 @@ def compare_maps(
         if weight:
             with torch.no_grad():
                 wanted = see(clip)
-            terms[name] = map_error(shown, wanted)
+            terms[name] = compare_by(shown, wanted)
     return terms

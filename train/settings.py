@@ -193,6 +193,10 @@ class DistillSettings(StageSettings):
     perceptual_truth: float = 0.0
     """Weight of the same L1 to the truth's frames, beside that to the target's; in stage 1."""
 
+    perceptual_form: Literal["l1", "structure"] = "l1"
+    """How what is seen is compared: by an L1, or by its patterns (`structure_error`), picture and
+    maps alike. In stage 1."""
+
     perceptual_frames: int = 0
     """Frames of each clip that the frozen network sees, drawn anew in every step; 0 for all. In
     stage 1."""
@@ -282,8 +286,8 @@ class AdversarialSettings(DistillSettings):
         super().__post_init__()
         for name in ("discriminator_learning_rate", "adversarial_weight"):
             self._not_negative(name)
-        for name in ("perceptual_truth", "perceptual_frames"):
-            if getattr(self, name):
+        for name in ("perceptual_truth", "perceptual_frames", "perceptual_form"):
+            if getattr(self, name) not in (0, "l1"):
                 raise ConfigError(
                     f"{name}={getattr(self, name)}: stage 2 sees all frames of its target; leave "
                     "it out"

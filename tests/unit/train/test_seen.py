@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from adcvsr.errors import ConfigError
 from adcvsr.train.distill import LossWeights, distill, weights_of
 from adcvsr.train.efficientnet import EfficientNetLite
+from adcvsr.train.losses import structure_error
 from adcvsr.train.seen import SHIFT_PX, compare_maps, open_eye
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
 from adcvsr.train.teachers import GroundTruth
@@ -57,6 +59,32 @@ def test_drawn_frames_at_drawn_places_count_to_target_and_truth() -> None:
     weights = weights_of(SETTINGS)
     assert (weights["perceptual"], weights["perceptual_truth"]) == (0.1, 0.05)
     assert compare_maps(SETTINGS, None, shown, target, truth) == {}
+
+
+def test_patterns_count_and_neither_brightness_nor_how_faint_they_are() -> None:
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    pattern = torch.sin(x / 2)[None, None] + torch.cos(y / 3)
+    error = partial(structure_error, target=[pattern])
+    assert float(error([pattern])) == pytest.approx(0, abs=1e-6)
+    assert float(error([pattern + 3])) == pytest.approx(0, abs=1e-5)
+    assert float(error([-pattern])) == pytest.approx(2, rel=1e-2)
+    assert float(error([torch.zeros_like(pattern)])) == pytest.approx(1, rel=1e-2)
+    assert float(error([0.5 * pattern])) == pytest.approx(0.2, rel=1e-2)  # 1 - 2 * 0.5 / 1.25
+    faint = structure_error([0.1 * pattern.flip(3)], [0.1 * pattern])
+    assert float(faint) == pytest.approx(float(error([pattern.flip(3)])), rel=0.1)
+    flat = torch.zeros(1, 1, 8, 8)
+    assert float(structure_error([flat + 1e-4 * torch.rand(1, 1, 8, 8)], [flat])) < 1e-3
+
+
+def test_the_picture_counts_as_a_map_where_patterns_do() -> None:
+    eye = EfficientNetLite()
+    target, truth = torch.rand(2, 1, 2, 3, 40, 40) * 2 - 1
+    recipe = dataclasses.replace(SETTINGS, perceptual_form="structure")
+    same = compare_maps(recipe, eye, target, target, truth)
+    assert float(same["perceptual"]) == pytest.approx(0, abs=1e-5)
+    assert 0.2 < float(same["perceptual_truth"]) < 1.5
+    with pytest.raises(ConfigError, match="perceptual_form='ssim', expected one of l1, structure"):
+        dataclasses.replace(SETTINGS, perceptual_form="ssim")
 
 
 @pytest.mark.parametrize(
