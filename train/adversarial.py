@@ -59,9 +59,6 @@ class AdversarialWeights(LossWeights):
     convnext: Path | None = None
     """See read_convnext."""
 
-    efficientnet: Path | None = None
-    """See read_efficientnet."""
-
 
 def adversarial(
     settings: AdversarialSettings,
@@ -145,13 +142,12 @@ def adversarial(
             "discriminator_optimizer": judges_optimizer,
         }
         run.restore(begun.network, average, parts, begun.provenance)
-        pairs = run.open_pairs(clips, images, cache)
+        pairs = run.open_pairs(clips, images, cache, grey_share=settings.grey_share)
         loader = run.load(pairs, batch=settings.batch)
         reals = _open_reals(settings, run, clips, images)
         sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))
         weigh_by = weights_of(settings) | {
-            "perceptual": settings.pixel_weight * settings.perceptual_weight,
             "fool_pixel": settings.pixel_weight * settings.adversarial_weight,
             "fool_feature": settings.feature_weight * settings.adversarial_weight,
         }

@@ -27,6 +27,7 @@ from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage
+from .seen import compare_maps, open_eye
 from .settings import DistillSettings
 from .teaching import OpenTeacher, target_of, to_signed, with_areas_of
 from .validation import ValidationData
@@ -44,6 +45,9 @@ class LossWeights:
 
     half_decoder: Path | None = None
     """See read_feature_encoder."""
+
+    efficientnet: Path | None = None
+    """See read_efficientnet."""
 
 
 def distill(
@@ -103,6 +107,7 @@ def distill(
         run.learn_from(taught_by)
         begun = open_start(settings, start, run.report)
         distance, encoder = open_losses(settings, begun.network.config, weights, run)
+        eye = open_eye(settings, weights.efficientnet, run.device)
         average = MovingAverage(begun.network.to(run.device), settings.ema_decay)
         bare = Student(begun.network, features=encoder is not None)
         optimizer = torch.optim.Adam(bare.parameters(), lr=settings.learning_rate, betas=ADAM_BETAS)
@@ -110,7 +115,7 @@ def distill(
             recompute_activations(bare)
         student, optimizer = run.accelerator.prepare(bare, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
-        pairs = run.open_pairs(clips, images, cache)
+        pairs = run.open_pairs(clips, images, cache, grey_share=settings.grey_share)
         loader = run.load(pairs, batch=settings.batch)
         sample = choose_sample(pairs)
         run.begin(sample, target_of(sample, taught_by, run.device))
@@ -129,6 +134,7 @@ def distill(
                         wanted = want(settings, target, truth)
                         terms = compare(frames, features, wanted, distance, encoder)
                         terms |= compare_flat(settings, student, begun.network, run.device)
+                        terms |= compare_maps(settings, eye, frames, wanted.teacher, truth)
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
             run.step(optimizer)
             run.end_step()
@@ -214,6 +220,8 @@ def weights_of(settings: DistillSettings) -> dict[str, float]:
         "area": settings.pixel_weight * settings.area_weight,
         "frame_difference": settings.frame_difference_weight,
         "flat": settings.flat_weight,
+        "perceptual": settings.pixel_weight * settings.perceptual_weight,
+        "perceptual_truth": settings.pixel_weight * settings.perceptual_truth,
         "dists": settings.pixel_weight * settings.dists_weight,
         "feature": settings.feature_weight,
     }

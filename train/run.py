@@ -219,9 +219,20 @@ class Run:
             self._compare(before)
 
     def open_pairs(
-        self, clips: Sequence[Path], images: Sequence[Path], cache: Path | None = None
+        self,
+        clips: Sequence[Path],
+        images: Sequence[Path],
+        cache: Path | None = None,
+        *,
+        grey_share: float = 0.0,
     ) -> Pairs:
         """The recipe's samples of the folders, or of a teacher's cache.
+
+        Args:
+            clips: Folders of videos.
+            images: Folders of images.
+            cache: A teacher's cache, taken instead of the folders.
+            grey_share: Of the cached clips, see CachedPairs.
 
         Raises:
             TrainingDataError: No usable training data.
@@ -231,7 +242,12 @@ class Run:
         if cache is not None:
             size = recipe.data.frames, recipe.data.patch_px
             cached = CachedPairs(
-                cache, frames=size[0], patch_px=size[1], flips=True, seed=recipe.seed
+                cache,
+                frames=size[0],
+                patch_px=size[1],
+                flips=True,
+                grey_share=grey_share,
+                seed=recipe.seed,
             )
             self.report(f"{len(cached):,} cached clips of the teacher {cached.teacher}")
             return cached

@@ -185,8 +185,28 @@ class DistillSettings(StageSettings):
     """Weight of an L1 between the mean colours of areas of match_px and the truth's, within
     lambda_pixel: against a brightness or colour that is off everywhere; the paper has none."""
 
+    perceptual_weight: float = 0.0
+    """Weight of an L1 between what a frozen network sees in the student's frames and in the
+    target's, within lambda_pixel; the paper has none. Stage 1 sees with EfficientNet-Lite0, whose
+    weights must be given, stage 2 with its frozen pixel backbone."""
+
+    perceptual_truth: float = 0.0
+    """Weight of the same L1 to the truth's frames, beside that to the target's; in stage 1."""
+
+    perceptual_form: Literal["l1", "structure"] = "l1"
+    """How what is seen is compared: by an L1, or by its patterns (`structure_error`), picture and
+    maps alike. In stage 1."""
+
+    perceptual_frames: int = 0
+    """Frames of each clip that the frozen network sees, drawn anew in every step; 0 for all. In
+    stage 1."""
+
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
+
+    grey_share: float = 0.0
+    """Share of a cache's clips that are made grey when they are read, input, truth and target
+    alike, beside those that the degradation made grey: against coloured fringes on grey film."""
 
     feature_weight: float = 1.0
     """lambda_feature: weight of the L1 between mid-block features and of the feature discriminator
@@ -203,8 +223,18 @@ class DistillSettings(StageSettings):
             "dists_weight",
             "feature_weight",
             "match_px",
+            "perceptual_weight",
+            "perceptual_truth",
+            "perceptual_frames",
         ):
             self._not_negative(name)
+        if not 0 <= self.grey_share <= 1:
+            raise ConfigError(f"grey_share={self.grey_share}, expected a share in [0, 1]")
+        if not self.perceptual_weight and (self.perceptual_truth or self.perceptual_frames):
+            raise ConfigError(
+                f"perceptual_truth={self.perceptual_truth:g}, perceptual_frames="
+                f"{self.perceptual_frames} with perceptual_weight=0: nothing is seen; set it"
+            )
         if self.match_px and SCALE * self.data.patch_px % self.match_px:
             raise ConfigError(
                 f"match_px={self.match_px} with data.patch_px={self.data.patch_px}, expected a "
@@ -232,10 +262,6 @@ class AdversarialSettings(DistillSettings):
     adversarial_weight: float = 1.0
     """lambda_adv: weight of each discriminator beside the L1 of its domain."""
 
-    perceptual_weight: float = 0.0
-    """Weight of an L1 between what the frozen pixel backbone sees in the student's frames and in
-    the target's, within lambda_pixel; the paper has none."""
-
     pixel_backbone: Literal["convnext", "efficientnet", "small"] = "convnext"
     """What the pixel discriminator sees with: a frozen OpenCLIP ConvNeXt or EfficientNet-Lite0,
     whose weights must be given, or a small convolutional network trained along."""
@@ -258,8 +284,14 @@ class AdversarialSettings(DistillSettings):
     def __post_init__(self) -> None:
         """Check the numbers; see StageSettings."""
         super().__post_init__()
-        for name in ("discriminator_learning_rate", "adversarial_weight", "perceptual_weight"):
+        for name in ("discriminator_learning_rate", "adversarial_weight"):
             self._not_negative(name)
+        for name in ("perceptual_truth", "perceptual_frames", "perceptual_form"):
+            if getattr(self, name) not in (0, "l1"):
+                raise ConfigError(
+                    f"{name}={getattr(self, name)}: stage 2 sees all frames of its target; leave "
+                    "it out"
+                )
         if self.perceptual_weight and self.pixel_backbone == "small":
             raise ConfigError(
                 f"perceptual_weight={self.perceptual_weight} with pixel_backbone='small', whose "

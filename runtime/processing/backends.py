@@ -12,10 +12,18 @@ from ...bundle.schema import COLOUR_MATCHES, ColourMatch, Variant
 from ...config import nearest
 from ...errors import BackendUnavailableError, BundleError, ConfigError, MissingPackageError
 from ...host.processors import usable_processors
-from ...variants import BACKENDS, BF16_MIN_SM, ENGINE_BACKENDS, STORED_AS, contenders, why_not
+from ...variants import (
+    BACKENDS,
+    BF16_MIN_SM,
+    ENGINE_BACKENDS,
+    STORED_AS,
+    contenders,
+    faster,
+    why_not,
+)
 from ..nvidia import gpu
 from ..sessions.session import ClipSession, Session, StreamSession
-from .fastest_variant import choose_variant
+from .fastest_variant import choose_variant, speeds_here
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .windows import ClipProcessor
 
@@ -191,19 +199,37 @@ def _ort_cpu_session(
     bundle: Bundle, candidates: Sequence[Variant], tile: int | None, threads: int
 ) -> Session:
     """On a CPU the narrower candidate is taken where it measures faster."""
-    from ..sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession, import_onnxruntime
+    from ..sessions.ort_cpu import OrtCpuClipSession, OrtCpuSession
 
-    choice = choose_variant(
-        bundle,
-        [each.id for each in candidates],
-        engine=f"ort-cpu {import_onnxruntime().__version__}",
-        threads=threads or usable_processors(),
-        open_variant=lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
-    )
+    choice = choose_variant(bundle, [each.id for each in candidates], **_on_cpu(bundle, threads))
     kind = OrtCpuClipSession if bundle.kind == "clip" else OrtCpuSession
     session = kind(bundle, bundle.variant(choice.variant), tile=tile, threads=threads)
     session.variant_reason = choice.reason
     return session
+
+
+def cpu_milliseconds(bundle: Bundle, candidates: Sequence[Variant], threads: int) -> float:
+    """What a frame of 160x90 takes the variant that would run, measured once on this machine.
+
+    Args:
+        bundle: A causal one.
+        candidates: See `Choice`.
+        threads: See `create_session`.
+    """
+    names = [each.id for each in candidates]
+    speeds, _ = speeds_here(bundle, names, **_on_cpu(bundle, threads))
+    return speeds[faster({name: speeds[name] for name in names})]
+
+
+def _on_cpu(bundle: Bundle, threads: int) -> dict[str, Any]:
+    """How variants are measured on the processors."""
+    from ..sessions.ort_cpu import OrtCpuSession, import_onnxruntime
+
+    return {
+        "engine": f"ort-cpu {import_onnxruntime().__version__}",
+        "threads": threads or usable_processors(),
+        "open_variant": lambda name: OrtCpuSession(bundle, bundle.variant(name), threads=threads),
+    }
 
 
 def _gpu_session_class(backend: str, bundle: Bundle) -> Any:

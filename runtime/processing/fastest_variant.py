@@ -83,6 +83,32 @@ def choose_variant(
     """
     if len(candidates) < 2:
         return VariantChoice(candidates[0], "")
+    speeds, said = speeds_here(
+        bundle, candidates, engine=engine, threads=threads, open_variant=open_variant
+    )
+    return _choice(candidates, speeds, said)
+
+
+def speeds_here(
+    bundle: Bundle,
+    candidates: Sequence[str],
+    *,
+    engine: str,
+    threads: int,
+    open_variant: OpenVariant,
+) -> tuple[dict[str, float], str]:
+    """Milliseconds of a frame of `WIDTH` x `HEIGHT` by variant on this machine, as remembered.
+
+    Args:
+        bundle: See `choose_variant`, as the others.
+        candidates: Likewise.
+        engine: Likewise.
+        threads: Likewise.
+        open_variant: Likewise.
+
+    Returns:
+        The median of each, and where they are from, for people.
+    """
     machine = {
         "engine": engine,
         "processor": this_host().processor or platform.machine(),
@@ -95,7 +121,7 @@ def choose_variant(
     except AdcVsrError as error:
         stored, said = None, f"measured again, as the stored result was damaged: {error}"
     if stored is not None:
-        return _choice(candidates, stored, "measured before")
+        return stored, "measured before"
     speeds = measure(candidates, open_variant)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +130,7 @@ def choose_variant(
         replace_file(path, lambda part: part.write_text(text + "\n"))
     except (OSError, OutputNotWritableError) as error:
         said = f"{said}, and again next time: {error}"
-    return _choice(candidates, speeds, said)
+    return speeds, said
 
 
 def measure(variants: Sequence[str], open_variant: OpenVariant) -> dict[str, float]:

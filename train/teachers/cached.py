@@ -19,6 +19,7 @@ from ...config import SCALE
 from ...errors import ConfigError, TeacherCacheError
 from ..data import ClipPair
 from ..data.pairs import tensor_of
+from ..degradation.film import to_grey
 from .sample import Clip
 from .store import CacheFolder, Entry, check_teacher
 from .teacher import Teacher, clip_key
@@ -34,6 +35,8 @@ class CachedPairs:
         patch_px: Side of random crops of the low clips; 0 for whole frames, which batch only where
             all have one size.
         flips: Mirror and reverse at random, transpose where square, all three clips alike.
+        grey_share: Share of samples whose colour is taken out, of all three clips alike. Where the
+            truth is grey the teacher's clip is made so in any case: teachers add coloured fringes.
         seed: With epoch and index decides every draw.
 
     Raises:
@@ -50,6 +53,7 @@ class CachedPairs:
         frames: int = 0,
         patch_px: int = 0,
         flips: bool = False,
+        grey_share: float = 0.0,
         seed: int = 0,
     ) -> None:
         self._store = CacheFolder(folder)
@@ -60,6 +64,7 @@ class CachedPairs:
         if not self._entries:
             raise TeacherCacheError(f"the cache in '{folder}' holds no finished sample")
         self.frames, self.patch_px, self.flips, self.seed = frames, patch_px, flips, seed
+        self.grey_share = grey_share
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._check_crops()
 
@@ -94,6 +99,10 @@ class CachedPairs:
         start = int(rng.integers(0, stored - frames + 1))
         clips = self._store.read(entry, start=start, stop=start + frames)
         low, high, taught = _cut(clips if len(clips) == 3 else [*clips, clips[1]], self, rng)
+        if rng.random() < self.grey_share:
+            low, high, taught = (_grey(clip) for clip in (low, high, taught))
+        elif (high[:, :1] == high[:, 1:]).all():
+            taught = _grey(taught)
         return ClipPair(low, high, entry.key, taught)
 
     def _place(self, epoch: int, index: int) -> int:
@@ -168,3 +177,8 @@ def _cut(clips: list[Clip], options: CachedPairs, rng: np.random.Generator) -> l
         out.append(tensor_of(cut))
     assert all(clip.shape[2] in (height, SCALE * height) for clip in clips)
     return out
+
+
+def _grey(clip: Tensor) -> Tensor:
+    """Take the colour from a clip (T, 3, H, W) uint8."""
+    return torch.stack(to_grey(list(clip.float()))).round().byte()

@@ -34,6 +34,17 @@ model_option = click.option(
     show_default=True,
     help="A name from 'adcvsr models' or a bundle's path.",
 )
+MODEL_VARIABLE = "ADCVSR_MODEL"
+auto_model_option = click.option(
+    "--model",
+    metavar="NAME|BUNDLE",
+    default="auto",
+    show_default=True,
+    envvar=MODEL_VARIABLE,
+    show_envvar=True,
+    help="A name from 'adcvsr models' or a bundle's path; auto takes the best-looking student that "
+    "needs at most 4 times as long as the video plays, and says which.",
+)
 backend_option = click.option(
     "--backend",
     type=click.Choice(BACKEND_NAMES),

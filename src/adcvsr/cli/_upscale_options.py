@@ -11,12 +11,12 @@ import click
 
 from ..bundle.schema import COLOUR_MATCHES
 from ._options import (
+    auto_model_option,
     backend_option,
     bits_option,
     crop_option,
     cut_reset_option,
     hdr_option,
-    model_option,
     output_size_options,
     pixels_option,
     variant_option,
@@ -49,7 +49,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 NETWORK_OPTIONS = (
-    model_option,
+    auto_model_option,
     backend_option,
     variant_option,
     click.option(

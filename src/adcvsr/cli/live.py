@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from ..counted import counted
 from ..errors import BatchError
 from ..interrupts import take_over
 from ._options import (
+    MODEL_VARIABLE,
     backend_option,
     bits_option,
     crop_option,
@@ -33,13 +33,13 @@ from ._say import (
     detail,
     done,
     keep_stdout,
-    note,
     pixels_line,
     print_json,
     run_notes,
     shows_progress,
 )
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
+from ._students import AUTO, live_model
 from ._terminal import raw
 from ._trace import open_trace, trace_option
 
@@ -50,10 +50,6 @@ if TYPE_CHECKING:
     from ..runtime.live.stream_config import StreamPlan
     from ..runtime.live.stream_service import StreamService
     from ..runtime.upscaler import Upscaler
-
-
-DEFAULT_MODEL = "nano-camera"
-"""What cameras deliver is compressed and noisy."""
 
 
 class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -156,10 +152,14 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--model",
     metavar="NAME|BUNDLE",
-    default=DEFAULT_MODEL,
+    default=AUTO,
     show_default=True,
-    help="A name from 'adcvsr models' or a bundle's path; nano for clean input. auto=small,nano: "
-    "the first that keeps within --max-latency-ms, chosen again while it runs.",
+    envvar=MODEL_VARIABLE,
+    show_envvar=True,
+    help="A name from 'adcvsr models' or a bundle's path; nano for clean input. auto: the "
+    "best-looking student that takes at most 70 % of the time between frames, where their size is "
+    "known beforehand, else nano-camera. auto=small,nano: the first that keeps within "
+    "--max-latency-ms, chosen again while it runs.",
 )
 @backend_option
 @variant_option
@@ -263,8 +263,9 @@ def command(
         size=read_output_size(size),
     )
     show = _Status()
-    if click.get_current_context().get_parameter_source("model") is ParameterSource.DEFAULT:
-        show.say(f"the model is {model}, for cameras and streams; for clean input: --model nano")
+    if model == AUTO:
+        one = None if several else source
+        model = live_model(one, crop, backend=backend, variant=variant, threads=threads)
     offered = [open_bundle(name) for name in offer] if offer else None
     with (
         open_trace(trace_path, overwrite=overwrite) as trace,
@@ -440,11 +441,6 @@ class _Status:
                 file=raw(sys.stderr),
                 nl=False,
             )
-
-    def say(self, text: str) -> None:
-        """Print a line for people."""
-        self.end()
-        note(text)
 
     def end(self) -> None:
         """Clear the line."""

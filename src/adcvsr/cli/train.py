@@ -22,6 +22,10 @@ from ._train_cache import cache_teacher
 from ._train_options import FOLDER, TEACHER_FIELDS, loss_options, run_options, start_option
 from ._train_show_data import show_data
 
+efficientnet_option = click.option(
+    "--efficientnet", type=FOLDER, help="Weights of EfficientNet-Lite0, on small machines."
+)
+
 
 @click.group(cls=CommandGroup)
 def command() -> None:
@@ -51,7 +55,14 @@ def pretrain(**options: Any) -> None:
 @run_options
 @start_option
 @loss_options
-def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: Any) -> None:
+@efficientnet_option
+def distill(
+    dists: str,
+    vae: Path | None,
+    half_decoder: Path | None,
+    efficientnet: Path | None,
+    **options: Any,
+) -> None:
     """Stage 1: become like a teacher in pixels and in features."""
     from ._torch import require_train
 
@@ -60,7 +71,9 @@ def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: 
     from ..train.distill import distill as stage
     from ..train.settings import DistillSettings
 
-    options["weights"] = LossWeights(dists=_path(dists), vae=vae, half_decoder=half_decoder)
+    options["weights"] = LossWeights(
+        dists=_path(dists), vae=vae, half_decoder=half_decoder, efficientnet=efficientnet
+    )
     _run("distill", stage, DistillSettings, options)
 
 
@@ -69,9 +82,7 @@ def distill(dists: str, vae: Path | None, half_decoder: Path | None, **options: 
 @click.option("--start-from", "start", required=True, type=FOLDER, help="Stage 1's checkpoint.")
 @loss_options
 @click.option("--convnext", type=FOLDER, help="Weights of an OpenCLIP ConvNeXt.")
-@click.option(
-    "--efficientnet", type=FOLDER, help="Weights of EfficientNet-Lite0, on small machines."
-)
+@efficientnet_option
 def adversarial(
     dists: str,
     vae: Path | None,

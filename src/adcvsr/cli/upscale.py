@@ -12,6 +12,7 @@ import click
 from ._job_runs import JobRun, upscale_jobs
 from ._options import json_option, read_output_size, read_size
 from ._say import keep_stdout, note
+from ._students import AUTO, file_model
 from ._trace import open_trace, trace_option
 from ._upscale_options import (
     NETWORK,
@@ -168,6 +169,7 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
+    model = file_model(model, str(work.todo[0].source), options)
     if resume or job_folder is not None or workers > 1 or ray is not None:
         _refuse_in_job(compare, trace_path)
         _refuse_plain_in_job(inputs, options)
@@ -304,7 +306,8 @@ def _split_paths(
     if model is not None:
         from ..bundle import open_bundle
 
-        label = f"x{open_bundle(model).scale}"
+        # Students of the package have one scale, whichever it will be.
+        label = f"x{open_bundle('nano' if model == AUTO else model).scale}"
     output = default_output(paths[0], label)
     if paths[0] == "-" or Path(paths[0]).exists() or any(each in paths[0] for each in "*?[%"):
         note(f"no OUTPUT was named: it will be '{output}'")  # else there will be none

@@ -243,7 +243,10 @@ def test_the_list_of_processes_does_not_show_it() -> None:
 
 def test_source_and_sink_may_come_from_the_environment() -> None:
     source = "rtsp://u:Qsecret1@127.0.0.1:9/s"
-    done = run_program("live", ADCVSR_SOURCE=source, ADCVSR_SINK="null://")
+    done = run_program("live", ADCVSR_SOURCE=source, ADCVSR_SINK="null://", ADCVSR_MODEL="auto")
     model, error = done.stderr.splitlines()
-    assert model.startswith("note: the model is nano-camera, for cameras and streams")
+    assert model == (
+        "note: the model is nano-camera, the quickest, as the size of the input is not known "
+        "beforehand; for clean input: --model nano"
+    )
     assert error.startswith("error: 'rtsp://***@127.0.0.1:9/s' gives no video: Connection refused")

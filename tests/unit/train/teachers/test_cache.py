@@ -414,6 +414,38 @@ class TestCachedPairs:
         one, two = (CachedPairs(tmp_path, patch_px=4, seed=seed).pair(0, 0) for seed in (0, 1))
         assert not torch.equal(one.low, two.low)
 
+    def test_a_share_is_made_grey_in_all_three(self, tmp_path: Path, pairs: DrawnPairs) -> None:
+        fill(tmp_path, pairs, samples=1)
+        plain, half = (CachedPairs(tmp_path, patch_px=8, grey_share=share) for share in (0.0, 0.5))
+        seen = set()
+        for epoch in range(8):
+            pair, before = half.pair(epoch, 0), plain.pair(epoch, 0)
+            clips = [(pair.low, before.low), (pair.high, before.high)]
+            clips.append((pair.teacher, before.teacher))
+            grey = {bool((now[:, :1] == now[:, 1:]).all()) for now, _ in clips}
+            assert len(grey) == 1
+            for now, was in clips:
+                assert grey == {True} or torch.equal(now, was)
+                light = (was.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
+                assert grey == {False} or (now[:, 0] - light).abs().max() < 0.51
+            seen |= grey
+        assert seen == {True, False}
+
+    def test_a_grey_truth_has_a_grey_target(self, tmp_path: Path) -> None:
+        """A teacher that colours the edges of grey film would teach it."""
+        store = open_cache(tmp_path, teacher="coloured", recipe={}, samples=1)
+        high = draw_clip(2, 32, 32).transpose(0, 3, 1, 2)
+        high = np.ascontiguousarray(high[:, :1].repeat(3, axis=1))
+        low = high[:, :, ::4, ::4].copy()
+        low[:, 0] = low[:, 0] // 2  # a sensor's coloured noise stays: it is the input's
+        coloured = high.copy()
+        coloured[:, 2] //= 2
+        store.add(0, [low, high, coloured])
+        pair = CachedPairs(tmp_path).pair(0, 0)
+        assert pair.teacher is not None
+        assert (pair.teacher[:, :1] == pair.teacher[:, 1:]).all()
+        assert torch.equal(pair.low, torch.from_numpy(low))
+
     @pytest.mark.parametrize("crop", [{"frames": 4}, {"patch_px": 13}])
     def test_crops_that_do_not_fit(
         self, tmp_path: Path, pairs: DrawnPairs, crop: dict[str, int]

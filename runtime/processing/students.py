@@ -1,0 +1,102 @@
+"""The student of the package that looks best within the time this machine has: `--model auto`.
+
+    student = choose_student(FILES, 640 * 360, Fraction(30), variant="int8")
+    student.name, student.reason
+
+Students are compared by one measured figure, a frame's time on these processors, which is
+remembered (`fastest_variant`); the same machine takes the same one every time.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+from ...bundle import open_bundle
+from ...errors import (
+    BackendUnavailableError,
+    BundleError,
+    BundleNotFoundError,
+    MissingPackageError,
+)
+from .backends import choose_backend, cpu_milliseconds
+from .fastest_variant import HEIGHT, WIDTH
+
+
+class Among(NamedTuple):
+    """What is chosen from, and by which time."""
+
+    names: tuple[str, ...]
+    """The best-looking first, by DISTS on video as people have it (docs/decisions.md); the last is
+    the quickest."""
+
+    most: float
+    """Times as long as the video plays that one before the last may take."""
+
+
+FILES = Among(("small-restore", "nano-restore"), 4.0)
+STREAMS = Among(("small-restore", "nano-camera"), 0.7)
+"""A stream leaves the rest of its time to capture and encoder."""
+
+
+class Student(NamedTuple):
+    """A student of the package."""
+
+    name: str
+
+    reason: str
+    """Why this one, for people."""
+
+
+def choose_student(
+    among: Among,
+    pixels: int | None,
+    rate: Fraction | None,
+    *,
+    backend: str = "auto",
+    variant: str | None = None,
+    threads: int = 0,
+) -> Student:
+    """Take the best-looking one that has the time.
+
+    Args:
+        among: Which ones, and how long they may take.
+        pixels: Of a frame of the input; None where that is not known yet.
+        rate: Frames a second, likewise.
+        backend: See `create_session`; a GPU takes the best without measuring.
+        variant: Likewise; students that lack it are passed over.
+        threads: Likewise.
+
+    Returns:
+        The first that fits, else the last that can run.
+
+    Raises:
+        BackendUnavailableError, BundleError, MissingPackageError: None can run here.
+    """
+    last: Student | None = None
+    for name in among.names:
+        try:
+            bundle = open_bundle(name)
+            choice = choose_backend(bundle, backend=backend, variant=variant)
+        except (
+            BackendUnavailableError,
+            BundleError,
+            BundleNotFoundError,
+            MissingPackageError,
+        ):
+            if name == among.names[-1] and last is None:
+                raise
+            continue
+        if choice.backend != "ort-cpu":
+            return Student(name, f"the best that can run on {choice.backend}")
+        if pixels is None or rate is None:
+            last = Student(name, "the quickest, as the size of the input is not known beforehand")
+            continue
+        milliseconds = cpu_milliseconds(bundle, choice.candidates, threads)
+        times = milliseconds / 1000 * pixels / (WIDTH * HEIGHT) * float(rate)
+        took = f"about {times:.1f} times as long as the video plays"
+        if times <= among.most:
+            return Student(name, f"the best-looking within {among.most:g} times; it takes {took}")
+        last = Student(name, f"the quickest; it takes {took}")
+    assert last is not None
+    return last

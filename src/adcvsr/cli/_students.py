@@ -1,0 +1,88 @@
+"""Which student `--model auto` is, found from what is known of the input before it is opened."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._say import note
+
+if TYPE_CHECKING:
+    from ..pictures.crop import Crop
+
+AUTO = "auto"
+
+Seen = tuple[int | None, Fraction | None]
+"""Pixels of a frame and frames a second, where they are known."""
+
+_SIZE, _RATE = (re.compile(rf"[?&]{name}=([\d.]+)(?:x(\d+))?(?:&|$)") for name in ("size", "fps"))
+
+
+def file_model(model: str, source: str, options: dict[str, Any]) -> str:
+    """The model for files: what was asked for, or the student `auto` stands for, said in a line.
+
+    Args:
+        model: The option's value.
+        source: The input, the first of several.
+        options: Those of the network and of reading.
+    """
+    if model != AUTO:
+        return model
+    from ..runtime.processing.students import FILES, choose_student
+
+    student = choose_student(
+        FILES,
+        *_of_file(source, options["crop"], options["video_stream"]),
+        backend=options["backend"],
+        variant=options["variant"],
+        threads=options.get("threads") or 0,
+    )
+    note(f"the model is {student.name}, {student.reason}; --model takes another")
+    return student.name
+
+
+def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
+    """The student `auto` stands for in a stream, said in a line.
+
+    Args:
+        source: Its address; None where there are several.
+        crop: The part of the picture that is taken.
+        network: `backend`, `variant` and `threads`.
+    """
+    from ..runtime.processing.students import STREAMS, choose_student
+
+    file = (source or "").removeprefix("file:")
+    file = file if Path(file).is_file() else file.partition("?")[0]
+    pixels, rate = _of_file(file, crop, None)
+    if source is not None and (size := _SIZE.search(source)) is not None and size[2]:
+        pixels = int(size[1]) * int(size[2]) if crop is None else crop.width * crop.height
+        rate = Fraction(fps[1]) if (fps := _RATE.search(source)) is not None else Fraction(30)
+    student = choose_student(STREAMS, pixels, rate, **network)
+    note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
+    return student.name
+
+
+def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
+    """What the header of a file says; nothing of what is no file, or none that can be read.
+
+    What is wrong with an input is for the run to say, which reads it by all of its rules.
+    """
+    from ..errors import AdcVsrError
+    from ..runtime.video.info import FALLBACK_RATE
+    from ..runtime.video.input_file import choose_stream, open_input
+
+    path = Path(source)
+    if not path.is_file():
+        return None, None
+    try:
+        with open_input(path, "cpu") as container:
+            stream = choose_stream(path, container, video_stream, lambda _: None)
+            width, height = stream.width, stream.height
+            rate = stream.guessed_rate or stream.average_rate or FALLBACK_RATE
+    except (AdcVsrError, OSError):
+        return None, None
+    if crop is not None:
+        width, height = crop.width, crop.height
+    return (width * height or None), Fraction(rate)
