@@ -11,9 +11,6 @@ from ._options import json_option
 from ._say import print_json
 from ._terminal import one_line
 
-DEFAULT_OF = ("upscale", "live")
-"""Commands whose default model is said; the others follow the first."""
-
 
 @click.command()
 @json_option
@@ -24,11 +21,13 @@ def command(as_json: bool) -> None:
     cannot be used is listed as BAD, with the reason.
     """
     from ..bundle import describe, find_bundles
+    from ..runtime.processing.students import FILES, STREAMS
 
+    among = {"upscale": FILES.names, "live": STREAMS.names}
     bundles, bad = find_bundles()
     rows = [{**describe(each), "default_of": []} for each in bundles]
     for row in rows:
-        row["default_of"] = [name for name in DEFAULT_OF if _default(name) == row["name"]]
+        row["default_of"] = [name for name, names in among.items() if row["name"] in names]
     if as_json:
         left_out = [{"path": str(each.path), "reason": each.reason} for each in bad]
         print_json({"models": rows, "bad": left_out})
@@ -39,15 +38,12 @@ def command(as_json: bool) -> None:
         click.echo(f"{each.path.name:12} BAD, not usable: {one_line(each.reason)}")
 
 
-def _default(name: str) -> Any:
-    """The model a command takes where none is named."""
-    from .commands import load_command
-
-    return next(p.default for p in load_command(name).params if p.name == "model")
-
-
 def _print(row: dict[str, Any]) -> None:
-    marks = [f"default of {' and '.join(row['default_of'])}"] if row["default_of"] else []
+    marks = (
+        [f"one that --model auto of {' and '.join(row['default_of'])} takes"]
+        if row["default_of"]
+        else []
+    )
     marks += [] if row["trained"] else ["untrained: its output is no picture"]
     mark = f"  ({'; '.join(marks)})" if marks else ""
     click.echo(f"{row['name']:12} {row['parameters']:>12,} parameters{mark}")

@@ -151,7 +151,8 @@ def test_folder_nobody_can_write_to(make_video: VideoMaker) -> None:
 def test_missing_extra_names_the_command(
     make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not here')")
+    missing = "raise ModuleNotFoundError('not here', name='onnxruntime')"
+    (tmp_path / "onnxruntime.py").write_text(missing)
     done = adcvsr("upscale", make_video(), tmp_path / "out.mp4", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert "pip install 'adcvsr[cpu]'" in done.stderr
@@ -356,8 +357,11 @@ def test_quiet_is_silent(make_video: VideoMaker, tmp_path: Path) -> None:
 
 def test_models_say_what_they_are_for() -> None:
     rows = json.loads(adcvsr("models", "--json").stdout)["models"]
-    assert [row["name"] for row in rows if "upscale" in row["default_of"]] == ["nano"]
+    taken = {row["name"]: row["default_of"] for row in rows}
+    assert taken["nano-restore"] == ["upscale"]
+    assert taken["nano-camera"] == ["live"]
+    assert taken["nano"] == []
     assert all(row["purpose"] for row in rows)
     text = " ".join(adcvsr("models").stdout.split())
-    assert "default of upscale" in text
+    assert "one that --model auto of upscale takes" in text
     assert "for clean input and for what cameras give alike" in text
