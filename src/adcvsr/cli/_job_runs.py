@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,9 @@ class JobRun:
     """Where segments are made by Ray; None without."""
 
     overwrite: bool
+    model_named: bool
+    """Whether the model was asked for; else that of a job that is there is kept."""
+
     strict: bool
     """Whether a damaged input is an error in the end."""
 
@@ -105,12 +108,18 @@ def _many(
 
 
 def _open(settings: JobSettings, how: JobRun) -> Job:
+    from ..runtime.jobs.folder import Job
     from ..runtime.jobs.run import default_folder, open_job
 
     output = Path(settings.output)
     place = how.folder or default_folder(output)
     if how.folder is not None and how.root is not None:
         place = default_folder(how.folder / output.relative_to(how.root.absolute()))
+    if how.resume and not how.model_named and Job.is_in(place):
+        planned = Job(place).plan.settings.model
+        if planned != settings.model:
+            note(f"'{place}' was planned with the model {planned}, which goes on")
+            settings = replace(settings, model=planned)
     return open_job(settings, place, resume=how.resume, overwrite=how.overwrite)
 
 

@@ -169,6 +169,7 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
+    named = model != AUTO
     model = file_model(model, str(work.todo[0].source), options)
     if resume or job_folder is not None or workers > 1 or ray is not None:
         _refuse_in_job(compare, trace_path)
@@ -182,6 +183,7 @@ def command(
             threads=options["threads"],
             ray=ray,
             overwrite=options["overwrite"],
+            model_named=named,
             strict=strict,
             as_json=as_json,
         )

@@ -329,6 +329,19 @@ def test_one_segment_is_coded_as_without_a_job(
     assert coded_video(output) == coded_video(plain)
 
 
+def test_a_resumed_job_keeps_the_model_that_auto_was(tmp_path: Path, film: Path) -> None:
+    output, folder = tmp_path / "out.mp4", tmp_path / "job"
+    words = (film, output, "--variant", "fp32", "--job", folder, "--resume")
+    planned = run("job", "plan", film, output, folder, "--variant", "fp32", "--model", "nano")
+    assert planned.exit_code == 0, planned.output
+    other = run("upscale", *words, "--model", "nano-camera")
+    assert isinstance(other.exception, JobError)
+    gone_on = run("upscale", *words, "--model", "auto")
+    assert gone_on.exit_code == 0, gone_on.output
+    assert "was planned with the model nano, which goes on" in gone_on.stderr
+    assert Job(folder).plan.settings.model == "nano"
+
+
 def coded_video(path: Path) -> list[bytes]:
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(video=0) if packet.size]
