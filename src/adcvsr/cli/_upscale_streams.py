@@ -68,8 +68,8 @@ def upscale_stream(paths: tuple[str, ...], options: Mapping[str, Any]) -> None:
 
 def shared_options(upscale: click.Command, live: click.Command) -> frozenset[str]:
     """Names of the options that both commands have, in the same form."""
-    names = [{each.name or "" for each in command.params} for command in (upscale, live)]
-    return frozenset.intersection(*map(frozenset, names)) - CONVERTED
+    mine, theirs = ({each.name or "" for each in command.params} for command in (upscale, live))
+    return frozenset(mine & theirs) - CONVERTED
 
 
 def _is_address(text: str) -> bool:
