@@ -99,6 +99,18 @@ def test_variants_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 2 * (warm + variant_choice.ROUNDS)
 
 
+def test_what_disturbs_a_measurement_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, runs = [0.0], iter([0.5] * variant_choice.WARM_UP_RUNS + [0.03, 0.002, 0.02] * 10)
+
+    def infer(frame: np.ndarray) -> np.ndarray:
+        now[0] += next(runs)
+        return frame
+
+    monkeypatch.setattr(variant_choice, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    speeds = measure(IDS[:1], lambda _: nullcontext(SimpleNamespace(infer=infer)))
+    assert speeds == {IDS[0]: 2.0}
+
+
 def test_a_session_says_why(
     measured: list[dict[str, float]], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
