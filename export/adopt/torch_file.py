@@ -130,6 +130,7 @@ def _written_again(network: Any, example: Any) -> str:
     """
     import torch
 
+    changed = list[str]()
     with torch.no_grad():  # spandrel's own call leaves tensors that cannot be traced
         network(example)
         for kept in (True, False):
