@@ -393,6 +393,8 @@ def load_graph(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Finer pieces of work, so that a thread the encoder delays does not hold up the other.
     options.add_session_config_entry("session.dynamic_block_base", DYNAMIC_BLOCKS)
+    # Once more after layouts have changed: else what a state leaves by is quantized twice.
+    options.add_session_config_entry("session.graph_optimizations_loop_level", "2")
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.add_session_config_entry("session.load_model_format", "ONNX")

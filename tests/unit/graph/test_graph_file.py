@@ -11,6 +11,7 @@ import pytest
 
 from adcvsr.bundle import open_bundle
 from adcvsr.errors import GraphError, MissingPackageError
+from adcvsr.graph import rules
 from adcvsr.graph.cost import count_bundle_cost, count_cost
 from adcvsr.graph.file import read_graph
 from adcvsr.graph.rules import infer_read_types
@@ -52,13 +53,23 @@ def test_every_shipped_graph_is_inferred_as_by_onnx(name: str) -> None:
         assert infer_read_types(read_graph(data), sizes) == reference, variant.file
 
 
-def test_a_bundle_costs_the_same_without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_is_counted_without_onnx_as_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = open_bundle("nano")
+    sizes: dict[str, tuple[int, ...]] = {bundle.input_name: (1, 181, 320, 3)}
+    sizes |= {spec.name: spec.shape(181, 320) for spec in bundle.state}
+    state = [spec.name for spec in bundle.state]
     for variant in ("fp32-onnx", "int8-ort"):
-        with_onnx = count_bundle_cost(bundle, variant, height=181, width=320)
+        graph = onnx.load_model_from_string(bundle.read(bundle.variant(variant).file))
+        by_onnx = count_cost(graph, sizes, state=state)
         with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "onnx", None)  # its import alone is dearer than the count
+            assert count_bundle_cost(bundle, variant, height=181, width=320) == by_onnx
+        with monkeypatch.context() as patch:
+            patch.delitem(rules._RULES, "Conv")
+            assert count_bundle_cost(bundle, variant, height=181, width=320) == by_onnx
             patch.setitem(sys.modules, "onnx", None)
-            assert count_bundle_cost(bundle, variant, height=181, width=320) == with_onnx
+            with pytest.raises(MissingPackageError, match=r"\(Conv\).*adcvsr\[export\]"):
+                count_bundle_cost(bundle, variant, height=181, width=320)
 
 
 def test_convolutions_and_resizes() -> None:
