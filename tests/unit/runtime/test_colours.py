@@ -40,7 +40,13 @@ from adcvsr.runtime.proof.colours import (
 from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
 from adcvsr.runtime.sessions.session import StreamSession
 
-SHIPPED = ("nano", "nano-camera", "nano-restore", "small")
+SHIPPED = (
+    "nano",
+    "nano-camera",
+    "nano-restore",
+    "small",
+    pytest.param("small-restore", marks=pytest.mark.slow),
+)
 """Bundles whose INT8 was made with drawn colours."""
 NAMES = np.array(list(NAMED.values()), np.uint8)
 SMALL = ColourRequest(64, 80, NAMES, clips=False)

@@ -258,7 +258,7 @@ def test_a_start_by_name(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["nano", "nano-camera", "nano-restore", "small"])
+@pytest.mark.parametrize("name", ["nano", "nano-camera", "nano-restore", "small", "small-restore"])
 def test_a_checkpoint_by_a_bundles_name_makes_its_pictures(name: str) -> None:
     network, _ = load_checkpoint(find_start(Path(name)))
     clip = draw_clip(2, 32, 40)
