@@ -127,7 +127,7 @@ def test_the_page_of_a_stream(browser: Browser) -> None:
         look_at(browser, url, "page-before")
         assert "waiting for the first picture" in browser.run("return document.body.innerText")
         state = "return document.getElementById('state').textContent"
-        browser.wait(f"{state} === 'connected'")  # "live" would be said of nothing
+        browser.wait(f"{state} === 'waiting for a picture'")  # "live" would be said of nothing
         shade = "return getComputedStyle(document.getElementById('view')).backgroundColor"
         assert browser.run(shade) != "rgb(0, 0, 0)"
         with in_turn(lambda: sink.present(sink.encode(frame)), 0.05):
