@@ -182,7 +182,8 @@ def test_a_cpu_takes_the_faster_variant_as_a_session_does() -> None:
     assert plan.variant == "int8-ort"
     assert plan.prediction.precisions == ("int8",)
     exact = plan_bundle(open_bundle("nano"), here, source, variant="fp32-onnx")
-    assert plan.frame_ms / exact.frame_ms == pytest.approx(0.67, abs=0.02)  # as was measured
+    # Measured: 0.667; the fit is within a tenth of its rows at the median.
+    assert plan.frame_ms / exact.frame_ms == pytest.approx(0.667, rel=0.1)
     (said,) = (note for note in plan.notes if "int8-ort" in note)
     assert f"fp32-onnx {exact.frame_ms:.1f} ms, int8-ort {plan.frame_ms:.1f} ms" in said
     on_cpu = {"target": "cpu", "backend": "ort-cpu"}
