@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gst_element import over_bar
+
 LARGEST_RATIO = 1.1
 FEW = 20
 ENCODER = "x264enc tune=zerolatency speed-preset=superfast pass=quant quantizer=20 key-int-max=30"
@@ -33,19 +35,7 @@ def main() -> None:
             for kind, each in found.items():
                 commands = (command(kind, count, arguments.size, Path(name)) for count in counts)
                 each.append([cpu_seconds(words) for words in commands])
-    best = {kind: cpu_ms(each, arguments.frames) for kind, each in found.items()}
-    for kind, each in found.items():
-        told = ", ".join(f"{many:.2f} - {few:.2f}" for few, many in each)
-        print(f"{kind}: {best[kind]:.2f} CPU-ms a frame ({told} s)")
-    ratio = best["x264enc"] / best["libx264"]
-    print(f"ratio {ratio:.3f}, bar {LARGEST_RATIO}")
-    sys.exit(ratio > LARGEST_RATIO)
-
-
-def cpu_ms(rounds: list[list[float]], frames: int) -> float:
-    """CPU time of a frame, by the shortest run of few frames and the shortest of many."""
-    few, many = (min(each) for each in zip(*rounds, strict=True))
-    return 1000 * (many - few) / frames
+    sys.exit(over_bar(found, "x264enc", "libx264", arguments.frames, LARGEST_RATIO))
 
 
 def command(kind: str, count: int, size: str, folder: Path) -> list[str]:

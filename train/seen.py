@@ -1,4 +1,4 @@
-"""An L1 between what a frozen EfficientNet-Lite0 sees in two clips, for stage 1.
+"""How far apart what a frozen EfficientNet-Lite0 sees in two clips is, for stage 1.
 
 An L1 of pixels is content with a blur wherever a pixel may be one of several; what a network sees
 of edges and texture is not. A game of discriminators asks for the same and costs many times more.
