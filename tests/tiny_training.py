@@ -17,6 +17,12 @@ LIGHT = AdcVsrConfig.from_dict({**PRESETS["nano"].to_dict(), "name": "light", "d
 DATA = DataOptions(frames=3, patch_px=8, pan_px=2, segments_per_clip=2)
 CLEAN = Degradation(clean_share=1.0)
 
+QUICK: dict[str, Any] = {"data": DATA, "degradation": CLEAN, "warmup_steps": 0}
+"""What a recipe of any stage has in tests."""
+
+BLIND: dict[str, Any] = {"dists_weight": 0.0, "feature_weight": 0.0}
+"""A recipe of stage 1 or 2 that needs no weights of others."""
+
 
 @dataclass
 class Folders:

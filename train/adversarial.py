@@ -32,12 +32,13 @@ from .distill import LossWeights, compare, compare_flat, open_losses, want, weig
 from .efficientnet import EfficientNetLite, read_efficientnet
 from .features import FeatureEncoder, Student
 from .initial_weights import open_start
-from .losses import discriminator_loss, generator_loss, map_error
+from .losses import discriminator_loss, generator_loss
 from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage, TrainedPart
 from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange, kinds_of_step
+from .seen import compare_maps
 from .settings import AdversarialSettings
 from .teaching import OpenTeacher, target_of, to_signed
 from .validation import ValidationData
@@ -50,6 +51,8 @@ VIDEO_SEED, PICTURE_SEED = 1, 2
 
 Shown = tuple[Tensor, Tensor | None]
 """A clip (N, T, 3, H, W) in [-1, 1] and its features, where there is a feature domain."""
+
+Terms = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +172,9 @@ def adversarial(
                         terms = compare(frames, features, wanted, distance, encoder) | compare_flat(
                             settings, student, begun.network, run.device
                         )
-                        terms |= compare_seen(settings, judges, (frames, features), wanted.teacher)
+                        terms |= compare_maps(
+                            settings, judges.pixel.backbone, frames, wanted.teacher, wanted.truth
+                        ) | judge_shown(settings, judges, (frames, features))
                     run.backward(weigh(terms, weigh_by), terms, name="loss")
                 fakes.append((frames.detach(), None if features is None else features.detach()))
             run.step(optimizer)
@@ -196,26 +201,19 @@ def adversarial(
         return run.finish()
 
 
-def compare_seen(
-    settings: AdversarialSettings, judges: Discriminators, shown: Shown, target: Tensor
-) -> dict[str, Tensor]:
-    """The student's terms that see with the discriminators: the maps' and those of the game.
+def judge_shown(settings: AdversarialSettings, judges: Discriminators, shown: Shown) -> Terms:
+    """The student's terms of the game.
 
     Args:
         settings: The recipe.
         judges: The discriminators, held.
         shown: The student's.
-        target: The clip (N, T, 3, H, W) in [-1, 1] it is to be like.
     """
-    terms, maps = {}, judges.pixel.maps(shown[0])
-    if settings.perceptual_weight:
-        with torch.no_grad():
-            wanted = judges.pixel.maps(target)
-        terms["perceptual"] = map_error(maps, wanted)
-    verdicts: dict[str, Verdict] = judges(*shown, maps)
-    for domain, verdict in verdicts.items():
-        terms[f"fool_{domain}"] = generator_loss(verdict, settings.heads)
-    return terms
+    verdicts: dict[str, Verdict] = judges(*shown)
+    return {
+        f"fool_{domain}": generator_loss(verdict, settings.heads)
+        for domain, verdict in verdicts.items()
+    }
 
 
 def _check_processes(settings: AdversarialSettings, processes: int) -> None:

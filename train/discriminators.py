@@ -114,15 +114,9 @@ class PixelDiscriminator(nn.Module):
         large = isinstance(backbone, ConvNeXt)
         self.tail = Tail(backbone.widths, TAIL_CHANNELS if large else SMALL_TAIL_CHANNELS)
 
-    def maps(self, clip: Tensor) -> list[Tensor]:
-        """What the backbone sees in clips (N, T, 3, H, W) in [-1, 1]: maps (N*T, C, h, w)."""
-        seen: list[Tensor] = self.backbone(clip.flatten(0, 1))
-        return seen
-
-    def forward(self, clip: Tensor, maps: Sequence[Tensor] | None = None) -> Verdict:
-        """Judge clips (N, T, 3, H, W) in [-1, 1]; `maps` are theirs where they are there."""
-        seen = self.maps(clip) if maps is None else maps
-        verdict: Verdict = self.tail(seen, clip.shape[1])
+    def forward(self, clip: Tensor) -> Verdict:
+        """Judge clips (N, T, 3, H, W) in [-1, 1]."""
+        verdict: Verdict = self.tail(self.backbone(clip.flatten(0, 1)), clip.shape[1])
         return verdict
 
 
@@ -159,14 +153,9 @@ class Discriminators(nn.Module):
         # Taken once: `held` switches the flags, and frozen weights stay out of checkpoints.
         self.trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
 
-    def forward(
-        self, frames: Tensor, features: Tensor | None, maps: Sequence[Tensor] | None = None
-    ) -> dict[str, Verdict]:
-        """Judge clips (N, T, 3, H, W) in [-1, 1] and their features (N, T, C, h, w).
-
-        `maps` are what the pixel discriminator sees in the clips, where that is there already.
-        """
-        verdicts = {"pixel": self.pixel(frames, maps)}
+    def forward(self, frames: Tensor, features: Tensor | None) -> dict[str, Verdict]:
+        """Judge clips (N, T, 3, H, W) in [-1, 1] and their features (N, T, C, h, w)."""
+        verdicts = {"pixel": self.pixel(frames)}
         if self.feature is not None:
             verdicts["feature"] = self.feature(features)
         return verdicts

@@ -1,7 +1,8 @@
-"""How far apart what a frozen EfficientNet-Lite0 sees in two clips is, for stage 1.
+"""How far apart what a frozen network sees in two clips is.
 
 An L1 of pixels is content with a blur wherever a pixel may be one of several; what a network sees
 of edges and texture is not. A game of discriminators asks for the same and costs many times more.
+Stage 1 sees with EfficientNet-Lite0, stage 2 with what its pixel discriminator sees with.
 
     eye = open_eye(settings, weights, device)
     terms |= compare_maps(settings, eye, frames, wanted.teacher, wanted.truth)
@@ -9,6 +10,7 @@ of edges and texture is not. A game of discriminators asks for the same and cost
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,6 +21,9 @@ from .efficientnet import EfficientNetLite, read_efficientnet
 from .losses import map_error, structure_error
 from .settings import DistillSettings
 
+Eye = Callable[[Tensor], Sequence[Tensor]]
+"""A frozen network that gives maps of pictures (N, 3, H, W) in [-1, 1]."""
+
 SHIFT_PX = 8
 """What is seen is cut this much smaller, at a place drawn anew: a network of strides sees some
 pixels of a grid more than others, and a student that is upscaled by a shuffle learns the grid."""
@@ -27,7 +32,7 @@ pixels of a grid more than others, and a student that is upscaled by a shuffle l
 def open_eye(
     settings: DistillSettings, weights: Path | None, device: torch.device
 ) -> EfficientNetLite | None:
-    """Read the frozen network that the recipe sees with; None where it wants none.
+    """Read the frozen network that a recipe of stage 1 sees with; None where it wants none.
 
     Raises:
         ConfigError: Its weights are missing, or given and not used.
@@ -51,7 +56,7 @@ def open_eye(
 
 def compare_maps(
     settings: DistillSettings,
-    eye: EfficientNetLite | None,
+    eye: Eye | None,
     frames: Tensor,
     target: Tensor,
     truth: Tensor,
@@ -60,12 +65,12 @@ def compare_maps(
 
     Args:
         settings: The recipe; frames are drawn by torch's generator, which a run seeds each step.
-        eye: The frozen network; None for no terms.
+        eye: The frozen network; None where the recipe sees nothing.
         frames: The student's, (N, T, 3, H, W) in [-1, 1].
         target: The clips to be like, likewise.
         truth: The true ones, likewise.
     """
-    if eye is None:
+    if eye is None or not settings.perceptual_weight:
         return {}
     last, first = frames.shape[1], settings.first_frame
     drawn = torch.randperm(last - first)[: settings.perceptual_frames or last] + first
@@ -75,7 +80,7 @@ def compare_maps(
     by_l1 = settings.perceptual_form == "l1"
     compare_by = map_error if by_l1 else structure_error
 
-    def see(clip: Tensor) -> list[Tensor]:
+    def see(clip: Tensor) -> Sequence[Tensor]:
         cut = clip[:, drawn, :, y : y + height, x : x + width].flatten(0, 1).float()
         return eye(cut) if by_l1 else [cut, *eye(cut)]
 

@@ -186,20 +186,19 @@ class DistillSettings(StageSettings):
     lambda_pixel: against a brightness or colour that is off everywhere; the paper has none."""
 
     perceptual_weight: float = 0.0
-    """Weight of an L1 between what a frozen network sees in the student's frames and in the
-    target's, within lambda_pixel; the paper has none. Stage 1 sees with EfficientNet-Lite0, whose
-    weights must be given, stage 2 with its frozen pixel backbone."""
+    """Weight of the difference between what a frozen network sees in the student's frames and in
+    the target's, within lambda_pixel; the paper has none. Stage 1 sees with EfficientNet-Lite0,
+    whose weights must be given, stage 2 with its frozen pixel backbone."""
 
     perceptual_truth: float = 0.0
-    """Weight of the same L1 to the truth's frames, beside that to the target's; in stage 1."""
+    """Weight of the same difference to the truth's frames, beside that to the target's."""
 
     perceptual_form: Literal["l1", "structure"] = "l1"
     """How what is seen is compared: by an L1, or by its patterns (`structure_error`), picture and
-    maps alike. In stage 1."""
+    maps alike."""
 
     perceptual_frames: int = 0
-    """Frames of each clip that the frozen network sees, drawn anew in every step; 0 for all. In
-    stage 1."""
+    """Frames of each clip that the frozen network sees, drawn anew in every step; 0 for all."""
 
     dists_weight: float = 1.0
     """Weight of DISTS beside the L1; where it is more than 0, weights or `none` must be given."""
@@ -286,12 +285,6 @@ class AdversarialSettings(DistillSettings):
         super().__post_init__()
         for name in ("discriminator_learning_rate", "adversarial_weight"):
             self._not_negative(name)
-        for name in ("perceptual_truth", "perceptual_frames", "perceptual_form"):
-            if getattr(self, name) not in (0, "l1"):
-                raise ConfigError(
-                    f"{name}={getattr(self, name)}: stage 2 sees all frames of its target; leave "
-                    "it out"
-                )
         if self.perceptual_weight and self.pixel_backbone == "small":
             raise ConfigError(
                 f"perceptual_weight={self.perceptual_weight} with pixel_backbone='small', whose "

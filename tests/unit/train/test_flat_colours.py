@@ -20,18 +20,10 @@ from adcvsr.train.flat_colours import FRAMES, PATCHES, flat_clips
 from adcvsr.train.pretrain import pretrain
 from adcvsr.train.settings import AdversarialSettings, DistillSettings, PretrainSettings
 from adcvsr.train.teachers import TeacherSettings, open_teacher
-from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+from tiny_training import BLIND, LIGHT, QUICK, Folders, Watch
 
-COMMON: dict[str, Any] = {
-    "data": DATA,
-    "degradation": CLEAN,
-    "batch": 1,
-    "max_steps": 1,
-    "warmup_steps": 0,
-    "learning_rate": 0.0,
-}
-OTHERS = {"dists_weight": 0.0, "feature_weight": 0.0}
-LIGHT_GAME = {"pixel_backbone": "small", "feature_backbone": "none", **OTHERS}
+COMMON: dict[str, Any] = {**QUICK, "batch": 1, "max_steps": 1, "learning_rate": 0.0}
+LIGHT_GAME = {"pixel_backbone": "small", "feature_backbone": "none", **BLIND}
 
 
 def test_colours_are_drawn_by_the_steps_seed_and_half_of_them_are_saturated() -> None:
@@ -77,7 +69,7 @@ def test_every_stage_can_see_them(
         if stage == "pretrain":
             pretrain(PretrainSettings(**COMMON, loss="l1", flat_weight=weight), out, **given)
         elif stage == "distill":
-            settings = DistillSettings(**COMMON, **OTHERS, flat_weight=weight)
+            settings = DistillSettings(**COMMON, **BLIND, flat_weight=weight)
             distill(settings, out, weights=LossWeights(dists=None), **taught, **given)
         else:
             game = AdversarialSettings(**COMMON, **LIGHT_GAME, flat_weight=weight)

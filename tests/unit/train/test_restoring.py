@@ -30,22 +30,19 @@ from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settin
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
 from adcvsr.train.teaching import with_areas_of
 from adcvsr.train.validation import Validation, ValidationData
-from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+from tiny_training import BLIND, LIGHT, QUICK, Folders, Watch
 
 WIDE = dataclasses.replace(LIGHT, name="wide", temporal_side=3)
 SETTINGS = DistillSettings(
+    **QUICK,
+    **BLIND,
     network=WIDE,
-    data=DATA,
-    degradation=CLEAN,
     batch=2,
     max_steps=3,
-    warmup_steps=0,
     learning_rate=1e-3,
     first_frame=1,
     pixel_weight=1.0,
     frame_difference_weight=0.5,
-    dists_weight=0.0,
-    feature_weight=0.0,
     checkpoint_minutes=1e-9,
 )
 

@@ -18,7 +18,7 @@ from adcvsr.train.adversarial import (
     AdversarialWeights,
     _check_processes,
     adversarial,
-    compare_seen,
+    judge_shown,
 )
 from adcvsr.train.discriminators import (
     DETAIL_CHANNELS,
@@ -29,18 +29,16 @@ from adcvsr.train.discriminators import (
 from adcvsr.train.efficientnet import EfficientNetLite, read_efficientnet
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.samples import LABELS, Labels, kinds_of_step
+from adcvsr.train.seen import compare_maps
 from adcvsr.train.settings import AdversarialSettings, read_settings
 from adcvsr.train.teachers import TeacherSettings, open_teacher
-from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+from tiny_training import BLIND, LIGHT, QUICK, Folders, Watch
 
 SETTINGS = AdversarialSettings(
-    data=DATA,
-    degradation=CLEAN,
+    **QUICK,
+    **BLIND,
     batch=1,
-    warmup_steps=0,
     max_steps=3,
-    feature_weight=0.0,
-    dists_weight=0.0,
     pixel_backbone="efficientnet",
     feature_backbone="none",
     kinds_a_step=1,
@@ -115,23 +113,26 @@ def test_heads_count_as_the_recipe_says() -> None:
     assert float(generator_loss(verdict, "detail")) == near(detail)
 
 
-def test_what_the_backbone_sees_of_the_target_counts_as_the_recipe_says(
-    backbone_file: Path,
-) -> None:
+def test_the_backbone_is_the_eye_and_its_game_is_judged_apart(backbone_file: Path) -> None:
     judges = Discriminators(PixelDiscriminator(read_efficientnet(backbone_file)), None)
-    target = torch.rand(1, 3, 3, 32, 32) * 2 - 1
+    target, truth = torch.rand(2, 1, 3, 3, 32, 32) * 2 - 1
     shown = target.roll(8, -1).requires_grad_()
+    weighed = dataclasses.replace(
+        SETTINGS,
+        perceptual_weight=0.5,
+        perceptual_truth=0.1,
+        perceptual_form="structure",
+        perceptual_frames=1,
+    )
     with judges.held():
-        plain = compare_seen(SETTINGS, judges, (shown, None), target)
-        weighed = dataclasses.replace(SETTINGS, perceptual_weight=0.5)
-        terms = compare_seen(weighed, judges, (shown, None), target)
-        same = compare_seen(weighed, judges, (target, None), target)
-    assert set(plain) == {"fool_pixel"}
-    assert torch.equal(terms["fool_pixel"], plain["fool_pixel"])
-    assert float(same["perceptual"].detach()) == 0 < float(terms["perceptual"].detach())
+        assert set(judge_shown(weighed, judges, (shown, None))) == {"fool_pixel"}
+        terms = compare_maps(weighed, judges.pixel.backbone, shown, target, truth)
+    assert set(terms) == {"perceptual", "perceptual_truth"}
     terms["perceptual"].backward()
     assert shown.grad is not None
-    assert float(shown.grad.abs().sum()) > 0
+    touched = shown.grad.abs().sum((0, 2, 3, 4)).nonzero()
+    assert len(touched) == 1
+    assert not [p for p in judges.pixel.backbone.parameters() if p.grad is not None]
     with pytest.raises(ConfigError, match="whose maps change as it is trained"):
         dataclasses.replace(weighed, pixel_backbone="small")
 
@@ -175,6 +176,7 @@ def test_the_recipe_for_small_machines() -> None:
     recipe = read_settings("nano-restore-adversarial", AdversarialSettings)
     assert (recipe.pixel_backbone, recipe.kinds_a_step) == ("efficientnet", 1)
     assert recipe.heads == "both"
+    assert (recipe.perceptual_form, recipe.perceptual_frames) == ("structure", 1)
     discriminator = PixelDiscriminator(EfficientNetLite())
     trained = sum(p.numel() for p in discriminator.parameters() if p.requires_grad)
     assert trained < 250_000

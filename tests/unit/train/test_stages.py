@@ -30,17 +30,11 @@ from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
 from adcvsr.train.teachers.fill_cache import fill_cache
 from adcvsr.train.teachers.store import open_cache
 from tiny_configs import CLIP_UNET
-from tiny_training import CLEAN, DATA, LIGHT, Folders, Watch
+from tiny_training import CLEAN, DATA, LIGHT, QUICK, Folders, Watch
 
 SaveStudent = Callable[[AdcVsrConfig], Path]
 
-COMMON: dict[str, Any] = {
-    "data": DATA,
-    "degradation": CLEAN,
-    "batch": 2,
-    "warmup_steps": 0,
-    "ema_decay": 0.0,
-}
+COMMON: dict[str, Any] = {**QUICK, "batch": 2, "ema_decay": 0.0}
 PUBLISHED = AdversarialSettings(**COMMON, max_steps=4)
 LIGHT_STAGE_2 = AdversarialSettings(
     **COMMON,
