@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import ConfigError, TrainingDataError
 from ..model import AdcVsr
 from .convnext import ConvNeXt, read_convnext
+from .cuts import draw_cut
 from .data import ClipPairs
 from .degradation import Degradation
 from .discriminators import (
@@ -37,7 +38,15 @@ from .recompute import recompute_activations
 from .run import ADAM_BETAS, Progress, Run
 from .run_log import choose_sample
 from .run_state import MovingAverage, TrainedPart
-from .samples import LABELS, RealClips, RealMaterial, SampleKind, arrange, kinds_of_step
+from .samples import (
+    LABELS,
+    OF_PICTURES,
+    OF_VIDEO,
+    RealClips,
+    RealMaterial,
+    SampleKind,
+    kinds_of_step,
+)
 from .seen import compare_maps
 from .settings import AdversarialSettings
 from .teaching import OpenTeacher, target_of, to_signed
@@ -182,7 +191,7 @@ def adversarial(
             # The discriminators, kind by kind: one kind's activations in memory at a time.
             for part, fake in enumerate(fakes):
                 with run.waiting():
-                    real = reals.next()
+                    real = reals.next(_kinds(settings, run.state.step))
                 for kind, shown in _show(fake, real, encoder, run, settings).items():
                     with run.sharing(shared_judges, now=part == last and kind == LAST_KIND):
                         judged = {
@@ -192,7 +201,7 @@ def adversarial(
                                 heads=settings.heads,
                                 weights=settings.head_weights,
                             )
-                            for domain, verdict in shared_judges(*shown).items()
+                            for domain, verdict in shared_judges(*_cut(shown)).items()
                         }
                         loss = torch.stack(list(judged.values())).sum()
                         run.backward(loss, judged, name="discriminators")
@@ -209,11 +218,17 @@ def judge_shown(settings: AdversarialSettings, judges: Discriminators, shown: Sh
         judges: The discriminators, held.
         shown: The student's.
     """
-    verdicts: dict[str, Verdict] = judges(*shown)
+    verdicts: dict[str, Verdict] = judges(*_cut(shown))
     return {
         f"fool_{domain}": generator_loss(verdict, settings.heads)
         for domain, verdict in verdicts.items()
     }
+
+
+def _cut(shown: Shown) -> Shown:
+    """Frames as the pixel discriminator sees them; features are of strides already."""
+    rows, columns = draw_cut(shown[0])
+    return shown[0][..., rows, columns], shown[1]
 
 
 def _check_processes(settings: AdversarialSettings, processes: int) -> None:
@@ -241,17 +256,19 @@ def _show(
 
     The encoder sees one frame at a time, so features are rearranged like frames, not made anew.
     """
-    kinds = kinds_of_step(run.state.step, settings.kinds_a_step, settings.heads)
-    video, still, crops = (to_signed(clip, run.device) for clip in real.clips)
+    signed = real.map(lambda clip: to_signed(clip, run.device))
     shown: dict[SampleKind, Shown] = {"student": fake}
-    for kind, frames in arrange(video, still, crops, real.orders).items():
+    for kind, frames in signed.arrange().items():
         shown[kind] = frames, None
-    if encoder is not None and set(kinds) - {"student"}:
+    if encoder is not None:
         with run.accelerator.autocast():
-            encoded = encoder(video), encoder(still), encoder(crops)
-            for kind, features in arrange(*encoded, real.orders).items():
+            for kind, features in signed.map(encoder).arrange().items():
                 shown[kind] = shown[kind][0], features
-    return {kind: each for kind, each in shown.items() if kind in kinds}
+    return {kind: shown[kind] for kind in _kinds(settings, run.state.step)}
+
+
+def _kinds(settings: AdversarialSettings, step: int) -> list[SampleKind]:
+    return kinds_of_step(step, settings.kinds_a_step, settings.heads)
 
 
 def _build_discriminators(
@@ -303,9 +320,14 @@ def _open_reals(
     seed = settings.seed + PICTURE_SEED
     folders = [] if images else clips
     pictures = ClipPairs(folders, images, single, clean, seed=seed, report=run.report)
+
+    def wanted(kinds: frozenset[SampleKind]) -> Callable[[int], bool]:
+        return lambda draw: bool(kinds & set(_kinds(settings, draw // settings.accumulate)))
+
     return RealClips(
-        run.load(videos, batch=settings.batch),
-        run.load(pictures, batch=settings.batch * (frames + 1)),
+        run.load(videos, batch=settings.batch, wanted=wanted(OF_VIDEO)),
+        run.load(pictures, batch=settings.batch * (frames + 1), wanted=wanted(OF_PICTURES)),
+        frames=frames,
         seed=settings.seed,
         first=settings.batch * run.accelerator.process_index,
         stride=settings.batch * run.accelerator.num_processes,

@@ -258,8 +258,10 @@ class Run:
         self._clip_pairs = pairs
         return pairs
 
-    def load(self, pairs: Pairs, *, batch: int) -> PairLoader:
-        """Batches from the step the run is at, this process's share of them."""
+    def load(
+        self, pairs: Pairs, *, batch: int, wanted: Callable[[int], bool] | None = None
+    ) -> PairLoader:
+        """Batches from the step the run is at, this process's share of them, where wanted."""
         return PairLoader(
             pairs,
             batch=batch,
@@ -267,6 +269,7 @@ class Run:
             workers=self.settings.workers,
             process_index=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
+            wanted=wanted,
         )
 
     def begin(self, sample: PairBatch, target: Tensor) -> None:

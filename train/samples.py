@@ -3,13 +3,12 @@
 Five kinds of clips take detail and consistency apart: a still repeated has detail and perfect
 consistency, unrelated crops have detail and none. A label of 0 gives a head no gradient.
 
-    real = reals.next()
-    arrange(*real.clips, real.orders)  # {"video": (N, T, 3, H, W), "shuffled": ..., ...}
+    reals.next().arrange()  # {"video": (N, T, 3, H, W), "shuffled": ..., ...}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +61,10 @@ def kinds_of_step(step: int, count: int, heads: Heads = "both") -> list[SampleKi
     return [kinds[(step * count + index) % len(kinds)] for index in range(count)]
 
 
+OF_VIDEO: frozenset[SampleKind] = frozenset({"video", "shuffled"})
+OF_PICTURES: frozenset[SampleKind] = frozenset({"still", "crops"})
+"""Kinds by what they are made of."""
+
 LEAST_SHUFFLED = 3
 """Frames below which no order is wrong: two frames swapped are the clip played backwards."""
 
@@ -69,27 +72,37 @@ _SHUFFLE_STREAM = 1 << 33
 """Sets the random numbers of the frame orders apart from those of the data."""
 
 
-def arrange(
-    video: Tensor, still: Tensor, crops: Tensor, orders: Tensor
-) -> dict[SampleKind, Tensor]:
-    """Make the four real kinds; of pixels, or of features that see one frame at a time.
+@dataclass(frozen=True)
+class RealMaterial:
+    """What real kinds are made of; of pixels, or of features that see one frame at a time."""
 
-    Args:
-        video: (N, T, C, H, W) real clips.
-        still: (N, 1, C, H, W) one real picture each.
-        crops: (N, T, C, H, W) unrelated real pictures.
-        orders: (N, T) int64, the frame order that shuffles each clip; on any device.
+    video: Tensor | None
+    """(N, T, C, H, W) real clips; None where no kind of the step is made of them."""
 
-    Returns:
-        (N, T, C, H, W) by kind.
-    """
-    rows = torch.arange(len(video))[:, None]
-    return {
-        "video": video,
-        "shuffled": video[rows.to(video.device), orders.to(video.device)],
-        "still": still.expand_as(video),
-        "crops": crops,
-    }
+    pictures: Tensor | None
+    """(N, 1 + T, C, H, W) unrelated real pictures: one for the still, T for the crops; likewise."""
+
+    orders: Tensor
+    """(N, T) int64, the frame order that shuffles each clip."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> RealMaterial:
+        """Change clips and pictures."""
+        video, pictures = (
+            None if clips is None else change(clips) for clips in (self.video, self.pictures)
+        )
+        return RealMaterial(video, pictures, self.orders)
+
+    def arrange(self) -> dict[SampleKind, Tensor]:
+        """The real kinds that it can make, (N, T, C, H, W) each."""
+        made: dict[SampleKind, Tensor] = {}
+        if self.video is not None:
+            orders = self.orders.to(self.video.device)
+            rows = torch.arange(len(orders), device=orders.device)[:, None]
+            made = {"video": self.video, "shuffled": self.video[rows, orders]}
+        if self.pictures is not None:
+            still, crops = self.pictures[:, :1], self.pictures[:, 1:]
+            made |= {"still": still.expand_as(crops), "crops": crops}
+        return made
 
 
 def shuffled_order(frames: int, rng: np.random.Generator) -> list[int]:
@@ -105,23 +118,13 @@ def shuffled_order(frames: int, rng: np.random.Generator) -> list[int]:
             return order
 
 
-@dataclass(frozen=True)
-class RealMaterial:
-    """What `arrange` takes, of one draw."""
-
-    clips: tuple[Tensor, Tensor, Tensor]
-    """video (N, T, 3, H, W), still (N, 1, 3, H, W) and crops (N, T, 3, H, W), uint8."""
-
-    orders: Tensor
-    """(N, T) int64."""
-
-
 class RealClips:
     """Endless real material: clips, one picture a clip, and T unrelated pictures a clip.
 
     Args:
-        videos: Batches of N clips of T frames.
-        pictures: Batches of N * (T + 1) clips of one frame, unrelated to one another.
+        videos: Batches of N clips of T frames, of the draws that want them.
+        pictures: Batches of N * (T + 1) clips of one frame, unrelated to one another; likewise.
+        frames: T.
         seed: With the samples' index decides the frame orders.
         first: Global index of this process's first sample, N * its index.
         stride: Global samples a draw, N * processes.
@@ -133,24 +136,29 @@ class RealClips:
         videos: Iterator[PairBatch],
         pictures: Iterator[PairBatch],
         *,
+        frames: int,
         seed: int,
         first: int,
         stride: int,
         start: int,
     ) -> None:
-        self.videos, self.pictures = videos, pictures
+        self.videos, self.pictures, self.frames = videos, pictures, frames
         self.seed, self.first, self.stride, self.draw = seed, first, stride, start
 
-    def next(self) -> RealMaterial:
-        """The next draw."""
-        video = next(self.videos).high
-        n, frames = video.shape[:2]
-        pictures = next(self.pictures).high[:, 0]  # (N * (T+1), 3, H, W)
-        pictures = pictures.view(n, frames + 1, *pictures.shape[1:])
+    def next(self, kinds: Collection[SampleKind] = tuple(LABELS)) -> RealMaterial:
+        """What the next draw needs for these kinds, uint8."""
+        video = pictures = None
+        if OF_VIDEO & set(kinds):
+            video = next(self.videos).high
+        if OF_PICTURES & set(kinds):
+            drawn = next(self.pictures).high[:, 0]  # (N * (T+1), 3, H, W)
+            pictures = drawn.unflatten(0, (-1, self.frames + 1))
         index = self.first + self.draw * self.stride
         orders = [
-            shuffled_order(frames, np.random.default_rng((self.seed, _SHUFFLE_STREAM, index + i)))
-            for i in range(n)
+            shuffled_order(
+                self.frames, np.random.default_rng((self.seed, _SHUFFLE_STREAM, index + i))
+            )
+            for i in range(0 if video is None else len(video))
         ]
         self.draw += 1
-        return RealMaterial((video, pictures[:, :1], pictures[:, 1:]), torch.tensor(orders))
+        return RealMaterial(video, pictures, torch.tensor(orders))

@@ -17,16 +17,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from .cuts import draw_cut
 from .efficientnet import EfficientNetLite, read_efficientnet
 from .losses import map_error, structure_error
 from .settings import DistillSettings
 
 Eye = Callable[[Tensor], Sequence[Tensor]]
 """A frozen network that gives maps of pictures (N, 3, H, W) in [-1, 1]."""
-
-SHIFT_PX = 8
-"""What is seen is cut this much smaller, at a place drawn anew: a network of strides sees some
-pixels of a grid more than others, and a student that is upscaled by a shuffle learns the grid."""
 
 
 def open_eye(
@@ -74,14 +71,13 @@ def compare_maps(
         return {}
     last, first = frames.shape[1], settings.first_frame
     drawn = torch.randperm(last - first)[: settings.perceptual_frames or last] + first
-    y, x = (int(at) for at in torch.randint(SHIFT_PX, (2,)))
-    height, width = (extent - SHIFT_PX for extent in frames.shape[-2:])
+    rows, columns = draw_cut(frames)
 
     by_l1 = settings.perceptual_form == "l1"
     compare_by = map_error if by_l1 else structure_error
 
     def see(clip: Tensor) -> Sequence[Tensor]:
-        cut = clip[:, drawn, :, y : y + height, x : x + width].flatten(0, 1).float()
+        cut = clip[:, drawn][..., rows, columns].flatten(0, 1).float()
         return eye(cut) if by_l1 else [cut, *eye(cut)]
 
     shown, terms = see(frames), {}

@@ -6,10 +6,11 @@ for batch in PairLoader(pairs, batch=8, start_step=state.step, workers=2):
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import active_children
 from typing import Protocol, runtime_checkable
@@ -82,6 +83,8 @@ class PairLoader:
         workers: Processes that make samples; 0 makes them here, while the network waits.
         process_index: p.
         num_processes: P.
+        wanted: Whether a step's batch is; the others are not made, and `next` gives the next one
+            that is.
     """
 
     def __init__(
@@ -93,7 +96,9 @@ class PairLoader:
         workers: int = 0,
         process_index: int = 0,
         num_processes: int = 1,
+        wanted: Callable[[int], bool] | None = None,
     ) -> None:
+        self._wanted = wanted
         self._work = _Work(pairs, batch, max(workers, 1), process_index, num_processes)
         self._start_step, self._num_workers = start_step, workers
         self._parts: Iterator[_Part] | None = None
@@ -132,7 +137,7 @@ class PairLoader:
         loader: DataLoader[_Part] = DataLoader(
             self._work,
             batch_size=None,
-            sampler=_Tasks(self._start_step, self._work.workers),
+            sampler=_Tasks(self._start_step, self._work.workers, self._wanted),
             num_workers=self._num_workers,
             prefetch_factor=STEPS_AHEAD if self._num_workers else None,
             # Its own generator: the default one would draw from the training's random numbers.
@@ -175,16 +180,17 @@ class _Part:
 
 
 class _Tasks(Sampler[tuple[int, int]]):
-    """Step and worker of each task, forever; the loader hands them to the workers in turn."""
+    """Wanted step and worker of each task, forever; the loader hands them out in turn."""
 
-    def __init__(self, start_step: int, workers: int) -> None:
-        self._start_step, self._workers = start_step, workers
+    def __init__(
+        self, start_step: int, workers: int, wanted: Callable[[int], bool] | None = None
+    ) -> None:
+        self._start_step, self._workers, self._wanted = start_step, workers, wanted
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        step = self._start_step
-        while True:
-            yield from ((step, worker) for worker in range(self._workers))
-            step += 1
+        for step in itertools.count(self._start_step):
+            if self._wanted is None or self._wanted(step):
+                yield from ((step, worker) for worker in range(self._workers))
 
 
 class _Work(Dataset[_Part]):

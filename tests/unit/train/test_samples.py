@@ -7,7 +7,14 @@ import torch
 
 from adcvsr.train.adversarial import LAST_KIND
 from adcvsr.train.data import PairBatch
-from adcvsr.train.samples import LABELS, RealClips, arrange, shuffled_order
+from adcvsr.train.samples import (
+    LABELS,
+    OF_PICTURES,
+    OF_VIDEO,
+    RealClips,
+    RealMaterial,
+    shuffled_order,
+)
 
 
 def test_the_published_table() -> None:
@@ -24,9 +31,12 @@ def test_the_published_table() -> None:
 
 def test_arranged_from_frames() -> None:
     video = torch.arange(8).view(2, 4, 1, 1, 1)
-    crops = video + 100
+    pictures = torch.cat([video[:, :1], video], 1) + 100
     orders = torch.tensor([[2, 0, 3, 1], [1, 3, 0, 2]])
-    made = arrange(video, crops[:, :1], crops, orders)
+    real = RealMaterial(video, pictures, orders)
+    assert set(RealMaterial(video, None, orders).arrange()) == OF_VIDEO
+    assert set(RealMaterial(None, pictures, orders).arrange()) == OF_PICTURES
+    made = real.arrange()
     assert made["video"].flatten(1).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert made["shuffled"].flatten(1).tolist() == [[2, 0, 3, 1], [5, 7, 4, 6]]
     assert made["still"].flatten(1).tolist() == [[100] * 4, [104] * 4]
@@ -65,6 +75,7 @@ def draws(batch: int, processes: int) -> list[list[torch.Tensor]]:
         reals = RealClips(
             Numbered(batch, 4, index, processes),
             Numbered(batch * 5, 1, index, processes),
+            frames=4,
             seed=0,
             first=batch * index,
             stride=batch * processes,
@@ -72,7 +83,13 @@ def draws(batch: int, processes: int) -> list[list[torch.Tensor]]:
         )
         made.append([reals.next() for _ in range(2)])
     return [
-        [torch.cat(parts) for parts in zip(*((*m.clips, m.orders) for m in step), strict=True)]
+        [
+            torch.cat(parts)
+            for parts in zip(
+                *((*m.arrange().values(), m.orders) for m in step if m.video is not None),
+                strict=True,
+            )
+        ]
         for step in zip(*made, strict=True)
     ]
 
@@ -81,15 +98,25 @@ def test_processes_share_what_one_process_draws() -> None:
     for one, two in zip(draws(4, 1), draws(2, 2), strict=True):
         for a, b in zip(one, two, strict=True):
             assert torch.equal(a, b)
-    video, still, crops, _ = draws(1, 1)[1]
+    video, _, still, crops, _ = draws(1, 1)[1]
     assert video[0, 0].item() == 1
     assert still[0, 0].item() == 5
     assert crops.flatten().tolist() == [6, 7, 8, 9]
 
 
 def test_a_resumed_run_draws_the_same_orders() -> None:
-    whole = draws(2, 1)[1][3]
+    whole = draws(2, 1)[1][4]
     resumed = RealClips(
-        Numbered(2, 4, 0, 1), Numbered(10, 1, 0, 1), seed=0, first=0, stride=2, start=1
+        Numbered(2, 4, 0, 1), Numbered(10, 1, 0, 1), frames=4, seed=0, first=0, stride=2, start=1
     )
     assert torch.equal(resumed.next().orders, whole)
+
+
+def test_only_what_a_step_shows_is_drawn() -> None:
+    videos, pictures = Numbered(2, 4, 0, 1), Numbered(10, 1, 0, 1)
+    reals = RealClips(videos, pictures, frames=4, seed=0, first=0, stride=2, start=0)
+    assert reals.next(["student"]).arrange() == {}
+    assert set(reals.next(["shuffled"]).arrange()) == OF_VIDEO
+    assert (videos.step, pictures.step) == (1, 0)
+    assert set(reals.next(["crops"]).arrange()) == OF_PICTURES
+    assert (videos.step, pictures.step, reals.draw) == (1, 1, 3)

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from adcvsr.errors import ConfigError
+from adcvsr.train.cuts import SHIFT_PX
 from adcvsr.train.distill import LossWeights, distill, weights_of
 from adcvsr.train.efficientnet import EfficientNetLite
 from adcvsr.train.losses import structure_error
-from adcvsr.train.seen import SHIFT_PX, compare_maps, open_eye
+from adcvsr.train.seen import compare_maps, open_eye
 from adcvsr.train.settings import DistillSettings, read_settings
 from adcvsr.train.teachers import GroundTruth
 from tiny_training import BLIND, DATA, LIGHT, QUICK, Folders, Watch

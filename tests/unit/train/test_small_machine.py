@@ -20,6 +20,7 @@ from adcvsr.train.adversarial import (
     adversarial,
     judge_shown,
 )
+from adcvsr.train.cuts import SHIFT_PX
 from adcvsr.train.discriminators import (
     DETAIL_CHANNELS,
     Discriminators,
@@ -124,9 +125,13 @@ def test_the_backbone_is_the_eye_and_its_game_is_judged_apart(backbone_file: Pat
         perceptual_form="structure",
         perceptual_frames=1,
     )
+    seen: list[torch.Size] = []
+    judges.pixel.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     with judges.held():
         assert set(judge_shown(weighed, judges, (shown, None))) == {"fool_pixel"}
         terms = compare_maps(weighed, judges.pixel.backbone, shown, target, truth)
+    # A place drawn anew, against a grid.
+    assert seen == [torch.Size([1, 3, 3, 32 - SHIFT_PX, 32 - SHIFT_PX])]
     assert set(terms) == {"perceptual", "perceptual_truth"}
     terms["perceptual"].backward()
     assert shown.grad is not None

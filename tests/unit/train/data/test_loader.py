@@ -56,6 +56,11 @@ def test_a_batch_is_its_samples_in_order(pairs: ClipPairs, expected: list[PairBa
     assert len({key for batch in expected[:6] for key in batch.keys}) > 20
 
 
+def test_steps_that_nobody_wants_are_not_made(pairs: ClipPairs, expected: list[PairBatch]) -> None:
+    loader = PairLoader(pairs, batch=4, start_step=1, wanted=lambda step: step % 3 == 0)
+    assert all(map(same, itertools.islice(loader, 2), (expected[3], expected[6])))
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(pairs: ClipPairs, expected: list[PairBatch], workers: int) -> None:
     found = take(pairs, 9, workers=workers)
