@@ -17,6 +17,7 @@ from ...errors import (
     BackendUnavailableError,
     BundleError,
     BundleNotFoundError,
+    ConfigError,
     MissingPackageError,
 )
 from .backends import choose_backend, cpu_milliseconds
@@ -37,6 +38,41 @@ class Among(NamedTuple):
 FILES = Among(("small-restore", "nano-restore"), 4.0)
 STREAMS = Among(("small-restore", "nano-camera"), 0.7)
 """A stream leaves the rest of its time to capture and encoder."""
+
+
+RESTORING = "nano-restore"
+STRENGTHS: dict[str, dict[float, str]] = {
+    RESTORING: {0.0: "nano", 0.5: "nano-restore-half", 1.0: RESTORING},
+    "small-restore": {0.0: "small", 1.0: "small-restore"},
+}
+"""Bundles of the package between a faithful student and the restoring one of its size, by how far
+the weights are on the way."""
+
+
+def at_strength(model: str, strength: float) -> str:
+    """The bundle that redraws so much.
+
+    Args:
+        model: A restoring student of the package.
+        strength: 0 for the faithful student of its size, 1 for itself.
+
+    Raises:
+        ConfigError: Another model, or the package has no bundle of that strength.
+    """
+    if model not in STRENGTHS:
+        raise ConfigError(
+            f"--strength {strength:g} of '{model}', which has no strengths: take it with "
+            f"--model {' or '.join(STRENGTHS)}"
+        )
+    points = STRENGTHS[model]
+    if strength not in points:
+        raise ConfigError(
+            f"--strength {strength:g} of '{model}': the package has bundles for "
+            f"{', '.join(f'{point:g}' for point in points)}; make one of your own with 'adcvsr "
+            f"blend {points[0]} {model} --alpha {strength:g} -o own.safetensors' and 'adcvsr "
+            "export own.safetensors -o own', then --model ./own"
+        )
+    return points[strength]
 
 
 class Student(NamedTuple):

@@ -1,4 +1,7 @@
-"""Which student `--model auto` is, found from what is known of the input before it is opened."""
+"""Which student `--model auto` is, found from what is known of the input before it is opened.
+
+And which one `--strength` is.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from ._say import note
 
@@ -16,6 +21,41 @@ AUTO = "auto"
 
 Seen = tuple[int | None, Fraction | None]
 """Pixels of a frame and frames a second, where they are known."""
+
+_STRENGTH = "adcvsr.strength"
+
+
+def _keep(context: click.Context, _: click.Parameter, strength: float | None) -> None:
+    context.meta[_STRENGTH] = strength
+
+
+strength_option = click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    metavar="0|0.5|1",
+    expose_value=False,
+    callback=_keep,
+    help="How much is redrawn: 0 is the faithful student of that size, 1 the restoring one. 0.5 "
+    "with nano-restore, which it takes without --model.",
+)
+
+
+def of_strength(model: str) -> str:
+    """The model that `--strength` makes of `--model`, said in a line.
+
+    Raises:
+        ConfigError: The package has no such bundle.
+    """
+    strength = click.get_current_context().meta.get(_STRENGTH)
+    if strength is None:
+        return model
+    from ..runtime.processing.students import RESTORING, at_strength
+
+    base = RESTORING if model == AUTO else model
+    found = at_strength(base, strength)
+    note(f"the model is {found}, {base} at strength {strength:g}")
+    return found
+
 
 _SIZE, _RATE = (re.compile(rf"[?&]{name}=([\d.]+)(?:x(\d+))?(?:&|$)") for name in ("size", "fps"))
 

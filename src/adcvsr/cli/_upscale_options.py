@@ -21,6 +21,7 @@ from ._options import (
     pixels_option,
     variant_option,
 )
+from ._students import strength_option
 
 if TYPE_CHECKING:
     from ..pictures.output_size import OutputSize
@@ -50,6 +51,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 NETWORK_OPTIONS = (
     auto_model_option,
+    strength_option,
     backend_option,
     variant_option,
     click.option(

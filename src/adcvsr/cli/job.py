@@ -14,7 +14,7 @@ from ._job_display import jobs_progress, watch_job
 from ._options import json_option, read_output_size
 from ._progress import frame_progress
 from ._say import done, note, print_json
-from ._students import file_model
+from ._students import file_model, of_strength
 from ._upscale_options import (
     job_options,
     job_settings,
@@ -88,7 +88,7 @@ def plan_command(
     settings = job_settings(
         source,
         output,
-        file_model(model, source, options),
+        file_model(of_strength(model), source, options),
         options,
         read_output_size(options),
         segment_seconds=segment_seconds,

@@ -39,7 +39,7 @@ from ._say import (
     shows_progress,
 )
 from ._secrets import SINK_VARIABLE, SOURCE_VARIABLE
-from ._students import AUTO, live_model
+from ._students import AUTO, live_model, of_strength, strength_option
 from ._terminal import raw
 from ._trace import open_trace, trace_option
 
@@ -161,6 +161,7 @@ class SinkAddress(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     "known beforehand, else nano-camera. auto=small,nano: the first that keeps within "
     "--max-latency-ms, chosen again while it runs.",
 )
+@strength_option
 @backend_option
 @variant_option
 @click.option(
@@ -253,7 +254,7 @@ def command(
         hdr=hdr,
         stats_path=stats_jsonl,
     )
-    model, *cheaper = _models(model)
+    model, *cheaper = _models(of_strength(model))
     encode = EncodeOptions(
         encoder=encoder,
         preset=preset,

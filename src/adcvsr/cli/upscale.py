@@ -12,7 +12,7 @@ import click
 from ._job_runs import JobRun, upscale_jobs
 from ._options import json_option, read_output_size, read_size
 from ._say import keep_stdout, note
-from ._students import AUTO, file_model
+from ._students import AUTO, file_model, of_strength
 from ._trace import open_trace, trace_option
 from ._upscale_options import (
     NETWORK,
@@ -158,6 +158,7 @@ def command(
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
     size = read_output_size(options)
+    model = of_strength(model)
     choices = _choices(options, size)
     inputs, output = _split_paths(
         paths, model if size is None else None, "" if size is None else size.label

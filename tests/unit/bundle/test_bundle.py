@@ -36,7 +36,7 @@ def test_the_shipped_bundle_is_whole_and_small() -> None:
     assert sum(f.stat().st_size for f in bundle.path.iterdir()) <= 3_000_000
 
 
-SHIPPED = ["nano", "nano-camera", "nano-restore", "small", "small-restore"]
+SHIPPED = ["nano", "nano-camera", "nano-restore", "nano-restore-half", "small", "small-restore"]
 
 
 def test_names_and_paths(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ SHIPPED = (
     "nano-camera",
     "nano-restore",
     "small",
+    pytest.param("nano-restore-half", marks=pytest.mark.slow),
     pytest.param("small-restore", marks=pytest.mark.slow),
 )
 """Bundles whose INT8 was made with drawn colours."""

@@ -12,10 +12,17 @@ from click.testing import CliRunner
 from adcvsr.bundle import open_bundle
 from adcvsr.cli._students import live_model
 from adcvsr.cli.commands import load_command
-from adcvsr.errors import BundleError, BundleNotFoundError
+from adcvsr.errors import BundleError, BundleNotFoundError, ConfigError
 from adcvsr.pictures.crop import Crop
 from adcvsr.runtime.processing import backends, students
-from adcvsr.runtime.processing.students import FILES, STREAMS, Student, choose_student
+from adcvsr.runtime.processing.students import (
+    FILES,
+    STREAMS,
+    STRENGTHS,
+    Student,
+    at_strength,
+    choose_student,
+)
 from video_facts import VideoMaker
 
 HD, RATE = 1280 * 720, Fraction(25)
@@ -131,3 +138,37 @@ def test_what_is_known_of_a_stream_before_it_is_opened(
     assert seen == [expected]
     live_model(source, Crop.parse("16x8+0+0"))
     assert seen[1][0] in (None, 16 * 8)
+
+
+def test_every_strength_is_a_bundle_of_the_package() -> None:
+    for model, points in STRENGTHS.items():
+        assert points[1.0] == model
+        for strength, name in points.items():
+            assert at_strength(model, strength) == name
+            assert open_bundle(name).scale == 4
+    with pytest.raises(ConfigError, match=r"has bundles for 0, 0.5, 1; .*blend nano nano-restore"):
+        at_strength("nano-restore", 0.7)
+    with pytest.raises(ConfigError, match="'small', which has no strengths: .*small-restore"):
+        at_strength("small", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("command", "ends"),
+    [
+        ("upscale", ["in.mp4", "out.mp4"]),
+        ("upscale", ["test://?frames=1", "null:"]),
+        ("live", ["--source", "test://?frames=1", "--sink", "null:"]),
+        ("job plan", ["in.mp4", "out.mp4", "job"]),
+    ],
+)
+def test_what_has_no_bundle_is_refused_before_anything_is_opened(
+    command: str, ends: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.mp4").touch()
+    name, *sub = command.split()
+    asked = [*sub, *ends, "--model", "auto", "--strength", "0.7"]
+    wrong = CliRunner().invoke(load_command(name), asked)
+    assert isinstance(wrong.exception, ConfigError), wrong.output
+    assert "--strength 0.7 of 'nano-restore'" in str(wrong.exception)
+    assert not Path("out.mp4").exists()
