@@ -152,7 +152,7 @@ class RealClips:
             video = next(self.videos).high
         if OF_PICTURES & set(kinds):
             drawn = next(self.pictures).high[:, 0]  # (N * (T+1), 3, H, W)
-            pictures = drawn.unflatten(0, (-1, self.frames + 1))
+            pictures = drawn.view(-1, self.frames + 1, *drawn.shape[1:])
         index = self.first + self.draw * self.stride
         orders = [
             shuffled_order(
