@@ -12,6 +12,7 @@ from ..config import SCALE, AdcVsrConfig, preset
 from ..config_tables import fill_table
 from ..errors import ConfigError
 from ..reading import read_toml
+from .cuts import SHIFT_PX
 from .data import DataOptions
 from .degradation import Degradation, read_degradation
 from .samples import LABELS, LEAST_SHUFFLED, Heads, HeadWeights
@@ -234,6 +235,8 @@ class DistillSettings(StageSettings):
                 f"perceptual_truth={self.perceptual_truth:g}, perceptual_frames="
                 f"{self.perceptual_frames} with perceptual_weight=0: nothing is seen; set it"
             )
+        if self.perceptual_weight:
+            _check_cut(self.data)
         if self.match_px and SCALE * self.data.patch_px % self.match_px:
             raise ConfigError(
                 f"match_px={self.match_px} with data.patch_px={self.data.patch_px}, expected a "
@@ -290,6 +293,7 @@ class AdversarialSettings(DistillSettings):
                 f"perceptual_weight={self.perceptual_weight} with pixel_backbone='small', whose "
                 "maps change as it is trained; take a frozen one"
             )
+        _check_cut(self.data)
         if not 1 <= self.kinds_a_step <= len(LABELS):
             raise ConfigError(f"kinds_a_step={self.kinds_a_step}, expected 1 to {len(LABELS)}")
         if not self.pixel_weight:
@@ -304,6 +308,14 @@ class AdversarialSettings(DistillSettings):
                 f"data.frames={self.data.frames}, expected {LEAST_SHUFFLED} or more: shuffled "
                 "frames are one of the discriminators' sample kinds"
             )
+
+
+def _check_cut(data: DataOptions) -> None:
+    if SCALE * data.patch_px < 2 * SHIFT_PX:
+        raise ConfigError(
+            f"data.patch_px={data.patch_px}, expected {2 * SHIFT_PX // SCALE} or more: frames are "
+            f"cut by {SHIFT_PX} pixels of the output before a network looks at them"
+        )
 
 
 def read_settings(source: str | Path, kind: type[S]) -> S:

@@ -91,6 +91,7 @@ def test_the_picture_counts_as_a_map_where_patterns_do() -> None:
         ({"perceptual_weight": 0.0}, "with perceptual_weight=0: nothing is seen"),
         ({"perceptual_frames": -1}, "perceptual_frames=-1"),
         ({"grey_share": 1.5}, "grey_share=1.5, expected a share"),
+        ({"data": dataclasses.replace(DATA, patch_px=3)}, "data.patch_px=3, expected 4 or more"),
     ],
 )
 def test_values_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
