@@ -134,9 +134,13 @@ def main() -> None:
                 with teacher:
                     pictures[name] = by_teacher(teacher, lows[-1])
             ours = pictures[bundles[0].name]
-            rows, places = [], []
+            rows: list[dict[str, Levels]] = []
+            places: list[tuple[slice, slice]] = []
             for other in (pictures["bicubic"], pictures[chosen.by[-1]]):
-                _, top, left = worst_crop(ours, other)
+                apart = other.copy()
+                for shown in places:
+                    apart[shown] = ours[shown]  # as if equal there: no row is shown twice
+                _, top, left = worst_crop(ours, apart)
                 area = slice(top, top + CROP_PX), slice(left, left + CROP_PX)
                 rows.append({name: picture[area] for name, picture in pictures.items()})
                 places.append(area)
@@ -160,7 +164,7 @@ def main() -> None:
                 write_clip(chosen.output / f"{file.stem}.mp4", pages, rate)
             path = chosen.output / f"{file.stem}.jpg"
             write_jpeg(path, draw(rows))
-            print(f"{path}: frame {len(lows) - 1} of {file.name}", flush=True)
+            print(f"{path}: frame {chosen.frame} of {file.name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
         source: Its address; None where there are several.
         crop: The part of the picture that is taken.
         network: `backend`, `variant` and `threads`.
+
+    Raises:
+        ConfigError, MissingProgramError: The address cannot be opened, as the run would say.
     """
     from ..runtime.processing.students import STREAMS, choose_student
 
@@ -58,18 +61,11 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
 
 
 def _of_source(text: str, crop: Crop | None) -> Seen:
-    """What the source of a stream knows before it is opened, and the header of a file says.
-
-    What is wrong with an address is for the run to say.
-    """
-    from ..errors import AdcVsrError
+    """What the source of a stream knows before it is opened, and the header of a file says."""
     from ..runtime.live.source import open_source
     from ..runtime.live.source_file import PacedFileSource
 
-    try:
-        source = open_source(text, Event())
-    except AdcVsrError:
-        return None, None
+    source = open_source(text, Event())
     if isinstance(source, PacedFileSource):
         return _of_file(str(source.path), crop, None)
     size, rate = source.asked
