@@ -35,7 +35,8 @@ class V4l2Source(GstDecoded):
         super().__init__(address, stop, clock)
         self.device = Path(address.place)
         self._options: dict[str, str] = {}
-        self._size, fps = None, float(UNKNOWN_RATE)
+        self._size: tuple[int, int] | None = None
+        fps = float(UNKNOWN_RATE)
         if address.has("size"):
             self._size = address.size("")
             self._options["video_size"] = "{}x{}".format(*self._size)

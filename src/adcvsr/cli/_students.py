@@ -54,7 +54,7 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
     """
     from ..runtime.processing.students import STREAMS, choose_student
 
-    seen = (None, None) if source is None else _of_source(source, crop)
+    seen: Seen = (None, None) if source is None else _of_source(source, crop)
     student = choose_student(STREAMS, *seen, **network)
     note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
     return student.name
