@@ -120,7 +120,8 @@ def jitter(first: Plane, second: Plane, motion: Motion) -> float | None:
     error = warping_error(first, second, motion)
     if error is None:
         return None
-    down, across = np.gradient(first, axis=(0, 1))
+    down: Plane = np.asarray(np.gradient(first, axis=0), np.float32)
+    across: Plane = np.asarray(np.gradient(first, axis=1), np.float32)
     slopes = (_squares(down) + _squares(across))[motion.visible]
     least = first.shape[2] * LEAST_SLOPE**2
     return HALVED * float(np.sqrt(error / WARP_SCALE / max(float(slopes.mean()), least)))
