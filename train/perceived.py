@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import Levels
+from ..config import nearest
 from ..errors import ConfigError, MissingPackageError
 from ..metrics import Metric, UsableMetrics
 from ..metrics.catalogue import GivenMeasure
@@ -110,9 +111,13 @@ def _from_pyiqa(name: str, device: torch.device) -> Measured:
         network = package.create_metric(name, device=device)
     except Exception as error:  # its own kinds, and those of whatever it downloads
         first = (str(error).strip() or repr(error)).splitlines()[0]
-        known = ", ".join(package.list_models()[:8])
+        known = package.list_models()
+        if name not in known:
+            suggestion = nearest(name, dict.fromkeys(known))
+            raise ConfigError(f"pyiqa has no metric '{name}'{suggestion}") from error
         raise ConfigError(
-            f"pyiqa cannot make the metric '{name}': {first}; it has {known} and others"
+            f"pyiqa cannot make the metric '{name}': {first}; it fetches weights by itself, so run "
+            f"this once where there is a network, or put them into '{_hub()}'"
         ) from error
     needs_truth = network.metric_mode == "FR"
     metric = Metric(
@@ -130,6 +135,11 @@ def _from_pyiqa(name: str, device: torch.device) -> Measured:
         return float(network(*(_tensor(each, device) for each in seen)))
 
     return Measured(metric, measure, needs_truth)
+
+
+def _hub() -> Path:
+    """Where pyiqa keeps weights."""
+    return Path(torch.hub.get_dir()) / "pyiqa"
 
 
 def _tensor(image: Levels, device: torch.device) -> Tensor:

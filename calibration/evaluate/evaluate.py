@@ -35,7 +35,10 @@ BORDER_PX = TruthOptions().border_px
 """Left out on each side where nothing else is asked for."""
 
 TRUTH = "truth"
-"""Row of the truth itself, where a measure means something for it: the floor of `warp`."""
+"""Row of the truth itself, where a measure means something for it."""
+
+OF_THE_TRUTH = ("warp", "jitter")
+"""Those measures, of which it is the floor."""
 
 
 def left_out_px(options: TruthOptions) -> int:
@@ -164,8 +167,8 @@ class _ClipRun:
                 measured, self.metrics.ffmpeg, height, width, stack, self.metrics.given
             )
             self.meters[method.name] = meter
-        if "warp" in possible:
-            self.meters[TRUTH] = StreamMeter([possible["warp"]])
+        if own := [possible[name] for name in OF_THE_TRUTH if name in possible]:
+            self.meters[TRUTH] = StreamMeter(own)
 
     def _add(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from ...arrays import Levels
 from ...bundle import Bundle, open_bundle
 from ...config import SCALE
+from ...errors import BundleError
 from ...metrics import resize_bicubic, resize_lanczos
 from ...runtime.processing.backends import create_processor, create_session
 from ...runtime.processing.cut_reset import CutResetProcessor
@@ -74,9 +75,10 @@ def open_methods(
     Args:
         models: Names or paths of bundles.
         backend: `auto` or one of `adcvsr.variants.BACKENDS`.
-        variants: Variants of every bundle; none takes the backend's default.
+        variants: Variants of every bundle; none takes the backend's default. Of several, a bundle
+            is measured in those that it has, if another has the rest.
         reset_every_frame: Add each bundle a second time, its state reset on every frame.
-        note: Called with a line where a bundle has no state to reset.
+        note: Called with a line where a bundle has no state to reset, or lacks a variant.
 
     Raises:
         BundleNotFoundError, BundleError: A bundle or variant.
@@ -84,9 +86,9 @@ def open_methods(
     """
     with ExitStack() as stack:
         methods: list[Method] = []
-        for model in models:
-            bundle = open_bundle(model)
-            for variant in variants or (None,):
+        bundles = [open_bundle(model) for model in models]
+        for bundle in bundles:
+            for variant in _asked_of(bundle, bundles, variants, note):
                 name = _free_name(_label(bundle, variants, variant), methods)
                 sessions = [
                     stack.enter_context(create_session(bundle, backend=backend, variant=variant))
@@ -97,6 +99,36 @@ def open_methods(
                 if reset_every_frame and not bundle.state:
                     note(f"{name} carries no state: nothing to reset")
         yield methods
+
+
+def _asked_of(
+    bundle: Bundle,
+    bundles: Sequence[Bundle],
+    variants: Sequence[str],
+    note: Callable[[str], None],
+) -> Sequence[str | None]:
+    """Which variants of a bundle are measured; what no bundle has is left for the run to refuse."""
+
+    def has(other: Bundle, variant: str) -> bool:
+        try:
+            return bool(other.variants_named(variant))
+        except BundleError:
+            return False
+
+    if not variants:
+        return (None,)
+    lacking = [
+        variant
+        for variant in variants
+        if not has(bundle, variant) and any(has(other, variant) for other in bundles)
+    ]
+    measured = [variant for variant in variants if variant not in lacking]
+    if not measured:
+        return variants[:1]
+    if lacking:
+        label = bundle.path.name
+        note(f"{label} has no variant {', '.join(lacking)}: measured in {', '.join(measured)}")
+    return measured
 
 
 def _carried(name: str, session: Session) -> Method:

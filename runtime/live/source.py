@@ -190,6 +190,11 @@ class VideoSource(ABC):
         """Width and height in pixels, where they are known before the first frame."""
         return None
 
+    @property
+    def asked(self) -> tuple[tuple[int, int] | None, Fraction | None]:
+        """Size and rate that the address asks for, before the first frame; a device may differ."""
+        return self.size, self.rate
+
     def wants_deep(self, bits: int, hdr: HdrFacts | None) -> bool:
         """Whether frames are wanted with more than 8 bits; what is not kept is said, once.
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import av
 from ...errors import ConfigError, InputNotFoundError
 from ..gstreamer.jetson import v4l2_pipeline
 from .address import Address
-from .source import Clock, LiveFrame
+from .source import UNKNOWN_RATE, Clock, LiveFrame
 from .source_gst import GstDecoded
 
 
@@ -34,14 +35,24 @@ class V4l2Source(GstDecoded):
         super().__init__(address, stop, clock)
         self.device = Path(address.place)
         self._options: dict[str, str] = {}
+        self._size: tuple[int, int] | None = None
+        fps = float(UNKNOWN_RATE)
         if address.has("size"):
-            self._options["video_size"] = "{}x{}".format(*address.size(""))
+            self._size = address.size("")
+            self._options["video_size"] = "{}x{}".format(*self._size)
         if address.has("fps"):
-            self._options["framerate"] = f"{address.number('fps', 30, low=0.1, high=1000):g}"
+            fps = address.number("fps", fps, low=0.1, high=1000)
+            self._options["framerate"] = f"{fps:g}"
+        self._asked_rate = Fraction(fps).limit_denominator(1001)
         if address.has("format"):
             self._options["input_format"] = address.take("format", "")
         if "video4linux2,v4l2" not in av.formats_available:
             raise ConfigError("this FFmpeg cannot read Video4Linux2 devices; install PyPI's PyAV")
+
+    @property
+    def asked(self) -> tuple[tuple[int, int] | None, Fraction | None]:
+        """See `VideoSource`."""
+        return self._size, self._asked_rate
 
     def _connected(self, connection: int) -> Iterator[LiveFrame]:
         """See `AvSource`."""

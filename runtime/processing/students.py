@@ -128,9 +128,9 @@ def choose_student(
         if pixels is None or rate is None:
             last = Student(name, "the quickest, as the size of the input is not known beforehand")
             continue
-        milliseconds = cpu_milliseconds(bundle, choice.candidates, threads)
+        milliseconds, said = cpu_milliseconds(bundle, choice.candidates, threads)
         times = milliseconds / 1000 * pixels / (WIDTH * HEIGHT) * float(rate)
-        took = f"about {times:.1f} times as long as the video plays"
+        took = f"about {times:.1f} times as long as the video plays ({said})"
         if times <= among.most:
             return Student(name, f"the best-looking within {among.most:g} times; it takes {took}")
         last = Student(name, f"the quickest; it takes {took}")

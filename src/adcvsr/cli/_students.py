@@ -5,9 +5,9 @@ And which one `--strength` is.
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,8 +57,6 @@ def of_strength(model: str) -> str:
     return found
 
 
-_SIZE, _RATE = (re.compile(rf"[?&]{name}=([\d.]+)(?:x(\d+))?(?:&|$)") for name in ("size", "fps"))
-
 
 def file_model(model: str, source: str, options: dict[str, Any]) -> str:
     """The model for files: what was asked for, or the student `auto` stands for, said in a line.
@@ -90,18 +88,30 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
         source: Its address; None where there are several.
         crop: The part of the picture that is taken.
         network: `backend`, `variant` and `threads`.
+
+    Raises:
+        ConfigError, MissingProgramError: The address cannot be opened, as the run would say.
     """
     from ..runtime.processing.students import STREAMS, choose_student
 
-    file = (source or "").removeprefix("file:")
-    file = file if Path(file).is_file() else file.partition("?")[0]
-    pixels, rate = _of_file(file, crop, None)
-    if source is not None and (size := _SIZE.search(source)) is not None and size[2]:
-        pixels = int(size[1]) * int(size[2]) if crop is None else crop.width * crop.height
-        rate = Fraction(fps[1]) if (fps := _RATE.search(source)) is not None else Fraction(30)
-    student = choose_student(STREAMS, pixels, rate, **network)
+    seen: Seen = (None, None) if source is None else _of_source(source, crop)
+    student = choose_student(STREAMS, *seen, **network)
     note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
     return student.name
+
+
+def _of_source(text: str, crop: Crop | None) -> Seen:
+    """What the source of a stream knows before it is opened, and the header of a file says."""
+    from ..runtime.live.source import open_source
+    from ..runtime.live.source_file import PacedFileSource
+
+    source = open_source(text, Event())
+    if isinstance(source, PacedFileSource):
+        return _of_file(str(source.path), crop, None)
+    size, rate = source.asked
+    if size is None:
+        return None, rate
+    return (crop.width * crop.height if crop is not None else size[0] * size[1]), rate
 
 
 def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:

@@ -49,7 +49,7 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
     show_default=True,
     help="psnr, psnr_rgb, ssim, ssim_rgb, ms_ssim, haarpsi, gmsd, ssimulacra2, flip, xpsnr, vmaf, "
     "vmaf_neg, vmaf_v1, cambi and contours (banding), delta_e (colour shift), clipped, frame_diff, "
-    "warp, tof, with commas; "
+    "warp, jitter, tof, with commas; "
     "'default' leaves out what is slow or needs more than numpy, 'all' takes all this machine has.",
 )
 @click.option(

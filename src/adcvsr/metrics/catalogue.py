@@ -214,6 +214,17 @@ METRICS = {
             default=False,
         ),
         Metric(
+            name="jitter",
+            title="jitter",
+            unit="px",
+            digits=3,
+            higher_is_better=False,
+            temporal=True,
+            least_px=2 * FLOW_LEAST_PX,
+            needs="opencv",
+            default=False,
+        ),
+        Metric(
             name="tof",
             title="tOF",
             unit="px",

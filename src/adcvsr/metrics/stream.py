@@ -35,6 +35,7 @@ from .temporal import (
     flow_error,
     frame_difference_error,
     half_size,
+    jitter,
     measure_motion,
     warping_error,
 )
@@ -234,6 +235,12 @@ def _warp(output: Picture, before: Picture | None, moment: Moment) -> float | No
     return warping_error(before.half, output.half, moment.motion)
 
 
+def _jitter(output: Picture, before: Picture | None, moment: Moment) -> float | None:
+    if before is None or moment.motion is None:
+        return None
+    return jitter(before.half, output.half, moment.motion)
+
+
 def _tof(output: Picture, before: Picture | None, moment: Moment) -> float | None:
     if before is None or moment.motion is None:
         return None
@@ -271,6 +278,7 @@ _MEASURES: dict[str, Measure] = {
     "gmsd": lambda output, _, moment: gmsd(output.full_luma, moment.truth.full_luma),
     "frame_diff": _frame_diff,
     "warp": _warp,
+    "jitter": _jitter,
     "tof": _tof,
     "sharpness": lambda output, _, moment: sharpness(output.full_luma),
     "blockiness": _blockiness,

@@ -28,6 +28,9 @@ BOUNDARY_SHARE, BOUNDARY_FLOOR = 0.01, 0.002
 WARP_SCALE = 1000.0
 """The field reports the warping error in thousandths."""
 
+LEAST_SLOPE = 1 / 255
+"""Slopes of a picture count as at least one level a pixel, in each channel."""
+
 HALVED = 2.0
 """Pixels that one of half size is of."""
 
@@ -97,6 +100,31 @@ def warping_error(first: Plane, second: Plane, motion: Motion) -> float | None:
     warped, _ = _sample(second, motion.flow)
     error = _squares(warped - first)
     return WARP_SCALE * float(error[motion.visible].sum(dtype=np.float64)) / count
+
+
+def jitter(first: Plane, second: Plane, motion: Motion) -> float | None:
+    """The warping error as a distance: how far a picture seems to have moved from where it belongs.
+
+    A picture that is off by d pixels across its slopes s is off by d s: so the root of the squared
+    error over the squared slopes, both over the pixels visible in both frames. More contrast of the
+    same motion raises the warping error and leaves this.
+
+    Args:
+        first: (H, W, 3) in [0, 1], as `half_size` gives it.
+        second: The next frame.
+        motion: Between these frames, or between the frames of the truth.
+
+    Returns:
+        Pixels of the full size; None where no pixel is visible in both frames (a cut).
+    """
+    error = warping_error(first, second, motion)
+    if error is None:
+        return None
+    down: Plane = np.asarray(np.gradient(first, axis=0), np.float32)
+    across: Plane = np.asarray(np.gradient(first, axis=1), np.float32)
+    slopes = (_squares(down) + _squares(across))[motion.visible]
+    least = first.shape[2] * LEAST_SLOPE**2
+    return HALVED * float(np.sqrt(error / WARP_SCALE / max(float(slopes.mean()), least)))
 
 
 def flow_error(first: Plane, second: Plane, motion: Motion) -> float | None:

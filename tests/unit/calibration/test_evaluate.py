@@ -18,6 +18,7 @@ from adcvsr.calibration.evaluate.report import Report, Request
 from adcvsr.calibration.evaluate.scores import ClipScores, Evaluation
 from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
 from adcvsr.cli._scores import print_report
+from adcvsr.errors import BundleError
 from adcvsr.metrics import METRICS, psnr_y, resize_bicubic, usable_metrics
 from adcvsr.pictures.clips import write_png
 from adcvsr.pictures.synthetic import draw_clip
@@ -171,6 +172,29 @@ def test_bundles_of_one_name_are_told_apart(tiny_bundle: Path) -> None:
     assert facts["variant"] == "fp32-onnx"
     assert facts["backend"] == "ort-cpu"
     assert len(facts["sha256"]) == 64
+
+
+def test_variants_that_one_bundle_lacks_are_measured_on_the_others(tiny_bundle: Path) -> None:
+    """One run for bundles of unlike variants; what none of them has is an error."""
+    lines: list[str] = []
+    models = [tiny_bundle, "nano"]
+    with open_methods(models, variants=["int8", "fp32"], note=lines.append) as methods:
+        found = [(method.name, method.facts["variant"]) for method in methods]
+    assert found == [
+        ("tiny fp32", "fp32-onnx"),
+        ("nano int8", "int8-ort"),
+        ("nano fp32", "fp32-onnx"),
+    ]
+    assert lines == ["tiny has no variant int8: measured in fp32"]
+    for variants, models in (
+        (["fp32", "int3"], ["nano", tiny_bundle]),
+        (["int8"], [tiny_bundle, "nano"]),
+    ):
+        with (
+            pytest.raises(BundleError, match=f"has no variant '{variants[-1]}'"),
+            open_methods(models, variants=variants),
+        ):
+            pass
 
 
 def test_what_cannot_be_measured_has_a_reason(

@@ -35,7 +35,7 @@ def media(tmp_path: Path) -> Path:
 
 
 def test_json_on_stdout_holds_everything(media: Path) -> None:
-    done = evaluate(media, "--metrics", "default,warp", "--reset-every-frame", "--json")
+    done = evaluate(media, "--metrics", "default,warp,jitter", "--reset-every-frame", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["schema"] == 1
@@ -59,6 +59,8 @@ def test_json_on_stdout_holds_everything(media: Path) -> None:
     assert image["reasons"]["warp"] == "an image has no motion"
     assert clip["reasons"] == {}
     assert set(clip["scores"]) == {*names, "truth"}
+    of_truth = {name for name, value in clip["scores"]["truth"].items() if value is not None}
+    assert of_truth == {"warp", "jitter"}
     mean = report["mean"]["nano"]
     both = [entry["scores"]["nano"]["haarpsi"] for entry in report["clips"]]
     assert mean["haarpsi"] == pytest.approx(sum(both) / 2)

@@ -43,7 +43,7 @@ def test_what_is_missing_is_left_out_of_all_and_refused_by_name(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("ADCVSR_FFMPEG", raising=False)
     usable = usable_metrics("all")
-    without = {"vmaf", "vmaf_neg", "vmaf_v1", "cambi", "warp", "tof"}
+    without = {"vmaf", "vmaf_neg", "vmaf_v1", "cambi", "warp", "jitter", "tof"}
     assert [m.name for m in usable.metrics] == [n for n in names("all") if n not in without]
     assert usable.left_out.keys() == without
     assert "adcvsr[evaluate]" in usable.left_out["warp"]

@@ -33,7 +33,7 @@ from adcvsr.metrics import (
 from adcvsr.metrics.contours import contours
 from adcvsr.metrics.fidelity import ssim_rgb
 from adcvsr.metrics.stream import Moment
-from adcvsr.metrics.temporal import flow_error
+from adcvsr.metrics.temporal import flow_error, jitter
 from adcvsr.pictures.synthetic import draw_clip
 
 Levels = npt.NDArray[np.uint8]
@@ -83,6 +83,9 @@ def test_means_are_those_of_the_measures(clip: tuple[list[Levels], list[Levels]]
     x, y = ([half_size(image[inner, inner]) for image in side] for side in clip)
     expected["warp"] = [
         warping_error(x[i - 1], x[i], measure_motion(y[i - 1], y[i])) or 0 for i in (1, 2)
+    ]
+    expected["jitter"] = [
+        jitter(x[i - 1], x[i], measure_motion(y[i - 1], y[i])) or 0 for i in (1, 2)
     ]
     expected["tof"] = [
         flow_error(x[i - 1], x[i], measure_motion(y[i - 1], y[i])) or 0 for i in (1, 2)

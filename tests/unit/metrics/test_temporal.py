@@ -16,7 +16,7 @@ from adcvsr.metrics import (
     resize_bicubic,
     warping_error,
 )
-from adcvsr.metrics.temporal import FLOW_LEAST_PX, flow_error
+from adcvsr.metrics.temporal import FLOW_LEAST_PX, flow_error, jitter
 
 Levels = npt.NDArray[np.uint8]
 
@@ -86,6 +86,22 @@ def test_what_moves_with_the_output_but_not_with_the_scene_is_seen(
     assert by_truth is not None
     assert by_output is not None
     assert by_truth > 20 * by_output
+
+
+def test_jitter_is_a_distance_that_contrast_leaves_alone(rng: np.random.Generator) -> None:
+    """A scene that is two pixels off, with three contrasts, and one that is darker alone."""
+    scene = texture(rng, 160, 256)
+    still = measure_motion(half_size(scene), half_size(scene))
+    still.visible[:, :4] = False  # where the other end of the picture comes in
+    for contrast in (0.4, 0.7, 1.0):
+        low = (128 + contrast * (scene.astype(np.float32) - 128)).astype(np.uint8)
+        first, second = half_size(low), half_size(np.roll(low, 2, axis=1))
+        # Across slopes of all directions a step to the side counts by its cosine.
+        assert jitter(first, second, still) == pytest.approx(2 / 2**0.5, rel=0.1)
+    flat = [half_size(np.full((96, 128, 3), level, np.uint8)) for level in (100, 102)]
+    assert jitter(*flat, measure_motion(*flat)) == pytest.approx(2 * 2, rel=1e-3)
+    still.visible[:] = False
+    assert jitter(first, second, still) is None
 
 
 def test_motion_that_is_not_the_scene_s_is_measured_in_pixels(rng: np.random.Generator) -> None:

@@ -42,7 +42,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         return bundle
 
     monkeypatch.setattr(students, "open_bundle", find)
-    monkeypatch.setattr(students, "cpu_milliseconds", lambda bundle, *_: times[asked[id(bundle)]])
+    monkeypatch.setattr(
+        students, "cpu_milliseconds", lambda bundle, *_: (times[asked[id(bundle)]], "as said")
+    )
     return times
 
 
@@ -50,12 +52,15 @@ def test_the_best_that_fits_else_the_quickest(measured: dict[str, float]) -> Non
     small = choose_student(FILES, 160 * 90, RATE)
     assert small.name == "small-restore"
     assert small.reason == (
-        "the best-looking within 4 times; it takes about 0.6 times as long as the video plays"
+        "the best-looking within 4 times; it takes about 0.6 times as long as the video plays "
+        "(as said)"
     )
     # 24 ms x 64 x 25 a second are 38 seconds of work a second; 5 ms are 8.
     hd = choose_student(FILES, HD, RATE)
     assert hd.name == "nano-restore"
-    assert hd.reason == "the quickest; it takes about 8.0 times as long as the video plays"
+    assert hd.reason == (
+        "the quickest; it takes about 8.0 times as long as the video plays (as said)"
+    )
     assert choose_student(FILES, HD, Fraction(2)).name == "small-restore"  # 3.1 times
     assert choose_student(FILES, None, RATE).name == "nano-restore"
     # Streams have the time that capture and encoder leave.
@@ -106,6 +111,43 @@ def test_upscale_says_which_and_the_variable_and_the_option_decide(
     assert line.endswith("--model takes another")
 
 
+def test_a_wrong_address_is_told_before_a_model_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADCVSR_MODEL")
+    for source, why in (
+        ("test://?size=1x1", "is too small"),
+        ("test://?colour=red", "has no option colour"),
+        ("rtps://camera", "no source 'rtps://'"),
+    ):
+        done = CliRunner().invoke(load_command("live"), ["--source", source, "--sink", "null://"])
+        assert isinstance(done.exception, ConfigError)
+        assert why in str(done.exception)
+        assert "the model is" not in done.output
+
+
+def test_live_says_which_and_the_option_decides(
+    measured: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ADCVSR_MODEL")
+    measured["small-restore"] = 60.0  # a third of that at 80x64, of 100 ms a frame
+
+    def run(source: str, *more: str) -> str:
+        arguments = ["--source", source, "--sink", "null://", "--variant", "fp32", *more]
+        done = CliRunner().invoke(load_command("live"), arguments)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    said = run("test://?size=80x64&fps=10&frames=2", "--threads", "1")
+    assert (
+        "the model is small-restore, the best-looking within 0.7 times; it takes about 0.2 times "
+        "as long as the video plays (as said); for clean input: --model nano"
+    ) in said
+    assert "the model is" not in run("test://?size=80x64&fps=30&frames=1", "--model", "nano")
+    measured["small-restore"] = 600.0
+    assert "the model is nano-camera, the best-looking within 0.7 times" in run(
+        "test://?size=80x64&fps=10&frames=2"
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -113,8 +155,11 @@ def test_upscale_says_which_and_the_variable_and_the_option_decide(
         ("file:{file}?loop=1", (32 * 24, 25)),
         ("test://?size=320x180&fps=12.5", (320 * 180, 12.5)),
         ("v4l2:///dev/video0?format=nv12&size=640x360", (640 * 360, 30)),
-        ("test://?size=1x1&fps=30", (1, 30)),
-        ("rtsp://camera/size=1x1", (None, None)),
+        ("v4l2:///dev/video0", (None, 30)),
+        ("test://", (320 * 180, 30)),
+        # What belongs to a camera or a pipeline, and not to its address here.
+        ("rtsp://camera/live?size=640x360&fps=15", (None, None)),
+        ("gst:videotestsrc ! video/x-raw,width=64 ?size=640x360", (None, None)),
         ("no/such.mp4", (None, None)),
         (None, (None, None)),
     ],

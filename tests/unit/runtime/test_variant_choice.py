@@ -15,7 +15,7 @@ from adcvsr.files import CACHE_VARIABLE
 from adcvsr.host.machine import Host
 from adcvsr.runtime.processing import backends
 from adcvsr.runtime.processing import fastest_variant as variant_choice
-from adcvsr.runtime.processing.fastest_variant import choose_variant, measure
+from adcvsr.runtime.processing.fastest_variant import Measured, choose_variant, measure
 from adcvsr.runtime.sessions import ort_precision
 
 IDS = ("fp32-onnx", "int8-ort")
@@ -26,7 +26,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, 
     """Milliseconds to report, one dict a measurement; nothing is timed."""
     times: list[dict[str, float]] = []
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(variant_choice, "measure", lambda present, open_variant: times.pop(0))
+    monkeypatch.setattr(
+        variant_choice, "measure", lambda present, open_variant: Measured(times.pop(0), calm=True)
+    )
     return times
 
 
@@ -92,23 +94,48 @@ def test_variants_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return nullcontext(SimpleNamespace(infer=infer))
 
-    speeds = measure(IDS, open_variant)
+    speeds, _ = measure(IDS, open_variant)
     assert set(speeds) == set(IDS)
     warm = variant_choice.WARM_UP_RUNS
     assert calls[2 * warm : 2 * warm + 4] == [*IDS, *IDS]
     assert len(calls) == 2 * (warm + variant_choice.ROUNDS)
 
 
-def test_what_disturbs_a_measurement_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, runs = [0.0], iter([0.5] * variant_choice.WARM_UP_RUNS + [0.03, 0.002, 0.02] * 10)
+@pytest.mark.parametrize(
+    ("processors_ms", "expected"),
+    [(2.0, (2.0, True)), (3.9, (2.0, True)), (1.7, (1.7, True)), (1.2, (1.2, False))],
+)
+def test_what_disturbs_a_measurement_does_not_count(
+    processors_ms: float, expected: tuple[float, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run of 2 ms by the clock, others longer; one or two processors, or less than one."""
+    now, work = [0.0], [0.0]
+    runs = iter([0.5] * variant_choice.WARM_UP_RUNS + [0.03, 0.002, 0.02] * 10)
 
     def infer(frame: np.ndarray) -> np.ndarray:
         now[0] += next(runs)
+        work[0] += processors_ms / 1000
         return frame
 
-    monkeypatch.setattr(variant_choice, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    speeds = measure(IDS[:1], lambda _: nullcontext(SimpleNamespace(infer=infer)))
-    assert speeds == {IDS[0]: 2.0}
+    clocks = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: work[0])
+    monkeypatch.setattr(variant_choice, "time", clocks)
+    speeds, calm = measure(IDS[:1], lambda _: nullcontext(SimpleNamespace(infer=infer)))
+    assert (speeds[IDS[0]], calm) == expected
+
+
+def test_a_disturbed_measurement_is_not_remembered(
+    measured: list[dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        busy = Measured({"fp32-onnx": 30.0, "int8-ort": 20.0}, calm=False)
+        patch.setattr(variant_choice, "measure", lambda present, open_variant: busy)
+        assert choose(fake_bundle()).reason == (
+            "1.50x the speed of fp32-onnx (measured now, and again next time: other programs had "
+            "the processors)"
+        )
+    measured.append({"fp32-onnx": 20.0, "int8-ort": 40.0})
+    assert choose(fake_bundle()).variant == "fp32-onnx"
+    assert choose(fake_bundle()).reason.endswith("(measured before)")
 
 
 def test_a_session_says_why(

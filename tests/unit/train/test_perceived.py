@@ -80,8 +80,8 @@ def test_lpips_is_the_published_formula(weights: Path) -> None:
 
 
 def fake_pyiqa(name: str, device: object) -> Any:
-    if name == "nothing":
-        raise ValueError("no such metric\nin a trace")
+    if name in ("nothing", "musik", "none"):
+        raise ValueError(f"no {'weights' if name == 'none' else 'such metric'}\nin a trace")
 
     class Metric:
         metric_mode = "FR" if name == "lpips" else "NR"
@@ -98,10 +98,18 @@ def test_pyiqa_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(MissingPackageError, match="--pyiqa musiq needs .* pip install pyiqa"):
         open_measures(pyiqa=["musiq"])
-    package = SimpleNamespace(create_metric=fake_pyiqa, list_models=lambda: ["clipiqa", "musiq"])
+    package = SimpleNamespace(
+        create_metric=fake_pyiqa, list_models=lambda: ["clipiqa", "musiq", "none"]
+    )
     monkeypatch.setitem(sys.modules, "pyiqa", package)
-    with pytest.raises(ConfigError, match="'nothing': no such metric; it has clipiqa, musiq"):
+    with pytest.raises(ConfigError, match=r"no metric 'nothing'; there is: clipiqa, musiq, none$"):
         open_measures(pyiqa=["nothing"])
+    with pytest.raises(ConfigError, match="no metric 'musik', did you mean 'musiq'"):
+        open_measures(pyiqa=["musik"])
+    with pytest.raises(
+        ConfigError, match="'none': no weights; it fetches weights by itself.* put them into '.*hub"
+    ):
+        open_measures(pyiqa=["none"])
     measures = open_measures(pyiqa=["musiq", "lpips", "musiq"])
     usable = with_measures(usable_metrics("psnr"), measures)
     assert [m.name for m in usable.metrics] == ["psnr", "pyiqa_musiq", "pyiqa_lpips"]
