@@ -140,7 +140,9 @@ class OutputSize:
         if self.fit:
             shown = own * aspect
             square = (_even_below(high * shown), _even_below(high))
-            if shown > shape:
+            if abs(shape / shown - 1) <= SHAPE_TOLERANCE:
+                square = (_even_below(wide), _even_below(high))
+            elif shown > shape:
                 square = (_even_below(wide), _even_below(wide / shown))
             return *square, Fraction(1)
         if abs(shape / own - 1) <= SHAPE_TOLERANCE:
