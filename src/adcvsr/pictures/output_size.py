@@ -73,7 +73,7 @@ class OutputSize:
             raise ConfigError("--fit says how --output-size is meant: give both")
         if self.scale is not None and self.scale not in SCALES:
             raise ConfigError(
-                f"a scale of {self.scale}; choose from {', '.join(map(str, SCALES))}, or give a "
+                f"a scale of {self.scale!r}; choose from {', '.join(map(str, SCALES))}, or give a "
                 "size"
             )
         for side in self.size or ((self.height,) if self.height is not None else ()):
