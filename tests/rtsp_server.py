@@ -4,8 +4,8 @@ It runs with the system's Python, which has GStreamer's bindings; a virtual envi
 
     /usr/bin/python3 rtsp_server.py PORT FILE.mp4 [basic|digest:USER:PASSWORD]
 
-`/play` gives the file's H.264 from its start to whoever connects, `/push` takes a stream. It prints
-`ready` when it listens, and `frame` for every frame that was pushed.
+`/play` gives the file's H.264 (H.265 of a `.hevc.mp4`) from its start to whoever connects, `/push`
+takes a stream. It prints `ready` when it listens, and `frame` for every frame that was pushed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(port)
 play = GstRtspServer.RTSPMediaFactory()
-play.set_launch(
-    f"( filesrc location={path} ! qtdemux ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
-)
+pay = "h265parse ! rtph265pay" if path.endswith(".hevc.mp4") else "rtph264pay"
+play.set_launch(f"( filesrc location={path} ! qtdemux ! {pay} name=pay0 pt=96 config-interval=-1 )")
 push = GstRtspServer.RTSPMediaFactory()
 push.set_launch("( rtph264depay name=depay0 ! fakesink name=seen silent=false )")
 push.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)

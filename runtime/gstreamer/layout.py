@@ -12,15 +12,7 @@ import numpy as np
 
 from ...arrays import Levels
 from ...errors import UnsupportedVideoError
-from ...pictures.colour import (
-    HD_LINES,
-    MATRIX_BT601,
-    MATRIX_BT709,
-    MATRIX_UNSPECIFIED,
-    SDR_BT709,
-    Colours,
-    tagged,
-)
+from ...pictures.colour import Colours, resolved, tagged
 from ...pictures.hdr import is_hdr
 from ...pictures.yuv_picture import YuvPicture
 
@@ -75,14 +67,15 @@ class Layout:
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Layout:
         """Read what the pipeline's process says."""
-        rate, transfer = message["rate"], message["transfer"]
-        matrix = message["matrix"]
-        if message["format"] in ("BGRx", "RGBx", "RGB", "BGR"):
-            colours = SDR_BT709
-        else:
-            if matrix in (0, MATRIX_UNSPECIFIED):
-                matrix = MATRIX_BT709 if message["height"] >= HD_LINES else MATRIX_BT601
-            colours = Colours(matrix, bool(message["full"]), message["primaries"], transfer)
+        rate = message["rate"]
+        colours = resolved(
+            message["matrix"],
+            message["primaries"],
+            message["transfer"],
+            height=message["height"],
+            full_range=bool(message["full"]),
+            rgb=message["format"] in ("BGRx", "RGBx", "RGB", "BGR"),
+        )
         return cls(
             message["format"],
             message["width"],

@@ -20,6 +20,7 @@ from ...host.processors import thread_limit
 from ...pictures.clips import ffmpeg_reason
 from ...pictures.colour import CHROMA_LEFT
 from ...pictures.hdr import HdrFacts
+from ...pictures.limits import encoded_side_line
 from ...pictures.yuv_picture import YuvPicture
 from ...redaction import clean_error
 from ..video.encoders import EncodeOptions, encoder_options, find_encoder, takes_nv12
@@ -193,10 +194,11 @@ class EncodedSink(VideoSink):
 
     def _refusal(self, error: BaseException) -> ConfigError:
         given = ", ".join(f"{k} {v}" for k, v in self._options.items() if k not in CHROMA_LEFT)
-        size = "{}x{}".format(*(self.size or (0, 0)))
+        width, height = self.size or (0, 0)
+        advice = encoded_side_line(width, height) or "try another --encoder or --preset"
         return ConfigError(
-            f"encoder '{self._encoder}' refuses {size} {self._pixel_format} with {given}: "
-            f"{ffmpeg_reason(error)}; try another --encoder or --preset"
+            f"encoder '{self._encoder}' refuses {width}x{height} {self._pixel_format} with "
+            f"{given}: {ffmpeg_reason(error)}; {advice}"
         )
 
     def _add_stream(self, container: av.container.OutputContainer, frame: FinishedFrame) -> Any:

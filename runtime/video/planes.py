@@ -131,9 +131,14 @@ def choose_format(
     name = min(known, key=lambda each: _distance(known[each], wanted))
     holds = replace(known[name], gray=source.gray)
     if bits == 10 and (why or holds.bits < bits):
-        reason = why or f"encoder '{encoder}' takes 8"
+        reason = why or f"encoder '{encoder}' takes 8{_instead(encoder)}"
         raise ConfigError(f"--bits 10 is not possible: {reason}; leave it out, or --bits 8")
     return Chosen(name, holds, tuple(_notes(encoder, source, holds, bits, colour, why)))
+
+
+def _instead(encoder: str) -> str:
+    """What goes into webm, too, and has ten bits, where VP9's library has not its profile 2."""
+    return ", libsvtav1 10 (--encoder)" if encoder == "libvpx-vp9" else ""
 
 
 def _distance(planes: Planes, wanted: Planes) -> tuple[Any, ...]:
@@ -156,6 +161,7 @@ def _notes(
     notes = []
     if source.bits > holds.bits:
         reason = why or ("--bits 8" if bits == 8 else f"encoder '{encoder}' takes no more")
+        reason += _instead(encoder) if not why and bits is None else ""
         if holds.bits == MOST_BITS:
             reason = "no more are written"
         notes.append(f"{source.bits} bits are reduced to {holds.bits}: {reason}")

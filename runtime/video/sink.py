@@ -27,6 +27,7 @@ from ...pictures.clips import ffmpeg_reason, media_url
 from ...pictures.colour import CHROMA_LEFT, set_alpha, set_gray
 from ...pictures.copies import copied
 from ...pictures.hdr import is_hdr
+from ...pictures.limits import encoded_side_line
 from ...pictures.output_size import OutputSize
 from ...pictures.pyav import open_input
 from ...pictures.yuv import frame_of
@@ -55,9 +56,6 @@ from .sound import EncodedSound
 from .source import FileSource
 
 AnySink = TypeVar("AnySink", bound="FileSink")
-
-MOST_ENCODED_SIDE = 16_384
-"""Pixels of a side that x264 takes at most; few take more."""
 
 LEAST_HDR_SIDE = 64
 """Pixels of a side that each encoder of HDR takes; x265 takes some that are smaller."""
@@ -268,11 +266,8 @@ class FileSink:
 
     def _way_out(self) -> str:
         """What to do where the encoder refuses the stream."""
-        if max(self.width, self.height) > MOST_ENCODED_SIDE:
-            return (
-                f"most encoders take sides of up to {MOST_ENCODED_SIDE} pixels: ask for a smaller "
-                "size (--height, --output-size, --scale)"
-            )
+        if line := encoded_side_line(self.width, self.height):
+            return line
         if self._hdr is not None and min(self.width, self.height) < LEAST_HDR_SIDE:
             return (
                 "encoders of HEVC and AV1 take no pictures as small as that, --encoder libx264 does"

@@ -32,7 +32,6 @@ from ...pictures.colour import (
     Colours,
     alpha_from_frame,
     frame_from_rgb,
-    is_rgb,
     rgb_from_frame,
     to_eight_bits,
 )
@@ -573,7 +572,7 @@ class FileSource:
 
 def transfer_of(frame: av.VideoFrame) -> int:
     """PQ's or HLG's code of a decoded frame, else `SDR`."""
-    transfer = SDR if is_rgb(frame) else int(frame.color_trc)
+    transfer = int(frame.color_trc)
     return transfer if is_hdr(transfer) else SDR
 
 

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 # ITU-T H.273 code points, as FFmpeg's AVColorSpace, AVColorTransferCharacteristic and
 # AVColorRange use them.
-MATRIX_RGB, MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601 = 0, 1, 2, 6
+MATRIX_RGB, MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601, MATRIX_BT2020 = 0, 1, 2, 6, 9
+MATRIX_ICTCP = 14
+PRIMARIES_BT709, PRIMARIES_BT2020 = 1, 9
 TRANSFER_PQ, TRANSFER_HLG = 16, 18
 UNSPECIFIED = 2
+SAYS_NOTHING = frozenset({0, UNSPECIFIED, 3})
+"""Code points without a meaning: reserved ones, and `UNSPECIFIED`. As a matrix, 0 is RGB's."""
 RANGE_LIMITED, RANGE_FULL = 1, 2
 
 HD_LINES = 720
@@ -72,7 +76,46 @@ class Colours:
 
 
 SDR_BT709 = Colours(matrix=MATRIX_BT709, full_range=False, primaries=1, transfer=1)
-"""What RGB sources are written as."""
+"""What RGB sources that say nothing are written as."""
+
+
+def resolved(
+    matrix: int,
+    primaries: int,
+    transfer: int,
+    *,
+    height: int,
+    full_range: bool = False,
+    rgb: bool = False,
+) -> Colours:
+    """What a frame's tags mean, and what is meant where they say nothing.
+
+    A matrix that is not told is BT.2020's where the primaries are, or the transfer is PQ or HLG,
+    which come with no other; else that of broadcast practice (`HD_LINES`). RGB, which is written as
+    limited YCbCr, keeps primaries and transfer.
+
+    Args:
+        matrix: H.273 code point, as all three.
+        primaries: Likewise.
+        transfer: Likewise.
+        height: Lines of the picture.
+        full_range: Whether 0 is black; not read of RGB, whose levels always are.
+        rgb: Whether the frame holds RGB.
+    """
+    wide = _is_wide(primaries, transfer)
+    if rgb:
+        if primaries in SAYS_NOTHING:
+            primaries = PRIMARIES_BT2020 if wide else PRIMARIES_BT709
+        transfer = SDR_BT709.transfer if transfer in SAYS_NOTHING else transfer
+        return Colours(MATRIX_BT2020 if wide else MATRIX_BT709, False, primaries, transfer)
+    if matrix in SAYS_NOTHING:
+        matrix = MATRIX_BT709 if height >= HD_LINES else MATRIX_BT601
+        matrix = MATRIX_BT2020 if wide else matrix
+    return Colours(matrix, full_range, primaries, transfer)
+
+
+def _is_wide(primaries: int, transfer: int) -> bool:
+    return primaries == PRIMARIES_BT2020 or transfer in (TRANSFER_PQ, TRANSFER_HLG)
 
 
 def is_rgb(frame: av.VideoFrame) -> bool:
@@ -94,28 +137,27 @@ def colours_of(frame: av.VideoFrame) -> Colours:
     """Read a decoded frame's colour tags and resolve what is missing.
 
     The frame is trusted, not the container: they can disagree, and the decoder knows better. RGB
-    frames give `SDR_BT709`, the way they will be written.
+    frames give the way they will be written.
 
     Raises:
         UnsupportedVideoError: The matrix is one swscale cannot convert (YCgCo, ICtCp).
     """
-    if is_rgb(frame):
-        return SDR_BT709
-    matrix = int(frame.colorspace)
-    if matrix in (MATRIX_UNSPECIFIED, MATRIX_RGB, 3):
-        matrix = MATRIX_BT709 if frame.height >= HD_LINES else MATRIX_BT601
-    if matrix not in SWS_MATRIX:
-        raise UnsupportedVideoError(
-            f"the video's colour matrix is H.273 code {matrix}, which cannot be converted exactly; "
-            "convert it first, for example: ffmpeg -i IN -vf colorspace=bt709 OUT"
-        )
-    tagged_full = int(frame.color_range) == RANGE_FULL
-    return Colours(
-        matrix=matrix,
-        full_range=tagged_full or frame.format.name.startswith("yuvj"),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+    colours = resolved(
+        int(frame.colorspace),
+        int(frame.color_primaries),
+        int(frame.color_trc),
+        height=frame.height,
+        full_range=int(frame.color_range) == RANGE_FULL or frame.format.name.startswith("yuvj"),
+        rgb=is_rgb(frame),
     )
+    if colours.matrix not in SWS_MATRIX:
+        wide = _is_wide(colours.primaries, colours.transfer)
+        to = "2020_ncl" if wide or colours.matrix == MATRIX_ICTCP else "709"
+        raise UnsupportedVideoError(
+            f"the video's colour matrix is H.273 code {colours.matrix}, which cannot be converted "
+            f"exactly; convert it first, for example: ffmpeg -i IN -vf zscale=matrix={to} OUT"
+        )
+    return colours
 
 
 def rgb_from_frame(

@@ -16,6 +16,9 @@ MAX_PIXELS = 8192 * 4352
 MAX_SIDE = 16384
 """Pixels of a side of an input frame; a side of the output is four times that."""
 
+MOST_ENCODED_SIDE = 16_384
+"""Pixels of a side that x264 and most other encoders take."""
+
 QUEUE_LENGTH = 8
 """Frames or pictures between two stages at most: where an encoder's picture types change from frame
 to frame, four leave network and encoder waiting for each other (docs/decisions.md)."""
@@ -140,4 +143,19 @@ def check_memory(
     raise UnsupportedVideoError(
         f"'{path}' ({width}x{height}) takes about {need / 2**30:.1f} GiB of memory, "
         f"{there / 2**30:.1f} GiB are free: {hint}, or set ADCVSR_IGNORE_MEMORY=1 to try"
+    )
+
+
+def encoded_side_line(width: int, height: int) -> str:
+    """Say that most encoders refuse pictures of a size and what to do; empty where they take it.
+
+    Args:
+        width: Of the output, pixels.
+        height: Likewise.
+    """
+    if max(width, height) <= MOST_ENCODED_SIDE:
+        return ""
+    return (
+        f"most encoders take sides of up to {MOST_ENCODED_SIDE} pixels: ask for a smaller size "
+        "(--height, --output-size, --scale)"
     )

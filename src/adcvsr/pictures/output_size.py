@@ -73,7 +73,7 @@ class OutputSize:
             raise ConfigError("--fit says how --output-size is meant: give both")
         if self.scale is not None and self.scale not in SCALES:
             raise ConfigError(
-                f"a scale of {self.scale}; choose from {', '.join(map(str, SCALES))}, or give a "
+                f"a scale of {self.scale!r}; choose from {', '.join(map(str, SCALES))}, or give a "
                 "size"
             )
         for side in self.size or ((self.height,) if self.height is not None else ()):
@@ -140,7 +140,9 @@ class OutputSize:
         if self.fit:
             shown = own * aspect
             square = (_even_below(high * shown), _even_below(high))
-            if shown > shape:
+            if abs(shape / shown - 1) <= SHAPE_TOLERANCE:
+                square = (_even_below(wide), _even_below(high))
+            elif shown > shape:
                 square = (_even_below(wide), _even_below(wide / shown))
             return *square, Fraction(1)
         if abs(shape / own - 1) <= SHAPE_TOLERANCE:

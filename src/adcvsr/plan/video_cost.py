@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import SCALE
+from ..pictures.limits import encoded_side_line
 from ..targets.facts import Target
 
 SERVER_ENCODE_MS, SERVER_DECODE_MS = 16.0, 22.0
@@ -142,9 +143,10 @@ def video_notes(
     target: Target, output: tuple[int, int], *, encode: bool = True, board: bool = False
 ) -> list[str]:
     """What a plan cannot know, or what the device has and the runtime does not use."""
+    line = encoded_side_line(*output) if encode else ""
+    notes = [f"{output[0]}x{output[1]}: {line}"] if line else []
     if board:
-        return _board_notes(target, encode=encode)
-    notes = []
+        return notes + _board_notes(target, encode=encode)
     if target.cpu_cores is None:
         notes.append(
             f"the processor beside {target.name} is not known: decoding and encoding are not judged"

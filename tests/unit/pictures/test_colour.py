@@ -64,6 +64,32 @@ def test_untagged_video_goes_by_its_lines(height: int, matrix: int) -> None:
     assert colours_of(frame).matrix == matrix
 
 
+@pytest.mark.parametrize(
+    ("pixels", "tags", "found"),
+    [
+        # What is not told is what the rest implies, not broadcast's.
+        ("yuv420p10le", (2, 9, 16), (9, 9, 16)),
+        ("yuv420p10le", (2, 2, 18), (9, 2, 18)),
+        ("yuv420p", (0, 9, 2), (9, 9, 2)),
+        ("yuv420p10le", (1, 9, 16), (1, 9, 16)),
+        # RGB keeps what it says.
+        ("gbrp10le", (0, 9, 16), (9, 9, 16)),
+        ("gbrp", (0, 2, 18), (9, 9, 18)),
+        ("rgb24", (0, 12, 13), (1, 12, 13)),
+        ("rgb24", (0, 2, 2), (1, 1, 1)),
+        ("pal8", (0, 3, 0), (1, 1, 1)),
+    ],
+)
+def test_tags_that_are_missing(
+    pixels: str, tags: tuple[int, int, int], found: tuple[int, int, int]
+) -> None:
+    frame = av.VideoFrame(16, 1080, pixels)
+    frame.colorspace, frame.color_primaries, frame.color_trc = tags
+    colours = colours_of(frame)
+    assert (colours.matrix, colours.primaries, colours.transfer) == found
+    assert not colours.full_range
+
+
 def test_full_range_by_pixel_format() -> None:
     assert colours_of(av.VideoFrame(16, 16, "yuvj420p")).full_range
     assert not colours_of(av.VideoFrame(16, 16, "yuv420p")).full_range
@@ -77,8 +103,13 @@ def test_rgb_passes_unchanged_and_becomes_bt709(rng: np.random.Generator) -> Non
     assert not colours_of(frame).full_range
 
 
-def test_matrix_that_cannot_be_converted() -> None:
+@pytest.mark.parametrize(
+    ("matrix", "transfer", "to"), [(8, 1, "709"), (14, 2, "2020_ncl"), (12, 18, "2020_ncl")]
+)
+def test_matrix_that_cannot_be_converted(matrix: int, transfer: int, to: str) -> None:
+    """YCgCo, ICtCp and what primaries imply: the command is one that FFmpeg's filter can do."""
     frame = av.VideoFrame(16, 16, "yuv420p")
-    frame.colorspace = 8  # YCgCo
-    with pytest.raises(UnsupportedVideoError, match="matrix is H.273 code 8"):
+    frame.colorspace, frame.color_trc = matrix, transfer
+    says = f"matrix is H.273 code {matrix},.* -vf zscale=matrix={to} OUT"
+    with pytest.raises(UnsupportedVideoError, match=says):
         colours_of(frame)

@@ -141,6 +141,29 @@ def test_flat_colours_keep_their_light_within_a_percent(upscale: Any, tmp_path: 
     assert np.abs(light[1] / light[0] - 1).max() <= 0.01
 
 
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_rgb_of_hdr_stays_hdr(upscale: Any, tmp_path: Path, transfer: int) -> None:
+    """Screens are recorded so: RGB of 8 bits, which says nothing but its transfer."""
+    source = tmp_path / "in.mkv"
+    shown = np.array([180, 90, 120], np.uint8)
+    with av.open(str(source), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = SIDE, SIDE, "bgr0"
+        stream.codec_context.color_trc = transfer
+        for time in range(2):
+            picture = np.broadcast_to(shown, (SIDE, SIDE, 3)).copy()
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgr0")
+            frame.color_trc, frame.pts = transfer, time
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    report, output = upscale(source, encoder="ffv1", preset=None, crf=None)
+    assert report.hdr == {PQ: "PQ", HLG: "HLG"}[transfer]
+    assert video_facts(output).colour == (9, 1, 9, transfer)
+    assert np.abs(rgb(read(output)) * 255 - shown).max() < 0.5
+    with pytest.raises(UnsupportedVideoError, match="is HDR"):
+        upscale(source, "no.mkv", hdr="refuse")
+
+
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
 def test_mastering_display_and_light_are_carried(upscale: Any, tmp_path: Path, name: str) -> None:
     params = f"log-level=error:hdr10=1:master-display={LIGHT}:max-cll=1100,180"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -101,10 +102,11 @@ def test_a_gradient_of_ten_bits_has_no_bands(
 
 def test_what_cannot_be_kept_is_said(upscaler: Upscaler, gradient: Path, tmp_path: Path) -> None:
     report = upscaler.upscale_file(gradient, tmp_path / "out.webm")
-    assert "10 bits are reduced to 8: encoder 'libvpx-vp9' takes no more" in report.notes
+    reason = "encoder 'libvpx-vp9' takes no more, libsvtav1 10 (--encoder)"
+    assert f"10 bits are reduced to 8: {reason}" in report.notes
     report = upscaler.upscale_file(gradient, tmp_path / "eight.mp4", options=EncodeOptions(bits=8))
     assert "10 bits are reduced to 8: --bits 8" in report.notes
-    with pytest.raises(ConfigError, match="--bits 10 is not possible: encoder 'libvpx-vp9'"):
+    with pytest.raises(ConfigError, match="encoder 'libvpx-vp9' takes 8, libsvtav1 10 .*--bits 8"):
         upscaler.upscale_file(gradient, tmp_path / "no.webm", options=EncodeOptions(bits=10))
     assert not (tmp_path / "no.webm").exists()
 
@@ -230,6 +232,15 @@ def test_the_format_that_loses_least(encoder: str, source: Planes, name: str) ->
     assert chosen.name == name
     lost = (source.bits > chosen.holds.bits, source.alpha and not chosen.holds.alpha)
     assert sum(lost) <= len(chosen.notes)
+
+
+def test_vp9_of_ten_bits_where_its_library_has_them() -> None:
+    """FFmpeg takes profile 2 from the format; PyAV's wheels offer none of ten bits."""
+    names = ("yuv420p", "yuva420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le")
+    formats = [SimpleNamespace(name=name) for name in names]
+    codec = SimpleNamespace(video_formats=formats)
+    chosen = choose_format("libvpx-vp9", codec, Planes(10, "420"), bits=None, colour="auto")
+    assert (chosen.name, chosen.notes) == ("yuv420p10le", ())
 
 
 @pytest.mark.parametrize(

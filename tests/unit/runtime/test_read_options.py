@@ -112,18 +112,18 @@ def test_another_stream(upscaler: Upscaler, data: Path) -> None:
         frames_of(path, video_stream=77)
 
 
-def combed(path: Path, tmp_path: Path) -> Path:
+def combed(path: Path, encoder: str, pixel_format: str) -> Path:
     """A bar that moves between the two fields of every frame, tagged as interlaced."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg2video", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream: Any = container.add_stream(encoder, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, pixel_format
         stream.options = {"flags": "+ildct+ilme", "qmin": "1", "qmax": "2"}
         for index in range(10):
             image = np.full((64, 96, 3), 40, np.uint8)
             for field in (0, 1):
                 left = 8 + 6 * (2 * index + field) % 70
                 image[field::2, left : left + 16] = 220
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixel_format)
             frame.pts, frame.time_base = index, Fraction(1, 25)
             graph = av.filter.Graph()
             source = graph.add_buffer(template=stream, time_base=Fraction(1, 25))
@@ -138,8 +138,12 @@ def combed(path: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_deinterlaced(tmp_path: Path) -> None:
-    path = combed(tmp_path / "combed.mkv", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "encoder", "pixel_format"),
+    [("in.mkv", "mpeg2video", "yuv420p"), ("in.mov", "prores_ks", "yuv422p10le")],
+)
+def test_deinterlaced(tmp_path: Path, name: str, encoder: str, pixel_format: str) -> None:
+    path = combed(tmp_path / name, encoder, pixel_format)
 
     def combs(frames: list[SourceFrame]) -> float:
         """How much lines differ from both neighbours, which agree with each other."""
@@ -150,9 +154,15 @@ def test_deinterlaced(tmp_path: Path) -> None:
     assert len(plain) == len(clean) == 10
     assert [f.pts for f in plain] == [f.pts for f in clean]
     assert combs(clean) < combs(plain) / 4
-    for mode, words in (("auto", "deinterlaced"), ("off", "combs included")):
+    for mode, words in (("off", "combs included"), ("auto", "deinterlaced")):
         with FileSource(path, ReadOptions(deinterlace=mode)) as source:
             assert any(words in note for note in source.notes)
+            bits = source.info.planes.bits
+            source.keep(deep=bits > 8)
+            (picture, *_) = (item.rgb for item in source if isinstance(item, SourceFrame))
+    # Of a gradient that bwdif makes, levels lie between those of 8 bits.
+    assert (picture.dtype, bits) == ((np.uint16, 10) if "10" in pixel_format else (np.uint8, 8))
+    assert bits == 8 or (picture % 256 != 0).any()
 
 
 def test_compare(upscaler: Upscaler, make_video: VideoMaker, tmp_path: Path) -> None:

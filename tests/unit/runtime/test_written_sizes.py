@@ -159,6 +159,8 @@ def test_a_plan_knows_the_size() -> None:
     assert two["memory_bytes"] < four["memory_bytes"]
     refused = CliRunner().invoke(cli, [*command, "--output-size", "1000x1000"])
     assert refused.exit_code == 1
+    large = CliRunner().invoke(cli, [*command, "--output-size", "20000x11250"])
+    assert "20000x11250: most encoders take sides of up to 16384" in large.stderr
 
 
 def test_a_size_beyond_the_encoder_is_an_error_that_says_so(
@@ -168,3 +170,12 @@ def test_a_size_beyond_the_encoder_is_an_error_that_says_so(
     with pytest.raises(ConfigError, match="sides of up to 16384 pixels: ask for a smaller size"):
         upscaler.upscale_file(source, tmp_path / "out.mp4", size=(32_000, 24_000))
     assert list(tmp_path.glob("out*")) == []
+    live = LiveRun(
+        upscaler,
+        f"file:{source}?pace=0",
+        str(tmp_path / "live.mp4"),
+        LiveOptions(policy="every"),
+        encode=EncodeOptions(size=OutputSize(size=(32_000, 24_000))),
+    )
+    with pytest.raises(ConfigError, match="sides of up to 16384 pixels: ask for a smaller size"):
+        live.run()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
@@ -45,6 +48,33 @@ def test_frames_come_through_tls(clip: Path, tmp_path: Path) -> None:
     assert any("certificate is not checked" in note for note in source.notes)
     with pytest.raises(ConfigError, match="transport=udp would send pictures outside of TLS"):
         open_source("rtsps://127.0.0.1/play?transport=udp", stop)
+
+
+def test_ten_bits_of_hevc_come(tmp_path: Path) -> None:
+    """Main 10, as newer cameras send it: a gradient's levels lie between those of 8 bits."""
+    clip, ramp = tmp_path / "clip.hevc.mp4", np.linspace(300, 400, 96).astype(np.uint16)
+    with av.open(str(clip), "w") as container:
+        stream: Any = container.add_stream("libx265", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p10le"
+        stream.options = {"x265-params": "log-level=error:keyint=5", "preset": "ultrafast"}
+        for index in range(60):
+            levels = np.full((96, 96), 512, np.uint16)
+            levels[:64] = ramp
+            frame = av.VideoFrame.from_ndarray(levels, format="yuv420p10le")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    stop = threading.Event()
+    with rtsp_server(clip) as server:
+        source = open_source(f"{server.url}/play", stop)
+        source.takes_deep = lambda bits, hdr: bits == 10 and hdr is None
+        for each in source.frames():
+            picture = each.rgb(VideoReformatter(), deep=True)
+            stop.set()
+    levels = np.unique(np.round(picture[32, :, 1] / 64))
+    assert isinstance(each.picture, av.VideoFrame)
+    assert each.picture.format.name == "yuv420p10le"
+    assert (levels % 4 != 0).mean() > 0.5
 
 
 def test_frames_come_over_udp(clip: Path) -> None:
