@@ -26,7 +26,7 @@ from ..graphs.replay import open_session
 from .centred import arranged
 from .clips import Framed
 from .original import Original, nodes_with_sizes
-from .pixels import FOUND_ORDERS, RANGES, levels_of, planes_of
+from .pixels import COLOUR_ORDERS, FOUND_ORDERS, RANGES, levels_of, planes_of
 from .recurrent import Recurrent
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
@@ -69,6 +69,9 @@ class Wanted:
     colour: str | None = None
     """One of `pixels.COLOUR_ORDERS`."""
 
+    known: bool = False
+    """Whether range and colours are those of a known file or format: nothing is tried beside."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -87,6 +90,20 @@ class Facts:
 
     settled: float | None = None
     """Of a network that takes its own state, `distance` after a clip of the same picture."""
+
+    nearer: str | None = None
+    """Of `tried`, what is clearly nearer than the range and colours that were said."""
+
+    def doubt(self) -> str | None:
+        """One line for people where another way than the one that was said seems meant."""
+        if self.nearer is None:
+            return None
+        range_, colour = self.nearer.split()
+        return (
+            f"with --range {range_} --colour {colour} the output is nearer to the input, "
+            f"{self.tried[self.nearer]:.1f} levels; {self.range} and {self.colour}, as was said, "
+            f"give {self.distance:.1f}: look at a picture before you rely on them"
+        )
 
     def line(self) -> str:
         """One line for people."""
@@ -250,9 +267,11 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
     best, _ = nearest([(each, orders[0]) for each in ranges])
     _, colour = nearest([(best, each) for each in orders])
     distance = tried[best, colour]
-    named = {f"{r} {c}": round(d, 2) for (r, c), d in tried.items()}
     if not distance <= MOST_DISTANCE:
-        _refuse(runner, picture, scale, named, best, colour)
+        _refuse(runner, picture, scale, distance, best, colour)
+    nearer = None
+    if (beside := _beside(wanted, best, colour)) and (found := nearest(beside)) != (best, colour):
+        nearer = " ".join(found)
     settled = None
     if original.recurrent is not None:
         settled = _settled(original, picture, best, colour, scale, distance)
@@ -263,9 +282,20 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
         colour=colour,
         layout=original.layout,
         distance=round(distance, 2),
-        tried=named,
+        tried={f"{r} {c}": round(d, 2) for (r, c), d in tried.items()},
         settled=settled,
+        nearer=nearer,
     )
+
+
+def _beside(wanted: Wanted, range_: str, colour: str) -> list[tuple[str, str]]:
+    """What a user says, and before it is believed what could have been meant."""
+    if wanted.known or not (wanted.range or wanted.colour):
+        return []
+    ranges = RANGES if wanted.range else (range_,)
+    orders = (colour, *FOUND_ORDERS) if wanted.colour else (colour,)
+    ways = [(range_, each) for each in orders] + [(each, colour) for each in ranges]
+    return list(dict.fromkeys(ways))
 
 
 def _settled(
@@ -289,13 +319,11 @@ def _settled(
 
 
 def _refuse(
-    runner: Runner, picture: Levels, scale: int, named: dict[str, float], range_: str, colour: str
+    runner: Runner, picture: Levels, scale: int, distance: float, range_: str, colour: str
 ) -> None:
     """Say that the output does not resemble the input, and what would."""
     others = {
-        (r, c): _distance(runner, picture, r, c, scale)
-        for r in RANGES
-        for c in dict.fromkeys((*FOUND_ORDERS, colour))
+        (r, c): _distance(runner, picture, r, c, scale) for r in RANGES for c in COLOUR_ORDERS
     }
     nearest = min(others, key=lambda each: others[each])
     better = others[nearest] <= MOST_DISTANCE
@@ -306,10 +334,16 @@ def _refuse(
         + ", ".join(f"{r} {c} {_shown(d)}" for (r, c), d in others.items())
         + ")"
     )
-    found = _shown(named[f"{range_} {colour}"])
+    start = (
+        "; its state began with zeros, as a bundle's does: where it has to begin with something "
+        "else, export it so that a state of zero means that there is no past"
+        if runner.original.recurrent is not None and not better
+        else ""
+    )
     raise AdoptError(
-        f"'{runner.original.files[0]}': its output, reduced, is {found} from the input with range "
-        f"{range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; {advice}"
+        f"'{runner.original.files[0]}': its output, reduced, is {_shown(distance)} from the input "
+        f"with range {range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; "
+        f"{advice}{start}"
     )
 
 

@@ -40,7 +40,8 @@ LAYOUTS = {"NCHW": 1, "NHWC": 3}
 """Where the colours are, by layout."""
 
 MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
-"""Pixels of a side of the pictures by which a batch is tried, and a share of the largest value."""
+"""Pixels of a side of the pictures by which a batch or a layout is tried, and a share of the
+largest value."""
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
 
@@ -254,11 +255,14 @@ def _over_clip(
 ) -> Original:
     """A network over clips: as a stream, or in windows."""
     if axis == 1 and len(dims) == 5 and dims[1] == dims[2] == COLOURS:
-        # Three frames of three colours: which is which is told by what can be understood.
-        try:
-            return _laid_out(found, dims, 1, asked)
-        except AdoptError:
-            return _laid_out(found, dims, 2, asked)
+        # Three frames of three colours: which is which is told by what can be understood at all.
+        anything = replace(asked, lookahead=dims[1], window=None)
+        for each in (1, 2):
+            try:
+                _laid_out(found, dims, each, anything)
+            except AdoptError:
+                continue
+            return _laid_out(found, dims, each, asked)
     return _laid_out(found, dims, axis, asked)
 
 
@@ -273,12 +277,14 @@ def _laid_out(
         clip=model,
         declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
     )
+    frames = _stacked(dims) if axis is None else dims[axis]
+    if asked.window is not None and frames:
+        _require_clip_out(path, model, axis, frames)
     if asked.window is not None and axis is not None:
         windowed = window_of(path, dims, axis, asked.window)
         return replace(
             found, model=single(model, windowed), windowed=windowed, notes=(windowed.line(),)
         )
-    frames = _stacked(dims) if axis is None else dims[axis]
     framed = None
     if frames:
         framed = one_of_several(path, model, 1 if axis is None else axis, frames, asked.lookahead)
@@ -288,6 +294,18 @@ def _laid_out(
         assert axis is not None
         framed = frame_by_frame(path, model, axis, asked.lookahead)
     return replace(found, model=framed.model, framed=framed, notes=(_framed_line(framed),))
+
+
+def _require_clip_out(path: Path, model: onnx.ModelProto, axis: int | None, frames: int) -> None:
+    """Refuse windows for a network that makes one picture of its frames."""
+    single_out = one_of_several(path, model, 1 if axis is None else axis, frames, frames)
+    if single_out is not None:
+        assert single_out.shown is not None
+        raise AdoptError(
+            f"'{path}' makes the picture of frame {single_out.shown + 1} of {frames} alone, and a "
+            f"window has a picture of each of its frames: --lookahead {single_out.ahead} in place "
+            "of --window runs it once a frame, over the frames around it"
+        )
 
 
 def _mixes(model: onnx.ModelProto, dims: Sequence[int | None]) -> bool:
@@ -508,13 +526,13 @@ def _shapes(
         )
     found = [name for name, axis in LAYOUTS.items() if dims[axis] == COLOURS]
     if not found and all(dims[axis] is None for axis in LAYOUTS.values()):
-        found = list(LAYOUTS)  # nothing is fixed: what is said, or the usual one
+        found = _layouts_that_run(model) or list(LAYOUTS)  # no shape tells
     chosen = layout or (found or [""])[0]
     if chosen not in found:
         raise AdoptError(
             f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
             + (
-                f" in layout {layout}"
+                f" in layout {layout}" + f", in {found[0]} it has" * bool(found)
                 if layout
                 else ", expected (1, 3, height, width), or one channel of luma and as many out"
             )
@@ -540,6 +558,24 @@ def _shapes(
                 dim.dim_param = side
     del model.graph.value_info[:]
     return chosen, (height, width) if height and width else None
+
+
+def _layouts_that_run(model: onnx.ModelProto) -> list[str]:
+    """Layouts of a picture that a network of any shape takes."""
+    try:
+        session = open_session(model.SerializeToString())
+    except Exception:  # of several kinds; what does not load is told where it is to run
+        return []
+    found = []
+    for name, axis in LAYOUTS.items():
+        shape = [1, MIX_SIDE, MIX_SIDE]
+        shape.insert(axis, COLOURS)
+        try:
+            session.run(None, {model.graph.input[0].name: np.full(shape, 0.5, np.float32)})
+        except Exception:  # ONNX Runtime's own, of several kinds
+            continue
+        found.append(name)
+    return found
 
 
 def _scales_of_sizes(model: onnx.ModelProto) -> None:

@@ -27,7 +27,7 @@ from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.facts import Wanted, find_facts
 from adcvsr.export.adopt.known_networks import known_networks
 from adcvsr.export.adopt.ncnn_graph import ncnn_to_onnx
-from adcvsr.export.adopt.original import LAYOUTS, read_original
+from adcvsr.export.adopt.original import LAYOUTS, Asked, read_original
 from adcvsr.export.adopt.reach import radius_of
 from adcvsr.export.adopt.surgery import stream_of
 from adcvsr.export.graphs.replay import open_session
@@ -115,6 +115,19 @@ def test_facts_are_found(tmp_path: Path, how: dict[str, Any]) -> None:
     stream = open_session(stream_of(original, facts).SerializeToString())
     out = stream.run(None, {"frame": picture[None]})[0][0]
     assert np.abs(out - exact.clip(0, 255)).max() <= 0.501
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_a_layout_that_no_shape_tells_is_told_by_running_it(tmp_path: Path, layout: str) -> None:
+    model = upscaler(scale=2, layout=layout)
+    for end in (model.graph.input[0], model.graph.output[0]):
+        for at, dim in enumerate(end.type.tensor_type.shape.dim):
+            dim.dim_param = f"{end.name}{at}"
+    path = saved(tmp_path / "n.onnx", model)
+    assert read_original(path).layout == layout
+    other = next(each for each in LAYOUTS if each != layout)
+    with pytest.raises(AdoptError, match=f"no 3 colours in layout {other}, in {layout} it has"):
+        read_original(path, Asked(layout=other))
 
 
 def test_half_is_said(tmp_path: Path) -> None:
