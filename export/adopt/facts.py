@@ -146,19 +146,24 @@ class Runner:
 
     def run(self, values: Floats) -> Any:
         """Run (1, 3, H, W) in the network's own range and order, as a clip of one frame."""
-        given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
-        picture, states = np.ascontiguousarray(given), self.original.states
-        state = {s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in states}
+        states, feeds = self.original.states, self.feeds(values)
         names = [self.original.output_name, *(s.next_name for s in states)]
-        found, *following = self._session.run(names, {self.original.input_name: picture, **state})
+        found, *following = self._session.run(names, feeds)
         for _ in range(delay_of(states)):
-            state = {s.name: each for s, each in zip(states, following, strict=True)}
-            state |= {s.name: np.ones_like(state[s.name]) for s in states if s.ends}
-            feeds = {self.original.input_name: picture, **state}
+            feeds |= {s.name: each for s, each in zip(states, following, strict=True)}
+            feeds |= {s.name: np.ones_like(feeds[s.name]) for s in states if s.ends}
             found, *following = self._session.run(names, feeds)
         if self.original.layout == "NHWC" and found.ndim == 4:
             found = found.transpose(0, 3, 1, 2)
         return found
+
+    def feeds(self, values: Floats) -> dict[str, Floats]:
+        """What goes in with the first frame of a clip, (1, 3, H, W), and states of zero."""
+        given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
+        state = {
+            s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in self.original.states
+        }
+        return {self.original.input_name: np.ascontiguousarray(given), **state}
 
     def levels(self, picture: Levels, range_: str, colour: str) -> Floats:
         """Upscale a picture.
@@ -325,6 +330,11 @@ def _refuse(
     others = {
         (r, c): _distance(runner, picture, r, c, scale) for r in RANGES for c in COLOUR_ORDERS
     }
+    if not np.isfinite(list(others.values())).any():
+        raise AdoptError(
+            f"'{runner.original.files[0]}': its output has values that are not finite, in every "
+            f"range and order of colours; {_not_finite(runner, picture, range_, colour)}"
+        )
     nearest = min(others, key=lambda each: others[each])
     better = others[nearest] <= MOST_DISTANCE
     advice = (
@@ -345,6 +355,22 @@ def _refuse(
         f"with range {range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; "
         f"{advice}{start}"
     )
+
+
+def _not_finite(runner: Runner, picture: Levels, range_: str, colour: str) -> str:
+    """The first node that makes such values of a picture."""
+    model = onnx.ModelProto()
+    model.CopyFrom(runner.original.model)
+    made = [name for node in model.graph.node for name in node.output if name]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    session = open_session(model.SerializeToString())
+    values = session.run(made, runner.feeds(planes_of(picture, range_, colour)[None]))
+    for name, value in zip(made, values, strict=True):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            node = next(each for each in model.graph.node if name in each.output)
+            return f"node '{node.name}' ({node.op_type}) is the first that makes one"
+    return "not with the first frame, where no node makes one"
 
 
 def _shown(distance: float) -> str:
@@ -406,6 +432,12 @@ def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
                 f"'{original.files[0]}' makes {scale:g} times the size: {shape[3]}x{shape[2]} of "
                 f"{width}x{height}, by node '{node.name}' ({node.op_type}) at last; whole numbers "
                 f"from 1 to {MOST_SCALE} are adopted"
+            )
+        if scale.is_integer() and wide.is_integer() and scale != wide:
+            node = next(n for n in original.model.graph.node if original.output_name in n.output)
+            raise AdoptError(
+                f"'{original.files[0]}' makes {wide:g} times the width and {scale:g} times the "
+                f"height, by node '{node.name}' ({node.op_type}) at last; both have to be alike"
             )
         why = why or f"{width}x{height} becomes {shape[3]}x{shape[2]}"
     fixed = next(nodes_with_sizes(original.model), None)

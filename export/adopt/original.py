@@ -196,6 +196,7 @@ def _read_onnx(path: Path, asked: Asked) -> Original:
             f"'{path}': the weights beside it cannot be read: {str(error).splitlines()[0]}; it and "
             "its files do not belong together, or one is cut off"
         ) from error
+    _require_whole(path, model)
     return _understood("onnx", tuple(files), model, asked)
 
 
@@ -336,6 +337,11 @@ def _framed_line(framed: Framed) -> str:
             f"streamed: {framed.shown} frames of past{late}; where a clip has no frame, its first "
             "or last one stands in"
         )
+    if not framed.states:
+        return (
+            f"a network of {framed.frames or 'any number of'} pictures at once that do not depend "
+            "on each other: it is given one"
+        )
     return (
         f"a network over clips, streamed: {len(framed.states)} states ({names}), {framed.past} "
         f"frames of past{late}; frame by frame it is {framed.difference:.1g} from the whole clip"
@@ -363,13 +369,14 @@ def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:
 
 def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = True) -> None:
     """Refuse nodes that bundles have not; `of_old` lets pass what a conversion will replace."""
-    if model.functions:
-        raise AdoptError(
-            f"'{path}' defines the function '{model.functions[0].name}'; export it with its "
-            "functions inlined"
-        )
+    functions = {(each.domain, each.name) for each in model.functions}
     for node in model.graph.node:
         called = f"node '{node.name or node.output[0]}' ({node.op_type})"
+        if (node.domain, node.op_type) in functions:
+            raise AdoptError(
+                f"'{path}': {called} is a function that the file defines; export it with its "
+                "functions inlined"
+            )
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             raise AdoptError(
                 f"'{path}': {called} is control flow; engines of devices run none: unroll it, or "
@@ -383,6 +390,27 @@ def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = Tru
             )
 
 
+def _require_whole(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse tensors whose values are not as many as their shape says."""
+    constants = ((n.name or n.output[0], a.t) for n in model.graph.node for a in n.attribute)
+    weights = ((_reader(model, tensor.name), tensor) for tensor in model.graph.initializer)
+    for node, tensor in (*weights, *constants):
+        try:
+            numpy_helper.to_array(tensor) if tensor.data_type else None
+        except Exception as error:  # of several kinds, by what is wrong with it
+            raise AdoptError(
+                f"'{path}': tensor '{tensor.name}' of node '{node}' has not the values that its "
+                f"shape {tuple(tensor.dims)} asks for ({str(error).splitlines()[0]}): the file is "
+                "damaged, get it again"
+            ) from error
+
+
+def _reader(model: onnx.ModelProto, tensor: str) -> str:
+    """Name of the first node that reads a tensor."""
+    node = next((n for n in model.graph.node if tensor in n.input), None)
+    return str(node.name or node.output[0]) if node else "?"
+
+
 def _require_finite(path: Path, model: onnx.ModelProto) -> None:
     """Refuse weights that are no numbers in float32; a bound, one value alone, may be infinite."""
     for tensor in model.graph.initializer:
@@ -390,10 +418,8 @@ def _require_finite(path: Path, model: onnx.ModelProto) -> None:
         if value.dtype.kind != "f" or (value.size == 1 and not np.isnan(value).any()):
             continue
         if not np.isfinite(value).all():
-            node = next((n for n in model.graph.node if tensor.name in n.input), None)
             raise AdoptError(
-                f"'{path}': weight '{tensor.name}' of node "
-                f"'{node.name or node.output[0] if node else '?'}' has "
+                f"'{path}': weight '{tensor.name}' of node '{_reader(model, tensor.name)}' has "
                 f"{int((~np.isfinite(value)).sum())} values that are not finite in float32"
             )
 
