@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
@@ -42,6 +44,9 @@ from adcvsr.plan.planning import Source, plan_bundle
 from adcvsr.runtime.jobs.run import open_job
 from adcvsr.runtime.jobs.settings import JobSettings
 from adcvsr.runtime.jobs.work import SegmentWorker
+from adcvsr.runtime.live.live_report import LiveOptions
+from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof.colours import ColourRequest, colour_request
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.targets import target
@@ -68,6 +73,34 @@ def test_files_are_twice_as_large(twice: Bundle, tmp_path: Path, make_video: Vid
         assert report.output_size == (96, 64)
         with pytest.raises(ConfigError, match="a scale of 3; the network makes 2 times"):
             Upscaler(twice, backend="ort-cpu", scale=3)
+
+
+class TwoScenes(VideoSource):
+    """Black frames, and from the fourth on white ones."""
+
+    def frames(self) -> Generator[LiveFrame, None, None]:
+        for index in range(6):
+            picture = np.full((32, 48, 3), 255 * (index > 2), np.uint8)
+            yield LiveFrame(picture, index / 25, self.clock())
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_a_network_without_a_past_forgets_none(twice: Bundle, tmp_path: Path, past: bool) -> None:
+    """At a cut; nothing is looked for, counted or said, as it is where there is state."""
+    with Upscaler("nano" if past else twice, backend="ort-cpu", variant="fp32-onnx") as upscaler_:
+        run = LiveRun(upscaler_, "test://", "null://", LiveOptions(policy="every"))
+        run.source = TwoScenes(run.source.address, run.source.stop)
+        assert run.run().resets == ({"cut": 1} if past else {})
+        with av.open(str(tmp_path / "in.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "bgr0"
+            for index in range(6):
+                picture = np.full((32, 48, 3), 255 * (index > 2), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        report = upscaler_.upscale_file(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    assert report.scene_cuts == (1 if past else None)
+    assert any("scene cut" in note for note in report.notes) is past
 
 
 def test_facts_are_its_own(twice: Bundle) -> None:
