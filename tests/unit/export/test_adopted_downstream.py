@@ -12,7 +12,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from foreign_networks import upscaler
 
-from adcvsr.bundle import Bundle, describe
+from adcvsr.bundle import Bundle, describe, open_bundle
 from adcvsr.calibration.evaluate.methods import baselines
 from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
 from adcvsr.calibration.profile.graph_runs import FRAMES, run_graph
@@ -50,6 +50,7 @@ from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof.colours import ColourRequest, colour_request
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.targets import target
+from live_streams import free_port
 from video_facts import VideoMaker
 
 
@@ -101,6 +102,15 @@ def test_a_network_without_a_past_forgets_none(twice: Bundle, tmp_path: Path, pa
         report = upscaler_.upscale_file(tmp_path / "in.mkv", tmp_path / "out.mp4")
     assert report.scene_cuts == (1 if past else None)
     assert any("scene cut" in note for note in report.notes) is past
+
+
+def test_networks_of_another_scale_are_not_offered_with_the_reason(twice: Bundle) -> None:
+    page = f"http://127.0.0.1:{free_port()}"
+    with Upscaler(twice, backend="ort-cpu") as upscaler_:
+        source = "test://?size=64x64&frames=2"
+        run = LiveRun(upscaler_, source, page, LiveOptions(), offer=[open_bundle("nano")])
+        notes = run.run().notes
+    assert "not offered: nano: it makes 4 times the size, the stream has 2 times" in notes
 
 
 def test_facts_are_its_own(twice: Bundle) -> None:
