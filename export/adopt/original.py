@@ -257,7 +257,7 @@ def _over_clip(
     """A network over clips: as a stream, or in windows."""
     if axis == 1 and len(dims) == 5 and dims[1] == dims[2] == COLOURS:
         # Three frames of three colours: which is which is told by what can be understood at all.
-        anything = replace(asked, lookahead=dims[1], window=None)
+        anything = replace(asked, lookahead=COLOURS, window=None)
         for each in (1, 2):
             try:
                 _laid_out(found, dims, each, anything)
@@ -395,8 +395,10 @@ def _require_whole(path: Path, model: onnx.ModelProto) -> None:
     constants = ((n.name or n.output[0], a.t) for n in model.graph.node for a in n.attribute)
     weights = ((_reader(model, tensor.name), tensor) for tensor in model.graph.initializer)
     for node, tensor in (*weights, *constants):
+        if not tensor.data_type:
+            continue  # an attribute that holds something else
         try:
-            numpy_helper.to_array(tensor) if tensor.data_type else None
+            numpy_helper.to_array(tensor)
         except Exception as error:  # of several kinds, by what is wrong with it
             raise AdoptError(
                 f"'{path}': tensor '{tensor.name}' of node '{node}' has not the values that its "
