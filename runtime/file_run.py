@@ -181,7 +181,7 @@ class FileRun:
         processor = self.network.clips
         if session is not self.network.session:
             processor = create_processor(session, colour_match="none")
-        if self.cut_reset and session.bundle.kind == "stream":
+        if self.cut_reset and session.bundle.kind == "stream" and session.bundle.state:
             processor = CutResetProcessor(processor)
         return processor
 

@@ -113,6 +113,8 @@ def adopt(source: Path, output: Path, options: AdoptOptions, *, report: Report) 
         report(f"known: {known.name}, {known.licence}, from {known.source}")
     facts = find_facts(original, _wanted(original, options, known))
     report(f"found: {facts.line()}")
+    if doubt := facts.doubt():
+        report(f"note: {doubt}")
     with folder_beside(output) as folder:
         kind = "stream" if original.windowed is None else "clip"
         files = VariantFiles(folder, REFERENCE, kind)
@@ -199,6 +201,7 @@ def _wanted(original: Original, options: AdoptOptions, known: KnownNetwork | Non
         scale=options.scale or (known.scale if known else None),
         range=options.range or (known.range if known else "0-1" if torch else None),
         colour=options.colour or own or (known.colour if known else "RGB" if torch else None),
+        known=options.range is None and options.colour is None,
     )
 
 

@@ -26,7 +26,7 @@ from ..graphs.replay import open_session
 from .centred import arranged
 from .clips import Framed
 from .original import Original, nodes_with_sizes
-from .pixels import FOUND_ORDERS, RANGES, levels_of, planes_of
+from .pixels import COLOUR_ORDERS, FOUND_ORDERS, RANGES, levels_of, planes_of
 from .recurrent import Recurrent
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
@@ -69,6 +69,9 @@ class Wanted:
     colour: str | None = None
     """One of `pixels.COLOUR_ORDERS`."""
 
+    known: bool = False
+    """Whether range and colours are those of a known file or format: nothing is tried beside."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -87,6 +90,20 @@ class Facts:
 
     settled: float | None = None
     """Of a network that takes its own state, `distance` after a clip of the same picture."""
+
+    nearer: str | None = None
+    """Of `tried`, what is clearly nearer than the range and colours that were said."""
+
+    def doubt(self) -> str | None:
+        """One line for people where another way than the one that was said seems meant."""
+        if self.nearer is None:
+            return None
+        range_, colour = self.nearer.split()
+        return (
+            f"with --range {range_} --colour {colour} the output is nearer to the input, "
+            f"{self.tried[self.nearer]:.1f} levels; {self.range} and {self.colour}, as was said, "
+            f"give {self.distance:.1f}: look at a picture before you rely on them"
+        )
 
     def line(self) -> str:
         """One line for people."""
@@ -129,19 +146,24 @@ class Runner:
 
     def run(self, values: Floats) -> Any:
         """Run (1, 3, H, W) in the network's own range and order, as a clip of one frame."""
-        given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
-        picture, states = np.ascontiguousarray(given), self.original.states
-        state = {s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in states}
+        states, feeds = self.original.states, self.feeds(values)
         names = [self.original.output_name, *(s.next_name for s in states)]
-        found, *following = self._session.run(names, {self.original.input_name: picture, **state})
+        found, *following = self._session.run(names, feeds)
         for _ in range(delay_of(states)):
-            state = {s.name: each for s, each in zip(states, following, strict=True)}
-            state |= {s.name: np.ones_like(state[s.name]) for s in states if s.ends}
-            feeds = {self.original.input_name: picture, **state}
+            feeds |= {s.name: each for s, each in zip(states, following, strict=True)}
+            feeds |= {s.name: np.ones_like(feeds[s.name]) for s in states if s.ends}
             found, *following = self._session.run(names, feeds)
         if self.original.layout == "NHWC" and found.ndim == 4:
             found = found.transpose(0, 3, 1, 2)
         return found
+
+    def feeds(self, values: Floats) -> dict[str, Floats]:
+        """What goes in with the first frame of a clip, (1, 3, H, W), and states of zero."""
+        given = values if self.original.layout == "NCHW" else values.transpose(0, 2, 3, 1)
+        state = {
+            s.name: np.zeros(s.shape(*values.shape[2:]), np.float32) for s in self.original.states
+        }
+        return {self.original.input_name: np.ascontiguousarray(given), **state}
 
     def levels(self, picture: Levels, range_: str, colour: str) -> Floats:
         """Upscale a picture.
@@ -250,9 +272,11 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
     best, _ = nearest([(each, orders[0]) for each in ranges])
     _, colour = nearest([(best, each) for each in orders])
     distance = tried[best, colour]
-    named = {f"{r} {c}": round(d, 2) for (r, c), d in tried.items()}
     if not distance <= MOST_DISTANCE:
-        _refuse(runner, picture, scale, named, best, colour)
+        _refuse(runner, picture, scale, distance, best, colour)
+    nearer = None
+    if (beside := _beside(wanted, best, colour)) and (found := nearest(beside)) != (best, colour):
+        nearer = " ".join(found)
     settled = None
     if original.recurrent is not None:
         settled = _settled(original, picture, best, colour, scale, distance)
@@ -263,9 +287,20 @@ def find_facts(original: Original, wanted: Wanted) -> Facts:
         colour=colour,
         layout=original.layout,
         distance=round(distance, 2),
-        tried=named,
+        tried={f"{r} {c}": round(d, 2) for (r, c), d in tried.items()},
         settled=settled,
+        nearer=nearer,
     )
+
+
+def _beside(wanted: Wanted, range_: str, colour: str) -> list[tuple[str, str]]:
+    """What a user says, and before it is believed what could have been meant."""
+    if wanted.known or not (wanted.range or wanted.colour):
+        return []
+    ranges = RANGES if wanted.range else (range_,)
+    orders = (colour, *FOUND_ORDERS) if wanted.colour else (colour,)
+    ways = [(range_, each) for each in orders] + [(each, colour) for each in ranges]
+    return list(dict.fromkeys(ways))
 
 
 def _settled(
@@ -289,14 +324,17 @@ def _settled(
 
 
 def _refuse(
-    runner: Runner, picture: Levels, scale: int, named: dict[str, float], range_: str, colour: str
+    runner: Runner, picture: Levels, scale: int, distance: float, range_: str, colour: str
 ) -> None:
     """Say that the output does not resemble the input, and what would."""
     others = {
-        (r, c): _distance(runner, picture, r, c, scale)
-        for r in RANGES
-        for c in dict.fromkeys((*FOUND_ORDERS, colour))
+        (r, c): _distance(runner, picture, r, c, scale) for r in RANGES for c in COLOUR_ORDERS
     }
+    if not np.isfinite(list(others.values())).any():
+        raise AdoptError(
+            f"'{runner.original.files[0]}': its output has values that are not finite, in every "
+            f"range and order of colours; {_not_finite(runner, picture, range_, colour)}"
+        )
     nearest = min(others, key=lambda each: others[each])
     better = others[nearest] <= MOST_DISTANCE
     advice = (
@@ -306,11 +344,33 @@ def _refuse(
         + ", ".join(f"{r} {c} {_shown(d)}" for (r, c), d in others.items())
         + ")"
     )
-    found = _shown(named[f"{range_} {colour}"])
-    raise AdoptError(
-        f"'{runner.original.files[0]}': its output, reduced, is {found} from the input with range "
-        f"{range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; {advice}"
+    start = (
+        "; its state began with zeros, as a bundle's does: where it has to begin with something "
+        "else, export it so that a state of zero means that there is no past"
+        if runner.original.recurrent is not None and not better
+        else ""
     )
+    raise AdoptError(
+        f"'{runner.original.files[0]}': its output, reduced, is {_shown(distance)} from the input "
+        f"with range {range_} and {colour}, at most {MOST_DISTANCE:g} expected of an upscaler; "
+        f"{advice}{start}"
+    )
+
+
+def _not_finite(runner: Runner, picture: Levels, range_: str, colour: str) -> str:
+    """The first node that makes such values of a picture."""
+    model = onnx.ModelProto()
+    model.CopyFrom(runner.original.model)
+    made = [name for node in model.graph.node for name in node.output if name]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    session = open_session(model.SerializeToString())
+    values = session.run(made, runner.feeds(planes_of(picture, range_, colour)[None]))
+    for name, value in zip(made, values, strict=True):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            node = next(each for each in model.graph.node if name in each.output)
+            return f"node '{node.name}' ({node.op_type}) is the first that makes one"
+    return "not with the first frame, where no node makes one"
 
 
 def _shown(distance: float) -> str:
@@ -372,6 +432,12 @@ def _scale_and_multiple(runner: Runner, wanted: int | None) -> tuple[int, int]:
                 f"'{original.files[0]}' makes {scale:g} times the size: {shape[3]}x{shape[2]} of "
                 f"{width}x{height}, by node '{node.name}' ({node.op_type}) at last; whole numbers "
                 f"from 1 to {MOST_SCALE} are adopted"
+            )
+        if scale.is_integer() and wide.is_integer() and scale != wide:
+            node = next(n for n in original.model.graph.node if original.output_name in n.output)
+            raise AdoptError(
+                f"'{original.files[0]}' makes {wide:g} times the width and {scale:g} times the "
+                f"height, by node '{node.name}' ({node.op_type}) at last; both have to be alike"
             )
         why = why or f"{width}x{height} becomes {shape[3]}x{shape[2]}"
     fixed = next(nodes_with_sizes(original.model), None)

@@ -40,7 +40,8 @@ LAYOUTS = {"NCHW": 1, "NHWC": 3}
 """Where the colours are, by layout."""
 
 MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
-"""Pixels of a side of the pictures by which a batch is tried, and a share of the largest value."""
+"""Pixels of a side of the pictures by which a batch or a layout is tried, and a share of the
+largest value."""
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
 
@@ -195,6 +196,7 @@ def _read_onnx(path: Path, asked: Asked) -> Original:
             f"'{path}': the weights beside it cannot be read: {str(error).splitlines()[0]}; it and "
             "its files do not belong together, or one is cut off"
         ) from error
+    _require_whole(path, model)
     return _understood("onnx", tuple(files), model, asked)
 
 
@@ -254,11 +256,14 @@ def _over_clip(
 ) -> Original:
     """A network over clips: as a stream, or in windows."""
     if axis == 1 and len(dims) == 5 and dims[1] == dims[2] == COLOURS:
-        # Three frames of three colours: which is which is told by what can be understood.
-        try:
-            return _laid_out(found, dims, 1, asked)
-        except AdoptError:
-            return _laid_out(found, dims, 2, asked)
+        # Three frames of three colours: which is which is told by what can be understood at all.
+        anything = replace(asked, lookahead=COLOURS, window=None)
+        for each in (1, 2):
+            try:
+                _laid_out(found, dims, each, anything)
+            except AdoptError:
+                continue
+            return _laid_out(found, dims, each, asked)
     return _laid_out(found, dims, axis, asked)
 
 
@@ -273,12 +278,14 @@ def _laid_out(
         clip=model,
         declared=(sides[0], sides[1]) if sides[0] and sides[1] else None,
     )
+    frames = _stacked(dims) if axis is None else dims[axis]
+    if asked.window is not None and frames:
+        _require_clip_out(path, model, axis, frames)
     if asked.window is not None and axis is not None:
         windowed = window_of(path, dims, axis, asked.window)
         return replace(
             found, model=single(model, windowed), windowed=windowed, notes=(windowed.line(),)
         )
-    frames = _stacked(dims) if axis is None else dims[axis]
     framed = None
     if frames:
         framed = one_of_several(path, model, 1 if axis is None else axis, frames, asked.lookahead)
@@ -288,6 +295,18 @@ def _laid_out(
         assert axis is not None
         framed = frame_by_frame(path, model, axis, asked.lookahead)
     return replace(found, model=framed.model, framed=framed, notes=(_framed_line(framed),))
+
+
+def _require_clip_out(path: Path, model: onnx.ModelProto, axis: int | None, frames: int) -> None:
+    """Refuse windows for a network that makes one picture of its frames."""
+    single_out = one_of_several(path, model, 1 if axis is None else axis, frames, frames)
+    if single_out is not None:
+        assert single_out.shown is not None
+        raise AdoptError(
+            f"'{path}' makes the picture of frame {single_out.shown + 1} of {frames} alone, and a "
+            f"window has a picture of each of its frames: --lookahead {single_out.ahead} in place "
+            "of --window runs it once a frame, over the frames around it"
+        )
 
 
 def _mixes(model: onnx.ModelProto, dims: Sequence[int | None]) -> bool:
@@ -318,6 +337,11 @@ def _framed_line(framed: Framed) -> str:
             f"streamed: {framed.shown} frames of past{late}; where a clip has no frame, its first "
             "or last one stands in"
         )
+    if not framed.states:
+        return (
+            f"a network of {framed.frames or 'any number of'} pictures at once that do not depend "
+            "on each other: it is given one"
+        )
     return (
         f"a network over clips, streamed: {len(framed.states)} states ({names}), {framed.past} "
         f"frames of past{late}; frame by frame it is {framed.difference:.1g} from the whole clip"
@@ -345,13 +369,14 @@ def _beside(path: Path, name: str, model: onnx.ModelProto) -> Path:
 
 def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = True) -> None:
     """Refuse nodes that bundles have not; `of_old` lets pass what a conversion will replace."""
-    if model.functions:
-        raise AdoptError(
-            f"'{path}' defines the function '{model.functions[0].name}'; export it with its "
-            "functions inlined"
-        )
+    functions = {(each.domain, each.name) for each in model.functions}
     for node in model.graph.node:
         called = f"node '{node.name or node.output[0]}' ({node.op_type})"
+        if (node.domain, node.op_type) in functions:
+            raise AdoptError(
+                f"'{path}': {called} is a function that the file defines; export it with its "
+                "functions inlined"
+            )
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             raise AdoptError(
                 f"'{path}': {called} is control flow; engines of devices run none: unroll it, or "
@@ -365,6 +390,29 @@ def _require_operators(path: Path, model: onnx.ModelProto, *, of_old: bool = Tru
             )
 
 
+def _require_whole(path: Path, model: onnx.ModelProto) -> None:
+    """Refuse tensors whose values are not as many as their shape says."""
+    constants = ((n.name or n.output[0], a.t) for n in model.graph.node for a in n.attribute)
+    weights = ((_reader(model, tensor.name), tensor) for tensor in model.graph.initializer)
+    for node, tensor in (*weights, *constants):
+        if not tensor.data_type:
+            continue  # an attribute that holds something else
+        try:
+            numpy_helper.to_array(tensor)
+        except Exception as error:  # of several kinds, by what is wrong with it
+            raise AdoptError(
+                f"'{path}': tensor '{tensor.name}' of node '{node}' has not the values that its "
+                f"shape {tuple(tensor.dims)} asks for ({str(error).splitlines()[0]}): the file is "
+                "damaged, get it again"
+            ) from error
+
+
+def _reader(model: onnx.ModelProto, tensor: str) -> str:
+    """Name of the first node that reads a tensor."""
+    node = next((n for n in model.graph.node if tensor in n.input), None)
+    return str(node.name or node.output[0]) if node else "?"
+
+
 def _require_finite(path: Path, model: onnx.ModelProto) -> None:
     """Refuse weights that are no numbers in float32; a bound, one value alone, may be infinite."""
     for tensor in model.graph.initializer:
@@ -372,10 +420,8 @@ def _require_finite(path: Path, model: onnx.ModelProto) -> None:
         if value.dtype.kind != "f" or (value.size == 1 and not np.isnan(value).any()):
             continue
         if not np.isfinite(value).all():
-            node = next((n for n in model.graph.node if tensor.name in n.input), None)
             raise AdoptError(
-                f"'{path}': weight '{tensor.name}' of node "
-                f"'{node.name or node.output[0] if node else '?'}' has "
+                f"'{path}': weight '{tensor.name}' of node '{_reader(model, tensor.name)}' has "
                 f"{int((~np.isfinite(value)).sum())} values that are not finite in float32"
             )
 
@@ -508,13 +554,13 @@ def _shapes(
         )
     found = [name for name, axis in LAYOUTS.items() if dims[axis] == COLOURS]
     if not found and all(dims[axis] is None for axis in LAYOUTS.values()):
-        found = list(LAYOUTS)  # nothing is fixed: what is said, or the usual one
+        found = _layouts_that_run(model) or list(LAYOUTS)  # no shape tells
     chosen = layout or (found or [""])[0]
     if chosen not in found:
         raise AdoptError(
             f"'{path}': input '{picture.name}' of shape {dims} has no 3 colours"
             + (
-                f" in layout {layout}"
+                f" in layout {layout}" + f", in {found[0]} it has" * bool(found)
                 if layout
                 else ", expected (1, 3, height, width), or one channel of luma and as many out"
             )
@@ -540,6 +586,24 @@ def _shapes(
                 dim.dim_param = side
     del model.graph.value_info[:]
     return chosen, (height, width) if height and width else None
+
+
+def _layouts_that_run(model: onnx.ModelProto) -> list[str]:
+    """Layouts of a picture that a network of any shape takes."""
+    try:
+        session = open_session(model.SerializeToString())
+    except Exception:  # of several kinds; what does not load is told where it is to run
+        return []
+    found = []
+    for name, axis in LAYOUTS.items():
+        shape = [1, MIX_SIDE, MIX_SIDE]
+        shape.insert(axis, COLOURS)
+        try:
+            session.run(None, {model.graph.input[0].name: np.full(shape, 0.5, np.float32)})
+        except Exception:  # ONNX Runtime's own, of several kinds
+            continue
+        found.append(name)
+    return found
 
 
 def _scales_of_sizes(model: onnx.ModelProto) -> None:

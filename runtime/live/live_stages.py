@@ -342,7 +342,8 @@ class LiveStages:
         times = FrameTimes(frame.captured, taken=self.clock() if taken is None else taken)
         if reason is not None:
             self.upscaler.reset()
-            self.accounting.reset(reason)
+            if self.upscaler.session.bundle.state:  # else there is no past to forget
+                self.accounting.reset(reason)
             if reason == "cut":
                 self._content.cut(self.upscaler.session.variant)
         low = self.pixels.take(frame, part)

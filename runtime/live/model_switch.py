@@ -213,13 +213,23 @@ def _by_name(bundles: Iterable[Bundle]) -> dict[str, Bundle]:
     return found
 
 
+def why_not(bundle: Bundle, running: Bundle) -> str | None:
+    """Why no variant of a bundle can take the running one's place; None where one may."""
+    if bundle.kind != "stream":
+        return "it runs in windows, over clips"
+    if bundle.scale != running.scale:
+        return f"it makes {bundle.scale} times the size, the stream has {running.scale} times"
+    if bundle.delay or running.delay:
+        late = bundle if bundle.delay else running
+        return f"pictures of '{late.name}' come late, and would be lost"
+    return None
+
+
 def _offers(name: str, bundle: Bundle, upscaler: Upscaler) -> Iterator[Offer]:
     """The variants of a bundle that can take the running one's place."""
     running, backend = upscaler.session, upscaler.session.backend
-    if bundle.kind != "stream" or bundle.scale != upscaler.bundle.scale:
-        return  # outputs have one size from beginning to end
-    if bundle.delay or upscaler.bundle.delay:  # pictures that are late would be lost
-        if bundle is upscaler.bundle:
+    if why_not(bundle, upscaler.bundle) is not None:
+        if bundle is upscaler.bundle and bundle.kind == "stream":
             yield Offer(name, running.variant.id)
         return
     try:

@@ -29,7 +29,7 @@ from .glass import GlassReader
 from .governor import Governor
 from .live_report import LiveOptions, LiveReport, resident_bytes
 from .live_stages import LiveStages
-from .model_switch import ModelSwitch
+from .model_switch import ModelSwitch, why_not
 from .notes import Notes
 from .sink import VideoSink, open_sinks
 from .source import VideoSource, open_source
@@ -350,6 +350,10 @@ class StreamRun:
             for each in bad:
                 self._own_notes.add(f"not offered: {each.reason}")
             offer = [each for each in installed if each.trained and each.path.name != mine]
+        else:
+            for each in offer:
+                if (why := why_not(each, self.upscaler.bundle)) is not None:
+                    self._own_notes.add(f"not offered: {each.path.name}: {why}")
         return ModelSwitch(
             self.upscaler,
             offer,

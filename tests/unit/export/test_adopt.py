@@ -27,7 +27,7 @@ from adcvsr.export.adopt.adopt import AdoptOptions, adopt
 from adcvsr.export.adopt.facts import Wanted, find_facts
 from adcvsr.export.adopt.known_networks import known_networks
 from adcvsr.export.adopt.ncnn_graph import ncnn_to_onnx
-from adcvsr.export.adopt.original import LAYOUTS, read_original
+from adcvsr.export.adopt.original import LAYOUTS, Asked, read_original
 from adcvsr.export.adopt.reach import radius_of
 from adcvsr.export.adopt.surgery import stream_of
 from adcvsr.export.graphs.replay import open_session
@@ -117,6 +117,19 @@ def test_facts_are_found(tmp_path: Path, how: dict[str, Any]) -> None:
     assert np.abs(out - exact.clip(0, 255)).max() <= 0.501
 
 
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_a_layout_that_no_shape_tells_is_told_by_running_it(tmp_path: Path, layout: str) -> None:
+    model = upscaler(scale=2, layout=layout)
+    for end in (model.graph.input[0], model.graph.output[0]):
+        for at, dim in enumerate(end.type.tensor_type.shape.dim):
+            dim.dim_param = f"{end.name}{at}"
+    path = saved(tmp_path / "n.onnx", model)
+    assert read_original(path).layout == layout
+    other = next(each for each in LAYOUTS if each != layout)
+    with pytest.raises(AdoptError, match=f"no 3 colours in layout {other}, in {layout} it has"):
+        read_original(path, Asked(layout=other))
+
+
 def test_half_is_said(tmp_path: Path) -> None:
     lines: list[str] = []
     source = saved(tmp_path / "n.onnx", upscaler(scale=2, half=True))
@@ -195,6 +208,37 @@ def _beyond_float32() -> onnx.ModelProto:
     return model
 
 
+def _with_too_few_weights() -> onnx.ModelProto:
+    model = _changed()
+    next(t for t in model.graph.initializer if t.name == "w2").dims[0] = 1 << 33
+    return model
+
+
+def _with_too_few_values_in_a_constant() -> onnx.ModelProto:
+    model = _with_nan_in_a_constant()
+    model.graph.node[0].attribute[0].t.dims[0] = 99
+    return model
+
+
+def _root_of_less_than_nothing() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Sub", ["mixed", "nine"], ["less"], "tail/less"),
+        helper.make_node("Sqrt", ["less"], ["summed"], "tail/root"),
+    ]
+    model = _changed(extra=nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(9), "nine"))
+    return model
+
+
+def _with_a_function() -> onnx.ModelProto:
+    node = helper.make_node("Soft", ["mixed"], ["summed"], "tail/soft", domain="theirs")
+    model = _changed(extra=[node])
+    inside = [helper.make_node("Sigmoid", ["a"], ["b"])]
+    opset = [helper.make_opsetid("", 17)]
+    model.functions.append(helper.make_function("theirs", "Soft", ["a"], ["b"], inside, opset))
+    return model
+
+
 def _with_control_flow() -> onnx.ModelProto:
     branch = helper.make_graph(
         [helper.make_node("Identity", ["mixed"], ["b"])],
@@ -224,14 +268,14 @@ def _classifier() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _one_and_a_half() -> onnx.ModelProto:
+def _resized(high: float = 1.5, wide: float = 1.5) -> onnx.ModelProto:
     node = helper.make_node("Resize", ["x", "", "by"], ["y"], "enlarge", mode="linear")
     graph = helper.make_graph(
         [node],
         "half_more",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, "a", "b"])],
-        [numpy_helper.from_array(np.array([1, 1, 1.5, 1.5], np.float32), "by")],
+        [numpy_helper.from_array(np.array([1, 1, high, wide], np.float32), "by")],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
@@ -331,7 +375,12 @@ def test_what_no_conversion_brings_to_our_opset_is_refused(
         (_with_nan_in_a_constant, "weight 'w2' of node 'body/last' has 1 values that are not"),
         (_beyond_float32, "'body/last' has 1 values that are not finite in float32"),
         (_classifier, r"output 'y' of node 'head' \(Flatten\) has shape \(1, 3\)"),
-        (_one_and_a_half, r"makes 1.5 times the size: .* by node 'enlarge' \(Resize\)"),
+        (_with_too_few_weights, "tensor 'w2' of node 'body/last' has not the values that its sh"),
+        (_with_too_few_values_in_a_constant, "of node 'const/w2' has not the values that its"),
+        (_root_of_less_than_nothing, r"not finite, in every.*; node 'tail/root' \(Sqrt\) is the"),
+        (_with_a_function, r"node 'tail/soft' \(Soft\) is a function that the file defines"),
+        (lambda: _resized(2, 4), r"4 times the width and 2 times the height, by node 'enlarge'"),
+        (_resized, r"makes 1.5 times the size: .* by node 'enlarge' \(Resize\)"),
         (_tokens, r"input 'x' is INT64 of shape \(1, None\), expected one picture of floats"),
         (lambda: upscaler(scale=5), "makes 5 times the size"),
         (_with_state, r"has 2 inputs and 1 outputs.*inputs 'x' .*, 'hidden' .*say it with --state"),
@@ -350,6 +399,11 @@ def test_what_no_conversion_brings_to_our_opset_is_refused(
             "nan-in-constant",
             "beyond-float32",
             "classifier",
+            "too-few-weights",
+            "too-few-in-constant",
+            "not-finite-inside",
+            "function",
+            "scale-2x4",
             "scale-1.5",
             "tokens",
             "scale-5",
@@ -365,6 +419,12 @@ def test_what_is_no_upscaler_is_refused_in_one_line(tmp_path: Path, model: Any, 
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_batch_of_pictures_becomes_one(tmp_path: Path) -> None:
+    original = read_original(saved(tmp_path / "n.onnx", upscaler(scale=2, batch=4)))
+    assert original.notes[0].startswith("a network of 4 pictures at once that do not depend on")
+    assert (original.states, find_facts(original, Wanted()).scale) == ((), 2)
 
 
 def test_fixed_reshapes_are_named(tmp_path: Path) -> None:

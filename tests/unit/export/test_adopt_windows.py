@@ -14,6 +14,7 @@ from few_colours import three_colours
 from adcvsr.bundle.schema import Window
 from adcvsr.errors import AdoptError
 from adcvsr.export.adopt.adopt import AdoptOptions, adopt
+from adcvsr.export.adopt.original import Asked, read_original
 from adcvsr.export.graphs.replay import open_session
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.upscaler import Upscaler
@@ -96,10 +97,11 @@ def test_windows_that_make_no_sense_are_refused(tmp_path: Path, window: Window, 
     [
         ({"frames": 5, "shown": 2}, 2),
         ({"frames": 3, "shown": 2}, 0),
+        ({"frames": 3, "shown": 1}, 1),
         ({"frames": 3, "shown": 1, "layout": "stacked"}, 1),
         ({"frames": 3, "shown": 1, "layout": "channels-first", "with_axis": True}, 1),
     ],
-    ids=["middle-of-5", "last-of-3", "stacked", "with-axis"],
+    ids=["middle-of-5", "last-of-3", "middle-of-3", "stacked", "with-axis"],
 )
 def test_one_picture_of_several_frames_is_a_stream(
     tmp_path: Path, how: dict[str, Any], ahead: int
@@ -108,6 +110,8 @@ def test_one_picture_of_several_frames_is_a_stream(
     if ahead:
         with pytest.raises(AdoptError, match=f"--lookahead {ahead} lets pictures come {ahead}"):
             adopt(source, tmp_path / "b", AdoptOptions(**NAMED), report=print)
+    with pytest.raises(AdoptError, match=f"each of its frames: --lookahead {ahead} in place of"):
+        read_original(source, Asked(window=Window(0, 2)))
     options = AdoptOptions(lookahead=ahead, **NAMED)
     bundle = adopt(source, tmp_path / "b", options, report=lambda line: None)
     assert (bundle.kind, bundle.delay) == ("stream", ahead)

@@ -90,6 +90,41 @@ def test_a_network_of_luma_leaves_colours_to_the_chroma(tmp_path: Path) -> None:
         adopt(source, tmp_path / "c", AdoptOptions(colour="BGR", **NAMED), report=print)
 
 
+def test_a_network_of_yuv_that_is_taken_for_rgb_is_told(tmp_path: Path) -> None:
+    original = read_original(saved(tmp_path / "n.onnx", of_yuv(upscaler(scale=2))))
+    with pytest.raises(AdoptError, match=r"with range 0-1 and RGB.*--range 0-1 --colour YUV it is"):
+        find_facts(original, Wanted())
+
+
+def test_what_is_said_against_the_picture_is_doubted(tmp_path: Path) -> None:
+    """A wrong word that gives a fair picture: taken, and what is clearly nearer is named."""
+    original = read_original(saved(tmp_path / "rgb.onnx", upscaler(scale=2)))
+    doubt = find_facts(original, Wanted(colour="YUV")).doubt() or ""
+    assert doubt.startswith("with --range 0-1 --colour RGB the output is nearer to the input, 1.")
+    assert "0-1 and YUV, as was said, give 2." in doubt
+    for wanted in (
+        Wanted(colour="BGR"),  # as near as RGB: nobody can tell
+        Wanted(range="0-1", colour="RGB"),
+        Wanted(colour="YUV", known=True),
+        Wanted(),
+    ):
+        assert find_facts(original, wanted).doubt() is None
+    ends = of_yuv(upscaler(scale=2), range_=(-1, 1))
+    original = read_original(saved(tmp_path / "yuv.onnx", ends))
+    assert find_facts(original, Wanted(colour="YUV")).range == "-1-1"
+    lines: list[str] = []
+    options = AdoptOptions(colour="RGB", range="-1-1", **NAMED)
+    with pytest.raises(AdoptError, match="--range -1-1 --colour YUV it is"):
+        adopt(tmp_path / "yuv.onnx", tmp_path / "b", options, report=lines.append)
+    adopt(
+        tmp_path / "rgb.onnx",
+        tmp_path / "b",
+        AdoptOptions(colour="YUV", **NAMED),
+        report=lines.append,
+    )
+    assert f"note: {doubt}" in lines
+
+
 def test_no_upscaler_of_one_channel_is_refused(tmp_path: Path) -> None:
     model = of_luma(2)
     model.graph.node.append(onnx.helper.make_node("Flatten", ["y"], ["flat"], "head/flat"))

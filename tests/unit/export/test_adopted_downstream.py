@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import pytest
 from av.video.reformatter import VideoReformatter
 from foreign_networks import upscaler
 
-from adcvsr.bundle import Bundle, describe
+from adcvsr.bundle import Bundle, describe, open_bundle
 from adcvsr.calibration.evaluate.methods import baselines
 from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
 from adcvsr.calibration.profile.graph_runs import FRAMES, run_graph
@@ -42,9 +44,13 @@ from adcvsr.plan.planning import Source, plan_bundle
 from adcvsr.runtime.jobs.run import open_job
 from adcvsr.runtime.jobs.settings import JobSettings
 from adcvsr.runtime.jobs.work import SegmentWorker
+from adcvsr.runtime.live.live_report import LiveOptions
+from adcvsr.runtime.live.live_run import LiveRun
+from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.proof.colours import ColourRequest, colour_request
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.targets import target
+from live_streams import free_port
 from video_facts import VideoMaker
 
 
@@ -68,6 +74,43 @@ def test_files_are_twice_as_large(twice: Bundle, tmp_path: Path, make_video: Vid
         assert report.output_size == (96, 64)
         with pytest.raises(ConfigError, match="a scale of 3; the network makes 2 times"):
             Upscaler(twice, backend="ort-cpu", scale=3)
+
+
+class TwoScenes(VideoSource):
+    """Black frames, and from the fourth on white ones."""
+
+    def frames(self) -> Generator[LiveFrame, None, None]:
+        for index in range(6):
+            picture = np.full((32, 48, 3), 255 * (index > 2), np.uint8)
+            yield LiveFrame(picture, index / 25, self.clock())
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_a_network_without_a_past_forgets_none(twice: Bundle, tmp_path: Path, past: bool) -> None:
+    """At a cut; nothing is looked for, counted or said, as it is where there is state."""
+    with Upscaler("nano" if past else twice, backend="ort-cpu", variant="fp32-onnx") as upscaler_:
+        run = LiveRun(upscaler_, "test://", "null://", LiveOptions(policy="every"))
+        run.source = TwoScenes(run.source.address, run.source.stop)
+        assert run.run().resets == ({"cut": 1} if past else {})
+        with av.open(str(tmp_path / "in.mkv"), "w") as container:
+            stream = container.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "bgr0"
+            for index in range(6):
+                picture = np.full((32, 48, 3), 255 * (index > 2), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        report = upscaler_.upscale_file(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    assert report.scene_cuts == (1 if past else None)
+    assert any("scene cut" in note for note in report.notes) is past
+
+
+def test_networks_of_another_scale_are_not_offered_with_the_reason(twice: Bundle) -> None:
+    page = f"http://127.0.0.1:{free_port()}"
+    with Upscaler(twice, backend="ort-cpu") as upscaler_:
+        source = "test://?size=64x64&frames=2"
+        run = LiveRun(upscaler_, source, page, LiveOptions(), offer=[open_bundle("nano")])
+        notes = run.run().notes
+    assert "not offered: nano: it makes 4 times the size, the stream has 2 times" in notes
 
 
 def test_facts_are_its_own(twice: Bundle) -> None:
