@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
@@ -57,6 +58,11 @@ class Profile:
         Raises:
             BackendUnavailableError: The file is no such trace, as where the disk was full.
         """
+        return self._events
+
+    @cached_property
+    def _events(self) -> list[dict[str, Any]]:
+        """Read once: a trace and a table are made of them."""
         found = read_json(self.path, error=BackendUnavailableError, limits=PROFILE)
         events = []
         for event in found.items():
