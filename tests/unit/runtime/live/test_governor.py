@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from adcvsr.cli.commands import load_command
 from adcvsr.errors import ConfigError
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.live import together
 from adcvsr.runtime.live.admission import Admission
 from adcvsr.runtime.live.governor import (
     DOWN_AFTER,
@@ -129,15 +130,18 @@ def test_it_needs_a_latency(networks: list[Upscaler]) -> None:
     run.close()
 
 
-def test_a_stream_steps_down_without_losing_a_frame(networks: list[Upscaler]) -> None:
+def test_a_stream_steps_down_without_losing_a_frame(
+    networks: list[Upscaler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A budget that nothing keeps: after two judgements it runs with the cheapest.
 
     Every frame waits, so that one that is lost was lost by the step, not by a machine that stood
     still for the time between two frames.
     """
+    monkeypatch.setattr(together, "TICK_S", 0.1)
     with networks[0].another_stream() as best, networks[1].another_stream() as cheaper:
         options = LiveOptions(policy="every", cut_reset=False)
-        run = LiveRun(best, "test://?size=64x64&fps=10&frames=36", "null://", options)
+        run = LiveRun(best, "test://?size=64x64&fps=20&frames=36", "null://", options)
         run.governor = governor = Governor([best, cheaper], -1.0)
         governor._ladder.rung = governor._wanted = 0
         governor.begin = lambda *_: None  # type: ignore[method-assign]
