@@ -22,7 +22,7 @@ from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv_picture import AnyPicture, YuvPicture
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions.batch_slots import run_ahead
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 LARGEST_RATIO = 1.0
 

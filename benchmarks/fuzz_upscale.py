@@ -146,7 +146,7 @@ def work() -> None:
     from adcvsr.arrays import Frame
     from adcvsr.errors import AdcVsrError
     from adcvsr.runtime.processing.processor import StreamProcessor
-    from adcvsr.runtime.sessions.session import check_frame
+    from adcvsr.runtime.sessions.frames import check_frame
     from adcvsr.runtime.upscaler import Upscaler
     from adcvsr.runtime.video import sink
     from adcvsr.runtime.video.encoders import EncodeOptions

@@ -174,7 +174,7 @@ def _repeating() -> Iterator[Any]:
     """An upscaler that makes sixteen pixels of each."""
     from adcvsr.arrays import Frame
     from adcvsr.runtime.processing.processor import StreamProcessor
-    from adcvsr.runtime.sessions.session import check_frame
+    from adcvsr.runtime.sessions.frames import check_frame
     from adcvsr.runtime.upscaler import Upscaler
 
     class Repeated(StreamProcessor):

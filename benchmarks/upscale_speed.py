@@ -36,7 +36,7 @@ from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.processing.backends import create_session
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.sink import FileSink
 from adcvsr.runtime.video.source import FileSource, SourceFrame

@@ -32,7 +32,9 @@ from ..runtime.proof.colours import (
 )
 from ..runtime.proof.golden import distance, golden_clip, replay_golden
 from ..runtime.proof.yuv import YuvFound, compare_yuv
-from ..runtime.sessions.session import ClipSession, Session, StreamSession
+from ..runtime.sessions.clip_session import ClipSession
+from ..runtime.sessions.session import Session
+from ..runtime.sessions.stream_session import StreamSession
 from ..variants import REFERENCE
 from .colour_gate import colours_entry, require_colours
 from .recipes.recipe import Gate

@@ -25,7 +25,8 @@ from .processing.backends import create_processor
 from .processing.cut_reset import CutResetProcessor
 from .processing.hdr import for_transfer
 from .processing.processor import FrameProcessor
-from .sessions.session import Session, StreamSession
+from .sessions.session import Session
+from .sessions.stream_session import StreamSession
 from .threads.stage_threads import StageThreads
 from .trace import Trace
 from .upscale_report import UpscaleReport, make_report

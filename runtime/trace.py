@@ -20,7 +20,8 @@ from typing import Any
 
 from ..files import replace_file
 from ..leftovers import part_folder
-from .sessions.session import NODE_TIME, Profile, Session
+from .sessions.layer_profile import NODE_TIME, Profile
+from .sessions.session import Session
 
 MOST_EVENTS = 2_000_000
 """About 200 MB of JSON, and more than Perfetto shows smoothly; what comes later is counted."""

@@ -30,7 +30,8 @@ from .file_run import FileNetwork, FileRun, backend_notes
 from .nvidia.gpu_picture import GpuHandle
 from .processing.backends import create_processor, create_session
 from .processing.processor import require_rgb
-from .sessions.session import Session, StreamSession
+from .sessions.session import Session
+from .sessions.stream_session import StreamSession
 from .threads.one_user import OneUser
 from .threads.stage_threads import StageThreads
 from .trace import Trace

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from ..errors import BackendUnavailableError, BundleError, ConfigError, GraphError
 from ..graph.yuv_ends import YuvEnds
 from ..pictures.colour import Colours
-from .sessions.session import Session, StreamSession
+from .sessions.session import Session
+from .sessions.stream_session import StreamSession
 from .trace import Trace
 from .video.info import VideoInfo
 

@@ -283,10 +283,12 @@ def clip_bundle(make_once: MakeOnce) -> Path:
     from adcvsr.bundle.schema import Window
     from small_bundles import clip_network, write_clip_bundle
 
-    window = Window(frames=7, overlap=2)
-    return (
-        make_once("clip", lambda f: write_clip_bundle(f / "clip", clip_network(), window)) / "clip"
-    )
+    def fill(folder: Path) -> None:
+        write_clip_bundle(folder / "clip", clip_network(), Window(frames=7, overlap=2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        hold_few_colours(patch)  # as above
+        return make_once("clip", fill) / "clip"
 
 
 @pytest.fixture

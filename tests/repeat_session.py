@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adcvsr.arrays import Frame
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 
 class RepeatSession(StreamSession):

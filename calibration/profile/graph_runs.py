@@ -11,7 +11,7 @@ import onnx
 
 from ...arrays import Levels
 from ...bundle import Bundle
-from ...runtime.sessions.session import pad_to_multiple
+from ...runtime.sessions.frames import pad_to_multiple
 from ..sets.parallel import open_graph
 from .channel_factors import Factors, scaled
 from .matched_graphs import cut_at

@@ -18,7 +18,9 @@ from ...bundle import Bundle
 from ...leftovers import part_folder
 from ...runtime.bench.ratio import percentile
 from ...runtime.processing.backends import create_session
-from ...runtime.sessions.session import NODE_TIME, RUN, Profile, Session, StreamSession
+from ...runtime.sessions.layer_profile import NODE_TIME, RUN, Profile
+from ...runtime.sessions.session import Session
+from ...runtime.sessions.stream_session import StreamSession
 from ...runtime.trace import Trace
 from .matched_graphs import layers_of, load_graph, owners, plain_name
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from ...arrays import Levels
 from ...metrics.quantization import drift, rms_error, transient
-from ...runtime.sessions.session import Session, StreamSession
+from ...runtime.sessions.session import Session
+from ...runtime.sessions.stream_session import StreamSession
 from .request import Clip
 
 PLAYED_FRAMES = 25

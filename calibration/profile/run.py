@@ -26,7 +26,8 @@ from ...runtime.proof.colours import (
     run_colours,
     session_runner,
 )
-from ...runtime.sessions.session import Session, StreamSession
+from ...runtime.sessions.session import Session
+from ...runtime.sessions.stream_session import StreamSession
 from ...runtime.trace import Trace
 from ..statement.statement import Statement, StatementRequest, make_statements
 from .judgement import Limits, judge, verdict

@@ -23,7 +23,8 @@ from ...metrics.quantization import Drift, drift, rms_error
 from ...pictures.colour_probes import probe_clips
 from ...pictures.content import CLASS_EDGES, count_classes
 from ...runtime.proof.runs import FAULTS, MEANINGS, RunFound, RunLimits, judge_run, run_stream
-from ...runtime.sessions.session import Session, StreamSession
+from ...runtime.sessions.session import Session
+from ...runtime.sessions.stream_session import StreamSession
 from .draws import RUN_FRAMES, Draw, DrawnRun, draw_runs, read_runs, survey_footage
 from .sequential import Claim, SequentialTest, facts, least_share
 

@@ -32,7 +32,8 @@ from ..proof.colours import (
     session_runner,
 )
 from ..proof.golden import golden_clip
-from ..sessions.session import ClipSession, StreamSession
+from ..sessions.clip_session import ClipSession
+from ..sessions.stream_session import StreamSession
 from .census import census_of, graph_precisions
 
 WARM_UP_FRAMES, MEASURED_FRAMES = 20, 300

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 from ...arrays import Levels
 from ...errors import AdcVsrError, ConfigError
 from ...pictures.colour import SDR_BT709, Colours
-from ..sessions.session import check_frame
+from ..sessions.frames import check_frame
 from ..threads.frame_queue import Channel, Policy, StoppedError, WaitingFrames
 from ..threads.stages import Stages
 from ..video.encoders import EncodeOptions

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import cast
 
 from ..sessions.batch_slots import run_ahead
-from ..sessions.session import StreamSession
+from ..sessions.stream_session import StreamSession
 from ..threads.frame_queue import POLL_SECONDS
 from .live_stages import LiveStages
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...bundle import Bundle
 from ...errors import AdcVsrError, ConfigError
-from ..sessions.session import StreamSession
+from ..sessions.stream_session import StreamSession
 from ..trace import Trace
 from ..upscaler import Upscaler
 from ..video.encoders import EncodeOptions

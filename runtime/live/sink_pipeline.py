@@ -27,7 +27,8 @@ class PipelineSink(VideoSink):
     """Gives pictures to the beginning of a pipeline, which runs in a process of its own.
 
     The first picture starts it, in the first of NV12, I420, BGRx and other RGB that it takes. A
-    size that changes later is scaled to the first one's.
+    size that changes later is scaled to the first one's. A pipeline's own time begins with its
+    first picture: one of a server that came back after an hour would hold it for an hour.
     """
 
     packages: ClassVar[str] = PACKAGES
@@ -42,7 +43,7 @@ class PipelineSink(VideoSink):
         self._process: PipelineProcess | None = None
         self._layout: Layout | None = None
         self._first = FirstSize()
-        self._given = False
+        self._given, self._begins_s = False, 0.0
 
     @abstractmethod
     def _job(self, frame: FinishedFrame) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class PipelineSink(VideoSink):
         form = FORMATS[self._layout.format]
         made = self._first.frame(frame.picture, frame.colours, form, self.size, self.notes)
         self.copies = 1 + (self._first.copies or 0)  # and the pipe
-        return made, max(round(frame.time * 1e9), 0)
+        return made, max(round((frame.time - self._begins_s) * 1e9), 0)
 
     def present(self, encoded: Encoded) -> bool:
         """See `VideoSink`."""
@@ -120,7 +121,7 @@ class PipelineSink(VideoSink):
             },
             **self._job(frame),
         }
-        self._given = False
+        self._given, self._begins_s = False, frame.time
         self._process = PipelineProcess(self.address.text, job, self.packages)
         element = "GStreamer"
         try:

@@ -22,7 +22,9 @@ from ...variants import (
     why_not,
 )
 from ..nvidia import gpu
-from ..sessions.session import ClipSession, Session, StreamSession
+from ..sessions.clip_session import ClipSession
+from ..sessions.session import Session
+from ..sessions.stream_session import StreamSession
 from .fastest_variant import choose_variant, speeds_here
 from .processor import ColourMatchedProcessor, FrameProcessor, StreamProcessor
 from .windows import ClipProcessor

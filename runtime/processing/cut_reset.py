@@ -13,7 +13,7 @@ import numpy as np
 
 from ...pictures.scene_cuts import Small, score_cut, small_luma
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
-from ..sessions.session import check_frame
+from ..sessions.frames import check_frame
 from .processor import FrameProcessor
 
 CUT_THRESHOLD = 0.25

@@ -18,7 +18,8 @@ from typing import Any, cast
 from ...arrays import Frame
 from ...bundle.schema import ColourMatch
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
-from ..sessions.session import StreamSession, check_frame
+from ..sessions.frames import check_frame
+from ..sessions.stream_session import StreamSession
 from .colour_match import ColourMatcher, Statistics, statistics
 
 

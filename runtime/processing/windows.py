@@ -17,7 +17,7 @@ from ...arrays import Frame
 from ...graph.receptive import temporal_reach
 from ...pictures.spacing import Spacing, crossfade
 from ...pictures.yuv_picture import AnyPicture
-from ..sessions.session import ClipSession
+from ..sessions.clip_session import ClipSession
 from .processor import FrameProcessor, require_rgb
 
 

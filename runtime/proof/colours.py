@@ -34,7 +34,9 @@ from ...pictures.colour_probes import (
 from ...variants import REFERENCE
 from ..processing.backends import create_session
 from ..processing.processor import StreamProcessor
-from ..sessions.session import ClipSession, Session, StreamSession
+from ..sessions.clip_session import ClipSession
+from ..sessions.session import Session
+from ..sessions.stream_session import StreamSession
 
 FLAT_HEIGHT, FLAT_WIDTH = 192, 320
 CLIP_HEIGHT, CLIP_WIDTH = 96, 160

@@ -18,7 +18,9 @@ from ...bundle.schema import Variant
 from ...errors import BundleError
 from ...metrics import finite_db, psnr
 from ..processing.processor import StreamProcessor
-from ..sessions.session import ClipSession, Session, StreamSession
+from ..sessions.clip_session import ClipSession
+from ..sessions.session import Session
+from ..sessions.stream_session import StreamSession
 
 GOLDEN_LIMIT_BYTES = 1 << 30
 """Largest golden clip, unpacked; `nano`'s has 1.2 MB. It is held in memory."""

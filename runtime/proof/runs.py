@@ -23,7 +23,7 @@ from ...metrics.colour_shift import ciede2000, lab_of_light, linear_light
 from ...metrics.contours import climb_percent, contour_climb
 from ...metrics.quantization import flicker, patch_errors, rms_error
 from ..processing.processor import StreamProcessor
-from ..sessions.session import StreamSession
+from ..sessions.stream_session import StreamSession
 
 RUNS_LIMIT_BYTES = 1 << 28
 """Largest golden runs, unpacked; six of them have 1 MB."""

@@ -17,7 +17,8 @@ from ...errors import AdcVsrError, BackendUnavailableError, BundleError, Missing
 from ...variants import REFERENCE
 from ..processing.backends import create_session
 from ..sessions.ort_precision import why_not_judged
-from ..sessions.session import Session, StreamSession
+from ..sessions.session import Session
+from ..sessions.stream_session import StreamSession
 from .colours import (
     ColourPictures,
     ColoursFound,

@@ -26,7 +26,8 @@ from ...pictures.colour import MATRIX_BT601, Colours, frame_from_rgb
 from ...pictures.colour_probes import NAMED
 from ...pictures.yuv import yuv_from_frame
 from ...pictures.yuv_picture import YuvPicture
-from ..sessions.session import Session, StreamSession
+from ..sessions.session import Session
+from ..sessions.stream_session import StreamSession
 
 COLOURS = Colours(MATRIX_BT601, full_range=False)
 

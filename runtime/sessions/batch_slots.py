@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ...arrays import AnyFloats
 from ...pictures.yuv_picture import AnyPicture
-from .session import StreamSession
+from .stream_session import StreamSession
 
 MOST_SLOTS = 32
 """Of one size; memory is taken when a slot is used first. Further streams run by themselves."""

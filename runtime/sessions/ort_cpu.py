@@ -20,10 +20,13 @@ from ...graph.yuv_ends import CHROMA, YuvEnds, with_yuv_ends
 from ...host.processors import usable_processors
 from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from .batch_slots import BatchSlots, neighbours
+from .clip_session import ClipSession
+from .frames import cropped, padded
+from .layer_profile import Profile
 from .ort_batch import LARGEST_BATCH_PX, OrtBatches, bind
 from .ort_precision import packs_channels, products_saturate
-from .session import ClipSession, Profile, StreamSession, cropped, padded
 from .state_ring import StateRing
+from .stream_session import StreamSession
 
 DEEP = 256
 """Uint16 of a level, see `arrays.Frame`."""

@@ -9,6 +9,7 @@ that ONNX Runtime folds the shape arithmetic it would otherwise place on the CPU
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,9 +23,11 @@ from ..engine.current import CurrentEngines
 from ..engine.engine_cache import EngineCache
 from ..nvidia.gpu import current_gpu
 from ..threads.own_thread import OwnThread
+from .clip_session import ClipSession
 from .ort_cpu import import_onnxruntime
-from .session import ClipSession, StreamSession
+from .session import Session
 from .state_ring import StateRing
+from .stream_session import StreamSession
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OPTIONS = {
@@ -151,36 +154,20 @@ class CudaGraphs:
         }
 
 
-class OrtCudaSession(StreamSession):
-    """A stream graph on ONNX Runtime's CUDA provider.
-
-    Args:
-        bundle: The opened bundle, of kind `stream`.
-        variant: Which of its variants to run.
-        tile: See `Session`.
-    """
+class _InOwnThread(Session):
+    """What both sessions are: graphs that one thread of the session's own loads, runs and frees."""
 
     backend: ClassVar[str] = "ort-cuda"
     graphs: ClassVar[type[CudaGraphs]] = CudaGraphs
 
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         super().__init__(bundle, variant, tile=tile)
-        self.nhwc: bool | None = None
-        """Set before opening: the layout of convolutions; None for the one that `adcvsr deploy`
-        measured to be faster here, and else for planes."""
         self._thread: OwnThread | None = None
         self._forget()
 
-    @property
-    def gpu_copies(self) -> tuple[int, int] | None:
-        """See `Session`."""
-        return 1, 1
-
+    @abstractmethod
     def _forget(self) -> None:
-        self._graph: CudaGraphs | None = None
-        self._ring: StateRing[list[Any]] = StateRing()
-        self._frame: Any = None
-        self._picture: Any = None
+        """Let go of all that is on the GPU."""
 
     def _open(self) -> None:
         self.engine_seconds = 0.0
@@ -193,6 +180,33 @@ class OrtCudaSession(StreamSession):
             self._thread.call(self._forget)
             self._thread.close()
             self._thread = None
+
+
+class OrtCudaSession(_InOwnThread, StreamSession):
+    """A stream graph on ONNX Runtime's CUDA provider.
+
+    Args:
+        bundle: The opened bundle, of kind `stream`.
+        variant: Which of its variants to run.
+        tile: See `Session`.
+    """
+
+    def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
+        super().__init__(bundle, variant, tile=tile)
+        self.nhwc: bool | None = None
+        """Set before opening: the layout of convolutions; None for the one that `adcvsr deploy`
+        measured to be faster here, and else for planes."""
+
+    @property
+    def gpu_copies(self) -> tuple[int, int] | None:
+        """See `Session`."""
+        return 1, 1
+
+    def _forget(self) -> None:
+        self._graph: CudaGraphs | None = None
+        self._ring: StateRing[list[Any]] = StateRing()
+        self._frame: Any = None
+        self._picture: Any = None
 
     def _resize(self, height: int, width: int, slots: int) -> None:
         assert self._thread is not None
@@ -259,7 +273,7 @@ class OrtCudaSession(StreamSession):
         self._ring.advance(slot)
 
 
-class OrtCudaClipSession(ClipSession):
+class OrtCudaClipSession(_InOwnThread, ClipSession):
     """The two graphs of a clip network on ONNX Runtime's CUDA provider.
 
     Args:
@@ -268,15 +282,10 @@ class OrtCudaClipSession(ClipSession):
         tile: See `Session`.
     """
 
-    backend: ClassVar[str] = "ort-cuda"
-    graphs: ClassVar[type[CudaGraphs]] = CudaGraphs
-
     def __init__(self, bundle: Bundle, variant: Variant, *, tile: int | None = None) -> None:
         super().__init__(bundle, variant, tile=tile)
         assert bundle.features is not None
         self._spec: TensorSpec = bundle.features
-        self._thread: OwnThread | None = None
-        self._forget()
 
     def _forget(self) -> None:
         self._encoder: CudaGraphs | None = None
@@ -286,18 +295,6 @@ class OrtCudaClipSession(ClipSession):
         self._one: Any = None
         self._picture: Any = None
         self._host: Any = None
-
-    def _open(self) -> None:
-        self.engine_seconds = 0.0
-        if self.graphs.provider == CUDA:
-            import_onnxruntime_gpu()
-        self._thread = OwnThread(THREAD)
-
-    def _close(self) -> None:
-        if self._thread is not None:
-            self._thread.call(self._forget)
-            self._thread.close()
-            self._thread = None
 
     def _resize(self, height: int, width: int, frames: int) -> None:
         assert self._thread is not None

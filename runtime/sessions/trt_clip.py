@@ -9,7 +9,7 @@ import numpy as np
 from ...arrays import Frame
 from ...bundle.schema import TensorSpec
 from ..nvidia.device import PinnedBuffer
-from .session import ClipSession
+from .clip_session import ClipSession
 from .trt_base import TensorRtBase
 from .trt_parts import (
     picture_of,

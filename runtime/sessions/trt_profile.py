@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.layers import read_inspector
-from .session import NODE_TIME, RUN, Profile
+from .layer_profile import NODE_TIME, RUN, Profile
 
 Event = dict[str, Any]
 

@@ -19,8 +19,9 @@ from ...pictures.yuv_picture import AnyPicture, YuvPicture
 from ..engine.order import Shape
 from ..nvidia.device import Device, PinnedBuffer
 from ..nvidia.gpu_picture import CannotImportError, GpuHandle, GpuPicture
-from .session import StreamSession, crop, pad_to_multiple
+from .frames import crop, pad_to_multiple
 from .state_ring import StateRing
+from .stream_session import StreamSession
 from .trt_base import TensorRtBase
 from .trt_batch import TrtBatches, TrtBlock, state_bytes
 from .trt_gpu import GPU_LANE, GpuEnds, read_plane, sizes_fit

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from .runtime.live.live_report import LiveOptions, LiveReport
     from .runtime.live.live_run import LiveRun
     from .runtime.live.sink import VideoSink
-    from .runtime.sessions.session import Profile, Session
+    from .runtime.sessions.layer_profile import Profile
+    from .runtime.sessions.session import Session
     from .runtime.threads.frame_queue import Policy
     from .runtime.trace import Trace
     from .runtime.upscale_report import UpscaleReport
@@ -78,7 +79,8 @@ _MODULES = {
     ".runtime.video.info": ("VideoInfo",),
     ".runtime.video.sound": ("AudioMode",),
     ".variants": ("VariantName",),
-    ".runtime.sessions.session": ("Profile", "Session"),
+    ".runtime.sessions.layer_profile": ("Profile",),
+    ".runtime.sessions.session": ("Session",),
     ".runtime.trace": ("Trace",),
     ".runtime.upscale_report": ("UpscaleReport",),
     ".runtime.upscaler": ("Upscaler",),

@@ -352,20 +352,22 @@ def _check(value: Any, limits: Limits) -> None:
     Raises:
         ValueError: With the reason.
     """
-    pending = [(value, 1)]
-    count = 0
-    while pending and count + len(pending) <= limits.values:
-        each, depth = pending.pop()
-        count += 1
-        if isinstance(each, dict | list):
-            if depth > limits.depth:
-                raise ValueError(f"it is nested deeper than {limits.depth}")
-            inner = [*each, *each.values()] if isinstance(each, dict) else each
-            pending += [(part, depth + 1) for part in inner]
-        else:
-            _check_plain(each)
-    if pending:
-        raise ValueError(f"it holds more than {limits.values:,} values")
+    level, depth, count = [value], 0, 0
+    while level:
+        count, depth = count + len(level), depth + 1
+        if count > limits.values:
+            raise ValueError(f"it holds more than {limits.values:,} values")
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, dict | list):
+                if depth > limits.depth:
+                    raise ValueError(f"it is nested deeper than {limits.depth}")
+                inner += each
+                if isinstance(each, dict):
+                    inner += each.values()
+            elif type(each) is not str or not each.isascii():  # most of what documents hold
+                _check_plain(each)
+        level = inner
 
 
 def _check_plain(value: Any) -> None:

@@ -9,15 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bundle import (
-        PACKAGED,
-        BadBundle,
-        Bundle,
-        describe,
-        find_bundles,
-        list_bundles,
-        open_bundle,
-    )
+    from .bundle import PACKAGED, Bundle
+    from .catalogue import BadBundle, describe, find_bundles, list_bundles, open_bundle
 
 __all__ = [
     "PACKAGED",
@@ -34,4 +27,5 @@ def __getattr__(name: str) -> object:
     """Import a name on first use."""
     if name not in __all__:
         raise AttributeError(f"module 'adcvsr.bundle' has no attribute '{name}'")
-    return getattr(importlib.import_module(".bundle", __name__), name)
+    module = ".bundle" if name in ("PACKAGED", "Bundle") else ".catalogue"
+    return getattr(importlib.import_module(module, __name__), name)

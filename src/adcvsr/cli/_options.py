@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +92,25 @@ crop_option = click.option(
     type=_read_crop,
     metavar="WxH+X+Y",
     help="Upscale this part of the picture alone: width, height, left and top in pixels.",
+)
+bundle_output_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Directory to write, or a .zip file.",
+)
+dla_option = click.option(
+    "--dla",
+    type=click.IntRange(0),
+    metavar="CORE",
+    help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
+)
+dla_fallback_option = click.option(
+    "--dla-fallback",
+    is_flag=True,
+    help="With --dla: run on the GPU what the DLA cannot, with a note.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object to stdout, and nothing else."

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ._options import json_option
+from ._options import bundle_output_option, json_option
 from ._say import done, print_json, say
 
 # Held beside adcvsr.export.adopt by a test; importing it here costs start time.
@@ -26,14 +26,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="BUNDLE",
-    help="Directory to write, or a .zip file.",
-)
+@bundle_output_option
 @click.option("--name", help="The bundle's name [default: the file's].")
 @click.option(
     "--licence",

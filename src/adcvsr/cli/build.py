@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..variants import ENGINE_BACKENDS
-from ._options import json_option, read_size
+from ._options import dla_fallback_option, dla_option, json_option, read_size
 from ._progress import build_progress
 from ._say import done, note, print_json
 
@@ -102,17 +102,8 @@ HARDWARE_LEVELS = ("ampere+", "same-sm")
     is_flag=True,
     help="TensorRT: run on later versions too. Costs speed, and size for a runtime inside.",
 )
-@click.option(
-    "--dla",
-    type=click.IntRange(0),
-    metavar="CORE",
-    help="TensorRT 11.4.1 on AGX Orin: run on this DLA core; what it cannot run is an error.",
-)
-@click.option(
-    "--dla-fallback",
-    is_flag=True,
-    help="With --dla: run on the GPU what the DLA cannot, with a note.",
-)
+@dla_option
+@dla_fallback_option
 @click.option(
     "--layers",
     "layers_path",

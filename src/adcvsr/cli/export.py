@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._options import json_option
+from ._options import bundle_output_option, json_option
 from ._say import done, print_json, say
 
 if TYPE_CHECKING:
@@ -21,14 +21,7 @@ COLOUR_MATCHES = ("none", "frame", "ema")
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="BUNDLE",
-    help="Directory to write, or a .zip file.",
-)
+@bundle_output_option
 @click.option("--name", help="The bundle's name [default: the network's].")
 @click.option(
     "--card",

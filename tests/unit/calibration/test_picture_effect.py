@@ -92,6 +92,8 @@ def test_levels_that_are_rounded_later_are_no_damage(
     own = held[f"{bias}_quantized"]
     own.CopyFrom(numpy_helper.from_array(np.rint(levels / scale).astype(np.int32), own.name))
     path = changed_nano(tmp_path, model)
+    # What layers do to the picture is not looked at.
+    monkeypatch.setattr(damage_module, "affordable_layers", lambda *_: [])
 
     last = damage(path, "int8-onnx").layers[-1]
     assert last.layer == "decoder.conv_out/Conv"

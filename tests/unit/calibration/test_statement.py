@@ -25,7 +25,7 @@ from adcvsr.metrics.contours import climb_percent, contour_climb, contours
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.proof.runs import MEANINGS
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 QUICK = Claim(share=0.8, usual=0.01)
 """15 draws where none is beyond the limits, not 332."""

@@ -152,6 +152,18 @@ def test_a_refused_variant_loses_its_statement(
     assert "refused" not in again.variant("int8-ort").facts
 
 
+@pytest.mark.parametrize("name", ["nano", "nano-camera"])
+def test_shipped_networks_say_that_int8_was_refused_on_film(name: str) -> None:
+    """Of the graphs that they have: of others `verify` would not say it."""
+    bundle = open_bundle(name)
+    refused = bundle.variant("int8-ort").facts["refused"]
+    files = bundle.manifest["files"]
+    assert {file: files[file]["sha256"] for file in refused["graphs"]} == refused["graphs"]
+    (told,) = [line for line in lines(inspect_bundle(bundle)) if "is refused" in line]
+    assert "colour shift" in told
+    assert "black-and-white film" in told
+
+
 def judged(variant: str) -> verify.VariantFound:
     return verify.VariantFound(variant, "passed", "as it was")
 

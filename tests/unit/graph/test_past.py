@@ -13,7 +13,7 @@ from adcvsr.graph.file import Graph, Model, Node, read_graph
 from adcvsr.graph.past import frames_of_past, past_of
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 
 def graph(*nodes: tuple[str, str], op_type: str = "Add") -> Model:

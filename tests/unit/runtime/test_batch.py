@@ -28,7 +28,7 @@ from adcvsr.runtime.nvidia import gpu
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.sessions import ort_batch
 from adcvsr.runtime.sessions.batch_slots import BatchSlots, neighbours, run_ahead
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from gpu_backends import CONTRACT, fake_gpu, prepare_backend
 
 SIZES = ((12, 16), (9, 15))

@@ -38,7 +38,7 @@ from adcvsr.runtime.proof.colours import (
     session_runner,
 )
 from adcvsr.runtime.sessions.ort_cpu import OrtCpuSession
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 SHIPPED = (
     "nano",

@@ -47,7 +47,7 @@ from adcvsr.runtime.nvidia.gpu_picture import (
 )
 from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.processing.cut_reset import SceneWatch
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.sessions.trt_gpu import MOST_BOUND
 from adcvsr.runtime.upscaler import Upscaler
 from fake_cuda import FakeDriver

@@ -16,7 +16,7 @@ from adcvsr.runtime.deploy import acceptance
 from adcvsr.runtime.deploy.deploy import deploy_bundle
 from adcvsr.runtime.engine.order import SizeRange
 from adcvsr.runtime.processing.backends import create_processor, create_session
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.sessions.trt_stream import TensorRtSession
 from adcvsr.runtime.upscaler import Upscaler
 from fake_cuda import CONTEXT

@@ -11,7 +11,7 @@ from adcvsr.bundle import open_bundle
 from adcvsr.errors import BackendUnavailableError, BundleError
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
-from adcvsr.runtime.sessions.session import pad_to_multiple
+from adcvsr.runtime.sessions.frames import pad_to_multiple
 from gpu_backends import CONTRACT, prepare_backend
 
 

@@ -38,7 +38,7 @@ from adcvsr.runtime.nvidia.device import Device
 from adcvsr.runtime.nvidia.flavour import ErrorLog, load_flavour
 from adcvsr.runtime.processing.backends import choose_backend, create_session
 from adcvsr.runtime.sessions.ort_cuda import OrtCudaSession
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.sessions.trt_runner import EngineRunner
 from adcvsr.runtime.upscaler import Upscaler
 from fake_cuda import CUresult, FakeDriver

@@ -17,7 +17,7 @@ from adcvsr.errors import BundleError, ClipNetworkError
 from adcvsr.pictures.clips import read_clip, write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
-from adcvsr.runtime.sessions.session import ClipSession
+from adcvsr.runtime.sessions.clip_session import ClipSession
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions
 from adcvsr.runtime.video.sink import FileSink

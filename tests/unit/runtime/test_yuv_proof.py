@@ -16,7 +16,7 @@ from adcvsr.pictures.colour import frame_from_rgb
 from adcvsr.pictures.yuv import yuv_from_frame
 from adcvsr.pictures.yuv_picture import YuvPicture
 from adcvsr.runtime.proof.yuv import COLOURS, YuvFound, compare_yuv
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 
 Change = Callable[[Levels], Levels]
 

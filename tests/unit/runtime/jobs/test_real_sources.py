@@ -68,7 +68,8 @@ def segmented(path: Path, seconds: float, mode: Mode = "auto") -> tuple[str, Fra
 
 
 CLIPS = (
-    "demo/friday_640x480.mp4",
+    # As the next one, at five times the pixels.
+    pytest.param("demo/friday_640x480.mp4", marks=pytest.mark.slow),
     "demo/nasa_13013_320x180.mp4",
     "robust/av1_640x360.mkv",
     "robust/editlist_854x480.mp4",

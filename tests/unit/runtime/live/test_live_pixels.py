@@ -27,7 +27,7 @@ from adcvsr.runtime.live.live_run import LiveRun
 from adcvsr.runtime.live.pixels import LivePixels
 from adcvsr.runtime.live.sink_page import JpegEncoder
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.upscaler import Upscaler
 from video_facts import VideoMaker
 

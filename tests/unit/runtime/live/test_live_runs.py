@@ -39,7 +39,7 @@ from adcvsr.runtime.live.sink_null import NullSink
 from adcvsr.runtime.live.source import LiveFrame, VideoSource
 from adcvsr.runtime.live.stream_config import parse_stream, read_streams
 from adcvsr.runtime.live.zoom import Zoom
-from adcvsr.runtime.sessions.session import StreamSession
+from adcvsr.runtime.sessions.stream_session import StreamSession
 from adcvsr.runtime.threads.worker import Worker
 from adcvsr.runtime.upscaler import Upscaler
 from adcvsr.runtime.video.encoders import EncodeOptions

@@ -105,8 +105,10 @@ def test_a_server_that_is_gone_is_tried_again(monkeypatch: pytest.MonkeyPatch) -
         end = time.monotonic() + 60
         while len(sink.notes) < 2 and time.monotonic() < end:
             stream.give(5)
-        sent = stream.sent
+        sent, began = stream.sent, time.monotonic()
         stream.give(10)
+        # The new pipeline begins anew: it holds no picture until the first one's time comes.
+        assert time.monotonic() - began < HEAD_START_S / 2
         sink.finish()
         assert stream.sent == sent + 10
         verbs = [each.split()[0] for each in server.requests]
