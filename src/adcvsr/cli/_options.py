@@ -137,7 +137,8 @@ def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scale",
             type=click.Choice(["2", "3", "4"]),
-            help="Size of the output in input sizes, reduced from the network's [default: 4].",
+            help="How many times the input's size is written; the network's picture is reduced to "
+            "it [default: 4].",
         ),
     ):
         command = each(command)

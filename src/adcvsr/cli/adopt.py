@@ -70,7 +70,7 @@ def _pair(text: str) -> tuple[str, str]:
     "--window",
     type=click.IntRange(0, 4096),
     metavar="FRAMES",
-    help="Run a network over clips in windows of so many frames, blended, instead of as a stream; "
+    help="Run a network over clips in blended windows of this many frames, not as a stream; "
     "0 for what the file takes.",
 )
 @click.option(

@@ -72,7 +72,8 @@ COLOUR_MATCHES = ("none", "frame", "ema")
 @click.option(
     "--untrained",
     metavar="PRESET",
-    help="Instead of a checkpoint: a preset with weights by rule, for speed and build work.",
+    help="Instead of a checkpoint: a preset with made-up weights, for measuring speed and building "
+    "engines.",
 )
 @click.option("--causal", is_flag=True, help="With --untrained: the preset's streamable twin.")
 @click.option(
