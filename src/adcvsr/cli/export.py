@@ -92,6 +92,9 @@ def command(
 ) -> None:
     """Export a checkpoint to a bundle.
 
+    CHECKPOINT is a file, or the name of one of the package (nano, nano-camera, nano-restore, small,
+    small-restore).
+
     Graphs take and give uint8 frames at any size: of a causal network one frame with its state, of
     any other a clip. Torch and the graphs are compared over clips; a difference fails the export.
     """
@@ -110,7 +113,9 @@ def command(
     report = say if as_json else done
 
     if checkpoint is not None:
-        bundle = export_bundle(checkpoint, output, _settings(**settings), report=report)
+        from ..train.initial_weights import find_start
+
+        bundle = export_bundle(find_start(checkpoint), output, _settings(**settings), report=report)
     else:
         config = _config(str(untrained), causal)
         bundle = export_untrained(config, output, _settings(**settings), seed=seed, report=report)
