@@ -17,6 +17,9 @@ AUTO = "auto"
 Seen = tuple[int | None, Fraction | None]
 """Pixels of a frame and frames a second, where they are known."""
 
+_SEEN_LATER = re.compile(r"-|.*%\d*d|.*[*?\[]|\w+:")
+"""Inputs that are no path of one file: a pipe, numbered pictures, a pattern, an address."""
+
 _SIZE, _RATE = (re.compile(rf"[?&]{name}=([\d.]+)(?:x(\d+))?(?:&|$)") for name in ("size", "fps"))
 
 
@@ -39,7 +42,8 @@ def file_model(model: str, source: str, options: dict[str, Any]) -> str:
         variant=options["variant"],
         threads=options.get("threads") or 0,
     )
-    note(f"the model is {student.name}, {student.reason}; --model takes another")
+    if not _is_missing(source):
+        note(f"the model is {student.name}, {student.reason}; --model takes another")
     return student.name
 
 
@@ -60,8 +64,14 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
         pixels = int(size[1]) * int(size[2]) if crop is None else crop.width * crop.height
         rate = Fraction(fps[1]) if (fps := _RATE.search(source)) is not None else Fraction(30)
     student = choose_student(STREAMS, pixels, rate, **network)
-    note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
+    if not _is_missing(file):
+        note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
     return student.name
+
+
+def _is_missing(path: str) -> bool:
+    """Whether the run can only end with an error about its input, beside which a model is noise."""
+    return bool(path) and _SEEN_LATER.match(path) is None and not Path(path).exists()
 
 
 def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
