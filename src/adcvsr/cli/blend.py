@@ -32,8 +32,8 @@ def command(
 ) -> None:
     """Blend two checkpoints of one network: weights interpolated, looks between theirs.
 
-    A and B are files, or names of the package's checkpoints (nano, nano-camera, nano-restore, small,
-    small-restore).
+    A and B are files, or names of the package's checkpoints (nano, nano-camera, nano-restore,
+    small, small-restore).
     """
     from ._torch import require_train
 
