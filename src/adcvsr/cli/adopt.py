@@ -98,7 +98,7 @@ def command(
     """
     from ._torch import require_export
 
-    require_export()
+    require_export("adopt")
     from ..bundle import describe
     from ..bundle.schema import Window
     from ..export.adopt.adopt import AdoptOptions, adopt

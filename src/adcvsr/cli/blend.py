@@ -37,7 +37,7 @@ def command(
     """
     from ._torch import require_train
 
-    require_train()
+    require_train("blend")
     from ..files import check_new
     from ..model import save_checkpoint
     from ..train.blend import blend
