@@ -84,7 +84,7 @@ bits_option = click.option(
     default="auto",
     show_default=True,
     callback=lambda _context, _option, value: None if value == "auto" else int(value),
-    help="Bits of each value in the output: as in the input where the encoder can (auto), or 8, or 10.",
+    help="Bits of each value in the output: as in the input where the encoder can, or 8, or 10.",
 )
 crop_option = click.option(
     "--crop",
