@@ -17,9 +17,6 @@ AUTO = "auto"
 Seen = tuple[int | None, Fraction | None]
 """Pixels of a frame and frames a second, where they are known."""
 
-_SEEN_LATER = re.compile(r"-|.*%\d*d|.*[*?\[]|\w+:")
-"""Inputs that are no path of one file: a pipe, numbered pictures, a pattern, an address."""
-
 _SIZE, _RATE = (re.compile(rf"[?&]{name}=([\d.]+)(?:x(\d+))?(?:&|$)") for name in ("size", "fps"))
 
 
@@ -64,14 +61,8 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
         pixels = int(size[1]) * int(size[2]) if crop is None else crop.width * crop.height
         rate = Fraction(fps[1]) if (fps := _RATE.search(source)) is not None else Fraction(30)
     student = choose_student(STREAMS, pixels, rate, **network)
-    if not _is_missing(file):
-        note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
+    note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
     return student.name
-
-
-def _is_missing(path: str) -> bool:
-    """Whether the run can only end with an error about its input, beside which a model is noise."""
-    return bool(path) and _SEEN_LATER.match(path) is None and not Path(path).exists()
 
 
 def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
@@ -96,3 +87,9 @@ def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
     if crop is not None:
         width, height = crop.width, crop.height
     return (width * height or None), Fraction(rate)
+
+
+def _is_missing(path: str) -> bool:
+    """Whether the run can only end with an error about its input, beside which a model is noise."""
+    is_path = path != "-" and "://" not in path and not set(path) & set("%*?[")
+    return is_path and not Path(path).exists()
