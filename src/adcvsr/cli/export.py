@@ -108,13 +108,14 @@ def command(
     if settings["fp16"]:
         require_quantize()  # said now rather than after minutes of tracing
     from ..bundle import describe
-    from ..export.bundle_writer import export_bundle, export_untrained
+    from ..export.bundle_writer import check_bundle_output, export_bundle, export_untrained
 
     report = say if as_json else done
 
     if checkpoint is not None:
         from ..train.initial_weights import find_start
 
+        check_bundle_output(output, overwrite=settings["overwrite"])
         bundle = export_bundle(find_start(checkpoint), output, _settings(**settings), report=report)
     else:
         config = _config(str(untrained), causal)
