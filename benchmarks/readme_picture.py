@@ -1,6 +1,6 @@
 r"""Make the README's picture: a part of one frame under a wipe, bicubic left, a network right.
 
-    python benchmarks/readme_picture.py nasa_13013.mp4 --at 6 --crop 160x100+63+44 \
+    python benchmarks/readme_picture.py nasa_13013.mp4 --at 6 --crop 160x100+120+40 \
       -o docs/images/wipe.jpg
 
 The clip is test/resources/nasa_13013.mp4 of pytorch/torchcodec (NASA, public domain): 320x180, as

@@ -418,5 +418,5 @@ def _read_config(source: str | Path) -> tuple[Path, dict[str, Any]]:
         path = CONFIG_FOLDER / f"{source}.toml"
     if not path.is_file():
         shipped = ", ".join(sorted(p.stem for p in CONFIG_FOLDER.glob("*.toml")))
-        raise ConfigError(f"no training config '{source}'; a TOML file or one of: {shipped}")
+        raise ConfigError(f"no recipe '{source}'; expected a TOML file or one of: {shipped}")
     return path, read_toml(path, extra="train", purpose="reading training configs").mapping()

@@ -11,6 +11,7 @@ import av
 
 from ...arrays import Levels
 from ...bundle import Bundle
+from ...counted import counted
 from ...errors import InputNotFoundError, UnreadableVideoError
 from ...metrics import UsableMetrics, limit_size
 from ...pictures.clips import ffmpeg_reason, read_clip
@@ -90,7 +91,7 @@ def find_clips(request: ProfileRequest, note: Callable[[str], None]) -> list[Pat
     found = find_truth(request.clips)
     images = [path for path in found if is_image(path)]
     if images:
-        note(f"{len(images)} images left out: a profile is about time, and needs clips")
+        note(f"{counted(len(images), 'image')} left out: a profile is about time, and needs clips")
     videos = [path for path in found if path not in images]
     if not videos:
         raise InputNotFoundError("no clip among the inputs: a profile needs at least one video")

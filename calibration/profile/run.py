@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...counted import counted
 from ...errors import AdcVsrError, BackendUnavailableError, InputNotFoundError, UnreadableVideoError
 from ...metrics import finite_db, psnr_of
 from ...metrics.quantization import flicker
@@ -115,7 +116,7 @@ def run_profile(
         counter.expected = len(names) * (frames + TIMED_FRAMES) + 2 * others * LAYER_FRAMES
         counter.expected += len(others_beside) * frames
         counter.expected += frames_needed(request.drift_frames, len(names)) if others else 0
-        stage(f"{', '.join(names)} over {len(clips)} clips, {frames} frames")
+        stage(f"{', '.join(names)} over {counted(len(clips), 'clip')}, {frames} frames")
         measured = [
             measure_clip(clip, sessions, request.metrics, counter.step, trace) for clip in clips
         ]

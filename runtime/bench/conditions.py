@@ -125,7 +125,7 @@ def warnings_for(
     found += [(f"clocks were cut: {reason}", True) for reason in throttling]
     found += [(text, False) for text in conditions["power_warnings"]]
     if frames < 100:
-        found.append((f"{frames} frames a variant: p99 is close to the slowest frame", False))
+        found.append((f"{frames} frames of each variant: p99 is close to the slowest frame", False))
     for name, spread in spreads.items():
         if spread > SPREAD_LIMIT:
             text = f"{name}: the ratio is known only within {spread:.0%}; raise --duration"

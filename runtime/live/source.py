@@ -266,9 +266,9 @@ def load_class(address: Address, known: dict[str, str], what: str) -> type:
             + (f"; {PASS_ON[what]}" if address.scheme in ELSEWHERE else "")
         )
     if address.scheme not in known:
-        raise ConfigError(
-            f"no {what} '{address.scheme}://'{nearest(address.scheme, known)}; or a file's path"
-        )
+        near = nearest(address.scheme, known)
+        path = "" if near.endswith("?") else ", or a file's path"
+        raise ConfigError(f"no {what} '{address.scheme}://'{near}{path}")
     module, _, name = known[address.scheme].partition(":")
     found: type = getattr(importlib.import_module(f".{module}", __package__), name)
     return found

@@ -263,7 +263,7 @@ def nearest(key: str, known: Mapping[str, object]) -> str:
     import difflib  # for messages alone
 
     close = difflib.get_close_matches(key[:100], known, n=1)  # its time grows with the length
-    return f", did you mean '{close[0]}'?" if close else f"; there is: {', '.join(sorted(known))}"
+    return f", did you mean '{close[0]}'?" if close else f"; there are: {', '.join(sorted(known))}"
 
 
 PRESETS: dict[str, AdcVsrConfig] = {

@@ -45,6 +45,7 @@ them on one line and exits 1; a traceback means a bug in adcvsr, not a mistake o
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 from .redaction import without_secrets
 
@@ -226,6 +227,8 @@ EXTRA_OF = {
 """The extra that brings each optional package, by the name it is imported under."""
 
 TORCH_ON_CPU = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
+WITH_TORCH = frozenset({"dove", "export", "quantize", "spandrel", "teacher", "train"})
+"""Extras that bring torch: gigabytes of CUDA on Linux, unless the CPU's build is there before."""
 """PyTorch's own command for its build without several gigabytes of CUDA."""
 
 
@@ -247,7 +250,8 @@ def missing_package(package: str, extra: str, purpose: str) -> MissingPackageErr
             f"({reason}): install what is named there, or the package again: "
             f"pip install --force-reinstall {package}"
         )
-    without_gpu = f" (on Linux without a GPU first: {TORCH_ON_CPU})" if package == "torch" else ""
+    brings_torch = package == "torch" or (extra in WITH_TORCH and not find_spec("torch"))
+    without_gpu = f" (on Linux without a GPU first: {TORCH_ON_CPU})" if brings_torch else ""
     return MissingPackageError(
         f"{purpose} needs the package '{package}', which is not installed: "
         f"pip install 'adcvsr[{extra}]'{without_gpu}"

@@ -57,8 +57,13 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot take an output, before any work is done.
 
     Raises:
-        OutputNotWritableError: It does not exist or is not writable.
+        OutputNotWritableError: It does not exist, is a file, lies below one, or is not writable.
     """
+    for place in (folder, *folder.parents):
+        if os.path.exists(place) and not os.path.isdir(place):
+            raise OutputNotWritableError(
+                f"output folder '{folder}' cannot be used: '{place}' is a file; name a folder"
+            )
     if not folder.is_dir():
         raise OutputNotWritableError(f"output folder '{folder}' does not exist; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):

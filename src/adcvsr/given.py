@@ -39,7 +39,7 @@ ADVICE = {
     (CHECKPOINT, BUNDLE): "'adcvsr export {path} -o my-bundle' makes a bundle of it",
     ("file of published weights", BUNDLE): "'adcvsr import' makes a checkpoint of it, 'adcvsr "
     "export' of that a bundle",
-    (VIDEO, BUNDLE): "'adcvsr models' lists bundles; videos are what they are given to upscale",
+    (VIDEO, BUNDLE): "'adcvsr models' lists bundles; 'adcvsr upscale' takes videos",
     ("graph", BUNDLE): "give the folder that holds its manifest.json",
     ("folder of a training run", BUNDLE): "'adcvsr export {path}/checkpoint.safetensors -o "
     "my-bundle' makes a bundle of it",

@@ -69,6 +69,9 @@ def test_outputs_are_checked_before_the_work(
         check_new(tmp_path / "new", there, overwrite=False)
     with pytest.raises(OutputNotWritableError, match="no' does not exist; create it first"):
         check_new(tmp_path / "no" / "new", overwrite=True)
+    for inside in ("new", "below/new"):
+        with pytest.raises(OutputNotWritableError, match="there' is a file; name a folder"):
+            check_new(there / inside, overwrite=True)
     monkeypatch.setattr(files.os, "access", lambda *_: False)
     with pytest.raises(OutputNotWritableError, match="is not writable"):
         check_new(tmp_path / "new", overwrite=False)

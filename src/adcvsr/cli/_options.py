@@ -85,7 +85,7 @@ bits_option = click.option(
     default="auto",
     show_default=True,
     callback=lambda _context, _option, value: None if value == "auto" else int(value),
-    help="Bits a level in the output: as in the input where the encoder can (auto), or 8, or 10.",
+    help="Bits of each value in the output: as in the input where the encoder can, or 8, or 10.",
 )
 crop_option = click.option(
     "--crop",
@@ -157,7 +157,8 @@ def output_size_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--scale",
             type=click.Choice(["2", "3", "4"]),
-            help="Size of the output in input sizes, reduced from the network's [default: 4].",
+            help="How many times the input's size is written; the network's picture is reduced to "
+            "it [default: 4].",
         ),
     ):
         command = each(command)

@@ -77,7 +77,8 @@ def file_model(model: str, source: str, options: dict[str, Any]) -> str:
         variant=options["variant"],
         threads=options.get("threads") or 0,
     )
-    note(f"the model is {student.name}, {student.reason}; --model takes another")
+    if not _is_missing(source):
+        note(f"the model is {student.name}, {student.reason}; --model takes another")
     return student.name
 
 
@@ -136,3 +137,9 @@ def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
     if crop is not None:
         width, height = crop.width, crop.height
     return (width * height or None), Fraction(rate)
+
+
+def _is_missing(path: str) -> bool:
+    """Whether the run can only end with an error about its input, beside which a model is noise."""
+    is_path = path != "-" and "://" not in path and not set(path) & set("%*?[")
+    return is_path and not Path(path).exists()

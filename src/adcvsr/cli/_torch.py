@@ -12,13 +12,16 @@ WEIGHT_PACKAGES = ("torch", "safetensors")
 TRAIN_PACKAGES = ("torch", "accelerate", "safetensors")
 
 
-def require_export() -> None:
+def require_export(command: str = "export") -> None:
     """Check the packages of the extra `export`.
+
+    Args:
+        command: The command that was typed, for the error.
 
     Raises:
         MissingPackageError: One is not installed.
     """
-    _require(EXPORT_PACKAGES, "export", "'adcvsr export'")
+    _require(EXPORT_PACKAGES, "export", f"'adcvsr {command}'")
 
 
 def require_quantize() -> None:
@@ -39,13 +42,16 @@ def require_int8() -> None:
     _require(("onnx", "onnxruntime"), "export", "'adcvsr quantize'")
 
 
-def require_train() -> None:
+def require_train(command: str = "train") -> None:
     """Check the packages of the extra `train`.
+
+    Args:
+        command: The command that was typed, for the error.
 
     Raises:
         MissingPackageError: One is not installed.
     """
-    _require(TRAIN_PACKAGES, "train", "'adcvsr train'")
+    _require(TRAIN_PACKAGES, "train", f"'adcvsr {command}'")
 
 
 def require_weights() -> None:

@@ -63,7 +63,7 @@ def _pair(text: str) -> tuple[str, str]:
     "--window",
     type=click.IntRange(0, 4096),
     metavar="FRAMES",
-    help="Run a network over clips in windows of so many frames, blended, instead of as a stream; "
+    help="Run a network over clips in blended windows of this many frames, not as a stream; "
     "0 for what the file takes.",
 )
 @click.option(
@@ -91,7 +91,7 @@ def command(
     """
     from ._torch import require_export
 
-    require_export()
+    require_export("adopt")
     from ..bundle import describe
     from ..bundle.schema import Window
     from ..export.adopt.adopt import AdoptOptions, adopt

@@ -33,11 +33,11 @@ def command(
     """Blend two checkpoints of one network: weights interpolated, looks between theirs.
 
     A and B are files, or names of the package's checkpoints (nano, nano-camera, nano-restore,
-    small-restore).
+    small, small-restore).
     """
     from ._torch import require_train
 
-    require_train()
+    require_train("blend")
     from ..files import check_new
     from ..model import save_checkpoint
     from ..train.blend import blend

@@ -47,7 +47,7 @@ def list_command(as_json: bool) -> None:
 def clear_command(key: str | None, as_json: bool) -> None:
     """Remove engines and kernel timings, or engines by KEY.
 
-    KEY is the begin of a key; timings stay then.
+    KEY is the beginning of a key; the kernel timings are then kept.
     """
     from ..runtime.engine.engine_cache import EngineCache
     from ..runtime.engine.timings import clear_timings

@@ -26,7 +26,7 @@ from ._say import print_json
 )
 @json_option
 def command(require: tuple[str, ...], wait: float | None, as_json: bool) -> None:
-    """Look at this machine: target, backends, precisions, and what mends what is missing.
+    """Look at this machine: what it is, what runs on it, and how to get what is missing.
 
     Exits 0 whatever it finds, unless --require asks for more.
     """

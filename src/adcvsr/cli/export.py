@@ -65,7 +65,8 @@ COLOUR_MATCHES = ("none", "frame", "ema")
 @click.option(
     "--untrained",
     metavar="PRESET",
-    help="Instead of a checkpoint: a preset with weights by rule, for speed and build work.",
+    help="Instead of a checkpoint: a preset with made-up weights, for measuring speed and building "
+    "engines.",
 )
 @click.option("--causal", is_flag=True, help="With --untrained: the preset's streamable twin.")
 @click.option(
@@ -84,6 +85,9 @@ def command(
 ) -> None:
     """Export a checkpoint to a bundle.
 
+    CHECKPOINT is a file, or the name of one of the package (nano, nano-camera, nano-restore, small,
+    small-restore).
+
     Graphs take and give uint8 frames at any size: of a causal network one frame with its state, of
     any other a clip. Torch and the graphs are compared over clips; a difference fails the export.
     """
@@ -97,12 +101,15 @@ def command(
     if settings["fp16"]:
         require_quantize()  # said now rather than after minutes of tracing
     from ..bundle import describe
-    from ..export.bundle_writer import export_bundle, export_untrained
+    from ..export.bundle_writer import check_bundle_output, export_bundle, export_untrained
 
     report = say if as_json else done
 
     if checkpoint is not None:
-        bundle = export_bundle(checkpoint, output, _settings(**settings), report=report)
+        from ..train.initial_weights import find_start
+
+        check_bundle_output(output, overwrite=settings["overwrite"])
+        bundle = export_bundle(find_start(checkpoint), output, _settings(**settings), report=report)
     else:
         config = _config(str(untrained), causal)
         bundle = export_untrained(config, output, _settings(**settings), seed=seed, report=report)

@@ -226,9 +226,10 @@ def command(
     """Upscale a live stream, four times or to another size, and measure its latency.
 
     Sources: test://?size=320x180&fps=30, a file's path (at its own pace), rtsp://, udp://
-    (MPEG-TS), v4l2:///dev/video0, csi://0. Sinks: null://, a file's path, udp://, rtsp://, and
-    the preview page http://127.0.0.1:8080. Several streams share one network: --config FILE, or
-    --stream for each. Ctrl-C ends the run properly (docs/live.md).
+    (MPEG-TS), v4l2:///dev/video0, csi://0, gst:PIPELINE. Sinks: the preview page
+    http://127.0.0.1:8080, a file's path, udp://, rtsp://, rtmp://, whip://, hls:FOLDER,
+    gst:PIPELINE, null://. Several streams share one network: --config FILE, or --stream for each.
+    Ctrl-C ends the run properly. docs/live.md has all addresses with their options.
     """
     from ..bundle import open_bundle
     from ..runtime.live.live_report import LiveOptions

@@ -92,8 +92,8 @@ def command(
     """Predict whether BUNDLE keeps up with a source on a target, and what would.
 
     Decoding, network, encoding and memory are judged together; the answer names what limits.
-    Exits 3 where it is not feasible, as far as is most probable; how sure that is follows, with
-    the interval that holds in nine cases of ten.
+    The exit status is 3 where the most probable time is too long. The output also says how sure
+    that is, with an interval that holds in nine cases of ten.
 
     The network's time is a roofline over the graph's multiply-adds and bytes, fitted to published
     and own measurements (docs/measurements.md), corrected by measured speeds in

@@ -71,7 +71,7 @@ def command(
     recipe_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Search for the nodes of BUNDLE that have to stay float for a budget, the cheapest choice.
+    """Find the cheapest choice of nodes of BUNDLE that must stay float to keep a budget.
 
     DIR/VARIANT.toml is a recipe that keeps them float: adcvsr quantize --recipe takes it.
     """

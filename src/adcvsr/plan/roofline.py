@@ -222,6 +222,6 @@ def _rate(target: Target, backend: str, precision: str) -> float:
     if precision not in target.dense_tops:
         known = ", ".join(sorted(target.dense_tops))
         raise BackendUnavailableError(
-            f"no peak is known for {precision} on {target.name}; there is: {known}"
+            f"no peak is known for {precision} on {target.name}; there are: {known}"
         )
     return target.dense_tops[precision].value * 1e12

@@ -9,6 +9,9 @@ from click.testing import CliRunner
 
 from adcvsr.bundle import schema as bundle_schema
 from adcvsr.cli import export
+from adcvsr.errors import AdcVsrError
+from adcvsr.export import bundle_writer
+from adcvsr.train.initial_weights import CHECKPOINT_FOLDER
 
 
 def test_colour_matches_are_those_of_the_schema() -> None:
@@ -37,3 +40,20 @@ def test_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
     assert done.exit_code != 0
     assert message in done.output + str(done.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_is_a_checkpoint_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+
+    def taken(checkpoint: Path, *_: object, **__: object) -> None:
+        given.append(checkpoint)
+        raise AdcVsrError("enough")
+
+    monkeypatch.setattr(bundle_writer, "export_bundle", taken)
+    CliRunner().invoke(export.command, ["small", "-o", str(tmp_path / "out")])
+    assert given == [CHECKPOINT_FOLDER / "small.safetensors"]
+    done = CliRunner().invoke(export.command, ["smal", "-o", str(tmp_path / "out")])
+    assert "no checkpoint 'smal'" in str(done.exception)
+    assert len(given) == 1

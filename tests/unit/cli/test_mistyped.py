@@ -59,3 +59,15 @@ def test_numbered_pictures_into_a_file_that_exists(
     done = CliRunner().invoke(cli, ["upscale", "frame_%02d.png", "out.mp4"])
     assert "output 'out.mp4' exists; pass --overwrite" in str(done.exception)
     assert Path("out.mp4").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("given", [["im.mp4"], ["clips/in.mp4", "out.mp4"]])
+def test_no_model_is_named_for_a_file_that_is_not_there(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADCVSR_MODEL")
+    write_clip(Path("in.mp4"), draw_clip(2, 16, 16))
+    done = CliRunner().invoke(cli, ["upscale", *given])
+    assert "no file" in str(done.exception)
+    assert "the model is" not in done.output

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from without_extras import Call, calls, missing_commands, prepare, run_call
 
+from adcvsr.cli._torch import require_export
 from adcvsr.errors import EXTRA_OF, MissingPackageError, missing_by_name, missing_package
 from adcvsr.metrics.temporal import require_opencv
 
@@ -44,11 +45,17 @@ def test_what_runs_a_network_works(found: list[Call]) -> None:
     assert wrong(working) == {}
 
 
-def test_the_extra_of_a_package_is_named() -> None:
+def test_the_extra_of_a_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'adcvsr[export]'" in str(missing_by_name("onnx.reference"))
     assert missing_by_name("json") is None
     assert missing_by_name(None) is None
     assert "/whl/cpu" in str(missing_package("torch", "train", "training"))
+    assert "/whl/cpu" not in str(missing_package("onnx", "export", "adopting"))  # torch is here
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "/whl/cpu" in str(missing_package("onnx", "export", "adopting"))
+    assert "/whl/cpu" not in str(missing_package("ray", "ray", "--ray"))
+    with pytest.raises(MissingPackageError, match="'adcvsr adopt' needs the package 'torch'"):
+        require_export("adopt")
     project = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in project for extra in set(EXTRA_OF.values()))
 

@@ -206,7 +206,7 @@ def test_every_option_a_page_spells_exists(page: Path) -> None:
         (["upscal"], "did you mean 'upscale'?"),
         (["train", "pretrian"], "did you mean 'pretrain'?"),
         (["cache", "lst"], "did you mean 'list'?"),
-        (["xyz"], "there is: adopt, bench"),
+        (["xyz"], "there are: adopt, bench"),
     ],
 )
 def test_misspelt_commands(arguments: list[str], meant: str) -> None:

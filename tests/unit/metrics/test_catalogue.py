@@ -29,7 +29,7 @@ def test_warp_comes_with_a_measure_of_detail() -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("psn", "did you mean 'psnr'"), ("al", "did you mean 'all'"), ("", "there is: all, cambi")],
+    [("psn", "did you mean 'psnr'"), ("al", "did you mean 'all'"), ("", "there are: all, cambi")],
 )
 def test_unknown_names(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -391,5 +391,5 @@ class TestSettings:
             read_settings(path, AdversarialSettings)
 
     def test_no_such_recipe(self) -> None:
-        with pytest.raises(ConfigError, match="no training config 'huge'; .* nano"):
+        with pytest.raises(ConfigError, match="no recipe 'huge'; .* nano"):
             read_settings("huge", PretrainSettings)

@@ -56,6 +56,8 @@ class TestHls:
             open_sink(f"hls:{tmp_path}", EncodeOptions())
         with pytest.raises(OutputNotWritableError, match="create it first"):
             open_sink(f"hls:{tmp_path}/none", EncodeOptions())
+        with pytest.raises(OutputNotWritableError, match="is a file; name a folder"):
+            open_sink(f"hls:{tmp_path}/index.m3u8", EncodeOptions())
         with pytest.raises(ConfigError, match="expected 2 to 10000"):
             open_sink(f"hls:{tmp_path}?keep=1", EncodeOptions())
 
