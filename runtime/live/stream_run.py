@@ -351,9 +351,9 @@ class StreamRun:
                 self._own_notes.add(f"not offered: {each.reason}")
             offer = [each for each in installed if each.trained and each.path.name != mine]
         else:
-            for each in offer:
-                if (why := why_not(each, self.upscaler.bundle)) is not None:
-                    self._own_notes.add(f"not offered: {each.path.name}: {why}")
+            for bundle in offer:
+                if (why := why_not(bundle, self.upscaler.bundle)) is not None:
+                    self._own_notes.add(f"not offered: {bundle.path.name}: {why}")
         return ModelSwitch(
             self.upscaler,
             offer,
