@@ -57,7 +57,6 @@ def of_strength(model: str) -> str:
     return found
 
 
-
 def file_model(model: str, source: str, options: dict[str, Any]) -> str:
     """The model for files: what was asked for, or the student `auto` stands for, said in a line.
 
