@@ -1,6 +1,6 @@
-"""Which student `--model auto` is, found from what is known of the input before it is opened.
+"""Which student `--model auto` or `--strength` is.
 
-And which one `--strength` is.
+The one is found from what is known of the input before it is opened.
 """
 
 from __future__ import annotations
@@ -22,31 +22,21 @@ AUTO = "auto"
 Seen = tuple[int | None, Fraction | None]
 """Pixels of a frame and frames a second, where they are known."""
 
-_STRENGTH = "adcvsr.strength"
-
-
-def _keep(context: click.Context, _: click.Parameter, strength: float | None) -> None:
-    context.meta[_STRENGTH] = strength
-
-
 strength_option = click.option(
     "--strength",
     type=click.FloatRange(0, 1),
     metavar="0|0.5|1",
-    expose_value=False,
-    callback=_keep,
     help="How much is redrawn: 0 is the faithful student of that size, 1 the restoring one. 0.5 "
     "with nano-restore, which it takes without --model.",
 )
 
 
-def of_strength(model: str) -> str:
-    """The model that `--strength` makes of `--model`, said in a line.
+def of_strength(model: str, strength: float | None) -> str:
+    """The model that `--strength` makes of `--model`, said in a line; without it that one.
 
     Raises:
         ConfigError: The package has no such bundle.
     """
-    strength = click.get_current_context().meta.get(_STRENGTH)
     if strength is None:
         return model
     from ..runtime.processing.students import RESTORING, at_strength

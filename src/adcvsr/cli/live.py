@@ -208,6 +208,7 @@ def command(
     stats_jsonl: Path | None,
     trace_path: Path | None,
     model: str,
+    strength: float | None,
     backend: str,
     variant: str | None,
     offer: tuple[str, ...],
@@ -255,7 +256,7 @@ def command(
         hdr=hdr,
         stats_path=stats_jsonl,
     )
-    model, *cheaper = _models(of_strength(model))
+    model, *cheaper = _models(of_strength(model, strength))
     encode = EncodeOptions(
         encoder=encoder,
         preset=preset,

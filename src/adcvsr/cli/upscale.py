@@ -158,7 +158,7 @@ def command(
     if skip_existing and options["overwrite"]:
         raise click.UsageError("--skip-existing leaves outputs, --overwrite replaces them: choose")
     size = read_output_size(options)
-    model = of_strength(model)
+    model = of_strength(model, options["strength"])
     choices = _choices(options, size)
     inputs, output = _split_paths(
         paths, model if size is None else None, "" if size is None else size.label

@@ -102,7 +102,7 @@ def test_pyiqa_is_asked_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -
         create_metric=fake_pyiqa, list_models=lambda: ["clipiqa", "musiq", "none"]
     )
     monkeypatch.setitem(sys.modules, "pyiqa", package)
-    with pytest.raises(ConfigError, match=r"no metric 'nothing'; there is: clipiqa, musiq, none$"):
+    with pytest.raises(ConfigError, match=r"no metric 'nothing'; there are: clipiqa, musiq, none$"):
         open_measures(pyiqa=["nothing"])
     with pytest.raises(ConfigError, match="no metric 'musik', did you mean 'musiq'"):
         open_measures(pyiqa=["musik"])

@@ -201,6 +201,7 @@ VALUES = {
     "crop": "32x32+2+4",
     "fit": "pad",
     "output_size": "640x360",
+    "strength": "0.5",
     "size": "64x64",
     "rate": "25",
     "start": "3",
