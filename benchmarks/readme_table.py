@@ -156,8 +156,8 @@ def lines(found: dict[Row, Found], live: Found) -> Iterator[str]:
     day = datetime.now(timezone.utc).date()
     yield ""
     yield (
-        f"Measured {day} on {conditions['processors_usable']} processors ({conditions['processor']}), "
-        f"Python {conditions['python']}, no GPU, with x264 `veryfast`, a drawn clip of dense "
+        f"Measured {day} on {conditions['processors_usable']} processors "
+        f"({conditions['processor']}), Python {conditions['python']}, no GPU, with x264 `veryfast`, a drawn clip of dense "
         f"texture; other programs took at most {others:.0%} of the processors "
         f"(`python benchmarks/readme_table.py`)."
     )

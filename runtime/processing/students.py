@@ -53,23 +53,24 @@ def at_strength(model: str, strength: float) -> str:
     """The bundle that redraws so much.
 
     Args:
-        model: A restoring student of the package.
-        strength: 0 for the faithful student of its size, 1 for itself.
+        model: A restoring student of the package, or one on the way to it.
+        strength: 0 for the faithful student of its size, 1 for the restoring one.
 
     Raises:
         ConfigError: Another model, or the package has no bundle of that strength.
     """
-    if model not in STRENGTHS:
+    restoring = next((name for name in STRENGTHS if model in STRENGTHS[name].values()), None)
+    if restoring is None:
         raise ConfigError(
             f"--strength {strength:g} of '{model}', which has no strengths: take it with "
             f"--model {' or '.join(STRENGTHS)}"
         )
-    points = STRENGTHS[model]
+    points = STRENGTHS[restoring]
     if strength not in points:
         raise ConfigError(
-            f"--strength {strength:g} of '{model}': the package has bundles for "
+            f"--strength {strength:g} of '{restoring}': the package has bundles for "
             f"{', '.join(f'{point:g}' for point in points)}; make one of your own with 'adcvsr "
-            f"blend {points[0]} {model} --alpha {strength:g} -o own.safetensors' and 'adcvsr "
+            f"blend {points[0]} {restoring} --alpha {strength:g} -o own.safetensors' and 'adcvsr "
             "export own.safetensors -o own', then --model ./own"
         )
     return points[strength]

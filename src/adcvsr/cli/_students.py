@@ -41,9 +41,8 @@ def of_strength(model: str, strength: float | None) -> str:
         return model
     from ..runtime.processing.students import RESTORING, at_strength
 
-    base = RESTORING if model == AUTO else model
-    found = at_strength(base, strength)
-    note(f"the model is {found}, {base} at strength {strength:g}")
+    found = at_strength(RESTORING if model == AUTO else model, strength)
+    note(f"the model is {found}, of strength {strength:g}")
     return found
 
 

@@ -190,10 +190,13 @@ def test_every_strength_is_a_bundle_of_the_package() -> None:
         assert points[1.0] == model
         for strength, name in points.items():
             assert at_strength(model, strength) == name
+            assert at_strength(name, 1.0) == model
             assert open_bundle(name).scale == 4
     with pytest.raises(ConfigError, match=r"has bundles for 0, 0.5, 1; .*blend nano nano-restore"):
         at_strength("nano-restore", 0.7)
-    with pytest.raises(ConfigError, match="'small', which has no strengths: .*small-restore"):
+    with pytest.raises(ConfigError, match="'nano-camera', which has no strengths: .*small"):
+        at_strength("nano-camera", 0.5)
+    with pytest.raises(ConfigError, match="0.5 of 'small-restore': the package has bundles for 0"):
         at_strength("small", 0.5)
 
 
