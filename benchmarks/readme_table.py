@@ -157,8 +157,9 @@ def lines(found: dict[Row, Found], live: Found) -> Iterator[str]:
     yield ""
     yield (
         f"Measured {day} on {conditions['processors_usable']} processors "
-        f"({conditions['processor']}), Python {conditions['python']}, no GPU, with x264 `veryfast`, a drawn clip of dense "
-        f"texture; other programs took at most {others:.0%} of the processors "
+        f"({conditions['processor']}), Python {conditions['python']}, no GPU, with x264 "
+        f"`veryfast`, a drawn clip of dense texture; other programs took at most {others:.0%} of "
+        f"the processors "
         f"(`python benchmarks/readme_table.py`)."
     )
     latency = live.report["ms"]["latency"]
