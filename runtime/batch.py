@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError, InputNotFoundError
+from ..given import ADDRESS
 from ..pictures.clips import VIDEO_SUFFIXES, find_media
 from .video.output_file import ENCODERS
 from .video.places import WRITTEN_PICTURES, is_pipe
@@ -148,6 +149,15 @@ def _files(text: str, output: Path) -> list[tuple[Path, Path]]:
             raise InputNotFoundError(f"no file matches '{text}'")
         return [(each, Path(each.name)) for each in matches]
     return [(path, Path(path.name))]
+
+
+def is_nowhere(text: str) -> bool:
+    """Whether an input can only be a file or folder, and none is there: the run ends with that.
+
+    Addresses, standard input, patterns and numbered pictures are something else.
+    """
+    other = text == "-" or ADDRESS.match(text) or any(mark in text for mark in (*WILDCARDS, "%"))
+    return not other and not Path(text).exists()
 
 
 def _is_pattern(text: str) -> bool:

@@ -22,6 +22,7 @@ from ...arrays import Floats, Levels
 from ...bundle.schema import delay_of
 from ...errors import AdoptError
 from ...pictures.synthetic import draw_clip
+from ..graphs.graph_edit import with_outputs
 from ..graphs.replay import open_session
 from .centred import arranged
 from .clips import Framed
@@ -359,12 +360,9 @@ def _refuse(
 
 def _not_finite(runner: Runner, picture: Levels, range_: str, colour: str) -> str:
     """The first node that makes such values of a picture."""
-    model = onnx.ModelProto()
-    model.CopyFrom(runner.original.model)
+    model = runner.original.model
     made = [name for node in model.graph.node for name in node.output if name]
-    del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
-    session = open_session(model.SerializeToString())
+    session = open_session(with_outputs(model, made).SerializeToString())
     values = session.run(made, runner.feeds(planes_of(picture, range_, colour)[None]))
     for name, value in zip(made, values, strict=True):
         if value.dtype.kind == "f" and not np.isfinite(value).all():

@@ -124,6 +124,22 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     graph.node.extend(copies)
 
 
+def with_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
+    """A copy that gives what flows inside, too; ONNX Runtime finds types and shapes itself.
+
+    Args:
+        model: Not changed.
+        tensors: What nodes make; its outputs may be among them.
+    """
+    wider = onnx.ModelProto()
+    wider.CopyFrom(model)
+    present = {value.name for value in model.graph.output}
+    wider.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in tensors if name not in present
+    )
+    return wider
+
+
 def attribute(node: onnx.NodeProto, name: str, default: Iterable[int]) -> tuple[int, ...]:
     """A node's list-of-integers attribute."""
     for entry in node.attribute:

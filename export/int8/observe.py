@@ -13,6 +13,7 @@ from ...arrays import Floats
 from ...calibration.sets.parallel import map_in_order, open_graph
 from ...calibration.sets.reader import Feed
 from ...errors import QuantizationError
+from ..graphs.graph_edit import with_outputs
 
 Found = Mapping[str, Floats]
 """Tensors of one run by name."""
@@ -52,7 +53,7 @@ def observe(
     """
     given = {value.name for value in model.graph.input}
     inner = [name for name in tensors if name not in given]
-    session = open_graph(_with_outputs(model, inner).SerializeToString(), fused=fused)
+    session = open_graph(with_outputs(model, inner).SerializeToString(), fused=fused)
 
     def run(feed: Feed) -> Result:
         found = dict(zip(inner, session.run(inner, feed) if inner else [], strict=True))
@@ -164,15 +165,3 @@ def _least_error(edges: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]
     ]
     _, best_low, best_high = min(errors)
     return float(best_low), float(best_high)
-
-
-def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    wider = onnx.ModelProto()
-    wider.CopyFrom(model)
-    present = {value.name for value in model.graph.output}
-    wider.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        for name in tensors
-        if name not in present
-    )
-    return wider

@@ -5,6 +5,7 @@ The one is found from what is known of the input before it is opened.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
@@ -46,18 +47,22 @@ def of_strength(model: str, strength: float | None) -> str:
     return found
 
 
-def file_model(model: str, source: str, options: dict[str, Any]) -> str:
+def file_model(model: str, sources: Iterable[str], options: dict[str, Any]) -> str:
     """The model for files: what was asked for, or the student `auto` stands for, said in a line.
 
     Args:
         model: The option's value.
-        source: The input, the first of several.
+        sources: The inputs; the first that is there decides.
         options: Those of the network and of reading.
     """
     if model != AUTO:
         return model
+    from ..runtime.batch import is_nowhere
     from ..runtime.processing.students import FILES, choose_student
 
+    source = next((each for each in sources if not is_nowhere(each)), None)
+    if source is None:
+        return FILES.names[-1]  # for the run to end with: nothing is measured for that
     student = choose_student(
         FILES,
         *_of_file(source, options["crop"], options["video_stream"]),
@@ -65,8 +70,7 @@ def file_model(model: str, source: str, options: dict[str, Any]) -> str:
         variant=options["variant"],
         threads=options.get("threads") or 0,
     )
-    if not _is_missing(source):
-        note(f"the model is {student.name}, {student.reason}; --model takes another")
+    note(f"the model is {student.name}, {student.reason}; --model takes another")
     return student.name
 
 
@@ -125,9 +129,3 @@ def _of_file(source: str, crop: Crop | None, video_stream: int | None) -> Seen:
     if crop is not None:
         width, height = crop.width, crop.height
     return (width * height or None), Fraction(rate)
-
-
-def _is_missing(path: str) -> bool:
-    """Whether the run can only end with an error about its input, beside which a model is noise."""
-    is_path = path != "-" and "://" not in path and not set(path) & set("%*?[")
-    return is_path and not Path(path).exists()

@@ -88,7 +88,7 @@ def plan_command(
     settings = job_settings(
         source,
         output,
-        file_model(of_strength(model, options["strength"]), source, options),
+        file_model(of_strength(model, options["strength"]), [source], options),
         options,
         read_output_size(options),
         segment_seconds=segment_seconds,

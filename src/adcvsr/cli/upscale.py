@@ -171,7 +171,7 @@ def command(
             report_all([], [], work.skipped)
         return
     named = model != AUTO
-    model = file_model(model, str(work.todo[0].source), options)
+    model = file_model(model, (str(each.source) for each in work.todo), options)
     if resume or job_folder is not None or workers > 1 or ray is not None:
         _refuse_in_job(compare, trace_path)
         _refuse_plain_in_job(inputs, options)
@@ -300,7 +300,7 @@ def _split_paths(
 ) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
     from ..given import refuse_address
-    from ..runtime.batch import default_output
+    from ..runtime.batch import default_output, is_nowhere
 
     for path in paths:
         refuse_address(path)
@@ -312,6 +312,6 @@ def _split_paths(
         # Students of the package have one scale, whichever it will be.
         label = f"x{open_bundle('nano' if model == AUTO else model).scale}"
     output = default_output(paths[0], label)
-    if paths[0] == "-" or Path(paths[0]).exists() or any(each in paths[0] for each in "*?[%"):
+    if not is_nowhere(paths[0]):
         note(f"no OUTPUT was named: it will be '{output}'")  # else there will be none
     return paths, output

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from adcvsr.cli.commands import cli
 from adcvsr.pictures.clips import write_clip, write_png
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing import students
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,22 @@ def test_no_model_is_named_for_a_file_that_is_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ADCVSR_MODEL")
+    monkeypatch.setattr(students, "choose_student", pytest.fail)  # nor is any measured
     write_clip(Path("in.mp4"), draw_clip(2, 16, 16))
     done = CliRunner().invoke(cli, ["upscale", *given])
     assert "no file" in str(done.exception)
     assert "the model is" not in done.output
+
+
+def test_the_first_file_that_is_there_decides_on_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is missing does not end a run of several: the others' model is chosen and said."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADCVSR_MODEL")
+    write_clip(Path("in.mp4"), draw_clip(2, 16, 16))
+    Path("out").mkdir()
+    done = CliRunner().invoke(cli, ["upscale", "im.mp4", "in.mp4", "out"])
+    assert done.exit_code == 1
+    assert "the model is small-restore" in done.stderr
+    assert Path("out/in.mp4").exists()
