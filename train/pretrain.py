@@ -78,7 +78,7 @@ def pretrain(
             recompute_activations(begun.network)
         network, optimizer = run.accelerator.prepare(begun.network, optimizer)
         run.restore(begun.network, average, {"optimizer": optimizer}, begun.provenance)
-        forward = torch.compile(network) if settings.compile else network
+        forward = torch.compile(network, dynamic=False) if settings.compile else network
         pairs = run.open_pairs(clips, images)
         loader = run.load(pairs, batch=settings.batch)
         last = settings.accumulate - 1

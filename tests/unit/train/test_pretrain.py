@@ -310,6 +310,14 @@ class TestSchedule:
         assert share_done(settings, RunState(step=50, seconds=480)) == 0.8
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler's own
+def test_compiled_with_flat_clips_beside_the_batch(folders: Folders, tmp_path: Path) -> None:
+    """Flat clips have another shape than the batch, which the compiler must take too."""
+    checkpoint = run(folders, tmp_path / "run", compile=True, flat_weight=0.5, max_steps=2)
+    assert load_checkpoint(checkpoint)[1]["recipe"]["compile"]
+
+
 class TestSettings:
     def test_shipped_recipes_are_valid(self) -> None:
         clean = read_settings("nano", PretrainSettings)
