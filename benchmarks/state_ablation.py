@@ -5,25 +5,31 @@
 
 Every student sees the same batches in the same order from the same weights. A state costs
 multiply-adds, so it is held against the best student without one that costs as much or more: those
-with a block or two more. The clips are validated under several degradations; `drift` is what PSNR
-loses over 1,000 frames without a reset. A student whose checkpoint is in the folder is not trained
-again, so the command goes on where it was stopped, and `--only` shares the students out.
+with a block or two more. Students that a config cannot say are in `state_students.py`. The clips
+are validated under several degradations, with white noise (`noise`), and noisy but standing still
+(`still`); `drift` is what PSNR loses over 1,000 frames without a reset. A student whose checkpoint
+is in the folder is not trained again, so the command goes on where it was stopped, and `--only`
+shares the students out.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
+from state_students import FedBack, GatedTap, MatchedTap, Tap, WideTap, add_taps
 from torch import Tensor, nn
 
-from adcvsr.config import AdcVsrConfig
+from adcvsr.config import SCALE, AdcVsrConfig
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
 from adcvsr.train.data import ClipPairs, DataOptions, PairLoader
 from adcvsr.train.degradation import PRESETS as DEGRADATIONS
@@ -39,10 +45,36 @@ DRIFT_FRAMES = 1000
 CPU = torch.device("cpu")
 NO_STATE = "no state"
 
+NOISE_LEVELS = 8.0
+"""Standard deviation of the white noise that is measured; trained on is 0 to twice as much."""
+
+VALIDATION_PX = 256
+"""Side of the windows of the truth that are measured."""
+
+NOISY = ("noise", "still")
+"""Kinds of clips beside the named degradations: a clean reduction with white noise, new in every
+frame; and one frame of it that stands still, whose best treatment is to average."""
+
 Rows = dict[str, dict[str, Any]]
+Batches = tuple[Any, Any]
 
 
-def students(base: AdcVsrConfig) -> dict[str, AdcVsrConfig]:
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A network of the table."""
+
+    config: AdcVsrConfig
+    """What it starts as."""
+
+    finish: Callable[[AdcVsr], AdcVsr] = lambda network: network
+    """Adds what a config cannot say; it must not change what the network computes."""
+
+    def build(self) -> AdcVsr:
+        """The untrained network."""
+        return self.finish(AdcVsr(self.config))
+
+
+def students(base: AdcVsrConfig) -> dict[str, Student]:
     """The networks by what they are called in the table."""
     one, every = (
         base.temporal_sites,
@@ -52,7 +84,9 @@ def students(base: AdcVsrConfig) -> dict[str, AdcVsrConfig]:
             for block in range(count)
         ),
     )
+    assert one != "all"
     longer = [(*base.down_blocks[:-1], base.down_blocks[-1] + extra) for extra in (1, 2)]
+    recurrent = {"temporal_side": 3, "temporal_past": "recurrent"}
     kinds: Mapping[str, dict[str, Any]] = {
         NO_STATE: {"temporal_sites": ()},
         f"{NO_STATE}, a block more": {"temporal_sites": (), "down_blocks": longer[0]},
@@ -60,32 +94,38 @@ def students(base: AdcVsrConfig) -> dict[str, AdcVsrConfig]:
         "1x1 tap": {"temporal_sites": one},
         "3x3 tap": {"temporal_sites": one, "temporal_side": 3},
         "3x3 taps, every block": {"temporal_sites": every, "temporal_side": 3},
-        "recurrent 3x3": {
-            "temporal_sites": one,
-            "temporal_side": 3,
-            "temporal_past": "recurrent",
-        },
-        "recurrent 3x3, every block": {
-            "temporal_sites": every,
-            "temporal_side": 3,
-            "temporal_past": "recurrent",
-        },
+        "recurrent 3x3": {"temporal_sites": one, **recurrent},
+        "recurrent 3x3, every block": {"temporal_sites": every, **recurrent},
     }
-    return {name: dataclasses.replace(base, **kind) for name, kind in kinds.items()}
+    plain = dataclasses.replace(base, temporal_sites=())
+    taps = {
+        "recurrent 3x3, gated": GatedTap,
+        "recurrent 3x3 and at half size": WideTap,
+        "recurrent 3x3, matched": MatchedTap,
+    }
+    return {
+        **{name: Student(dataclasses.replace(base, **kind)) for name, kind in kinds.items()},
+        **{
+            name: Student(plain, functools.partial(add_taps, sites=one, kind=kind))
+            for name, kind in taps.items()
+        },
+        "output and features fed back": Student(plain, FedBack.of),
+    }
 
 
 def multiply_adds(network: AdcVsr) -> float:
-    """Multiply-adds of convolutions for an input pixel."""
+    """Multiply-adds of convolutions, and of what a tap matches, for an input pixel."""
     size, counted = 32, [0.0]
 
     def count(module: nn.Module, _: object, out: Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)
-        counted[0] += module.weight.numel() * out.shape[2] * out.shape[3] / size**2
+        assert isinstance(module, (nn.Conv2d, Tap))
+        each = module.products if isinstance(module, Tap) else module.weight.numel()
+        counted[0] += each * out.shape[2] * out.shape[3] / size**2
 
     handles = [
         module.register_forward_hook(count)
         for module in network.modules()
-        if isinstance(module, nn.Conv2d)
+        if isinstance(module, (nn.Conv2d, Tap))
     ]
     with torch.no_grad():
         network(torch.zeros(1, 1, 3, size, size))
@@ -94,13 +134,92 @@ def multiply_adds(network: AdcVsr) -> float:
     return counted[0]
 
 
+def draw(chosen: argparse.Namespace, settings: PretrainSettings) -> Batches:
+    """The batches, of the degradations in turn: drawn, written to a folder, read from there.
+
+    Returns:
+        (B, N, T, 3, h, w) uint8, and (B, N, T, 3, 4h, 4w) of the truth, left on the disk.
+
+    Raises:
+        SystemExit: The folder holds batches of other options.
+    """
+    folder: Path = chosen.drawn or chosen.output
+    names, data = chosen.degradation, settings.data
+    said = {
+        "degradations": names,
+        "batches": chosen.batches,
+        "frames": data.frames,
+        "patch_px": data.patch_px,
+        "seed": settings.seed,
+    }
+    note, low, high = (folder / name for name in ("drawn.json", "low.npy", "high.npy"))
+    if note.is_file():
+        if (found := json.loads(note.read_text())) != said:
+            raise SystemExit(f"'{folder}' holds batches of {found}, expected {said}; use another")
+        return np.load(low, mmap_mode="r"), np.load(high, mmap_mode="r")
+    loaders = []
+    for name in names:
+        degradation = DEGRADATIONS["bicubic" if name in NOISY else name]
+        pairs = ClipPairs(
+            chosen.clips, chosen.images, data, degradation, seed=settings.seed, report=print
+        )
+        loaders.append(PairLoader(pairs, batch=settings.batch))
+    shape = (chosen.batches, settings.batch, data.frames, 3)
+    side = data.patch_px
+    lows, highs = (
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(*shape, px, px))
+        for path, px in ((low, side), (high, SCALE * side))
+    )
+    noise = torch.Generator().manual_seed(settings.seed)
+    for index in range(chosen.batches):
+        name = names[index % len(names)]
+        batch = next(loaders[index % len(names)])
+        seen = batch.low
+        if name in NOISY:
+            strength = 2 * NOISE_LEVELS * torch.rand(len(seen), 1, 1, 1, 1, generator=noise)
+            seen = add_noise(seen, strength, noise)
+        lows[index], highs[index] = seen.numpy(), batch.high.numpy()
+    lows.flush()
+    highs.flush()
+    note.write_text(json.dumps(said))
+    print(f"{len(lows)} batches drawn", flush=True)
+    return lows, highs
+
+
+def add_noise(frames: Tensor, strength: Tensor | float, generator: torch.Generator) -> Tensor:
+    """White noise of a standard deviation in levels, on uint8 frames of any shape."""
+    drawn = strength * torch.randn(frames.shape, generator=generator)
+    return (frames + drawn).round().clamp(0, 255).to(torch.uint8)
+
+
+def validation(name: str, folders: Sequence[Path], settings: PretrainSettings) -> Validation:
+    """Clips to measure on, of a degradation or of the noisy kinds."""
+    degradation = DEGRADATIONS["bicubic" if name in NOISY else name]
+    data = dataclasses.replace(settings.data, window_px=VALIDATION_PX)
+    made = Validation(
+        ValidationData(folders),
+        dataclasses.replace(settings, degradation=degradation, data=data),
+        multiple=4,
+        device=CPU,
+        report=lambda line: print(f"{name}, before noise: {line}" if name in NOISY else line),
+    )
+    if name in NOISY:
+        noise = torch.Generator().manual_seed(0)
+        clips = [
+            tuple(part[:1].expand_as(part) if name == "still" else part for part in clip)
+            for clip in made.clips
+        ]
+        made.clips = [(add_noise(low, NOISE_LEVELS, noise), high) for low, high in clips]
+    return made
+
+
 def train(
-    settings: PretrainSettings, start: Path, batches: Sequence[tuple[Tensor, Tensor]]
+    student: Student, settings: PretrainSettings, start: Path, batches: Batches
 ) -> tuple[AdcVsr, float]:
     """Train a student on the batches, in their order, around and around; gives CPU minutes too."""
     torch.manual_seed(settings.seed)
     began = time.process_time()
-    network = open_start(settings, start, print).network
+    network = student.finish(open_start(settings, start, print).network)
     average = MovingAverage(network, settings.ema_decay)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
     state = RunState()
@@ -108,7 +227,8 @@ def train(
         rate = rate_factor(settings, state.step, share_done(settings, state))
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
-        low, truth = (to_signed(clip, CPU) for clip in batches[state.step % len(batches)])
+        index = state.step % len(batches[0])
+        low, truth = (to_signed(torch.from_numpy(np.array(of[index])), CPU) for of in batches)
         out, truth = (clip[:, settings.first_frame :] for clip in (network(low)[0], truth))
         loss = charbonnier(out, truth)
         loss = loss + settings.frame_difference_weight * frame_difference(out, truth)
@@ -135,18 +255,19 @@ def drift(network: AdcVsr, low: Tensor, high: Tensor) -> float:
     return figures[-1] - figures[1]
 
 
+@torch.no_grad()
 def measure(network: AdcVsr, validations: Mapping[str, Validation]) -> dict[str, Any]:
     """Figures of a student by degradation, its cost and its drift."""
     tensors = network.state_dict()
     found: dict[str, Any] = {
-        name: validation.measure(network, tensors) for name, validation in validations.items()
+        name: clips.measure(network, tensors) for name, clips in validations.items()
     }
     low, high = next(iter(validations.values())).clips[0]
     return {
         **found,
         "multiply_adds": multiply_adds(network),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "drift_db": drift(network, low, high) if network.config.temporal_sites else 0.0,
+        "drift_db": drift(network, low, high) if network(to_signed(low[None, :1], CPU))[1] else 0.0,
     }
 
 
@@ -182,11 +303,17 @@ def main() -> None:
     parser.add_argument("--images", type=Path, action="append", default=[])
     parser.add_argument("--validate", type=Path, action="append", required=True)
     parser.add_argument("--start-from", type=Path, default=Path("nano"))
-    parser.add_argument("--degradation", default="web", choices=sorted(DEGRADATIONS))
-    parser.add_argument("--measure", nargs="+", default=["camera", "web"])
+    known = sorted({*DEGRADATIONS, "noise"})
+    parser.add_argument("--degradation", nargs="+", default=["web"], choices=known)
+    parser.add_argument(
+        "--measure", nargs="+", default=["camera", "web"], choices=[*known, "still"]
+    )
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--batches", type=int, default=1000, help="drawn once, then gone around")
+    parser.add_argument("--drawn", type=Path, help="folder of the batches [default: the output]")
     parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--first-frame", type=int, default=0, help="the loss begins with it")
+    parser.add_argument("--patch", type=int, default=32, help="side of the crops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", help="students to train, by name [default: all]")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -194,11 +321,15 @@ def main() -> None:
     start = find_start(chosen.start_from)
     settings = PretrainSettings(
         data=DataOptions(
-            frames=chosen.frames, patch_px=32, strides=(1, 2), crops_per_clip=8, window_px=192
+            frames=chosen.frames,
+            patch_px=chosen.patch,
+            strides=(1, 2),
+            crops_per_clip=16,
+            window_px=192,
         ),
-        degradation=DEGRADATIONS[chosen.degradation],
         batch=4,
         max_steps=chosen.steps,
+        first_frame=chosen.first_frame,
         learning_rate=5e-4,
         warmup_steps=50,
         ema_decay=0.99,
@@ -207,49 +338,32 @@ def main() -> None:
         seed=chosen.seed,
     )
     wanted = students(load_checkpoint(start)[0].config)
+    if unknown := sorted({*(chosen.only or ())} - wanted.keys()):
+        parser.error(f"no student {unknown[0]!r}; there are: {', '.join(wanted)}")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    missing = [
-        name
-        for name in chosen.only or wanted
-        if not (chosen.output / f"{name}.safetensors").is_file()
-    ]
-    batches: list[tuple[Tensor, Tensor]] = []
-    if missing:
-        pairs = ClipPairs(
-            chosen.clips,
-            chosen.images,
-            settings.data,
-            settings.degradation,
-            seed=settings.seed,
-            report=print,
-        )
-        loader = PairLoader(pairs, batch=settings.batch)
-        drawn = (next(loader) for _ in range(chosen.batches))
-        batches = [(one.low, one.high) for one in drawn]
-        print(f"{len(batches)} batches drawn", flush=True)
-    validations = {
-        name: Validation(
-            ValidationData(chosen.validate),
-            dataclasses.replace(settings, degradation=DEGRADATIONS[name]),
-            multiple=4,
-            device=CPU,
-            report=print,
-        )
-        for name in chosen.measure
-    }
-    record = chosen.output / "figures.json"
-    rows: Rows = json.loads(record.read_text()) if record.is_file() else {}
-    for name, config in wanted.items():
-        path = chosen.output / f"{name}.safetensors"
+
+    def checkpoint(name: str) -> Path:
+        return chosen.output / f"{name}.safetensors"
+
+    missing = [name for name in chosen.only or wanted if not checkpoint(name).is_file()]
+    batches = draw(chosen, settings) if missing else ()
+    validations = {name: validation(name, chosen.validate, settings) for name in chosen.measure}
+    rows: Rows = {}
+    for name in [*missing, *(name for name in wanted if name not in missing)]:
+        path, record, student = checkpoint(name), chosen.output / f"{name}.json", wanted[name]
         if name in missing:
-            named = dataclasses.replace(config, name=name)
+            named = dataclasses.replace(student.config, name=name)
             recipe = dataclasses.replace(settings, network=named)
-            network, minutes = train(recipe, start, batches)
+            network, minutes = train(student, recipe, start, batches)
             save_checkpoint(path, network, provenance={"steps": chosen.steps, "seed": chosen.seed})
             print(f"{name}: {chosen.steps} steps in {minutes:.1f} CPU minutes", flush=True)
-        if path.is_file() and (name in missing or name not in rows):
-            rows[name] = measure(load_checkpoint(path)[0], validations)
-            record.write_text(json.dumps(rows, indent=1))
+            record.unlink(missing_ok=True)
+        if path.is_file() and not record.is_file():
+            network = student.build()
+            network.load_state_dict(load_file(path))
+            record.write_text(json.dumps(measure(network.eval(), validations), indent=1))
+        if record.is_file():
+            rows[name] = json.loads(record.read_text())
     shown = {name: rows[name] for name in wanted if name in rows}
     print(f"\n{chosen.steps} steps each, seed {chosen.seed}\n\n{table(shown, chosen.measure)}")
 
