@@ -16,22 +16,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from state_students import FedBack, GatedTap, MatchedTap, Tap, WideTap, add_taps
+from state_clips import Batches, Material, draw, validation
+from state_students import NO_STATE, Student, Tap, students
 from torch import Tensor, nn
 
-from adcvsr.config import SCALE, AdcVsrConfig
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
-from adcvsr.train.data import ClipPairs, DataOptions, PairLoader
+from adcvsr.train.data import DataOptions
 from adcvsr.train.degradation import PRESETS as DEGRADATIONS
 from adcvsr.train.initial_weights import find_start, open_start
 from adcvsr.train.losses import charbonnier, frame_difference
@@ -39,78 +38,12 @@ from adcvsr.train.run_state import MovingAverage, RunState
 from adcvsr.train.schedule import rate_factor, share_done
 from adcvsr.train.settings import PretrainSettings
 from adcvsr.train.teaching import to_signed
-from adcvsr.train.validation import Validation, ValidationData
+from adcvsr.train.validation import Validation
 
 DRIFT_FRAMES = 1000
 CPU = torch.device("cpu")
-NO_STATE = "no state"
-
-NOISE_LEVELS = 8.0
-"""Standard deviation of the white noise that is measured; trained on is 0 to twice as much."""
-
-VALIDATION_PX = 256
-"""Side of the windows of the truth that are measured."""
-
-NOISY = ("noise", "still")
-"""Kinds of clips beside the named degradations: a clean reduction with white noise, new in every
-frame; and one frame of it that stands still, whose best treatment is to average."""
 
 Rows = dict[str, dict[str, Any]]
-Batches = tuple[Any, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Student:
-    """A network of the table."""
-
-    config: AdcVsrConfig
-    """What it starts as."""
-
-    finish: Callable[[AdcVsr], AdcVsr] = lambda network: network
-    """Adds what a config cannot say; it must not change what the network computes."""
-
-    def build(self) -> AdcVsr:
-        """The untrained network."""
-        return self.finish(AdcVsr(self.config))
-
-
-def students(base: AdcVsrConfig) -> dict[str, Student]:
-    """The networks by what they are called in the table."""
-    one, every = (
-        base.temporal_sites,
-        tuple(
-            f"down_blocks.{level}.resnets.{block}"
-            for level, count in enumerate(base.down_blocks)
-            for block in range(count)
-        ),
-    )
-    assert one != "all"
-    longer = [(*base.down_blocks[:-1], base.down_blocks[-1] + extra) for extra in (1, 2)]
-    recurrent = {"temporal_side": 3, "temporal_past": "recurrent"}
-    kinds: Mapping[str, dict[str, Any]] = {
-        NO_STATE: {"temporal_sites": ()},
-        f"{NO_STATE}, a block more": {"temporal_sites": (), "down_blocks": longer[0]},
-        f"{NO_STATE}, two blocks more": {"temporal_sites": (), "down_blocks": longer[1]},
-        "1x1 tap": {"temporal_sites": one},
-        "3x3 tap": {"temporal_sites": one, "temporal_side": 3},
-        "3x3 taps, every block": {"temporal_sites": every, "temporal_side": 3},
-        "recurrent 3x3": {"temporal_sites": one, **recurrent},
-        "recurrent 3x3, every block": {"temporal_sites": every, **recurrent},
-    }
-    plain = dataclasses.replace(base, temporal_sites=())
-    taps = {
-        "recurrent 3x3, gated": GatedTap,
-        "recurrent 3x3 and at half size": WideTap,
-        "recurrent 3x3, matched": MatchedTap,
-    }
-    return {
-        **{name: Student(dataclasses.replace(base, **kind)) for name, kind in kinds.items()},
-        **{
-            name: Student(plain, functools.partial(add_taps, sites=one, kind=kind))
-            for name, kind in taps.items()
-        },
-        "output and features fed back": Student(plain, FedBack.of),
-    }
 
 
 def multiply_adds(network: AdcVsr) -> float:
@@ -132,85 +65,6 @@ def multiply_adds(network: AdcVsr) -> float:
     for handle in handles:
         handle.remove()
     return counted[0]
-
-
-def draw(chosen: argparse.Namespace, settings: PretrainSettings) -> Batches:
-    """The batches, of the degradations in turn: drawn, written to a folder, read from there.
-
-    Returns:
-        (B, N, T, 3, h, w) uint8, and (B, N, T, 3, 4h, 4w) of the truth, left on the disk.
-
-    Raises:
-        SystemExit: The folder holds batches of other options.
-    """
-    folder: Path = chosen.drawn or chosen.output
-    names, data = chosen.degradation, settings.data
-    said = {
-        "degradations": names,
-        "batches": chosen.batches,
-        "frames": data.frames,
-        "patch_px": data.patch_px,
-        "seed": settings.seed,
-    }
-    note, low, high = (folder / name for name in ("drawn.json", "low.npy", "high.npy"))
-    if note.is_file():
-        if (found := json.loads(note.read_text())) != said:
-            raise SystemExit(f"'{folder}' holds batches of {found}, expected {said}; use another")
-        return np.load(low, mmap_mode="r"), np.load(high, mmap_mode="r")
-    loaders = []
-    for name in names:
-        degradation = DEGRADATIONS["bicubic" if name in NOISY else name]
-        pairs = ClipPairs(
-            chosen.clips, chosen.images, data, degradation, seed=settings.seed, report=print
-        )
-        loaders.append(PairLoader(pairs, batch=settings.batch))
-    shape = (chosen.batches, settings.batch, data.frames, 3)
-    side = data.patch_px
-    lows, highs = (
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(*shape, px, px))
-        for path, px in ((low, side), (high, SCALE * side))
-    )
-    noise = torch.Generator().manual_seed(settings.seed)
-    for index in range(chosen.batches):
-        name = names[index % len(names)]
-        batch = next(loaders[index % len(names)])
-        seen = batch.low
-        if name in NOISY:
-            strength = 2 * NOISE_LEVELS * torch.rand(len(seen), 1, 1, 1, 1, generator=noise)
-            seen = add_noise(seen, strength, noise)
-        lows[index], highs[index] = seen.numpy(), batch.high.numpy()
-    lows.flush()
-    highs.flush()
-    note.write_text(json.dumps(said))
-    print(f"{len(lows)} batches drawn", flush=True)
-    return lows, highs
-
-
-def add_noise(frames: Tensor, strength: Tensor | float, generator: torch.Generator) -> Tensor:
-    """White noise of a standard deviation in levels, on uint8 frames of any shape."""
-    drawn = strength * torch.randn(frames.shape, generator=generator)
-    return (frames + drawn).round().clamp(0, 255).to(torch.uint8)
-
-
-def validation(name: str, folders: Sequence[Path], settings: PretrainSettings) -> Validation:
-    """Clips to measure on, of a degradation or of the noisy kinds."""
-    degradation = DEGRADATIONS["bicubic" if name in NOISY else name]
-    data = dataclasses.replace(settings.data, window_px=VALIDATION_PX)
-    made = Validation(
-        ValidationData(folders),
-        dataclasses.replace(settings, degradation=degradation, data=data),
-        multiple=4,
-        device=CPU,
-        report=lambda line: print(f"{name}, before noise: {line}" if name in NOISY else line),
-    )
-    if name in NOISY:
-        noise = torch.Generator().manual_seed(0)
-        clips = [
-            tuple(part[:1].expand_as(part) if name == "still" else part for part in clip)
-            for clip in made.clips
-        ]
-        made.clips = [(add_noise(low, NOISE_LEVELS, noise), high) for low, high in clips]
-    return made
 
 
 def train(
@@ -272,17 +126,20 @@ def measure(network: AdcVsr, validations: Mapping[str, Validation]) -> dict[str,
 
 
 def table(rows: Rows, degradations: Sequence[str]) -> str:
-    """Markdown: each student beside the best one without a state that costs as much or more."""
+    """Markdown: each student beside the best one without a state that costs as much or more.
+
+    Where none costs as much, beside the best there is, and the row says so.
+    """
     heads = [f"{name}: PSNR-Y | over same cost | flicker of it" for name in degradations]
     lines = [f"| student | multiply-adds a pixel | {' | '.join(heads)} | drift |"]
     lines.append("|---|---|" + "---|---|---|" * len(degradations) + "---|")
     for name, row in rows.items():
         cells = [name, f"{row['multiply_adds']:,.0f}"]
-        rivals = [
-            other
-            for key, other in rows.items()
-            if key.startswith(NO_STATE) and other["multiply_adds"] >= row["multiply_adds"]
-        ]
+        stateless = [other for key, other in rows.items() if key.startswith(NO_STATE)]
+        rivals = [o for o in stateless if o["multiply_adds"] >= row["multiply_adds"]]
+        if stateless and not rivals:
+            cells[0] += " (over the best, which costs less)"
+            rivals = stateless
         for degradation in degradations:
             figures = row[degradation]
             cells.append(f"{figures['psnr_y']:.2f} dB")
@@ -306,7 +163,11 @@ def main() -> None:
     known = sorted({*DEGRADATIONS, "noise"})
     parser.add_argument("--degradation", nargs="+", default=["web"], choices=known)
     parser.add_argument(
-        "--measure", nargs="+", default=["camera", "web"], choices=[*known, "still"]
+        "--measure",
+        nargs="*",
+        default=["camera", "web"],
+        choices=[*known, "still"],
+        help="none of them: only train",
     )
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--batches", type=int, default=1000, help="drawn once, then gone around")
@@ -346,26 +207,27 @@ def main() -> None:
         return chosen.output / f"{name}.safetensors"
 
     missing = [name for name in chosen.only or wanted if not checkpoint(name).is_file()]
-    batches = draw(chosen, settings) if missing else ()
+    material = Material(chosen.clips, chosen.images, chosen.degradation, chosen.batches)
+    if missing:
+        batches = draw(material, settings, chosen.drawn or chosen.output)
+    for name in missing:
+        student = wanted[name]
+        named = dataclasses.replace(student.config, name=name)
+        recipe = dataclasses.replace(settings, network=named)
+        network, minutes = train(student, recipe, start, batches)
+        save_checkpoint(
+            checkpoint(name), network, provenance={"steps": chosen.steps, "seed": chosen.seed}
+        )
+        print(f"{name}: {chosen.steps} steps in {minutes:.1f} CPU minutes", flush=True)
     validations = {name: validation(name, chosen.validate, settings) for name in chosen.measure}
     rows: Rows = {}
-    for name in [*missing, *(name for name in wanted if name not in missing)]:
-        path, record, student = checkpoint(name), chosen.output / f"{name}.json", wanted[name]
-        if name in missing:
-            named = dataclasses.replace(student.config, name=name)
-            recipe = dataclasses.replace(settings, network=named)
-            network, minutes = train(student, recipe, start, batches)
-            save_checkpoint(path, network, provenance={"steps": chosen.steps, "seed": chosen.seed})
-            print(f"{name}: {chosen.steps} steps in {minutes:.1f} CPU minutes", flush=True)
-            record.unlink(missing_ok=True)
-        if path.is_file() and not record.is_file():
+    for name, student in wanted.items():
+        if checkpoint(name).is_file() and validations:
             network = student.build()
-            network.load_state_dict(load_file(path))
-            record.write_text(json.dumps(measure(network.eval(), validations), indent=1))
-        if record.is_file():
-            rows[name] = json.loads(record.read_text())
-    shown = {name: rows[name] for name in wanted if name in rows}
-    print(f"\n{chosen.steps} steps each, seed {chosen.seed}\n\n{table(shown, chosen.measure)}")
+            network.load_state_dict(load_file(checkpoint(name)))
+            rows[name] = measure(network.eval(), validations)
+    (chosen.output / "figures.json").write_text(json.dumps(rows, indent=1))
+    print(f"\n{chosen.steps} steps each, seed {chosen.seed}\n\n{table(rows, chosen.measure)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""States that the product's network does not know, for `state_ablation.py` to weigh.
+"""The students of `state_ablation.py`, with states that the product's network does not know.
 
-    network = add_taps(AdcVsr(config), sites, GatedTap)
-    network = FedBack.of(AdcVsr(config))
+    network = students(PRESETS["nano"])["recurrent 3x3, gated"].build()
 
 Each takes a network without a state and computes the same until it has been trained. They keep its
 contract, `(clip, state) -> (out, state)`, and gradients go through the whole clip. They are not
@@ -10,7 +9,10 @@ exported: an idea has to win before the product learns it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,9 @@ REACH = 2
 
 SHARPNESS = 30.0
 """Initial factor on the mean squared difference of two features before the softmax."""
+
+
+NO_STATE = "no state"
 
 
 class Tap(nn.Module):
@@ -186,3 +191,57 @@ class FedBack(AdcVsr):
             output = packed.clamp(-1, 1)
             shown.append(unpack_frames(packed, self.decoder.pack_factor))
         return torch.stack(shown, 1), {"state_output": output, "state_features": features}
+
+
+@dataclasses.dataclass(frozen=True)
+class Student:
+    """A network of the table."""
+
+    config: AdcVsrConfig
+    """What it starts as."""
+
+    finish: Callable[[AdcVsr], AdcVsr] = lambda network: network
+    """Adds what a config cannot say; it must not change what the network computes."""
+
+    def build(self) -> AdcVsr:
+        """The untrained network."""
+        return self.finish(AdcVsr(self.config))
+
+
+def students(base: AdcVsrConfig) -> dict[str, Student]:
+    """The networks by what they are called in the table."""
+    one, every = (
+        base.temporal_sites,
+        tuple(
+            f"down_blocks.{level}.resnets.{block}"
+            for level, count in enumerate(base.down_blocks)
+            for block in range(count)
+        ),
+    )
+    assert one != "all"
+    longer = [(*base.down_blocks[:-1], base.down_blocks[-1] + extra) for extra in (1, 2)]
+    recurrent = {"temporal_side": 3, "temporal_past": "recurrent"}
+    kinds: Mapping[str, dict[str, Any]] = {
+        NO_STATE: {"temporal_sites": ()},
+        f"{NO_STATE}, a block more": {"temporal_sites": (), "down_blocks": longer[0]},
+        f"{NO_STATE}, two blocks more": {"temporal_sites": (), "down_blocks": longer[1]},
+        "1x1 tap": {"temporal_sites": one},
+        "3x3 tap": {"temporal_sites": one, "temporal_side": 3},
+        "3x3 taps, every block": {"temporal_sites": every, "temporal_side": 3},
+        "recurrent 3x3": {"temporal_sites": one, **recurrent},
+        "recurrent 3x3, every block": {"temporal_sites": every, **recurrent},
+    }
+    plain = dataclasses.replace(base, temporal_sites=())
+    taps = {
+        "recurrent 3x3, gated": GatedTap,
+        "recurrent 3x3 and at half size": WideTap,
+        "recurrent 3x3, matched": MatchedTap,
+    }
+    return {
+        **{name: Student(dataclasses.replace(base, **kind)) for name, kind in kinds.items()},
+        **{
+            name: Student(plain, functools.partial(add_taps, sites=one, kind=kind))
+            for name, kind in taps.items()
+        },
+        "output and features fed back": Student(plain, FedBack.of),
+    }

@@ -1,7 +1,8 @@
-"""The states of `benchmarks/state_students.py`: they start as nothing and are one function."""
+"""What `benchmarks/state_ablation.py` trains: its states start as nothing and are one function."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from adcvsr.config import PRESETS
 from adcvsr.model import AdcVsr
+from adcvsr.train.settings import PretrainSettings
+from tiny_training import DATA, Folders
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 EXPERIMENTS = (
@@ -26,6 +29,11 @@ EXPERIMENTS = (
 def ablation(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return importlib.import_module("state_ablation")
+
+
+@pytest.fixture
+def clips(ablation: ModuleType) -> ModuleType:
+    return importlib.import_module("state_clips")
 
 
 def _clip() -> Tensor:
@@ -90,7 +98,7 @@ def test_a_later_frame_teaches_every_weight(name: str, ablation: ModuleType) -> 
 
 def test_matching_follows_what_moves(ablation: ModuleType) -> None:
     """A tap that passes the past on finds a picture that moved by two pixels."""
-    tap = ablation.MatchedTap(4, "state")
+    tap = importlib.import_module("state_students").MatchedTap(4, "state")
     with torch.no_grad():
         tap.before.weight[:, :, 1, 1] = torch.eye(4)
         tap.sharpness.fill_(8.0)
@@ -108,3 +116,52 @@ def test_cost_counts_what_is_matched(ablation: ModuleType) -> None:
         for name in (ablation.NO_STATE, "recurrent 3x3, matched")
     )
     assert matched - plain == 16 * 16 * (1 + 9) + 2 * 25 * 16
+
+
+def test_noise_is_as_strong_as_said(clips: ModuleType) -> None:
+    grey = torch.full((2, 3, 3, 64, 64), 128, dtype=torch.uint8)
+    strength = torch.tensor([0.0, 8.0]).view(2, 1, 1, 1, 1)
+    noisy = clips.add_noise(grey, strength, torch.Generator().manual_seed(0)).float()
+    assert float(noisy[0].std()) == 0
+    assert 7.8 < float(noisy[1].std()) < 8.2
+    assert float((noisy[1, 0] - noisy[1, 1]).std()) > 10  # new in every frame
+
+
+def test_batches_are_drawn_once_and_those_of_other_options_refused(
+    clips: ModuleType, folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PretrainSettings(data=DATA, batch=2)
+    material = clips.Material([folders.clips], [folders.images], ["bicubic", "noise"], 3)
+    drawn = clips.draw(material, settings, tmp_path)
+    assert [part.shape for part in drawn] == [(3, 2, 3, 3, 8, 8), (3, 2, 3, 3, 32, 32)]
+    monkeypatch.setattr(clips, "ClipPairs", None)
+    for again, part in zip(clips.draw(material, settings, tmp_path), drawn, strict=True):
+        assert (again == part).all()
+        assert part.any()
+    with pytest.raises(SystemExit, match="holds batches of"):
+        clips.draw(dataclasses.replace(material, batches=4), settings, tmp_path)
+
+
+def test_what_stands_still_is_noisy_and_its_truth_is_not(
+    clips: ModuleType, folders: Folders
+) -> None:
+    settings = PretrainSettings(data=dataclasses.replace(DATA, patch_px=16))
+    for low, high in clips.validation("still", [folders.clips], settings).clips:
+        assert not high.float().diff(dim=0).any()
+        assert float(low.float().diff(dim=0).std()) > 8
+
+
+def test_a_student_is_held_against_those_that_cost_as_much(ablation: ModuleType) -> None:
+    def row(cost: float, psnr_y: float) -> dict[str, object]:
+        figures = {"psnr_y": psnr_y, "flicker": psnr_y / 10}
+        return {"multiply_adds": cost, "drift_db": 0.0, "web": figures}
+
+    rows = {
+        "no state": row(10, 30.0),
+        "no state, a block more": row(12, 29.0),
+        "tap": row(11, 30.5),
+        "dear": row(13, 30.75),
+    }
+    lines = ablation.table(rows, ["web"]).splitlines()
+    assert lines[-2] == "| tap | 11 | 30.50 dB | +1.500 dB | 1.052 | +0.000 dB |"
+    assert lines[-1].startswith("| dear (over the best, which costs less) | 13 | 30.75 dB | +0.750")
