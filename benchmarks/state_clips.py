@@ -16,7 +16,7 @@ from adcvsr.config import SCALE
 from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.degradation import PRESETS as DEGRADATIONS
 from adcvsr.train.settings import PretrainSettings
-from adcvsr.train.validation import Validation, ValidationData
+from adcvsr.train.validation import Figures, Validation, ValidationData
 
 NOISE_LEVELS = 8.0
 """Standard deviation of the white noise that is measured; trained on is 0 to twice as much."""
@@ -105,16 +105,32 @@ def add_noise(frames: Tensor, strength: Tensor | float, generator: torch.Generat
     return (frames + drawn).round().clamp(0, 255).to(torch.uint8)
 
 
+class TrainedFrames(Validation):
+    """Leaves out the frames before the loss began: their pictures were never trained."""
+
+    def __init__(self, settings: PretrainSettings, folders: Sequence[Path], name: str) -> None:
+        self._first = settings.first_frame
+        super().__init__(
+            ValidationData(folders),
+            settings,
+            multiple=4,
+            device=torch.device("cpu"),
+            report=lambda line: print(f"{name}, before noise: {line}" if name in NOISY else line),
+        )
+
+    def _compare(self, out: Tensor, high: Tensor, *, perceived: bool = True) -> Figures:
+        first, before = self._first, max(self._first - 1, 0)  # PSNR-Y passes one frame over
+        found = super()._compare(out[:, before:], high[before:], perceived=perceived)
+        later = super()._compare(out[:, first:], high[first:], perceived=False)
+        return {**found, "flicker": later["flicker"]}
+
+
 def validation(name: str, folders: Sequence[Path], settings: PretrainSettings) -> Validation:
     """Clips to measure on, of a degradation or of the noisy kinds."""
     degradation = DEGRADATIONS["bicubic" if name in NOISY else name]
     data = dataclasses.replace(settings.data, window_px=VALIDATION_PX)
-    made = Validation(
-        ValidationData(folders),
-        dataclasses.replace(settings, degradation=degradation, data=data),
-        multiple=4,
-        device=torch.device("cpu"),
-        report=lambda line: print(f"{name}, before noise: {line}" if name in NOISY else line),
+    made = TrainedFrames(
+        dataclasses.replace(settings, degradation=degradation, data=data), folders, name
     )
     if name in NOISY:
         noise = torch.Generator().manual_seed(0)

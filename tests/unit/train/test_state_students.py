@@ -165,3 +165,17 @@ def test_a_student_is_held_against_those_that_cost_as_much(ablation: ModuleType)
     lines = ablation.table(rows, ["web"]).splitlines()
     assert lines[-2] == "| tap | 11 | 30.50 dB | +1.500 dB | 1.052 | +0.000 dB |"
     assert lines[-1].startswith("| dear (over the best, which costs less) | 13 | 30.75 dB | +0.750")
+
+
+def test_frames_that_were_not_trained_are_not_measured(clips: ModuleType, folders: Folders) -> None:
+    data = dataclasses.replace(DATA, frames=4)
+    found = []
+    for first in (0, 2):
+        settings = PretrainSettings(data=data, first_frame=first)
+        made = clips.validation("bicubic", [folders.clips], settings)
+        _, high = made.clips[0]
+        out = high.float()[None] / 255
+        out[:, :2] = 1 - out[:, :2]
+        found.append(made._compare(out, high))
+    assert found[0]["flicker"] > 1 > found[1]["flicker"] == 0
+    assert found[0]["psnr_y"] < found[1]["psnr_y"]
