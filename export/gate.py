@@ -146,7 +146,8 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
                 "it will meet, or keep nodes float in the recipe"
             )
     advice = (
-        "Widen what is cut off (the recipe's calibration, mix_channels) or keep nodes float in it"
+        "Calibrate on more clips, or on others ('adcvsr calibrate'), and try again; in a recipe of "
+        "your own, nodes can be kept float (docs/quantization.md)"
     )
     require_colours(report.colours, gate, variant, advice)
     if report.yuv is not None and (why := report.yuv.why_beyond(gate.golden_psnr_db)):

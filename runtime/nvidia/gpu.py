@@ -45,9 +45,11 @@ def load_driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
+        no_driver = "" if looks_like_gpu() else ", and an NVIDIA driver, which was not found here"
         raise MissingPackageError(
-            "running on an NVIDIA GPU needs the package 'cuda-bindings', which is not installed: "
-            "pip install 'adcvsr[tensorrt]' (or [rtx], [cuda])"
+            "running on an NVIDIA GPU needs the package 'cuda-bindings', which is not installed"
+            f"{no_driver}: pip install 'adcvsr[tensorrt]' (or [rtx], [cuda]) on the machine with "
+            "the GPU; 'adcvsr doctor' shows what a machine has"
         ) from error
     try:
         (code,) = driver.cuInit(0)

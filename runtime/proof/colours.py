@@ -141,7 +141,7 @@ class ColoursFound:
             return f"{colour}: {self.flat_most} levels off, at most {limits.flat_most} allowed"
         if self.flat_mean > limits.flat_mean:
             return (
-                f"a flat colour is {self.flat_mean:.1f} levels off in the mean, at most "
+                f"a flat colour is {self.flat_mean:.2f} levels off in the mean, at most "
                 f"{limits.flat_mean:g} allowed; {colour}"
             )
         if self.area > limits.area:

@@ -10,7 +10,7 @@ import re
 import shlex
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -164,7 +164,9 @@ def test_the_ten_commands_of_script_and_page_are_the_same() -> None:
         assert part.startswith(f"{number}. ")
         (block,) = re.findall(r"^```sh\n(.*?)^```", part, re.MULTILINE | re.DOTALL)
         assert steps[number - 1][1] == commands(block)[-1]
-    assert any("[cpu,rtx]" in command for _, command in dry_run("--kind", "rtx"))
+    rtx = " ".join(command for _, command in dry_run("--kind", "rtx"))
+    for option in ("[cpu,rtx]", "--backend tensorrt-rtx", "--require tensorrt-rtx"):
+        assert option in rtx
 
 
 def test_the_two_commands_on_the_laptop(here: Path) -> None:
@@ -175,34 +177,49 @@ def test_the_two_commands_on_the_laptop(here: Path) -> None:
         assert done.exit_code == 0, done.output
 
 
-def test_the_script_stops_at_the_step_that_failed_and_goes_on_there(here: Path) -> None:
-    for name, code in (("adcvsr", "exit 0"), ("git", "exit 0"), ("ssh", 'case "$*" in *doctor*)')):
-        body = f"echo {name} $* >> {here}/ran; {code}"
-        if name == "ssh":
-            body += f" [ -e {here}/mended ] || exit 7;; esac; cat >/dev/null"
-        (here / name).write_text(f"#!/bin/sh\n{body}\n")
-        (here / name).chmod(0o755)
-    path = {**os.environ, "PATH": f"{here}:{os.environ['PATH']}"}
+Script = Callable[..., subprocess.CompletedProcess[str]]
 
-    def run(*options: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def on_a_laptop(here: Path) -> Script:
+    """Runs the script with programs that only write down how they were called.
+
+    `ssh` runs what is in the file `board`, with the board's command as its last argument.
+    """
+    bodies = {"adcvsr": "", "git": "[ ! -e outside ]", "ssh": "cat >/dev/null; . ./board"}
+    for name, body in bodies.items():
+        (here / name).write_text(f"#!/bin/bash\necho {name} $* >> {here}/ran\n{body}\n")
+        (here / name).chmod(0o755)
+    (here / "board").touch()
+
+    def run(*options: str, to: str = "user@board") -> subprocess.CompletedProcess[str]:
         (here / "ran").write_text("")
         return subprocess.run(
-            [SCRIPT, *options, "user@board"],
-            env=path,
+            [SCRIPT, *options, to],
+            env={**os.environ, "PATH": f"{here}:/usr/bin:/bin"},
             cwd=here,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
         )
 
-    stopped = run()
+    return run
+
+
+def test_the_script_stops_at_the_step_that_failed_and_goes_on_there(
+    here: Path, on_a_laptop: Script
+) -> None:
+    (here / "board").write_text('case "$*" in *doctor*) exit 7;; esac')
+    stopped = on_a_laptop()
     assert stopped.returncode == 7
     assert "step 7 ended with status 7" in stopped.stderr
     assert "--from 7" in stopped.stderr
-    assert len((here / "ran").read_text().splitlines()) == 8  # the third step is git and ssh
-    (here / "mended").touch()
-    assert run("--from", "7").returncode == 0
+    # Is this a clone, then seven steps, of which the third is git and ssh.
+    assert len((here / "ran").read_text().splitlines()) == 9
+    (here / "board").write_text("")
+    assert on_a_laptop("--from", "7").returncode == 0
     ran = (here / "ran").read_text().splitlines()
     assert [line.split("adcvsr ")[1].split()[0] for line in ran] == [
         "doctor",
@@ -210,7 +227,37 @@ def test_the_script_stops_at_the_step_that_failed_and_goes_on_there(here: Path) 
         "live",
         "report",
     ]
-    assert run("--kind", "toaster").returncode == 2
+    assert on_a_laptop("--kind", "toaster").returncode == 2
+
+
+def test_the_script_says_when_the_board_is_not_reached(here: Path, on_a_laptop: Script) -> None:
+    (here / "board").write_text("exit 255")
+    lost = on_a_laptop(to="user@nowhere")
+    assert lost.returncode == 255
+    assert "step 3: ssh did not reach the board" in lost.stderr
+    assert "'ssh user@nowhere true'" in lost.stderr
+
+
+def test_the_script_says_where_it_was_interrupted(here: Path, on_a_laptop: Script) -> None:
+    for interrupt in ("exit 130", "kill -INT 0; sleep 20"):  # on the board, and Ctrl-C here
+        (here / "board").write_text(f'case "$*" in *deploy*) {interrupt};; esac')
+        stopped = on_a_laptop()
+        assert stopped.returncode == 130
+        assert stopped.stderr.splitlines()[-1].startswith("step 8 was interrupted")
+        assert stopped.stderr.endswith("--from 8\n")
+
+
+def test_the_script_does_nothing_outside_a_clone_or_without_adcvsr(
+    here: Path, on_a_laptop: Script
+) -> None:
+    (here / "outside").touch()
+    elsewhere = on_a_laptop()
+    assert elsewhere.returncode == 1
+    assert "is not the folder of a clone of adcvsr" in elsewhere.stderr
+    assert on_a_laptop("--from", "4").returncode == 0  # what follows needs neither
+    (here / "adcvsr").unlink()
+    assert "no command 'adcvsr' here" in on_a_laptop().stderr
+    assert (here / "ran").read_text() == ""
 
 
 def test_pages_say_what_commands_they_have_of() -> None:

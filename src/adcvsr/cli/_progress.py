@@ -149,7 +149,7 @@ class _LogLines:
         if state.seconds >= self.next_at and not is_quiet():
             self.next_at = state.seconds + LOG_SECONDS
             sys.stderr.write(
-                f"{self.label}: step {state.step:,}, loss {mean:.5f}, {done:.1%} done, "
+                f"{self.label}: step {state.step:,}, loss {mean:.5f}, {min(done, 1):.1%} done, "
                 f"{state.seconds / 60:.1f} min{self._left(state.seconds, done)}\n"
             )
             sys.stderr.flush()
@@ -158,7 +158,10 @@ class _LogLines:
         """Time to the schedule's end at the speed since this leg's first step."""
         assert self.first is not None
         passed, covered = seconds - self.first[0], done - self.first[1]
-        return f", {passed / covered * (1 - done) / 60:.0f} min left" if covered > 0 else ""
+        left = 1 - done
+        if covered <= 0 or left < 0:  # a step that was begun in time ends after it
+            return ""
+        return f", {passed / covered * left / 60:.0f} min left"
 
 
 @contextmanager

@@ -39,7 +39,11 @@ def command(require: tuple[str, ...], wait: float | None, as_json: bool) -> None
     else:
         for line in report_lines(report, lambda text, colour: click.style(text, fg=colour or None)):
             click.echo(line)
-    runs = {each.name for each in report.verdict.backends if each.runs == "yes"}
-    if missing := [name for name in require if name not in runs]:
-        click.echo(f"error: {', '.join(missing)} was not seen to work here", err=True)
+    missing = [
+        each for each in report.verdict.backends if each.name in require and each.runs != "yes"
+    ]
+    for each in missing:
+        why = f"{each.why}; {each.fix}" if each.fix else each.why
+        click.echo(f"error: {each.name} was not seen to work here: {why}", err=True)
+    if missing:
         sys.exit(1)

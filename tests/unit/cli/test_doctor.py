@@ -95,7 +95,10 @@ def test_json_is_all_of_stdout_and_complete() -> None:
 def test_require_of_a_backend_that_does_not_run() -> None:
     done = doctor("--require", "tensorrt")
     assert done.returncode == 1
-    assert done.stderr == "error: tensorrt was not seen to work here\n"
+    report = json.loads(doctor("--json").stdout)
+    (why,) = (e["why"] for e in report["verdict"]["backends"] if e["name"] == "tensorrt")
+    assert why
+    assert done.stderr.startswith(f"error: tensorrt was not seen to work here: {why}")
     assert "runs " in done.stdout
     assert doctor("--require", "nonsense").returncode == 2
 

@@ -23,9 +23,11 @@ def test_log_lines_say_how_long_it_takes(capfd: pytest.CaptureFixture[str]) -> N
         progress(RunState(step=100, seconds=600), 0.5, 0.25)
         progress(RunState(step=101, seconds=601), 0.5, 0.2525)
         progress(RunState(step=150, seconds=900), 0.5, 0.375)
+        progress(RunState(step=400, seconds=1800), 0.5, 1.853)  # a slow step passed the time limit
     assert capfd.readouterr().err.splitlines() == [
         "distill: step 100, loss 0.50000, 25.0% done, 10.0 min",
         "distill: step 150, loss 0.50000, 37.5% done, 15.0 min, 25 min left",
+        "distill: step 400, loss 0.50000, 100.0% done, 30.0 min",
     ]
 
 

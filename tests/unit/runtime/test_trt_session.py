@@ -440,6 +440,18 @@ def test_tf32_is_never_taken_for_fp32(driver: FakeDriver) -> None:
         create_session(bundle, backend="tensorrt", variant="tf32-onnx")
 
 
+def test_what_a_machine_without_gpu_and_package_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who types a board's command on the laptop does not install a package in vain."""
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    for driver_is_here in (False, True):
+        monkeypatch.setattr(gpu, "looks_like_gpu", lambda here=driver_is_here: here)
+        with pytest.raises(MissingPackageError, match="'cuda-bindings'.*adcvsr doctor") as caught:
+            gpu.load_driver()
+        assert ("driver, which was not found here" in str(caught.value)) != driver_is_here
+
+
 def test_ort_cuda_never_runs_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, the build for CPUs is an error, as is a machine without driver."""
     with pytest.raises(BackendUnavailableError, match="no NVIDIA driver"):
