@@ -184,16 +184,11 @@ class Statement:
             f"({FAULTS[_nearest_limit(self.limits, run.found)]}, {run.used:.0%} of its limit)"
             for run in nearest
         )
-        share = least_share(self.clips_within, self.clips, self.test.claim.confidence)
-        of_others = (
-            f": so it would be in at least {share:.0%} of other clips, if these are a fair sample "
-            "of their kind"
-        )
         lines = [
             *([self.meaning] if self.meaning else []),
             f"Decided by: {named}.",
             f"In {self.clips_within} of {self.clips} clip{'s' * (self.clips != 1)} no run is "
-            f"beyond the limits{of_others if share else ''}.",
+            f"beyond the limits.{self._other_clips()}",
         ]
         if self.drift is not None:
             lines.append(
@@ -203,6 +198,19 @@ class Statement:
         else:
             lines.append(f"Drift was not measured: {self.why_no_drift}.")
         return lines
+
+    def _other_clips(self) -> str:
+        """What the clips tell of clips that were not tested, which is little where they are few."""
+        confidence = self.test.claim.confidence
+        share = least_share(self.clips_within, self.clips, confidence)
+        if round(share, 2) <= 0:
+            return ""
+        few = f" This figure is low because {self.clips} clips are few." if share < 0.9 else ""
+        return (
+            " For clips that were not tested: if these were drawn at random from all clips of this "
+            f"kind, then, with {confidence:.0%} confidence, {share:.0%} of all such clips or more "
+            f"stay within the limits throughout.{few}"
+        )
 
     def nearest(self, count: int) -> list[JudgedRun]:
         """Runs that came nearest to a limit or are beyond it, the worst first."""

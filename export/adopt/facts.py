@@ -47,6 +47,9 @@ AREA_PX = 4
 """Both are compared as means over squares of so many input pixels a side: networks that restore
 change what is finer."""
 
+TIED = 0.05
+"""Levels by which two ranges must differ for one to be found rather than assumed."""
+
 STILL_FRAMES = 8
 """Of a clip that stands still, by which a start from zero is judged."""
 
@@ -98,12 +101,27 @@ class Facts:
     def doubt(self) -> str | None:
         """One line for people where another way than the one that was said seems meant."""
         if self.nearer is None:
-            return None
+            return self._tied()
         range_, colour = self.nearer.split()
         return (
             f"with --range {range_} --colour {colour} the output is nearer to the input, "
             f"{self.tried[self.nearer]:.1f} levels; {self.range} and {self.colour}, as was said, "
             f"give {self.distance:.1f}: look at a picture before you rely on them"
+        )
+
+    def _tied(self) -> str | None:
+        others = [
+            name.removesuffix(f" {self.colour}")
+            for name, distance in self.tried.items()
+            if name.endswith(f" {self.colour}") and abs(distance - self.distance) <= TIED
+        ]
+        others = [each for each in others if each != self.range]
+        if not others:
+            return None
+        return (
+            f"the picture does not tell the range {self.range}, which was taken, from "
+            f"{' and '.join(others)}: give --range as the network was trained, which for most "
+            "networks in PyTorch is 0-1"
         )
 
     def line(self) -> str:

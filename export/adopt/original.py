@@ -21,6 +21,7 @@ from ...bundle.onnx_locations import scan_graph
 from ...bundle.schema import StateSpec, Window
 from ...config import SHOWN_LENGTH
 from ...errors import AdoptError
+from ...given import similar, what_is
 from ..graphs.onnx_file import OPSET
 from ..graphs.replay import open_session
 from .centred import one_of_several
@@ -44,6 +45,12 @@ MIX_SIDE, MIX_TOLERANCE = 64, 1e-3
 largest value."""
 
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors", ".ckpt")
+
+TAKEN = (
+    "a network's file: ONNX (.onnx), ncnn (.param, with its .bin beside it) or PyTorch "
+    f"({', '.join(TORCH_SUFFIXES)}, with the extra 'spandrel')"
+)
+"""What can be adopted, for messages."""
 
 _CONVERTED = frozenset({"Upsample"})
 """Operators of older opsets that become others as a file is converted."""
@@ -155,7 +162,8 @@ def read_original(path: Path, asked: Asked | None = None) -> Original:
     if suffix == ".bin":
         path, suffix = path.with_suffix(".param"), ".param"
     if not path.is_file():
-        raise AdoptError(f"no file '{path}'")
+        what = f"'{path}' is a folder" if path.is_dir() else f"no file '{path}'{similar(path)}"
+        raise AdoptError(f"{what}; expected {TAKEN}")
     if asked.states and suffix != ".onnx":
         raise AdoptError(f"'{path}': --state is for ONNX files, which can have several inputs")
     if suffix == ".param":
@@ -165,7 +173,8 @@ def read_original(path: Path, asked: Asked | None = None) -> Original:
     if suffix in TORCH_SUFFIXES:
         return _understood("pytorch", (path,), torch_to_onnx(path), asked)
     if suffix != ".onnx":
-        raise AdoptError(f"'{path}' is no network that can be adopted; expected .onnx or .param")
+        found = f", it is a {kind}" if (kind := what_is(path)) else ""
+        raise AdoptError(f"'{path}' is no network that can be adopted{found}; expected {TAKEN}")
     return _read_onnx(path, asked)
 
 

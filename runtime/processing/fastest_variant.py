@@ -193,7 +193,7 @@ def _choice(present: Sequence[str], speeds: dict[str, float], said: str) -> Vari
         others = ", ".join(
             f"{name} {speeds[precise] / max(speeds[name], 1e-6):.2f}x" for name in present[1:]
         )
-        return VariantChoice(precise, f"others are not {LEAST_GAIN:g}x faster: {others} ({said})")
+        return VariantChoice(precise, f"none is {LEAST_GAIN:g} times as fast: {others} ({said})")
     return VariantChoice(taken, f"{gain:.2f}x the speed of {precise} ({said})")
 
 

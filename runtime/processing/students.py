@@ -34,8 +34,12 @@ class Among(NamedTuple):
     most: float
     """Times as long as the video plays that one before the last may take."""
 
+    still: bool = False
+    """Whether it is pictures, which do not play: `most` is seconds a picture then."""
+
 
 FILES = Among(("small-restore", "nano-restore"), 4.0)
+PICTURES = Among(FILES.names, 30.0, still=True)
 STREAMS = Among(("small-restore", "nano-camera"), 0.7)
 """A stream leaves the rest of its time to capture and encoder."""
 
@@ -99,7 +103,7 @@ def choose_student(
     Args:
         among: Which ones, and how long they may take.
         pixels: Of a frame of the input; None where that is not known yet.
-        rate: Frames a second, likewise.
+        rate: Frames a second, likewise; of pictures nothing counts on it.
         backend: See `create_session`; a GPU takes the best without measuring.
         variant: Likewise; students that lack it are passed over.
         threads: Likewise.
@@ -130,10 +134,14 @@ def choose_student(
             last = Student(name, "the quickest, as the size of the input is not known beforehand")
             continue
         milliseconds, said = cpu_milliseconds(bundle, choice.candidates, threads)
-        times = milliseconds / 1000 * pixels / (WIDTH * HEIGHT) * float(rate)
-        took = f"about {times:.1f} times as long as the video plays ({said})"
+        seconds = milliseconds / 1000 * pixels / (WIDTH * HEIGHT)
+        times = seconds if among.still else seconds * float(rate)
+        unit = " s a picture" if among.still else " times as long as the video plays"
+        took = f"about {times:.1f}{unit} ({said})"
         if times <= among.most:
-            return Student(name, f"the best-looking within {among.most:g} times; it takes {took}")
+            within = "s" if among.still else "times"
+            reason = f"the best-looking within {among.most:g} {within}; it takes {took}"
+            return Student(name, reason)
         last = Student(name, f"the quickest; it takes {took}")
     assert last is not None
     return last

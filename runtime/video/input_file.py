@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import sys
 import threading
@@ -15,6 +16,7 @@ from ...errors import ConfigError, InputNotFoundError, UnreadableVideoError
 from ...given import CHECKPOINT, VIDEO, mistaken, refuse_address, similar, what_is
 from ...pictures import pyav
 from ...pictures.clips import ffmpeg_reason, media_url
+from ...system_errors import system_reason
 from .hardware_decode import Decoder, accelerator
 from .places import Numbered, is_pipe, is_sequence
 from .stdin_reader import CHUNK_BYTES, StdinReader
@@ -85,7 +87,14 @@ def _head_of(path: Path) -> bytes:
 
 
 def _why_none(path: Path, error: OSError) -> str:
-    return similar(path) or f": {error.strerror}"
+    if close := similar(path):
+        return close
+    if error.errno != errno.ENOENT:
+        return f": {system_reason(error)}"
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f": the folder '{path.parent}' is not there either; check the path"
+    return f" in the folder '{folder}'; check its name"
 
 
 def _open_stdin(

@@ -289,6 +289,7 @@ class PictureFiles:
         """
         path = self.path
         if self._written and not self._many:
+            path.unlink(missing_ok=True)  # an output is whole or not there
             raise OutputNotWritableError(
                 f"'{path}' is one picture, and '{given}' gives more: name numbered "
                 f"ones such as '{path.stem}_%05d{path.suffix}', or take one with --duration"

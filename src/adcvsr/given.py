@@ -5,7 +5,9 @@ f"'{path}' is not a bundle{mistaken(path, BUNDLE)}"  # "...; it is a checkpoint,
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -104,6 +106,26 @@ def refuse_address(path: str | Path) -> None:
         f"'{shown(whole)}' is an address, expected a file: download it first; 'adcvsr live "
         "--source ADDRESS' takes streams (rtsp, rtsps, udp)"
     )
+
+
+def refuse_parted(paths: Sequence[str]) -> None:
+    """Refuse a name with spaces that came without quotes, and so in parts.
+
+    Args:
+        paths: Inputs, and an output, in their order.
+
+    Raises:
+        InputNotFoundError: The first is not there, and it is with what follows it.
+    """
+    if os.path.lexists(paths[0]):
+        return
+    for count in range(2, len(paths) + 1):
+        whole = " ".join(paths[:count])
+        if os.path.exists(whole):
+            raise InputNotFoundError(
+                f"no file '{paths[0]}', and '{whole}' is there: put a name with spaces into "
+                f"quotes, as in adcvsr upscale '{whole}'"
+            )
 
 
 def _folder(path: Path) -> str | None:

@@ -86,6 +86,7 @@ def _many(
     wanted: Sequence[JobSettings], skipped: Sequence[BatchJob], how: JobRun
 ) -> AdcVsrError | None:
     from ..errors import AdcVsrError
+    from ..system_errors import system_message
 
     batch = Batch(len(wanted), skipped, strict=how.strict, as_json=how.as_json)
     opened: list[Job] = []
@@ -96,7 +97,7 @@ def _many(
         except AdcVsrError as error:
             batch.failed_at(settings.source, str(error))
         except OSError as error:
-            batch.failed_at(settings.source, f"'{settings.output}': {error.strerror or error}")
+            batch.failed_at(settings.source, system_message(error))
     for job, came in _run(opened, how):
         if isinstance(came, AdcVsrError):
             batch.failed_at(job.plan.settings.source, str(came))

@@ -58,14 +58,16 @@ def file_model(model: str, sources: Iterable[str], options: dict[str, Any]) -> s
     if model != AUTO:
         return model
     from ..runtime.batch import is_nowhere
-    from ..runtime.processing.students import FILES, choose_student
+    from ..runtime.processing.students import FILES, PICTURES, choose_student
 
-    source = next((each for each in sources if not is_nowhere(each)), None)
-    if source is None:
+    there = [each for each in sources if not is_nowhere(each)]
+    if not there:
         return FILES.names[-1]  # for the run to end with: nothing is measured for that
+    pixels, rate = _of_file(there[0], options["crop"], options["video_stream"])
     student = choose_student(
-        FILES,
-        *_of_file(source, options["crop"], options["video_stream"]),
+        PICTURES if all(_is_picture(each) for each in there) else FILES,
+        pixels,
+        rate,
         backend=options["backend"],
         variant=options["variant"],
         threads=options.get("threads") or 0,
@@ -91,6 +93,13 @@ def live_model(source: str | None, crop: Crop | None, **network: Any) -> str:
     student = choose_student(STREAMS, *seen, **network)
     note(f"the model is {student.name}, {student.reason}; for clean input: --model nano")
     return student.name
+
+
+def _is_picture(source: str) -> bool:
+    from ..pictures.clips import IMAGE_SUFFIXES
+
+    path = Path(source)
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
 def _of_source(text: str, crop: Crop | None) -> Seen:

@@ -135,6 +135,7 @@ def _try_one(
     """Upscale one file of many; where that fails, the reason."""
     from ..errors import AdcVsrError
     from ..fault import fault_line
+    from ..system_errors import system_message
 
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +143,7 @@ def _try_one(
     except AdcVsrError as error:
         return str(error)
     except OSError as error:
-        return f"'{job.output}': {error.strerror or error}"
+        return system_message(error)
     except Exception as error:  # a fault met in one file says nothing about the others
         return fault_line(error)
 
@@ -169,6 +170,6 @@ def _summary(report: UpscaleReport) -> None:
     (w, h), (big_w, big_h) = report.input_size, report.output_size
     done(
         f"{report.output}: {counted(report.frames, 'frame')}, {w}x{h} -> {big_w}x{big_h}, "
-        f"{report.seconds:.1f} s, {report.fps:.1f} fps "
+        f"{report.seconds:.1f} s{f', {report.fps:.1f} fps' if report.frames > 1 else ''} "
         f"({report.model} {report.variant} on {report.backend}, {report.encoder})"
     )

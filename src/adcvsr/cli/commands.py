@@ -19,6 +19,7 @@ from ..errors import AdcVsrError, missing_by_name
 from ..fault import fault_line, guard_threads
 from ..host.processors import limit_libraries
 from ..redaction import without_secrets
+from ..system_errors import system_message
 from ..version import __version__
 from ._group import CommandGroup, equip
 from ._help import TASKS
@@ -138,7 +139,7 @@ def main() -> None:
     except (OSError, MemoryError) as error:
         if os.environ.get("ADCVSR_DEBUG"):
             raise
-        say_error(str(error) or "out of memory")
+        say_error(system_message(error))
         sys.exit(FAILED)
     except click.ClickException as error:
         said = io.StringIO()

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ..errors import AdcVsrError, TrainingProcessError
+from ..system_errors import system_message
 from ._group import CommandGroup
 from ._progress import training_progress
 from ._say import done, print_json, say
@@ -167,7 +168,8 @@ def _told_to_torchrun() -> Iterator[None]:
     except (AdcVsrError, OSError, MemoryError) as error:
         place = os.environ.get("TORCHELASTIC_ERROR_FILE")
         if place:
-            told = {"message": f"error: {error}", "timestamp": str(int(time.time()))}
+            said = str(error) if isinstance(error, AdcVsrError) else system_message(error)
+            told = {"message": f"error: {said}", "timestamp": str(int(time.time()))}
             told["py_callstack"] = told["message"]
             report = {"message": {"message": told.pop("message"), "extraInfo": told}}
             with contextlib.suppress(OSError):

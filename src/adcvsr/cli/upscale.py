@@ -170,9 +170,11 @@ def command(
         if as_json:
             report_all([], [], work.skipped)
         return
+    in_job = resume or job_folder is not None or workers > 1 or ray is not None
+    _check_output(work, choices, in_job=in_job)
     named = model != AUTO
-    model = file_model(model, (str(each.source) for each in work.todo), options)
-    if resume or job_folder is not None or workers > 1 or ray is not None:
+    model = file_model(model, [str(each.source) for each in work.todo], options)
+    if in_job:
         _refuse_in_job(compare, trace_path)
         _refuse_plain_in_job(inputs, options)
         planned = {"segment_seconds": segment_seconds, "equal_within": equal_within}
@@ -295,15 +297,29 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
+def _check_output(work: _Work, choices: dict[str, Any], *, in_job: bool) -> None:
+    """Refuse the one output that cannot be written, before anything is measured.
+
+    An input that is not there is for the run to tell, and so is each of many. A job has its own
+    rules.
+    """
+    from ..runtime.video.output_file import check_output
+
+    (job, *_) = work.todo
+    if not in_job and not work.many and job.source.is_file():
+        check_output(job.output, choices["options"], job.source)
+
+
 def _split_paths(
     paths: tuple[str, ...], model: str | None, label: str
 ) -> tuple[tuple[str, ...], Path]:
     """Inputs and output; the output has a default name where none was given, said in a note."""
-    from ..given import refuse_address
+    from ..given import refuse_address, refuse_parted
     from ..runtime.batch import default_output, is_nowhere
 
     for path in paths:
         refuse_address(path)
+    refuse_parted(paths)
     if len(paths) > 1:
         return paths[:-1], Path(paths[-1])
     if model is not None:

@@ -133,7 +133,7 @@ def test_a_variant_that_is_wrong_is_refused_for_the_right_reason(
     assert found.meaning is not None
     assert MEANINGS[reason] in found.meaning
     assert found.details()[0] == found.meaning
-    assert "in at least 0% of other clips" not in " ".join(found.details())
+    assert ", 0% of all such clips" not in " ".join(found.details())
 
 
 def test_the_reference_against_itself_alarms_nobody(clips: list[Path]) -> None:
@@ -143,6 +143,20 @@ def test_the_reference_against_itself_alarms_nobody(clips: list[Path]) -> None:
         return picture + (np.random.default_rng(frame).random(picture.shape) < 1e-3)
 
     assert state(clips, rounded).shown
+
+
+def test_what_the_clips_tell_of_others(clips: list[Path]) -> None:
+    """The sentence has the claim, its confidence and its condition; few clips tell little."""
+    found = state(clips, lambda picture, frame: picture)
+    said = " ".join(found.details())
+    share = least_share(found.clips, found.clips, 0.95)
+    assert f"with 95% confidence, {share:.0%} of all such clips or more stay within" in said
+    assert f"This figure is low because {found.clips} clips are few." in said
+    many = " ".join(replace(found, clips=100, clips_within=100).details())
+    assert "97% of all such clips or more" in many
+    assert "figure is low" not in many
+    none = " ".join(replace(found, clips_within=0).details())
+    assert "such clips" not in none
 
 
 def test_a_test_that_is_given_up_claims_nothing(

@@ -482,13 +482,16 @@ def test_too_large_and_unknown_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, says in (
         ("x.pth", "two ways around: export it to ONNX"),
         ("x.safetensors", "weights of PyTorch"),
-        ("x.tflite", "expected .onnx or .param"),
+        ("x.tflite", r"expected a network's file: ONNX \(.onnx\), ncnn .* or PyTorch \(.pth"),
+        ("x.mp4", "it is a video; expected a network's file"),
     ):
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(AdoptError, match=says):
             read_original(tmp_path / name)
-    with pytest.raises(AdoptError, match="no file"):
+    with pytest.raises(AdoptError, match="no file .*none.onnx'; expected a network's file"):
         read_original(tmp_path / "none.onnx")
+    with pytest.raises(AdoptError, match="is a folder; expected a network's file"):
+        read_original(tmp_path)
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(AdoptError, match=r"has no network in it \(0 bytes\)"):
         read_original(tmp_path / "empty.onnx")

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from adcvsr.bundle import open_bundle
+from adcvsr.cli._say import start_speaking
 from adcvsr.cli._students import live_model
 from adcvsr.cli.commands import load_command
 from adcvsr.errors import BundleError, BundleNotFoundError, ConfigError
@@ -17,6 +18,7 @@ from adcvsr.pictures.crop import Crop
 from adcvsr.runtime.processing import backends, students
 from adcvsr.runtime.processing.students import (
     FILES,
+    PICTURES,
     STREAMS,
     STRENGTHS,
     Student,
@@ -63,6 +65,13 @@ def test_the_best_that_fits_else_the_quickest(measured: dict[str, float]) -> Non
     )
     assert choose_student(FILES, HD, Fraction(2)).name == "small-restore"  # 3.1 times
     assert choose_student(FILES, None, RATE).name == "nano-restore"
+    # Pictures do not play: the rate counts for nothing, and each may take its seconds.
+    photo = choose_student(PICTURES, HD, RATE)
+    assert photo.name == "small-restore"
+    assert photo.reason == (
+        "the best-looking within 30 s; it takes about 1.5 s a picture (as said)"
+    )
+    assert choose_student(PICTURES, 20 * HD, RATE).name == "nano-restore"
     # Streams have the time that capture and encoder leave.
     stream = choose_student(STREAMS, 160 * 90, RATE)
     assert stream.name == "small-restore"
@@ -98,6 +107,7 @@ def test_upscale_says_which_and_the_variable_and_the_option_decide(
 
     def run(name: str, *more: str) -> str:
         arguments = [str(source), str(tmp_path / name), *more]
+        start_speaking()  # another test may have said the same
         done = CliRunner().invoke(load_command("upscale"), arguments)
         assert done.exit_code == 0, done.output
         return done.output

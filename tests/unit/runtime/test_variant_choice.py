@@ -58,7 +58,7 @@ def test_the_faster_one_is_taken_and_remembered(measured: list[dict[str, float]]
     measured.append({"fp32-onnx": 20.0, "int8-ort": 19.0})
     other = choose(fake_bundle(), threads=1)
     assert other.variant == "fp32-onnx"
-    assert "not 1.1x faster: int8-ort 1.05x" in other.reason
+    assert "none is 1.1 times as fast: int8-ort 1.05x" in other.reason
     measured.append({"fp32-onnx": 20.0, "int8-ort": 40.0})
     assert choose(fake_bundle("b")).variant == "fp32-onnx"
     assert not measured
