@@ -31,6 +31,7 @@ from ..runtime.proof.colours import (
     session_runner,
 )
 from ..runtime.proof.golden import distance, golden_clip, replay_golden
+from ..runtime.proof.still import StillFound, compare_still, still_clip, still_pictures
 from ..runtime.proof.yuv import YuvFound, compare_yuv
 from ..runtime.sessions.clip_session import ClipSession
 from ..runtime.sessions.session import Session
@@ -82,6 +83,9 @@ class GateReport:
     yuv: YuvFound | None
     """The variant's graph with YUV ends against that with RGB; None where files run RGB."""
 
+    still: StillFound | None
+    """Flicker where the input stands still; None of a clip network, which has no stream."""
+
 
 def compare_variants(
     bundle: Bundle, variant: str, gate: Gate, calibration: CalibrationSet
@@ -99,10 +103,11 @@ def compare_variants(
     """
     count = gate.frames if bundle.window is None else min(gate.frames, bundle.window.frames)
     clips = [list(long_clip(bundle, count)), *(list(run.frames) for run in calibration.runs)]
-    request = colour_request(bundle)
+    request, still = colour_request(bundle), still_clip(*_size(bundle))
     with _open(bundle, REFERENCE) as reference:
         expected = [_upscale(reference, clip) for clip in clips]
         truth = run_colours(session_runner(reference), request)
+        steady = _still(reference, still)
     with _open(bundle, variant) as session:
         distances = [
             [distance(*pair) for pair in zip(_upscale(session, clip), pictures, strict=True)]
@@ -111,6 +116,7 @@ def compare_variants(
         _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
         coloured = run_colours(session_runner(session), request)
         yuv = compare_yuv(session, golden_clip(bundle)[0])
+        pictures = _still(session, still)
     drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
     sixth = max(1, len(drawn) // 6)
     first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
@@ -124,6 +130,7 @@ def compare_variants(
         colours=compare_colours(coloured, truth, request),
         reference_colours=compare_colours(truth, None, request),
         yuv=yuv,
+        still=compare_still(pictures, steady, still) if pictures and steady else None,
     )
 
 
@@ -154,6 +161,13 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
         raise ParityError(
             f"{variant} is another network between YUV ends: {why}; nothing was written"
         )
+    if report.still is not None and report.still.added > gate.flicker:
+        raise ParityError(
+            f"{variant} flickers: parts that stand still change by {report.still.levels:.2f} "
+            f"levels from frame to frame, {report.still.reference_levels:.2f} in {REFERENCE}, at "
+            f"most {gate.flicker:g} more is allowed; nothing was written. "
+            "Keep nodes float in the recipe; 'adcvsr search' finds which"
+        )
     if report.drift_db > gate.drift_db:
         raise ParityError(
             f"{variant} drifts from {REFERENCE}: {report.drift_db:.2f} dB lost over "
@@ -181,18 +195,29 @@ def limits_json(gate: Gate) -> dict[str, float]:
         "least_psnr_db": gate.psnr_db,
         "least_golden_psnr_db": gate.golden_psnr_db,
         "most_drift_db": gate.drift_db,
+        "most_flicker_added": gate.flicker,
     }
 
 
 def long_clip(bundle: Bundle, frames: int) -> Iterator[Levels]:
     """Yield a drawn clip that goes to and fro, (H, W, 3) uint8 a frame."""
-    multiple = bundle.size_multiple
-    height, width = (side + -side % multiple for side in (HEIGHT, WIDTH))
+    height, width = _size(bundle)
     drawn = draw_clip(min(DRAWN_FRAMES, frames), height, width)
     period = max(1, 2 * (len(drawn) - 1))
     for index in range(frames):
         at = index % period
         yield drawn[min(at, period - at)]
+
+
+def _size(bundle: Bundle) -> tuple[int, int]:
+    """Height and width of drawn clips."""
+    multiple = bundle.size_multiple
+    return HEIGHT + -HEIGHT % multiple, WIDTH + -WIDTH % multiple
+
+
+def _still(session: Session, clip: Levels) -> list[Levels]:
+    """Pictures of a still clip; none of a clip network."""
+    return still_pictures(session, clip) if isinstance(session, StreamSession) else []
 
 
 def _upscale(session: Session, frames: Sequence[Levels]) -> list[Levels]:

@@ -185,6 +185,8 @@ def _prove(
         f"at most {distances.max_level_error} levels"
     )
     report(f"colours: {distances.colours.line()}")
+    if distances.still is not None:
+        report(f"still parts: {distances.still.line()}")
     require_within(distances, recipe.gate, recipe.variant)
     graphs = proven_graphs(staged, recipe.variant, REFERENCE)
     return {**to_json(distances, recipe.gate), "graphs": graphs}

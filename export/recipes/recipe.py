@@ -107,6 +107,9 @@ class Gate(ColourLimits):
     frames: int = 300
     """Frames of the drawn clip, with carried state."""
 
+    flicker: float = 0.5
+    """Most levels that still parts may change more from frame to frame."""
+
 
 @dataclass(frozen=True)
 class _Head:

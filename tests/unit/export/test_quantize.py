@@ -149,6 +149,10 @@ def test_the_command_adds_a_proven_variant(
     assert entry["parity"]["golden_psnr_db"] > entry["parity"]["least_golden_psnr_db"] == 30
     assert verify_bundle(bundle).outcome == "passed"
     assert abs(entry["parity"]["drift_db"]) < 0.5
+    still = entry["parity"]["still"]
+    added = still["levels"] - still["reference_levels"]
+    assert still["levels"] > 0
+    assert added < entry["parity"]["most_flicker_added"] == 0.5
     assert entry["calibration"]["digest"] == calibration.digest
     assert entry["census"] == {
         "int8": {"nodes": 14, "convolutions": 1.0, "multiply_adds": 1.0, "weights": 1.0}
@@ -237,6 +241,10 @@ def test_what_is_not_proven_is_not_written(
     before = digests(bundle_path)
     with pytest.raises(ParityError, match="PSNR .* at least 90 is required"):
         quantize(bundle_path, write_recipe(tmp_path, psnr_db="90.0"), calibration)
+    steady = write_recipe(tmp_path)
+    steady.write_text(steady.read_text() + "flicker = -255.0\n")
+    with pytest.raises(ParityError, match=r"flickers: .* at most -255 more is allowed"):
+        quantize(bundle_path, steady, calibration)
     kept = write_recipe(tmp_path, keep_float='["unet.down_blocks.1.*"]')
     with pytest.raises(QuantizationError, match=r"expects 100.0%; not in it: unet.down_blocks.1"):
         quantize(bundle_path, kept, calibration)
