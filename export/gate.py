@@ -166,7 +166,7 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
             f"{variant} flickers: parts that stand still change by {report.still.levels:.2f} "
             f"levels from frame to frame, {report.still.reference_levels:.2f} in {REFERENCE}, at "
             f"most {gate.flicker:g} more is allowed; nothing was written. "
-            "Keep nodes float in the recipe; 'adcvsr search' finds which"
+            "In a recipe of your own, keep nodes float (docs/quantization.md)"
         )
     if report.drift_db > gate.drift_db:
         raise ParityError(

@@ -55,7 +55,7 @@ def system_message(error: OSError | MemoryError) -> str:
     if error.errno is None or not error.strerror:
         return str(error) or f"{type(error).__name__}: {UNKNOWN}"
     files = [each for each in (error.filename, error.filename2) if each is not None]
-    named = ", ".join(f"'{_shortened(os.fsdecode(each))}'" for each in files if each != "")
+    named = ", ".join(f"'{_shortened(_name(each))}'" for each in files if each != "")
     place = f": {named}" if named else ""
     return f"{error.strerror}{place}: {ADVICE.get(error.errno, UNKNOWN)}"
 
@@ -63,6 +63,11 @@ def system_message(error: OSError | MemoryError) -> str:
 def system_reason(error: OSError) -> str:
     """Return what the system refused and what to do, for a message that names the file itself."""
     return system_message(OSError(error.errno, error.strerror))
+
+
+def _name(file: object) -> str:
+    """A path as text; a file that was opened by its number has that alone."""
+    return os.fsdecode(file) if isinstance(file, str | bytes | os.PathLike) else str(file)
 
 
 def _shortened(path: str) -> str:

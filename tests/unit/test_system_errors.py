@@ -42,6 +42,12 @@ def test_a_long_path_is_shortened() -> None:
     assert len(shown) == MOST_SHOWN + len("...")
 
 
+def test_a_file_that_was_opened_by_its_number() -> None:
+    assert "Input/output error: '3': " in system_message(
+        OSError(errno.EIO, "Input/output error", 3)
+    )
+
+
 @pytest.mark.parametrize(
     "given",
     [
