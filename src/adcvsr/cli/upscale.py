@@ -171,7 +171,9 @@ def command(
             report_all([], [], work.skipped)
         return
     in_job = resume or job_folder is not None or workers > 1 or ray is not None
-    _check_output(work, choices, in_job=in_job)
+    if not in_job:
+        _refuse_without_job(click.get_current_context())
+        _check_output(work, choices)
     named = model != AUTO
     model = file_model(model, [str(each.source) for each in work.todo], options)
     if in_job:
@@ -197,7 +199,6 @@ def command(
         if (wrong := upscale_jobs(wanted, work.skipped, how)) is not None:
             raise wrong
         return
-    _refuse_without_job(click.get_current_context())
     with (
         open_trace(trace_path, overwrite=options["overwrite"]) as trace,
         Upscaler(model, trace=trace, **_network(options)) as upscaler,
@@ -297,16 +298,15 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _check_output(work: _Work, choices: dict[str, Any], *, in_job: bool) -> None:
+def _check_output(work: _Work, choices: dict[str, Any]) -> None:
     """Refuse the one output that cannot be written, before anything is measured.
 
-    An input that is not there is for the run to tell, and so is each of many. A job has its own
-    rules.
+    An input that is not there is for the run to tell, and so is each of many.
     """
     from ..runtime.video.output_file import check_output
 
     (job, *_) = work.todo
-    if not in_job and not work.many and job.source.is_file():
+    if not work.many and job.source.is_file():
         check_output(job.output, choices["options"], job.source)
 
 

@@ -64,7 +64,7 @@ def test_tiles_and_colour_match_are_said(make_video: VideoMaker, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert "note: exact tiles: 2 of 48x40 pixels sharing 20" in done.stderr
     assert "note: colours are matched to the input, averaged with a half-life" in done.stderr
-    done = adcvsr("upscale", source, tmp_path / "out.mp4", "--tile", 20)
+    done = adcvsr("upscale", source, tmp_path / "other.mp4", "--tile", 20)
     assert done.returncode == 1
     assert done.stderr.startswith("error: tiles of 20 pixels; this network sees 10 pixels")
     assert done.stderr.count("\n") == 1

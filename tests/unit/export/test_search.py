@@ -90,7 +90,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     ):
         assert old in text
         text = text.replace(old, new)
-    text += ANY_COLOURS
+    text += ANY_COLOURS + "flicker = 2.0\n"
     path = tmp_path_factory.mktemp("recipe") / "plain.toml"
     path.write_text(text.replace("frames = 300", "frames = 12").replace('"mse"', '"max"'))
     return read_recipe(path)
