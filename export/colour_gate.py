@@ -14,7 +14,7 @@ from typing import Any
 
 from ..arrays import Levels
 from ..bundle.schema import StateSpec
-from ..errors import ParityError
+from ..errors import WrongColoursError
 from ..pictures.colour_probes import PROBES_VERSION
 from ..runtime.proof.colours import (
     ColourLimits,
@@ -52,7 +52,7 @@ def gate_colours(
         By variant, what the manifest says of its colours, see `colours_entry`.
 
     Raises:
-        ParityError: A variant gives wrong colours.
+        WrongColoursError: A variant gives wrong colours.
     """
     limits = ColourLimits()
     expected = run_colours(_runner(exact, state), request)
@@ -83,11 +83,13 @@ def require_colours(found: ColoursFound, limits: ColourLimits, variant: str, adv
         advice: What may help, a clause that begins with a capital.
 
     Raises:
-        ParityError: They are beyond; the worst colour is named.
+        WrongColoursError: They are beyond; the worst colour is named.
     """
     why = found.why_beyond(limits)
     if why is not None:
-        raise ParityError(f"{variant} gives wrong colours: {why}; nothing was written. {advice}")
+        raise WrongColoursError(
+            f"{variant} gives wrong colours: {why}; nothing was written. {advice}"
+        )
 
 
 def colours_entry(

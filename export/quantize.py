@@ -16,7 +16,7 @@ from ..adopted_network import AdoptedNetwork
 from ..bundle import Bundle
 from ..calibration.sets.calibration_set import CalibrationSet
 from ..calibration.sets.reader import probe_runs
-from ..errors import QuantizationError
+from ..errors import QuantizationError, WrongColoursError
 from ..graph.census import Census, take_census
 from ..pictures.colour_probes import PROBES_VERSION
 from ..runtime.proof.graphs import proven_graphs
@@ -31,7 +31,14 @@ from .int8.int8_ort import quantize_int8_ort
 from .int8.integer_ends import first_convolutions, last_convolution, why_no_integer_ends
 from .int8.quantized import Quantized, units_json
 from .modelopt.modelopt_quantize import quantize_modelopt
-from .recipes.recipe import OUR_ENDS, Expectation, Recipe, for_adopted
+from .recipes.recipe import (
+    EVEN_NOISE,
+    OUR_ENDS,
+    Expectation,
+    Recipe,
+    for_adopted,
+    with_even_noise,
+)
 from .variants import remember_proven, require_new, stage_variant
 
 Report = Callable[[str], None]
@@ -43,6 +50,9 @@ QUANTIZERS: dict[str, Callable[[Bundle, CalibrationSet, Recipe, Path | None], Qu
 """By a recipe's tool."""
 
 UNITS_SUFFIX = ".units.json"
+
+OTHER_FITS = (6.0, 1.0, 4.0, 0.0, 3.0)
+"""Strengths of even noise that are tried after the recipe's, in this order."""
 
 MOST_NAMES = 6
 """Nodes an error names; the rest are counted."""
@@ -74,7 +84,8 @@ def quantize_bundle(
     Raises:
         CalibrationError: The set does not fit.
         QuantizationError: The graph cannot be quantized, or less of it than the recipe expects.
-        ParityError: The variant is beyond the recipe's gate.
+        ParityError: The variant is beyond the recipe's gate; where only its colours are, other
+            fits were tried too.
         OutputExistsError: The bundle has the variant and `overwrite` is off.
         OutputNotWritableError: The bundle cannot be written.
     """
@@ -84,8 +95,34 @@ def quantize_bundle(
     calibration.require_fit(bundle)
     if recipe.tool == "onnxruntime":
         require_small_stream(bundle, recipe.variant)
+    fits = [recipe, *other_fits(recipe)]
+    for tried, each in enumerate(fits, 1):
+        try:
+            return _add(path, each, calibration, report)
+        except WrongColoursError as error:
+            if tried == len(fits):
+                raise
+            report(f"fit {tried} of at most {len(fits)}: {error.args[0].partition(';')[0]}")
+    raise AssertionError("a fit is taken or raises")
+
+
+def other_fits(recipe: Recipe) -> list[Recipe]:
+    """Recipes to try where a recipe's colours are beyond its gate, in their order.
+
+    The worst of many colours is mostly chance, so another fit may be within; each is held to all
+    of the gate. A recipe with a strength of its own, or without a fit, is taken as it is.
+    """
+    chosen = recipe.activations
+    if recipe.tool != "onnxruntime" or not chosen.mix_channels or chosen.even_noise != EVEN_NOISE:
+        return []
+    return [with_even_noise(recipe, strength) for strength in OTHER_FITS]
+
+
+def _add(path: Path, recipe: Recipe, calibration: CalibrationSet, report: Report) -> Bundle:
+    """The bundle with a recipe's variant, if that is within the gate."""
     with stage_variant(path) as stage:
-        quantized = QUANTIZERS[recipe.tool](stage.open(), calibration, recipe, stage.folder)
+        bundle = stage.open()
+        quantized = QUANTIZERS[recipe.tool](bundle, calibration, recipe, stage.folder)
         census = count_graphs(quantized.models, bundle, calibration)
         report(census_line(recipe, census))
         require_expected(recipe, census)

@@ -145,7 +145,7 @@ def choose_units(
     feeds = calibration_feeds(bundle, calibration, model.SerializeToString())
     streams: dict[str, StreamBasis] = {}
     if activations.mix_channels:
-        streams = fit_streams(model, groups, tensors, picture, feeds)
+        streams = fit_streams(model, groups, tensors, picture, feeds, activations.even_noise)
     units: dict[str, Any] = {name: basis.matrix for name, basis in streams.items()}
     if activations.equalise:
         rest = [group for group in groups if not streams.keys() & set(group.tensors)]

@@ -25,6 +25,7 @@ from ...calibration.sets.parallel import map_in_order
 from ...calibration.sets.reader import Feed
 from ...errors import QuantizationError
 from ..graphs.graph_edit import GraphEdit
+from ..recipes.recipe import EVEN_NOISE
 from .channel_groups import ChannelGroup
 from .equalise import LARGEST_FACTOR
 from .observe import Found, observe, require_finite, spread
@@ -46,9 +47,6 @@ NOISE_SHARE = 0.01
 
 BLOCK_PX = 8
 """Side of areas that are rounded alike, as a flat colour is."""
-
-COMMON = 2.0
-"""Noise that a block has in common, to that of its pixels: no neighbour evens it out."""
 
 LEVELS = 255
 
@@ -72,6 +70,7 @@ def fit_streams(
     quantized: Sequence[str],
     output: str,
     feeds: Sequence[Feed],
+    even_noise: float = EVEN_NOISE,
 ) -> dict[str, StreamBasis]:
     """Fit the streams among groups of tensors.
 
@@ -81,6 +80,7 @@ def fit_streams(
         quantized: Tensors that will be in 8 bits.
         output: The tensor whose mean square error counts: the picture, before it is rounded.
         feeds: Calibration inputs of the graph.
+        even_noise: See `output_sensitivity`.
 
     Returns:
         By tensor; the same object for all of a stream.
@@ -95,7 +95,9 @@ def fit_streams(
         if not rounded or not values.any():
             continue
         every = -(-len(feeds) // PROBED_FEEDS)
-        sensitivity = output_sensitivity(model, rounded, output, feeds[every // 2 :: every])
+        sensitivity = output_sensitivity(
+            model, rounded, output, feeds[every // 2 :: every], even_noise
+        )
         streams[group.tensors] = (values, weights, sensitivity, len(rounded))
     with _one_torch_thread():
         bases = map_in_order(lambda stream: fit_basis(*stream), streams.values())
@@ -186,7 +188,11 @@ def sample(
 
 
 def output_sensitivity(
-    model: onnx.ModelProto, tensors: Sequence[str], output: str, feeds: Sequence[Feed]
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    output: str,
+    feeds: Sequence[Feed],
+    even_noise: float = EVEN_NOISE,
 ) -> Doubles:
     """What noise in tensors makes of the output.
 
@@ -200,6 +206,8 @@ def output_sensitivity(
         tensors: (1, C, h, w) each, h and w their own.
         output: The tensor that counts.
         feeds: Inputs of the graph.
+        even_noise: Noise that a block has in common, to that of its pixels: no neighbour evens it
+            out.
 
     Returns:
         (C, C), summed over the tensors.
@@ -210,7 +218,7 @@ def output_sensitivity(
         channels = found[tensors[0]].shape[1]
         power = float(np.mean([np.mean(value**2) for value in found.values()]))
         size = NOISE_SHARE * max(power**0.5, 1e-6)
-        noise = {n: _noise(rng, v.shape[2], v.shape[3]) for n, v in found.items()}
+        noise = {n: _noise(rng, v.shape[2], v.shape[3], even_noise) for n, v in found.items()}
         fed = (
             feed | _noise_inputs(found, noise, channel, size)
             for channel in [None, *range(channels)]
@@ -223,11 +231,11 @@ def output_sensitivity(
     return products
 
 
-def _noise(rng: np.random.Generator, height: int, width: int) -> Floats:
+def _noise(rng: np.random.Generator, height: int, width: int, even: float) -> Floats:
     """Noise (H, W) that is new in each pixel, and as much that whole blocks have in common."""
     blocks = rng.standard_normal((-(-height // BLOCK_PX), -(-width // BLOCK_PX)))
     common = blocks.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[:height, :width]
-    noise: Floats = (rng.standard_normal((height, width)) + COMMON * common).astype(np.float32)
+    noise: Floats = (rng.standard_normal((height, width)) + even * common).astype(np.float32)
     return noise
 
 

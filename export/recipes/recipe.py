@@ -31,6 +31,9 @@ ROUNDINGS = ("compensated", "nearest")
 OUR_ENDS = ("unet.conv_in/*", "decoder.conv_out/*")
 """The first convolution and the last of our networks, which recipes for GPUs keep float."""
 
+EVEN_NOISE = 2.0
+"""Of the packaged recipes; docs/quantization.md has what others give."""
+
 FAMILIES = {87: "orin"}
 """Recipe family by SM; all other GPUs are `rtx`."""
 
@@ -55,6 +58,11 @@ class Activations:
     mix_channels: bool = False
     """Fit a basis for each residual stream, likewise: see `int8.stream_basis`. The range fitted
     with it is used by `onnxruntime` only."""
+
+    even_noise: float = EVEN_NOISE
+    """For `mix_channels`: the strength of noise that is even over blocks, as errors of flat colours
+    are, to that of noise of single pixels. `quantize` tries others where colours are beyond the
+    gate."""
 
     centre_picture: bool = False
     """Take the mean error of each of the picture's channels out by the last biases (`onnxruntime`
@@ -204,6 +212,17 @@ def with_kept(recipe: Recipe, keep_float: Sequence[str], expect: Expectation) ->
     activations = replace(recipe.activations, keep_float=tuple(keep_float))
     changed = replace(recipe, activations=activations, expect=expect)
     return _written(changed, "with nodes that a search kept float")
+
+
+def with_even_noise(recipe: Recipe, strength: float) -> Recipe:
+    """A recipe whose residual streams are fitted to other noise, with a text of its own.
+
+    Args:
+        recipe: Everything else is from it.
+        strength: See `Activations.even_noise`.
+    """
+    changed = replace(recipe, activations=replace(recipe.activations, even_noise=strength))
+    return _written(changed, f"with even noise of strength {strength:g}, for its colours")
 
 
 def for_adopted(

@@ -202,6 +202,10 @@ class ParityError(AdcVsrError, AssertionError):
     """An exported graph differs from the network by more than its threshold."""
 
 
+class WrongColoursError(ParityError):
+    """A variant gives other colours than the FP32 one, by more than its limits."""
+
+
 EXTRA_OF = {
     "accelerate": "train",
     "cuda": "cuda",

@@ -29,6 +29,7 @@ from adcvsr.errors import (
     ParityError,
     QuantizationError,
 )
+from adcvsr.export import quantize as quantize_module
 from adcvsr.export.graphs.graph_edit import GraphEdit
 from adcvsr.export.graphs.replay import open_session
 from adcvsr.export.int8 import stream_basis
@@ -48,15 +49,16 @@ from adcvsr.export.int8.observe import (
     spread,
     tie_ranges,
 )
-from adcvsr.export.int8.stream_basis import COMMON, fit_basis, fit_streams, output_sensitivity
+from adcvsr.export.int8.stream_basis import fit_basis, fit_streams, output_sensitivity
 from adcvsr.export.int8.weight_rounding import input_moments, round_weight, weight_scales
 from adcvsr.export.quantize import quantize_bundle
 from adcvsr.export.recipes import recipe as recipes
-from adcvsr.export.recipes.recipe import read_recipe, recipe_for, recipe_names
+from adcvsr.export.recipes.recipe import EVEN_NOISE, read_recipe, recipe_for, recipe_names
 from adcvsr.export.variants import stage_variant
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_session
+from adcvsr.runtime.proof.colours import ColoursFound
 from adcvsr.runtime.proof.verify import verify_bundle
 from adcvsr.runtime.sessions.ort_precision import why_not_judged
 from held_colours import hold_few_colours
@@ -233,6 +235,40 @@ def test_the_same_inputs_give_the_same_bytes_and_nothing_is_replaced_unasked(
     with zipfile.ZipFile(path) as archive:
         found = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in archive.namelist()}
     assert found == digests(quantized)
+
+
+@pytest.mark.usefixtures("quick_fit")
+def test_another_fit_is_tried_where_only_colours_are_beyond(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle keeps the recipe that passed, which gives the same bytes by itself."""
+    answers = iter(["green comes out as grey"])
+    with monkeypatch.context() as patch:
+        patch.setattr(quantize_module, "OTHER_FITS", (6.0,))
+        patch.setattr(ColoursFound, "why_beyond", lambda *_: next(answers, None))
+        said = quantize(bundle_path, write_recipe(tmp_path, mix_channels="true"), calibration)
+    assert "fit 1 of at most 2: int8-ort gives wrong colours: green comes out as grey" in said
+    made = digests(bundle_path)
+    stored = tmp_path / "stored.toml"
+    shutil.copy(bundle_path / "int8-ort.recipe.toml", stored)
+    assert read_recipe(stored).activations.even_noise == 6 != EVEN_NOISE
+    quantize(bundle_path, stored, calibration, overwrite=True)
+    del made["manifest.json"]  # it names the recipe
+    assert made.items() <= digests(bundle_path).items()
+
+
+@pytest.mark.usefixtures("quick_fit")
+def test_where_no_fit_has_the_colours_nothing_is_written(
+    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize_module, "OTHER_FITS", (6.0,))
+    before = digests(bundle_path)
+    lines: list[str] = []
+    mixed = read_recipe(write_recipe(tmp_path, mix_channels="true", flat_mean="0.0"))
+    with pytest.raises(ParityError, match="wrong colours: .*nothing was written.*calibrate"):
+        quantize_bundle(bundle_path, mixed, calibration, report=lines.append)
+    assert sum(line.startswith("fit 1 of at most 2: ") for line in lines) == 1
+    assert digests(bundle_path) == before
 
 
 def test_what_is_not_proven_is_not_written(
@@ -431,7 +467,7 @@ def test_sensitivity_is_what_noise_does() -> None:
     feed = {"x": np.random.default_rng(1).standard_normal((1, 3, 60, 60)).astype(np.float32)}
     found = output_sensitivity(model, ["t"], "y", [feed])
     flat = weights[:, :, 0, 0].astype(np.float64)
-    wanted = flat.T @ flat / 4 * (1 + COMMON**2)
+    wanted = flat.T @ flat / 4 * (1 + EVEN_NOISE**2)
     share = np.trace(found) / np.trace(wanted)
     assert 0.6 < share < 1.6  # of the blocks' noise there are few samples
     assert np.allclose(found, share * wanted, atol=1e-3 * np.abs(found).max())
