@@ -257,6 +257,7 @@ def test_another_fit_is_tried_where_only_colours_are_beyond(
     assert made.items() <= digests(bundle_path).items()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_fit")
 def test_where_no_fit_has_the_colours_nothing_is_written(
     bundle_path: Path, calibration: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
