@@ -171,9 +171,7 @@ def command(
             report_all([], [], work.skipped)
         return
     in_job = resume or job_folder is not None or workers > 1 or ray is not None
-    if not in_job:
-        _refuse_without_job(click.get_current_context())
-        _check_output(work, choices)
+    _check_without_job(work, choices, in_job=in_job)
     named = model != AUTO
     model = file_model(model, [str(each.source) for each in work.todo], options)
     if in_job:
@@ -298,13 +296,17 @@ def _find_work(inputs: tuple[str, ...], output: Path, *, skip: bool, overwrite: 
     return _Work(todo, there, many) if skip else _Work(jobs, [], many)
 
 
-def _check_output(work: _Work, choices: dict[str, Any]) -> None:
-    """Refuse the one output that cannot be written, before anything is measured.
+def _check_without_job(work: _Work, choices: dict[str, Any], *, in_job: bool) -> None:
+    """Refuse a job's options and an output that cannot be written, before anything is measured.
 
-    An input that is not there is for the run to tell, and so is each of many.
+    An input that is not there is for the run to tell, and so is each of many. A job has its own
+    rules.
     """
     from ..runtime.video.output_file import check_output
 
+    if in_job:
+        return
+    _refuse_without_job(click.get_current_context())
     (job, *_) = work.todo
     if not work.many and job.source.is_file():
         check_output(job.output, choices["options"], job.source)
