@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         BundleError,
         InputError,
         OutputError,
+        ParityError,
         SettingsError,
         TrainingError,
     )
@@ -63,6 +64,7 @@ _MODULES = {
         "BundleError",
         "InputError",
         "OutputError",
+        "ParityError",
         "SettingsError",
         "TrainingError",
     ),
@@ -108,6 +110,7 @@ __all__ = [
     "LiveRun",
     "OutputError",
     "OutputSize",
+    "ParityError",
     "Policy",
     "Profile",
     "ReadOptions",
