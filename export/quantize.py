@@ -96,14 +96,12 @@ def quantize_bundle(
     if recipe.tool == "onnxruntime":
         require_small_stream(bundle, recipe.variant)
     fits = [recipe, *other_fits(recipe)]
-    for tried, each in enumerate(fits, 1):
+    for tried, each in enumerate(fits[:-1], 1):
         try:
             return _add(path, each, calibration, report)
         except WrongColoursError as error:
-            if tried == len(fits):
-                raise
-            report(f"fit {tried} of at most {len(fits)}: {error.args[0].partition(';')[0]}")
-    raise AssertionError("a fit is taken or raises")
+            report(f"fit {tried} of at most {len(fits)}: {str(error).partition(';')[0]}")
+    return _add(path, fits[-1], calibration, report)
 
 
 def other_fits(recipe: Recipe) -> list[Recipe]:

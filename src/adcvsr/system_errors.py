@@ -44,20 +44,25 @@ ADVICE = {
 UNKNOWN = "adcvsr knows no remedy for this; ADCVSR_DEBUG=1 before the command shows where it failed"
 
 
-def system_message(error: OSError | MemoryError) -> str:
+def system_message(
+    error: OSError | MemoryError, place: str | os.PathLike[str] | None = None
+) -> str:
     """Return what the system refused, of which file, and what to do.
 
     Args:
         error: As Python raised it. One without a number of the system keeps its own words.
+        place: What was worked on, for an error that names no file, as that of a write does.
     """
     if isinstance(error, MemoryError):
         return f"out of memory: {ADVICE[errno.ENOMEM]}"
     if error.errno is None or not error.strerror:
         return str(error) or f"{type(error).__name__}: {UNKNOWN}"
     files = [each for each in (error.filename, error.filename2) if each is not None]
+    if not files and place is not None:
+        files = [place]
     named = ", ".join(f"'{_shortened(_name(each))}'" for each in files if each != "")
-    place = f": {named}" if named else ""
-    return f"{error.strerror}{place}: {ADVICE.get(error.errno, UNKNOWN)}"
+    where = f": {named}" if named else ""
+    return f"{error.strerror}{where}: {ADVICE.get(error.errno, UNKNOWN)}"
 
 
 def system_reason(error: OSError) -> str:

@@ -36,6 +36,13 @@ def test_others() -> None:
     assert "'a', 'b'" in two
 
 
+def test_a_write_names_no_file_so_its_place_is_named() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert system_message(full, Path("out.mp4")).startswith("No space left on device: 'out.mp4': ")
+    named = OSError(errno.ENOSPC, "No space left on device", "other")
+    assert "'out.mp4'" not in system_message(named, Path("out.mp4"))
+
+
 def test_a_long_path_is_shortened() -> None:
     said = system_message(OSError(errno.ENAMETOOLONG, "File name too long", LONG))
     (shown,) = re.findall("'(x.*?)'", said)

@@ -97,7 +97,7 @@ def _many(
         except AdcVsrError as error:
             batch.failed_at(settings.source, str(error))
         except OSError as error:
-            batch.failed_at(settings.source, system_message(error))
+            batch.failed_at(settings.source, system_message(error, settings.output))
     for job, came in _run(opened, how):
         if isinstance(came, AdcVsrError):
             batch.failed_at(job.plan.settings.source, str(came))

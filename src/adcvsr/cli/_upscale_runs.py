@@ -143,7 +143,7 @@ def _try_one(
     except AdcVsrError as error:
         return str(error)
     except OSError as error:
-        return system_message(error)
+        return system_message(error, job.output)
     except Exception as error:  # a fault met in one file says nothing about the others
         return fault_line(error)
 
