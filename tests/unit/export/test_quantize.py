@@ -558,8 +558,9 @@ def test_int8_for_tensorrt_by_modelopt(tmp_path: Path, data: Path) -> None:
     for name in "ab":
         path = Path(shutil.copytree(nano.path, tmp_path / name))
         recipe = recipe_for("int8", "orin-nano")
-        # Its colours are refused, 3.4 levels at worst, which is why nano ships without it.
-        gate = replace(recipe.gate, flat_mean=5.0, flat_most=10)
+        # Its colours are refused, 3.4 levels at worst, which is why nano ships without it; so is
+        # its flicker on still parts, 0.55 levels more than FP32's.
+        gate = replace(recipe.gate, flat_mean=5.0, flat_most=10, flicker=0.6)
         recipe = replace(recipe, gate=gate)
         quantize_bundle(path, recipe, open_set(calibration.path), overwrite=True, report=report)
         graphs.append((path / "int8-trt.onnx").read_bytes())
