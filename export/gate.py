@@ -19,7 +19,7 @@ import numpy as np
 from ..arrays import Levels
 from ..bundle import Bundle
 from ..calibration.sets.calibration_set import CalibrationSet
-from ..errors import ParityError
+from ..errors import FlickerError, ParityError
 from ..pictures.synthetic import draw_clip
 from ..runtime.processing.backends import create_session
 from ..runtime.processing.processor import StreamProcessor
@@ -162,7 +162,7 @@ def require_within(report: GateReport, gate: Gate, variant: str) -> None:
             f"{variant} is another network between YUV ends: {why}; nothing was written"
         )
     if report.still is not None and report.still.added > gate.flicker:
-        raise ParityError(
+        raise FlickerError(
             f"{variant} flickers: parts that stand still change by {report.still.levels:.2f} "
             f"levels from frame to frame, {report.still.reference_levels:.2f} in {REFERENCE}, at "
             f"most {gate.flicker:g} more is allowed; nothing was written. "

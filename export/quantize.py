@@ -16,7 +16,7 @@ from ..adopted_network import AdoptedNetwork
 from ..bundle import Bundle
 from ..calibration.sets.calibration_set import CalibrationSet
 from ..calibration.sets.reader import probe_runs
-from ..errors import QuantizationError, WrongColoursError
+from ..errors import FlickerError, QuantizationError, WrongColoursError
 from ..graph.census import Census, take_census
 from ..pictures.colour_probes import PROBES_VERSION
 from ..runtime.proof.graphs import proven_graphs
@@ -84,8 +84,8 @@ def quantize_bundle(
     Raises:
         CalibrationError: The set does not fit.
         QuantizationError: The graph cannot be quantized, or less of it than the recipe expects.
-        ParityError: The variant is beyond the recipe's gate; where only its colours are, other
-            fits were tried too.
+        ParityError: The variant is beyond the recipe's gate; where its colours or its flicker are,
+            other fits were tried too.
         OutputExistsError: The bundle has the variant and `overwrite` is off.
         OutputNotWritableError: The bundle cannot be written.
     """
@@ -99,16 +99,17 @@ def quantize_bundle(
     for tried, each in enumerate(fits[:-1], 1):
         try:
             return _add(path, each, calibration, report)
-        except WrongColoursError as error:
+        except (WrongColoursError, FlickerError) as error:
             report(f"fit {tried} of at most {len(fits)}: {str(error).partition(';')[0]}")
     return _add(path, fits[-1], calibration, report)
 
 
 def other_fits(recipe: Recipe) -> list[Recipe]:
-    """Recipes to try where a recipe's colours are beyond its gate, in their order.
+    """Recipes to try where a recipe's colours or flicker are beyond its gate, in their order.
 
-    The worst of many colours is mostly chance, so another fit may be within; each is held to all
-    of the gate. A recipe with a strength of its own, or without a fit, is taken as it is.
+    The worst of many colours is mostly chance, and so is a little flicker: another fit may be
+    within; each is held to all of the gate. A recipe with a strength of its own, or without a fit,
+    is taken as it is.
     """
     chosen = recipe.activations
     if recipe.tool != "onnxruntime" or not chosen.mix_channels or chosen.even_noise != EVEN_NOISE:

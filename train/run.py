@@ -129,6 +129,7 @@ class Run:
         self._log: RunLog | None = None
         self._clip_pairs: ClipPairs | None = None
         self._licences: tuple[str, ...] = ()
+        self._trained_on: dict[str, int] = {}
         self._validation_data = validation
         self._validation: Validation | None = None
         self._validated_at, self._validation_took = -math.inf, 0.0
@@ -180,9 +181,13 @@ class Run:
         kept, saved = self._kept()
         raise failure(f"{why}; {kept}{'; --resume goes on from it' if saved else ''}") from error
 
-    def note(self, **facts: str) -> None:
+    def note(self, **facts: Any) -> None:
         """Add to the recipe what is known only now, such as the teacher's identity."""
         self.recipe |= facts
+
+    def _note_origin(self, folders: Mapping[str, int]) -> None:
+        """Note how many files of which folders are trained on, in this leg and those before."""
+        self.note(trained_on={**self._trained_on, **folders})
 
     def learn_from(self, teacher: Teacher) -> None:
         """Note the teacher's identity; the licences of its weights pass on to the checkpoint."""
@@ -217,6 +222,7 @@ class Run:
             self._saved_step = self.state.step
             self.report(f"resumed at step {self.state.step:,}")
             self._compare(before)
+            self._trained_on = before.get("trained_on", {})
 
     def open_pairs(
         self,
@@ -250,11 +256,13 @@ class Run:
                 seed=recipe.seed,
             )
             self.report(f"{len(cached):,} cached clips of the teacher {cached.teacher}")
+            self._note_origin(cached.trained_on)
             return cached
         pairs = ClipPairs(
             clips, images, recipe.data, recipe.degradation, seed=recipe.seed, report=self.report
         )
         self.report(pairs.summary())
+        self._note_origin(pairs.sources.trained_on())
         self._clip_pairs = pairs
         return pairs
 

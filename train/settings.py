@@ -155,6 +155,33 @@ class PretrainSettings(StageSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class QatSettings(StageSettings):
+    """Rounded as in INT8, be like the own float network; errors are squared levels here."""
+
+    learning_rate: float = 1e-4
+    """Adam's peak rate: the weights are to move little."""
+
+    frame_difference_weight: float = 1.0
+    """Weight of the squared error of frame-to-frame differences against the float network's, which
+    where nothing moves are to be none."""
+
+    flat_weight: float = 0.1
+    """Weight of the squared error on flat clips of drawn colours against the float network's."""
+
+    exact_every: int = 4
+    """One step of so many rounds nothing, which keeps FP32 what it was; at least 2."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers; see StageSettings."""
+        super().__post_init__()
+        if self.exact_every < 2:
+            raise ConfigError(
+                f"exact_every={self.exact_every}, expected 2 or more: else no step "
+                "would round anything"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillSettings(StageSettings):
     """Stage 1 (arXiv 2603.00458, equations 1 to 3): be like the teacher, in pixels and features."""
 
@@ -370,6 +397,7 @@ STAGES: dict[type[StageSettings], str] = {
     PretrainSettings: "pretrain",
     DistillSettings: "distill",
     AdversarialSettings: "adversarial",
+    QatSettings: "qat",
 }
 """The stages' names, in their order: each may start from the checkpoint of the one before."""
 

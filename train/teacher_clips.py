@@ -48,6 +48,10 @@ class WholeClips:
         clip = self._pairs.whole(epoch, index)
         return WholePair(clip.low, clip.high, clip_key(clip.low))
 
+    def trained_on(self) -> dict[str, int]:
+        """Files the clips are of, by folder, see `Sources.trained_on`."""
+        return self._pairs.sources.trained_on()
+
 
 def open_pairs(
     config: str, clips: Sequence[Path], images: Sequence[Path], report: Callable[[str], None]

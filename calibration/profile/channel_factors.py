@@ -15,9 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Floats
-from ...bundle import Bundle
-from ...errors import BundleError
-from ...reading import PROFILE, Item, parse_json
 
 EQUALISED_SPREAD = 1.3
 """Largest over smallest gain of a tensor's channels from which they count as equalised."""
@@ -68,33 +65,6 @@ def find_factors(
         if settled:
             break
     return factors, isolated
-
-
-def declared_factors(bundle: Bundle, variant: str) -> Factors:
-    """Factors (C,) and matrices (C, C) by tensor that the bundle says of a variant; else none."""
-    entry = bundle.manifest["variants"][variant].get("units")
-    if not entry:
-        return {}
-    source = f"'{bundle.path}': '{entry['file']}'"
-    data = bundle.read(entry["file"])
-    groups = parse_json(data, source=source, error=BundleError, limits=PROFILE)
-    return {
-        name.text(): _group_values(group)
-        for group in groups.items()
-        for name in group["tensors"].items()
-    }
-
-
-def _group_values(group: Item) -> Floats:
-    """A group's factors (C,) or matrix (C, C)."""
-    factors = group.get("factors")
-    if factors is not None:
-        return np.asarray([each.number() for each in factors.items(least=1)], np.float32)
-    rows = group["matrix"].items(least=1)
-    return np.asarray(
-        [[e.number() for e in row.items(least=len(rows), most=len(rows))] for row in rows],
-        np.float32,
-    )
 
 
 def scaled(value: Floats, factor: Floats | None) -> Floats:

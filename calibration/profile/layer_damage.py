@@ -17,15 +17,9 @@ import onnx
 
 from ...arrays import Floats, Levels
 from ...bundle import Bundle
+from ...bundle.units import declared_units
 from ...metrics import MOST_DB
-from .channel_factors import (
-    Factors,
-    Values,
-    declared_factors,
-    find_factors,
-    in_network_units,
-    scaled,
-)
+from .channel_factors import Factors, Values, find_factors, in_network_units, scaled
 from .graph_runs import Isolation, Tensors, run_graph
 from .matched_graphs import (
     Layer,
@@ -158,7 +152,7 @@ def _pairs(
     }
     isolation = Isolation(bundle, graphs[1], {n: inner[n] for n in wanted}, exact, rounded)
     running = {name: rounded[inner[name]].astype(np.float32) for name in wanted}
-    factors = declared_factors(bundle, variant)
+    factors = declared_units(bundle, variant)
     if declared := bool(factors):
         isolated = isolation(factors)
     else:

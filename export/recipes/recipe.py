@@ -222,7 +222,7 @@ def with_even_noise(recipe: Recipe, strength: float) -> Recipe:
         strength: See `Activations.even_noise`.
     """
     changed = replace(recipe, activations=replace(recipe.activations, even_noise=strength))
-    return _written(changed, f"with even noise of strength {strength:g}, for its colours")
+    return _written(changed, f"with even noise of strength {strength:g}")
 
 
 def for_adopted(

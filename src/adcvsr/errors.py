@@ -206,6 +206,10 @@ class WrongColoursError(ParityError):
     """A variant gives other colours than the FP32 one, by more than its limits."""
 
 
+class FlickerError(ParityError):
+    """A variant flickers where nothing moves, more than its gate allows."""
+
+
 EXTRA_OF = {
     "accelerate": "train",
     "cuda": "cuda",

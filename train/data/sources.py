@@ -8,6 +8,7 @@ neighbour in the list takes its place.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ KEPT, IMAGES = 0x6B657074, 0x696D6773
 
 UNSHARP_SIGMA_PX, UNSHARP_THRESHOLD = 8.0, 10.0
 """RealBasicVSR's: OpenCV's sigma for a kernel of 51 pixels, and its threshold in levels."""
+
+MOST_FOLDERS = 50
+"""Folders that a checkpoint names as its origin."""
 
 MOST_TRIES = 1000
 """Unusable files in a row after which something else must be wrong."""
@@ -96,6 +100,17 @@ class Sources:
     def kept_bytes(self) -> int:
         """Memory of the sources kept decoded."""
         return sum(source.nbytes for source in self._kept.values())
+
+    def trained_on(self) -> dict[str, int]:
+        """Files by the name of the folder they lie in: what a checkpoint says of its origin.
+
+        Names alone, not paths, which are a machine's own; of more than `MOST_FOLDERS` folders the
+        fullest, and the files of the others together.
+        """
+        counts = Counter(path.parent.name for path in (*self.videos, *self.images))
+        named = dict(counts.most_common(MOST_FOLDERS))
+        others = counts.total() - sum(named.values())
+        return named | ({"in further folders": others} if others else {})
 
     def epoch_size(self) -> tuple[int, int]:
         """Degraded clips an epoch takes from videos and from images."""

@@ -74,6 +74,14 @@ class CachedPairs:
         return self._store.teacher
 
     @property
+    def trained_on(self) -> dict[str, int]:
+        """Files its clips are of, by folder, see `Sources.trained_on`.
+
+        Empty where an older version began the cache.
+        """
+        return dict(self._store.header.get("trained_on", {}))
+
+    @property
     def missing(self) -> int:
         """Samples planned that are not there yet."""
         return max(int(self._store.header["samples"]) - len(self._entries), 0)

@@ -222,6 +222,7 @@ def open_cache(
     samples: int,
     part: str = "",
     licences: Sequence[str] = (),
+    trained_on: Mapping[str, int] | None = None,
 ) -> CacheFolder:
     """Create a cache, or open one that the same teacher and recipe began.
 
@@ -232,6 +233,7 @@ def open_cache(
         samples: How many are wanted; a cache may grow.
         part: See `CacheFolder`.
         licences: Of the teacher's weights, for what is trained on the cache.
+        trained_on: Files the clips are of, by folder, likewise.
 
     Raises:
         TeacherCacheError: Another teacher's or another recipe's cache is there; the first
@@ -246,6 +248,7 @@ def open_cache(
         ).mapping(),
         "samples": samples,
         "licences": list(licences),
+        "trained_on": dict(trained_on or {}),
     }
     names = [HEADER, COPY]
     if _was_begun(folder):

@@ -66,6 +66,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "adcvsr train adversarial --config nano-adversarial --clips my/videos --start-from "
         "runs/nano/checkpoint.safetensors --teacher truth --dists none -o runs/nano-adversarial",
     ),
+    "train qat": (
+        "adcvsr train qat --config qat --images my/photos --start-from "
+        "runs/nano/checkpoint.safetensors --rounded-as ./my-bundle -o runs/qat",
+    ),
     "train cache-teacher": (
         "adcvsr train cache-teacher --teacher student --weights small.safetensors "
         "--config nano --clips my/videos -o cache/small",

@@ -132,6 +132,7 @@ def _fill(teacher: str, output: Path, options: dict[str, Any]) -> None:
         samples=samples,
         part=f"-{first}of{parts}" if parts > 1 else "",
         licences=taught.licences,
+        trained_on=pairs.trained_on(),
     )
     say(f"teacher {taught.identity} on {device}")
     with count_progress("cache-teacher", log=True) as count:
@@ -154,7 +155,13 @@ def _export(teacher: str, output: Path, options: dict[str, Any]) -> None:
 
     pairs, recipe, samples = _open_pairs(options)
     identity = f"{teacher}:revision={options['revision']}"
-    store = open_cache(output, teacher=identity, recipe=recipe, samples=samples)
+    store = open_cache(
+        output,
+        teacher=identity,
+        recipe=recipe,
+        samples=samples,
+        trained_on=pairs.trained_on(),
+    )
     with count_progress("export-inputs", log=True) as count:
         folders = export_inputs(
             store,

@@ -30,7 +30,7 @@ efficientnet_option = click.option(
 
 @click.group(cls=CommandGroup)
 def command() -> None:
-    """Train a student: pretrain, then distill, then adversarial.
+    """Train a student: pretrain, then distill, then adversarial; qat for INT8.
 
     A schedule ends by steps or by minutes, whichever comes first, and always with a checkpoint.
     Ctrl-C finishes the step, saves, and says how to go on. Several GPUs: torchrun
@@ -108,6 +108,31 @@ def adversarial(
         efficientnet=efficientnet,
     )
     _run("adversarial", stage, AdversarialSettings, options)
+
+
+@command.command(short_help="Lose less by INT8 on CPUs.")
+@run_options
+@click.option("--start-from", "start", required=True, type=FOLDER, help="The student's checkpoint.")
+@click.option(
+    "--rounded-as",
+    required=True,
+    metavar="NAME|BUNDLE",
+    help="A bundle of it with int8-ort, whose rounding it is trained with.",
+)
+def qat(rounded_as: str, **options: Any) -> None:
+    """Lose less by INT8 on CPUs: train with its rounding (quantization-aware training).
+
+    The student stays what it is in float. Export and quantize it again afterwards.
+    """
+    from ._torch import require_train
+
+    require_train()
+    from ..bundle import open_bundle
+    from ..train.qat import qat as stage
+    from ..train.settings import QatSettings
+
+    options["rounded_as"] = open_bundle(rounded_as)
+    _run("qat", stage, QatSettings, options)
 
 
 def _run(label: str, stage: Callable[..., Path], kind: type[Any], options: dict[str, Any]) -> None:

@@ -20,9 +20,15 @@ import numpy.typing as npt
 from ..errors import GraphError
 
 SMALL_BYTES = 512
-"""Constants up to this size are kept: shape arithmetic and scales of a resize."""
+"""Constants up to this size are kept: shape arithmetic, scales and zero points."""
 
-_STORED: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 7: np.dtype("<i8")}
+_STORED: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("u1"),
+    3: np.dtype("i1"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+}
 """Element types of the constants whose values are kept."""
 
 

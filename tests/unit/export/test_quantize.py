@@ -259,15 +259,29 @@ def test_another_fit_is_tried_where_only_colours_are_beyond(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_fit")
-def test_where_no_fit_has_the_colours_nothing_is_written(
-    bundle_path: Path, calibration: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("changed", "added", "why"),
+    [
+        ({"flat_mean": "0.0"}, "", "wrong colours: .*nothing was written.*calibrate"),
+        ({}, "flicker = -255.0\n", "flickers: .*nothing was written"),
+    ],
+)
+def test_where_no_fit_is_within_nothing_is_written(
+    bundle_path: Path,
+    calibration: CalibrationSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, str],
+    added: str,
+    why: str,
 ) -> None:
     monkeypatch.setattr(quantize_module, "OTHER_FITS", (6.0,))
     before = digests(bundle_path)
     lines: list[str] = []
-    mixed = read_recipe(write_recipe(tmp_path, mix_channels="true", flat_mean="0.0"))
-    with pytest.raises(ParityError, match="wrong colours: .*nothing was written.*calibrate"):
-        quantize_bundle(bundle_path, mixed, calibration, report=lines.append)
+    recipe = write_recipe(tmp_path, mix_channels="true", **changed)
+    recipe.write_text(recipe.read_text() + added)
+    with pytest.raises(ParityError, match=why):
+        quantize_bundle(bundle_path, read_recipe(recipe), calibration, report=lines.append)
     assert sum(line.startswith("fit 1 of at most 2: ") for line in lines) == 1
     assert digests(bundle_path) == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,36 @@ def test_resumed_equals_uninterrupted_bit_for_bit(folders: Folders, tmp_path: Pa
     assert_same_weights(whole, parts)
 
 
+def test_a_checkpoint_names_the_folders_of_all_legs(folders: Folders, tmp_path: Path) -> None:
+    """By name: what a licence asks is whose pictures, not where they lay."""
+    further = tmp_path / "further"
+    shutil.copytree(folders.images, further)
+    run(folders, tmp_path / "run", max_steps=2)
+    resumed = pretrain(
+        dataclasses.replace(SETTINGS, max_steps=3),
+        tmp_path / "run",
+        clips=[folders.clips],
+        images=[further],
+        resume=True,
+        report=lambda line: None,
+        progress=lambda *_: None,
+    )
+    named = load_checkpoint(resumed)[1]["recipe"]["trained_on"]
+    assert named == {folders.images.name: 2, folders.clips.name: 1, "further": 2}
+
+
+def test_of_many_folders_the_fullest_are_named(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adcvsr.train.data.sources.MOST_FOLDERS", 1)
+    picture = next(folders.images.iterdir())
+    for name in ("a/0.png", "a/1.png", "b/0.png", "c/0.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(picture, tmp_path / name)
+    pairs = ClipPairs([], [tmp_path], SETTINGS.data, CLEAN, seed=0, report=lambda line: None)
+    assert pairs.sources.trained_on() == {"a": 2, "in further folders": 2}
+
+
 def test_what_lies_in_a_run(folders: Folders, tmp_path: Path) -> None:
     path = run(folders, tmp_path / "run", max_steps=3)
     network, provenance = load_checkpoint(path)
@@ -125,6 +156,7 @@ def test_what_lies_in_a_run(folders: Folders, tmp_path: Path) -> None:
     assert provenance["steps"] == 3
     assert provenance["recipe"]["stage"] == "pretrain"
     assert provenance["recipe"]["batch"] == 4
+    assert provenance["recipe"]["trained_on"] == {folders.images.name: 2}
     # Three columns of 32 pixels (bicubic, student, truth), a row for each of two frames.
     assert read_image(tmp_path / "run" / "sample.png").shape == (64, 96, 3)
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
@@ -347,8 +379,9 @@ class TestSettings:
         )
         (kind,) = [kind for kind, stage in STAGES.items() if stage == name]
         settings = read_settings(path.stem, kind)
-        assert settings.network is not None
-        assert settings.data.patch_px % settings.network.size_multiple == 0
+        assert (settings.network is None) == (name == "qat")  # which takes any student
+        for network in [settings.network] if settings.network else PRESETS.values():
+            assert settings.data.patch_px % network.size_multiple == 0
         if settings.degradation.codec:
             check_encoders(settings.degradation.codec)
         rows = (REPOSITORY / "docs" / "training.md").read_text().splitlines()

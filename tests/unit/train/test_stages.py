@@ -315,7 +315,11 @@ def test_distilled_from_a_larger_student_and_from_its_cache(
     """A larger student as the teacher, live and from its cache: both name it."""
     teacher = TeacherSettings(kind="student", weights=str(save_student(CLIP_UNET)))
     store = open_cache(
-        tmp_path / "cache", teacher=open_teacher(teacher).identity, recipe={}, samples=4
+        tmp_path / "cache",
+        teacher=open_teacher(teacher).identity,
+        recipe={},
+        samples=4,
+        trained_on={folders.clips.name: 1},
     )
     crops = ClipPairs([folders.clips], [], DATA, CLEAN, seed=0, report=print)
     taught = open_teacher(teacher)
@@ -338,6 +342,7 @@ def test_distilled_from_a_larger_student_and_from_its_cache(
         )
         recipe = load_checkpoint(paths[name])[1]["recipe"]
         assert recipe["teacher"].startswith("student:name=tiny-vae,weights=")
+        assert recipe["trained_on"] == {folders.clips.name: 1}
         assert len(watch.losses) == 2
     assert "4 cached clips of the teacher student" in "\n".join(watch.lines)
 
