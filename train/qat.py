@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..bundle import Bundle
+from .distill import weigh
 from .flat_colours import flat_clips
 from .initial_weights import open_start
 from .losses import mse
@@ -103,7 +104,7 @@ def qat(
         sample = choose_sample(pairs)
         run.begin(sample, to_signed(sample.high, run.device))
 
-        last = settings.accumulate - 1
+        weigh_by, last = weights_of(settings), settings.accumulate - 1
         while run.continues():
             run.set_rate(optimizer, settings.learning_rate)
             rounds = (run.state.step + 1) % settings.exact_every != 0
@@ -111,18 +112,19 @@ def qat(
                 with run.waiting():
                     batch = next(loader)
                 low = to_signed(batch.low, run.device)
-                flat = flat_clips(begun.network.config.size_multiple, run.device)[0]
                 with torch.no_grad():
-                    target, flat_target = wanted(low)[0], wanted(flat)[0]
-                target = steady(target, batch.high)
+                    target = steady(wanted(low)[0], batch.high)
                 with (
                     run.sharing(student, now=part == last),
                     nullcontext() if rounds else streams.exact(),
                 ):
                     terms = compare(settings, student(low)[0], target)
                     if settings.flat_weight:
+                        flat, _ = flat_clips(begun.network.config.size_multiple, run.device)
+                        with torch.no_grad():
+                            flat_target = wanted(flat)[0]
                         terms["flat"] = LEVELS**2 * mse(student(flat)[0], flat_target)
-                    run.backward(weigh(settings, terms), terms, name="loss")
+                    run.backward(weigh(terms, weigh_by), terms, name="loss")
             run.step(optimizer)
             run.end_step()
         return run.finish()
@@ -154,11 +156,10 @@ def compare(settings: QatSettings, frames: Tensor, target: Tensor) -> dict[str, 
     return terms
 
 
-def weigh(settings: QatSettings, terms: dict[str, Tensor]) -> Tensor:
-    """The terms' weighted sum."""
-    weights = {
+def weights_of(settings: QatSettings) -> dict[str, float]:
+    """Weight of each term, beside that of the pictures."""
+    return {
         "pixel": 1.0,
         "frame_difference": settings.frame_difference_weight,
         "flat": settings.flat_weight,
     }
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
