@@ -5,7 +5,7 @@ long drawn clip for drift, and the calibration set's runs for real pictures and 
 which carry nothing from window to window, run one window of the drawn clip. A mean does not see a
 colour that the clips lack, so flat colours and drawn clips full of them have limits of their own.
 
-    report = compare_variants(stage.open(), "int8-ort", recipe.gate, calibration)
+    report = Comparison(recipe.gate, calibration).of(stage.open(), "int8-ort")
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..pictures.synthetic import draw_clip
 from ..runtime.processing.backends import create_session
 from ..runtime.processing.processor import StreamProcessor
 from ..runtime.proof.colours import (
+    ColourPictures,
     ColoursFound,
     colour_request,
     compare_colours,
@@ -87,51 +88,78 @@ class GateReport:
     """Flicker where the input stands still; None of a clip network, which has no stream."""
 
 
-def compare_variants(
-    bundle: Bundle, variant: str, gate: Gate, calibration: CalibrationSet
-) -> GateReport:
-    """Measure a variant.
+@dataclass(frozen=True)
+class _Expected:
+    """What FP32 makes of everything that variants are measured on."""
+
+    clips: list[list[Levels]]
+    """Of the drawn clip, then of the calibration set's runs."""
+
+    colours: ColourPictures
+    steady: list[Levels]
+
+
+class Comparison:
+    """Measures variants of one network; FP32's part is run once, for the first of them.
 
     Args:
-        bundle: With the variant and `fp32-onnx`.
-        variant: Its id.
         gate: For the number of frames.
-        calibration: The set the variant was made with.
-
-    Raises:
-        BackendUnavailableError: The variant does not load here.
+        calibration: The set the variants were made with.
     """
-    count = gate.frames if bundle.window is None else min(gate.frames, bundle.window.frames)
-    clips = [list(long_clip(bundle, count)), *(list(run.frames) for run in calibration.runs)]
-    request, still = colour_request(bundle), still_clip(*_size(bundle))
-    with _open(bundle, REFERENCE) as reference:
-        expected = [_upscale(reference, clip) for clip in clips]
-        truth = run_colours(session_runner(reference), request)
-        steady = _still(reference, still)
-    with _open(bundle, variant) as session:
-        distances = [
-            [distance(*pair) for pair in zip(_upscale(session, clip), pictures, strict=True)]
-            for clip, pictures in zip(clips, expected, strict=True)
-        ]
-        _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
-        coloured = run_colours(session_runner(session), request)
-        yuv = compare_yuv(session, golden_clip(bundle)[0])
-        pictures = _still(session, still)
-    drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
-    sixth = max(1, len(drawn) // 6)
-    first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
-    return GateReport(
-        psnr_db=_mean(drawn),
-        calibration_psnr_db=_mean(real),
-        drift_db=round(first - last, 2) if bundle.window is None else 0.0,
-        max_level_error=max(error for error, _ in [*drawn, *real]),
-        golden_psnr_db=round(golden_psnr_db, 2),
-        frames=len(drawn),
-        colours=compare_colours(coloured, truth, request),
-        reference_colours=compare_colours(truth, None, request),
-        yuv=yuv,
-        still=compare_still(pictures, steady, still) if pictures and steady else None,
-    )
+
+    def __init__(self, gate: Gate, calibration: CalibrationSet) -> None:
+        self._frames, self._calibration = gate.frames, calibration
+        self._expected: _Expected | None = None
+
+    def of(self, bundle: Bundle, variant: str) -> GateReport:
+        """Measure a variant.
+
+        Args:
+            bundle: With the variant and `fp32-onnx`, which is the same every time.
+            variant: Its id.
+
+        Raises:
+            BackendUnavailableError: The variant does not load here.
+        """
+        count = self._frames
+        if bundle.window is not None:
+            count = min(count, bundle.window.frames)
+        clips = [list(long_clip(bundle, count))]
+        clips += [list(run.frames) for run in self._calibration.runs]
+        request, still = colour_request(bundle), still_clip(*_size(bundle))
+        if self._expected is None:
+            with _open(bundle, REFERENCE) as reference:
+                self._expected = _Expected(
+                    [_upscale(reference, clip) for clip in clips],
+                    run_colours(session_runner(reference), request),
+                    _still(reference, still),
+                )
+        expected = self._expected
+        with _open(bundle, variant) as session:
+            distances = [
+                [distance(*pair) for pair in zip(_upscale(session, clip), pictures, strict=True)]
+                for clip, pictures in zip(clips, expected.clips, strict=True)
+            ]
+            _, golden_psnr_db = replay_golden(session, *golden_clip(bundle))
+            coloured = run_colours(session_runner(session), request)
+            yuv = compare_yuv(session, golden_clip(bundle)[0])
+            pictures = _still(session, still)
+        drawn, real = distances[0], [each for clip in distances[1:] for each in clip]
+        sixth = max(1, len(drawn) // 6)
+        first, last = (_mean(part) for part in (drawn[:sixth], drawn[-sixth:]))
+        steady = expected.steady
+        return GateReport(
+            psnr_db=_mean(drawn),
+            calibration_psnr_db=_mean(real),
+            drift_db=round(first - last, 2) if bundle.window is None else 0.0,
+            max_level_error=max(error for error, _ in [*drawn, *real]),
+            golden_psnr_db=round(golden_psnr_db, 2),
+            frames=len(drawn),
+            colours=compare_colours(coloured, expected.colours, request),
+            reference_colours=compare_colours(expected.colours, None, request),
+            yuv=yuv,
+            still=compare_still(pictures, steady, still) if pictures and steady else None,
+        )
 
 
 def require_within(report: GateReport, gate: Gate, variant: str) -> None:

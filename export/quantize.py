@@ -23,7 +23,7 @@ from ..runtime.proof.graphs import proven_graphs
 from ..runtime.sessions.ort_precision import why_not_judged
 from ..variants import REFERENCE
 from ..version import __version__
-from .gate import compare_variants, limits_json, require_within, to_json
+from .gate import Comparison, limits_json, require_within, to_json
 from .graphs.graph_edit import GraphEdit
 from .graphs.traced import FROM_COLOURS, TO_COLOURS
 from .graphs.variant_files import VariantFiles
@@ -95,13 +95,13 @@ def quantize_bundle(
     calibration.require_fit(bundle)
     if recipe.tool == "onnxruntime":
         require_small_stream(bundle, recipe.variant)
-    fits = [recipe, *other_fits(recipe)]
+    fits, comparison = [recipe, *other_fits(recipe)], Comparison(recipe.gate, calibration)
     for tried, each in enumerate(fits[:-1], 1):
         try:
-            return _add(path, each, calibration, report)
+            return _add(path, each, calibration, comparison, report)
         except (WrongColoursError, FlickerError) as error:
             report(f"fit {tried} of at most {len(fits)}: {str(error).partition(';')[0]}")
-    return _add(path, fits[-1], calibration, report)
+    return _add(path, fits[-1], calibration, comparison, report)
 
 
 def other_fits(recipe: Recipe) -> list[Recipe]:
@@ -117,7 +117,13 @@ def other_fits(recipe: Recipe) -> list[Recipe]:
     return [with_even_noise(recipe, strength) for strength in OTHER_FITS]
 
 
-def _add(path: Path, recipe: Recipe, calibration: CalibrationSet, report: Report) -> Bundle:
+def _add(
+    path: Path,
+    recipe: Recipe,
+    calibration: CalibrationSet,
+    comparison: Comparison,
+    report: Report,
+) -> Bundle:
     """The bundle with a recipe's variant, if that is within the gate."""
     with stage_variant(path) as stage:
         bundle = stage.open()
@@ -133,7 +139,7 @@ def _add(path: Path, recipe: Recipe, calibration: CalibrationSet, report: Report
         entry |= {"data_files": [file.name for file in data]} if data else {}
         names = [*files, *entry.get("data_files", ())]
         staged = stage.put(recipe.variant, entry, names)
-        entry["parity"] = _prove(staged, recipe, calibration, report)
+        entry["parity"] = _prove(staged, recipe, comparison, report)
         stage.put(recipe.variant, entry, names)
         return stage.commit()
 
@@ -204,7 +210,7 @@ def require_small_stream(bundle: Bundle, what: str) -> None:
 
 
 def _prove(
-    staged: Bundle, recipe: Recipe, calibration: CalibrationSet, report: Report
+    staged: Bundle, recipe: Recipe, comparison: Comparison, report: Report
 ) -> dict[str, Any]:
     """Compare with FP32 where that can be done here; what the manifest says of it."""
     ort_version = tool_versions("onnxruntime")["onnxruntime"]
@@ -213,7 +219,7 @@ def _prove(
         report(f"parity: not judged here, the variant is unproven: {reason}")
         return {"judged": False, "reason": reason, **limits_json(recipe.gate)}
     remember_proven(staged, recipe.variant)
-    distances = compare_variants(staged, recipe.variant, recipe.gate, calibration)
+    distances = comparison.of(staged, recipe.variant)
     carried = f"drift {distances.drift_db:+.2f} dB" if staged.state else "no state that could drift"
     report(
         f"parity: {distances.psnr_db:.1f} dB to {REFERENCE} over {distances.frames} frames, "

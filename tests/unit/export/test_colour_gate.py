@@ -24,7 +24,7 @@ from adcvsr.calibration.sets.reader import (
 )
 from adcvsr.cli.commands import cli
 from adcvsr.errors import ParityError
-from adcvsr.export import quantize
+from adcvsr.export import gate, quantize
 from adcvsr.export.colour_gate import gate_colours
 from adcvsr.export.graphs.variant_files import VariantFiles
 from adcvsr.export.int8.quantized import Quantized
@@ -33,7 +33,9 @@ from adcvsr.export.recipes.recipe import FOLDER, Gate
 from adcvsr.pictures.clips import write_clip
 from adcvsr.pictures.colour_probes import NAMED, flat_colours
 from adcvsr.pictures.synthetic import draw_clip
+from adcvsr.runtime.processing.backends import create_session
 from adcvsr.runtime.proof.colours import ColourLimits, ColourRequest
+from adcvsr.runtime.sessions.session import Session
 from variant_bundle import NANO, copy_of_nano
 
 
@@ -76,6 +78,7 @@ def run_quantize(
     )
     recipe.write_text(text)
     patch.setitem(quantize.QUANTIZERS, "onnxruntime", lambda *_: Quantized(model, {}))
+    patch.setattr(quantize, "OTHER_FITS", (6.0,))  # each gives the same graph here
     command = ["quantize", str(path), "--precision", "int8", "--recipe", str(recipe)]
     return CliRunner().invoke(cli, [*command, "--calibration", str(calibration.path)])
 
@@ -85,8 +88,16 @@ def test_a_cut_range_is_refused_with_the_worst_colour(
 ) -> None:
     path = copy_of_nano(tmp_path / "nano")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
+    opened: list[str] = []
+
+    def open_variant(bundle: Bundle, variant: str) -> Session:
+        opened.append(variant)
+        return create_session(bundle, backend="ort-cpu", variant=variant)
+
+    monkeypatch.setattr(gate, "_open", open_variant)
     done = run_quantize(path, shipped(0.5), calibration, monkeypatch)
     assert done.exit_code == 1, done.output
+    assert opened == ["fp32-onnx", "int8-ort", "int8-ort"]  # FP32 is the same for both fits
     assert isinstance(done.exception, ParityError)  # which the command line makes a line of
     assert "gives wrong colours: colour (" in str(done.exception)
     assert "comes out as (" in str(done.exception)
@@ -134,9 +145,9 @@ def test_modelopt_gets_every_probe(calibration: CalibrationSet, frames: int) -> 
 
 
 def test_limits_of_recipes_are_the_runtimes() -> None:
-    gate, limits = Gate(psnr_db=40.0), ColourLimits()
-    assert isinstance(gate, ColourLimits)
-    assert gate.colours_json() == limits.colours_json() == asdict(limits)
+    usual, limits = Gate(psnr_db=40.0), ColourLimits()
+    assert isinstance(usual, ColourLimits)
+    assert usual.colours_json() == limits.colours_json() == asdict(limits)
 
 
 def named_colours() -> ColourRequest:

@@ -20,7 +20,7 @@ from adcvsr.calibration.sets.reader import graph_feeds, probe_runs
 from adcvsr.config import AdcVsrConfig
 from adcvsr.errors import QuantizationError
 from adcvsr.export import bundle_writer
-from adcvsr.export.gate import compare_variants
+from adcvsr.export.gate import Comparison
 from adcvsr.export.graphs import onnx_file
 from adcvsr.export.graphs.replay import open_session
 from adcvsr.export.graphs.variant_files import VariantFiles
@@ -94,7 +94,7 @@ def test_clip_networks_are_read_compared_and_kept_from_the_cpu(tmp_path: Path, d
     assert len(features) == calibration.frames + sum(map(len, drawn))
     assert {feed["features"].shape for feed in features} == {(1, 8, 16, 24)}
     recipe = recipe_for("int8", "cpu")
-    report = compare_variants(bundle, "fp32-onnx", recipe.gate, calibration)
+    report = Comparison(recipe.gate, calibration).of(bundle, "fp32-onnx")
     assert bundle.window is not None
     assert report.frames == bundle.window.frames
     assert report.psnr_db == report.calibration_psnr_db == 99.0
