@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..bundle import Bundle, describe
+from ..bundle.origin import training_data
 from ..errors import BundleError, GraphError, MissingPackageError
 
 MEBI = 1 << 20
@@ -81,6 +82,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"sizes       multiples of {facts['size_multiple']}; the runtime pads and crops"
     yield f"colours     match: {facts['colour_match']['mode']}"
     yield f"licences    {', '.join(facts['licences'])}"
+    yield from _training(facts["provenance"])
     for name, entry in facts["variants"].items():
         yield from _variant(name, entry, facts.get("cost", {}).get(name))
     if "cost_missing" in facts:
@@ -153,6 +155,16 @@ def _costs(bundle: Bundle, height: int, width: int) -> dict[str, Any]:
     except (MissingPackageError, BundleError) as error:
         return {"cost": costs, "cost_missing": str(error)}
     return {"cost": costs}
+
+
+def _training(provenance: Mapping[str, Any]) -> Iterator[str]:
+    """Folders of all runs, and how many runs do not say theirs; nothing where there was no run."""
+    told = training_data(provenance)
+    if not told.runs:
+        return
+    folders = ", ".join(f"{name} {files}" for name, files in sorted(told.folders.items()))
+    missing = f"{told.silent} of {told.runs} runs do not say" if told.silent else ""
+    yield f"trained on  {'; '.join(part for part in (folders, missing) if part)}"
 
 
 def _kind(facts: Mapping[str, Any]) -> str:
