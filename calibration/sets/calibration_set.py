@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ class CalibrationSet:
                 multiple.
         """
         mine, its = self.manifest["network"], network_facts(bundle)
-        if mine["config_sha256"] != its["config_sha256"]:
+        before = _digest(bundle.config.to_dict())  # sets of 0.1 have the name in it
+        if mine["config_sha256"] not in (its["config_sha256"], before):
             raise CalibrationError(
                 f"calibration set '{self.path}' was made for the network '{mine['name']}' (config "
                 f"{mine['config_sha256'][:12]}…), the bundle '{bundle.name}' holds another (config "
@@ -124,13 +125,17 @@ class CalibrationSet:
 
 
 def network_facts(bundle: Bundle) -> dict[str, Any]:
-    """What ties a set to a network: its shape, not its weights, which training may change."""
-    config = json.dumps(bundle.config.to_dict(), sort_keys=True)
+    """What ties a set to a network: its shape, not its weights or its name, which others share."""
+    config = bundle.config.to_dict()
     return {
         "name": bundle.name,
-        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "config_sha256": _digest({key: config[key] for key in config if key != "name"}),
         "size_multiple": bundle.size_multiple,
     }
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def open_set(path: Path) -> CalibrationSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -173,6 +174,26 @@ def test_a_set_of_another_network_is_refused(
         open_set(path).require_fit(open_bundle(tiny_bundle))
     with pytest.raises(ConfigError, match="multiples of 2"):
         dataclasses.replace(SMALL, width=47).check(open_bundle(tiny_bundle).size_multiple)
+
+
+def test_a_set_fits_networks_of_its_shape_whatever_they_are_called(
+    clips: Path, tmp_path: Path
+) -> None:
+    _, path = build(clips, tmp_path / "set")
+    renamed = with_manifest(
+        open_bundle("nano").path,
+        tmp_path / "other",
+        config={**open_bundle("nano").manifest["config"], "name": "blended"},
+    )
+    open_set(path).require_fit(open_bundle(renamed))
+    # A set from before its network's name was left out fits where the name is the same.
+    facts = json.loads((path / MANIFEST).read_text())
+    config = json.dumps(open_bundle("nano").config.to_dict(), sort_keys=True)
+    facts["network"]["config_sha256"] = hashlib.sha256(config.encode()).hexdigest()
+    old = dataclasses.replace(open_set(path), manifest=facts)
+    old.require_fit(open_bundle("nano"))
+    with pytest.raises(CalibrationError, match="holds another"):
+        old.require_fit(open_bundle(renamed))
 
 
 def test_a_set_of_another_size_is_refused(clips: Path, tmp_path: Path) -> None:
