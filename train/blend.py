@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..bundle.origin import ancestors
 from ..errors import ConfigError
 from ..model import AdcVsr, load_checkpoint
 from .initial_weights import digest, find_start, fit_tensor
@@ -69,8 +70,8 @@ def blend(first: Path, second: Path, alpha: float, *, name: str) -> Blend:
     ]
     licences = [text for each in provenances for text in each.get("licences", [OURS])]
     provenance = {"blend": {"alpha": alpha, "of": of}, "licences": list(dict.fromkeys(licences))}
-    ancestors = [{hash_, *_starts(each)} for hash_, each in zip(hashes, provenances, strict=True)]
-    return Blend(made, provenance, bool(ancestors[0] & ancestors[1]))
+    kin = [{hash_, *ancestors(each)} for hash_, each in zip(hashes, provenances, strict=True)]
+    return Blend(made, provenance, bool(kin[0] & kin[1]))
 
 
 def _check_same(networks: tuple[AdcVsr, ...], paths: list[Path]) -> None:
@@ -91,17 +92,3 @@ def _fitted(network: AdcVsr, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights in the shapes of the wider network: a 1x1 tap is the middle of a 3x3 one."""
     fitted = {name: fit_tensor(tensor, like[name]) for name, tensor in network.state_dict().items()}
     return {name: tensor for name, tensor in fitted.items() if tensor is not None}
-
-
-def _starts(provenance: Mapping[str, Any]) -> set[str]:
-    """Hashes of the weights a checkpoint was trained from, all the way back."""
-    found: set[str] = set()
-    each: Any = provenance
-    while isinstance(each, Mapping):
-        start = each.get("recipe")
-        for part in ("sources", "start"):
-            start = start.get(part) if isinstance(start, Mapping) else None
-        if isinstance(start, Mapping):
-            found.add(str(start.get("sha256")))
-        each = each.get("started_from")
-    return found

@@ -10,6 +10,8 @@ upload. Every range is a value of `Degradation`.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from torch import Tensor
 
@@ -131,9 +133,12 @@ def _run_web(
 
 
 def _draw_other(degradation: Degradation, rng: np.random.Generator) -> Degradation | None:
-    """Draw the named degradation that makes this clip instead; None for this one."""
+    """Draw the named degradation that makes this clip instead; None for this one.
+
+    The tone is this one's: a clip that it made grey stays so in the other.
+    """
     if not degradation.others:
         return None
     own = 1 - sum(degradation.others.values())
     name = draw_kind(rng, {**degradation.others, "": max(own, 0.0)})
-    return PRESETS[name] if name else None
+    return dataclasses.replace(PRESETS[name], tone=degradation.tone) if name else None

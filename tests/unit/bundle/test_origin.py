@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adcvsr.bundle import open_bundle
-from adcvsr.bundle.origin import training_data
+from adcvsr.bundle.origin import ancestors, training_data
 from adcvsr.cli._bundle_text import inspect_bundle, lines
 
 
@@ -27,6 +27,21 @@ def test_all_runs_count_and_those_that_do_not_say() -> None:
 def test_of_a_blend_both_halves_count() -> None:
     halves = [{"provenance": run({"a": 1})}, {"provenance": run({"b": 2}, started_from=run(None))}]
     assert training_data({"blend": {"alpha": 0.5, "of": halves}}) == ({"a": 1, "b": 2}, 3, 1)
+
+
+def test_a_run_that_both_halves_came_of_counts_once() -> None:
+    shared = run(None, steps=3)
+    halves = [{"provenance": run({"a": 1}, started_from=shared)}, {"provenance": shared}]
+    assert training_data({"blend": {"alpha": 0.5, "of": halves}}) == ({"a": 1}, 2, 1)
+
+
+def test_ancestors_are_found_behind_blends() -> None:
+    trained = {"recipe": {"sources": {"start": {"file": "a", "sha256": "1"}}}}
+    halves = [{"sha256": "2", "provenance": trained}, {"sha256": "3", "provenance": {}}]
+    blended = {"blend": {"alpha": 0.5, "of": halves}}
+    begun = {"recipe": {"sources": {"start": {"file": "b", "sha256": "4"}}}}
+    assert ancestors({**begun, "started_from": blended}) == {"1", "2", "3", "4"}
+    assert ancestors({"recipe": "random"}) == set()
 
 
 def test_what_was_no_run_says_nothing() -> None:

@@ -44,6 +44,16 @@ def test_a_grey_clip_is_grey_in_truth_and_input_until_it_is_compressed() -> None
     assert not is_grey(degrade(truth, plain, rng()))
 
 
+def test_a_grey_clip_stays_grey_where_another_degradation_makes_its_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PRESETS, "noisy", Degradation(sensor=Sensor(shot_noise=(5e-3, 5e-3))))
+    mixed = Degradation(tone=Tone(grey_share=1.0, dark_share=0.0), others={"noisy": 1.0})
+    truth = tone_truth(CLIP, mixed, rng())
+    assert is_grey(degrade(truth, mixed, rng()))
+    assert not is_grey(degrade(truth, PRESETS["noisy"], rng()))
+
+
 def test_a_dark_clip_keeps_the_share_of_light_drawn() -> None:
     dark = Degradation(tone=Tone(grey_share=0.0, dark_share=1.0, dark_gain=(0.25, 0.25)))
     truth = tone_truth(FLAT, dark, rng())
