@@ -127,7 +127,7 @@ def adversarial(
             report=report,
             progress=progress,
             sources={"start": start, **vars(weights)},
-            validation=validation,
+            validation=validation and dataclasses.replace(validation, best_by_psnr=False),
         ) as run,
         teacher(run.device) as taught_by,
     ):

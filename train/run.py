@@ -307,7 +307,11 @@ class Run:
             device=self.device,
             report=self.report,
         )
-        self._figures = ValidationLog(self.output, step=self.state.step)
+        self._figures = ValidationLog(
+            self.output, step=self.state.step, validation=self._validation, report=self.report
+        )
+        if not self.state.step and "start" in self.recipe["sources"]:
+            self._validate()  # what the run has to be better than
 
     def continues(self) -> bool:
         """Whether the schedule has steps left; also seeds whatever draws in the next one."""

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +26,14 @@ from ..config import SCALE
 from ..errors import CheckpointError
 from ..files import replace_file
 from ..metrics.no_reference import sharpness
-from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS
+from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS, Plane
+from ..metrics.temporal import (
+    FLOW_LEAST_PX,
+    Motion,
+    half_size,
+    measure_motion,
+    warping_error,
+)
 from ..model import AdcVsr
 from ..reading import parse_json
 from .data import ClipPairs
@@ -46,6 +56,9 @@ BORDER_PX = 4
 DISTS_FRAMES = 2
 """Frames of each clip that DISTS is measured on, from the last one back; VGG16 is expensive."""
 
+SAME = 0.005
+"""How far two figures of bicubic may be apart where they were measured alike, on other machines."""
+
 Figures = dict[str, float]
 
 
@@ -58,6 +71,23 @@ class ValidationData:
 
     dists: Path | None = None
     """Weights of DISTS, see `read_dists`; they measure and teach nothing. None leaves it out."""
+
+    best_by_psnr: bool = True
+    """Whether PSNR-Y tells which weights are best where DISTS does not. A game against
+    discriminators lowers it from the first step on."""
+
+
+class _Clip(NamedTuple):
+    """What is measured on."""
+
+    low: Tensor
+    """(T, 3, h, w) uint8."""
+
+    high: Tensor
+    """(T, 3, 4h, 4w) uint8."""
+
+    motion: list[Motion]
+    """Of the truth, frame to frame; empty where flow cannot be had."""
 
 
 class Validation:
@@ -94,20 +124,34 @@ class Validation:
         )
         pairs = ClipPairs(data.clips, [], options, settings.degradation, seed=0, report=report)
         count = min(len(pairs), MOST_CLIPS)
-        self.clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
+        flow = find_spec("cv2") is not None
+        self.clips = [
+            _cut(pairs, index * len(pairs) // count, multiple, flow=flow) for index in range(count)
+        ]
         self._device = device
         self._dists = read_dists(data.dists).to(device) if data.dists else None
-        self.baseline = _mean([self._compare(_bicubic(low), high) for low, high in self.clips])
+        self._by_psnr = data.best_by_psnr
+        self.baseline = _mean([self._compare(_bicubic(clip.low), clip) for clip in self.clips])
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.baseline.items())
-        report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}")
+        lacking = "" if flow else "; no warping error, which needs OpenCV (the extra 'evaluate')"
+        report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}{lacking}")
+        if self.best_by is None:
+            report(
+                f"no {BEST_FILE}: a game lowers PSNR-Y, so only DISTS can tell which weights are "
+                "best (--validate-dists)"
+            )
 
     @property
-    def best_by(self) -> str:
-        """The figure that decides which weights are the best."""
-        return "dists" if self._dists else "psnr_y"
+    def best_by(self) -> str | None:
+        """The figure that decides which weights are the best; None where none can."""
+        if self._dists:
+            return "dists"
+        return "psnr_y" if self._by_psnr else None
 
     def better(self, figures: Mapping[str, float], best: Mapping[str, float] | None) -> bool:
         """Whether weights of these figures are better than those of the best ones so far."""
+        if self.best_by is None:
+            return False
         if best is None:
             return True
         new, old = figures[self.best_by], best[self.best_by]
@@ -126,18 +170,19 @@ class Validation:
             frame (levels), of every frame but the first; `sharpness`, the slope of the last frame's
             edges over the truth's; `shift` and `jump` (levels), how far mean colours are off, and
             by how much that differs between the first frame, without a past, and the second;
-            `dists` where it can be measured; for a causal network `state_psnr_y` and
+            `dists` where it can be measured; `warp`, the warping error along the truth's motion,
+            where OpenCV is installed; for a causal network `state_psnr_y` and
             `state_flicker`, what the carried state changes in them against the same weights reset
             at every frame.
         """
         figures = []
-        for low, high in self.clips:
-            signed = to_signed(low[None], self._device)
+        for clip in self.clips:
+            signed = to_signed(clip.low[None], self._device)
             out = self._run(network, tensors, signed)
-            found = self._compare(out, high)
+            found = self._compare(out, clip)
             if network.config.causal:
                 reset = self._run(network, tensors, signed.transpose(0, 1)).transpose(0, 1)
-                alone = self._compare(reset, high, perceived=False)
+                alone = self._compare(reset, clip, perceived=False)
                 found["state_psnr_y"] = found["psnr_y"] - alone["psnr_y"]
                 found["state_flicker"] = found["flicker"] / max(alone["flicker"], 1e-9)
             figures.append(found)
@@ -148,10 +193,10 @@ class Validation:
         shown: Tensor = ((out.float() + 1) / 2).clamp(0, 1)
         return shown
 
-    def _compare(self, out: Tensor, high: Tensor, *, perceived: bool = True) -> Figures:
-        """Figures of one clip: output (1, T, 3, H, W) in [0, 1], truth (T, 3, H, W) uint8."""
+    def _compare(self, out: Tensor, clip: _Clip, *, perceived: bool = True) -> Figures:
+        """Figures of one clip: output (1, T, 3, H, W) in [0, 1]."""
         shown = (out[0] * 255).round() / 255
-        truth = high.to(shown.device).float() / 255
+        truth = clip.high.to(shown.device).float() / 255
         inner = slice(BORDER_PX, -BORDER_PX)
         error = (_luma(shown) - _luma(truth))[..., inner, inner]
         squares = error[1:].square().mean((1, 2)).clamp(min=1e-2)
@@ -163,20 +208,38 @@ class Validation:
             off = 255 * (shown - truth).mean((2, 3))  # (T, 3)
             found["shift"] = float(off.mean(0).abs().mean())
             found["jump"] = float((off[0] - off[1]).mean().abs())
-            slopes = [sharpness(_luma(clip[-1:])[0].cpu().numpy()) for clip in (shown, truth)]
+            slopes = [sharpness(_luma(each[-1:])[0].cpu().numpy()) for each in (shown, truth)]
             found["sharpness"] = slopes[0] / max(slopes[1], 1e-6)
+            if clip.motion:
+                found["warp"] = _warp(shown, clip.motion)
         if self._dists and perceived:
             last = slice(-DISTS_FRAMES, None)
             found["dists"] = float(self._dists(shown[last], truth[last]).mean())
         return found
 
 
-def _read(path: Path, line: str) -> Figures:
+class _Line(NamedTuple):
     """A line of the log."""
+
+    step: int
+    best: bool
+    figures: Figures
+    bicubic: Figures
+    """Bicubic's figures on the same clips: they tell whether two measurements can be compared."""
+
+
+def _read(path: Path, line: str) -> _Line:
     advice = "remove the line; the figures in it are lost"
     found = parse_json(line.encode(), source=f"'{path}'", error=CheckpointError, advice=advice)
-    figures = {name: value.number() for name, value in found.fields() if name != "best"}
-    return {**figures, "step": found["step"].number(0), "best": float(found["best"].flag())}
+    fields = dict(found.fields())
+    bicubic = fields.pop("bicubic", None)
+    step, best = (fields.pop(name, found[name]) for name in ("step", "best"))
+    return _Line(
+        int(step.number(0)),
+        best.flag(),
+        {name: value.number() for name, value in fields.items()},
+        {name: value.number() for name, value in bicubic.fields()} if bicubic else {},
+    )
 
 
 class ValidationLog:
@@ -185,14 +248,34 @@ class ValidationLog:
     Args:
         folder: The run's.
         step: Steps done; what a leg that was lost measured after them is taken out.
+        validation: What measures now; the best weights of a leg that was measured otherwise, on
+            other clips or without DISTS, are no longer held against new ones.
+        report: Told of that.
     """
 
-    def __init__(self, folder: Path, *, step: int) -> None:
-        self.path = folder / LOG_FILE
+    def __init__(
+        self, folder: Path, *, step: int, validation: Validation, report: Callable[[str], None]
+    ) -> None:
+        self.path, self._validation = folder / LOG_FILE, validation
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        self._lines = [line for line in lines if _read(self.path, line)["step"] <= step]
+        self._lines = [line for line in lines if _read(self.path, line).step <= step]
         kept = [_read(self.path, line) for line in self._lines]
-        self.best: Figures | None = next((one for one in reversed(kept) if one["best"]), None)
+        best = next((one for one in reversed(kept) if one.best), None)
+        alike = best is not None and self._alike(best)
+        self.best: Figures | None = best.figures if best is not None and alike else None
+        if best is not None and not alike:
+            report(
+                f"measured otherwise until step {best.step:,}: which weights are best is asked "
+                "anew from here on"
+            )
+
+    def _alike(self, line: _Line) -> bool:
+        """Whether a line's figures can be compared with those measured now."""
+        by, now = self._validation.best_by, self._validation.baseline
+        if by is None or by not in line.figures:
+            return by is None
+        told = [name for name in ("psnr_y", by) if name in line.bicubic]  # none in lines of 0.1
+        return all(abs(line.bicubic[name] - now[name]) <= SAME for name in told)
 
     def add(self, step: int, figures: Figures, *, best: bool) -> None:
         """Write a measurement.
@@ -200,20 +283,44 @@ class ValidationLog:
         Raises:
             OutputNotWritableError: The disk is full.
         """
-        rounded = {name: round(value, 5) for name, value in figures.items()}
-        self._lines.append(json.dumps({"step": step, "best": best, **rounded}))
+        bicubic = {
+            name: self._validation.baseline[name] for name in ("psnr_y", "dists") if name in figures
+        }
+        facts = {"step": step, "best": best, **_rounded(figures), "bicubic": _rounded(bicubic)}
+        self._lines.append(json.dumps(facts))
         self.best = figures if best else self.best
         text = "".join(f"{line}\n" for line in self._lines)
         replace_file(self.path, lambda part: part.write_text(text))
 
 
-def _cut(pairs: ClipPairs, index: int, multiple: int) -> tuple[Tensor, Tensor]:
-    """A whole degraded clip, (T, 3, h, w) and (T, 3, 4h, 4w) uint8, cut to multiples."""
+def _rounded(figures: Figures) -> Figures:
+    return {name: round(value, 5) for name, value in figures.items()}
+
+
+def _cut(pairs: ClipPairs, index: int, multiple: int, *, flow: bool) -> _Clip:
+    """A whole degraded clip, cut to multiples."""
     clip = pairs.whole(0, index)
     height, width = (extent // multiple * multiple for extent in clip.low.shape[2:])
     low = torch.from_numpy(clip.low[..., :height, :width].copy())
     high = torch.from_numpy(clip.high[..., : SCALE * height, : SCALE * width].copy())
-    return low, high
+    if not flow or SCALE * min(height, width) // 2 < FLOW_LEAST_PX:
+        return _Clip(low, high, [])
+    halves = pairwise(_halves(high.permute(0, 2, 3, 1)))
+    return _Clip(low, high, [measure_motion(first, second) for first, second in halves])
+
+
+def _halves(levels: Tensor) -> Iterator[Plane]:
+    """Frames (T, H, W, 3) uint8 at half the size, as motion is measured."""
+    for frame in levels.cpu().numpy():
+        yield half_size(frame)
+
+
+def _warp(shown: Tensor, motion: Sequence[Motion]) -> float:
+    """The mean warping error of frames (T, 3, H, W) in [0, 1]; 0 where nothing stays in sight."""
+    frames = pairwise(_halves((shown * 255).byte().permute(0, 2, 3, 1)))
+    errors = [warping_error(*pair, way) for pair, way in zip(frames, motion, strict=True)]
+    found = [error for error in errors if error is not None]
+    return sum(found) / max(len(found), 1)
 
 
 def _bicubic(low: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_sta
 from adcvsr.train.settings import DistillSettings, PretrainSettings, read_settings
 from adcvsr.train.teachers import GroundTruth, TeacherSettings, open_teacher
 from adcvsr.train.teaching import with_areas_of
-from adcvsr.train.validation import Validation, ValidationData
+from adcvsr.train.validation import Validation, ValidationData, ValidationLog
 from tiny_training import BLIND, LIGHT, QUICK, Folders, Watch
 
 WIDE = dataclasses.replace(LIGHT, name="wide", temporal_side=3)
@@ -140,7 +140,10 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     run(folders, tmp_path, validation=ValidationData([folders.clips]), watch=watch)
     lines = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 3]
-    assert {"psnr_y", "flicker", "sharpness", "state_psnr_y", "state_flicker"} <= set(lines[0])
+    assert {"psnr_y", "flicker", "sharpness", "warp", "state_psnr_y", "state_flicker"} <= set(
+        lines[0]
+    )
+    assert lines[0]["warp"] > 0
     assert 0.1 < lines[0]["sharpness"] < 1.5
     assert 0 <= lines[0]["jump"] < 5
     assert 0 <= lines[0]["shift"] < 10
@@ -157,6 +160,56 @@ def test_a_run_measures_its_weights_keeps_the_best_and_goes_on(
     again = [json.loads(line) for line in (tmp_path / "validation.jsonl").read_text().splitlines()]
     assert again[: len(lines)] == lines
     assert again[-1]["step"] == 4
+
+
+def test_figures_of_other_clips_or_measures_are_not_held_against_the_best(tmp_path: Path) -> None:
+    """A measure added to a run was asked of figures without it; those of other clips counted."""
+    lines: list[str] = []
+
+    def open_log(best_by: str | None, **bicubic: float) -> ValidationLog:
+        validation = SimpleNamespace(best_by=best_by, baseline=bicubic)
+        return ValidationLog(tmp_path, step=9, validation=validation, report=lines.append)  # type: ignore[arg-type]
+
+    open_log("psnr_y", psnr_y=30.0).add(1, {"psnr_y": 31.0, "warp": 2.0}, best=True)
+    assert open_log("psnr_y", psnr_y=30.001).best == {"psnr_y": 31.0, "warp": 2.0}
+    assert not lines
+    assert open_log("psnr_y", psnr_y=29.0).best is None
+    assert open_log("dists", psnr_y=30.0, dists=0.3).best is None
+    assert (
+        lines
+        == ["measured otherwise until step 1: which weights are best is asked anew from here on"]
+        * 2
+    )
+    # Lines of 0.1 do not say what bicubic had.
+    (tmp_path / "validation.jsonl").write_text('{"step": 2, "best": true, "psnr_y": 32.0}\n')
+    assert open_log("psnr_y", psnr_y=30.0).best == {"psnr_y": 32.0}
+
+
+def test_a_game_has_no_best_weights_without_dists(folders: Folders, tmp_path: Path) -> None:
+    """PSNR-Y falls from the first step on: what it calls the best is the game hardly begun."""
+    watch = Watch()
+    data = ValidationData([folders.clips], best_by_psnr=False)
+    run(folders, tmp_path, validation=data, watch=watch)
+    assert any("no best.safetensors: a game lowers PSNR-Y" in line for line in watch.lines)
+    assert (tmp_path / "validation.jsonl").is_file()
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_what_a_run_starts_from_is_measured_first(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "VALIDATION_SHARE", 1.0)
+    start = save(tmp_path / "start.safetensors", WIDE)
+    data = ValidationData([folders.clips])
+    run(folders, tmp_path / "run", start=start, validation=data, max_steps=1, learning_rate=0.5)
+    log = tmp_path / "run" / "validation.jsonl"
+    before, *later = [json.loads(line) for line in log.read_text().splitlines()]
+    assert before["step"] == 0
+    assert before["best"]
+    assert all(line["psnr_y"] < before["psnr_y"] for line in later)
+    assert not any(line["best"] for line in later)
+    _, provenance = load_checkpoint(tmp_path / "run" / "best.safetensors")
+    assert provenance["steps"] == 0
 
 
 def test_measuring_takes_a_tenth_of_a_run_and_never_keeps_it_from_training(

@@ -29,6 +29,7 @@ from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_set
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
 from adcvsr.train.teachers.fill_cache import fill_cache
 from adcvsr.train.teachers.store import open_cache
+from adcvsr.train.validation import ValidationData
 from tiny_configs import CLIP_UNET
 from tiny_training import CLEAN, DATA, LIGHT, QUICK, Folders, Watch
 
@@ -71,6 +72,7 @@ def run_adversarial(
     settings: AdversarialSettings = LIGHT_STAGE_2,
     *,
     weights: AdversarialWeights = NO_WEIGHTS,
+    validation: ValidationData | None = None,
     resume: bool = False,
     watch: Watch | None = None,
     **changes: Any,
@@ -85,6 +87,7 @@ def run_adversarial(
             teacher=TRUTH,
             weights=weights,
             start=start,
+            validation=validation,
             resume=resume,
             report=watch.report,
             progress=watch.progress,
@@ -175,6 +178,7 @@ def test_a_light_student_learns_against_a_small_discriminator(
         folders,
         tmp_path / "run",
         start,
+        validation=ValidationData([folders.clips]),
         max_steps=30,
         learning_rate=3e-3,
         adversarial_weight=0.01,
@@ -182,6 +186,8 @@ def test_a_light_student_learns_against_a_small_discriminator(
         checkpoint_minutes=5.0,
     )
     assert pixel_error(path, folders) < 0.95 * pixel_error(start, folders)
+    assert (tmp_path / "run" / "validation.jsonl").is_file()
+    assert not (tmp_path / "run" / "best.safetensors").exists()  # PSNR-Y cannot tell it in a game
     curves = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     points = {tag: curves.Scalars(tag) for tag in curves.Tags()["scalars"]}
     kinds = ("student", "video", "shuffled", "still", "crops")
