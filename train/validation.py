@@ -265,8 +265,8 @@ class ValidationLog:
         self.best: Figures | None = best.figures if best is not None and alike else None
         if best is not None and not alike:
             report(
-                f"measured otherwise until step {best.step:,}: which weights are best is asked "
-                "anew from here on"
+                f"measured otherwise until step {best.step:,}: none of its weights counts "
+                "as the best any more"
             )
 
     def _alike(self, line: _Line) -> bool:

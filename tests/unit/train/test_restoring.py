@@ -177,8 +177,7 @@ def test_figures_of_other_clips_or_measures_are_not_held_against_the_best(tmp_pa
     assert open_log("dists", psnr_y=30.0, dists=0.3).best is None
     assert (
         lines
-        == ["measured otherwise until step 1: which weights are best is asked anew from here on"]
-        * 2
+        == ["measured otherwise until step 1: none of its weights counts as the best any more"] * 2
     )
     # Lines of 0.1 do not say what bicubic had.
     (tmp_path / "validation.jsonl").write_text('{"step": 2, "best": true, "psnr_y": 32.0}\n')
