@@ -201,7 +201,7 @@ def adversarial(
                                 heads=settings.heads,
                                 weights=settings.head_weights,
                             )
-                            for domain, verdict in shared_judges(*_cut(shown)).items()
+                            for domain, verdict in shared_judges(*_cut(settings, shown)).items()
                         }
                         loss = torch.stack(list(judged.values())).sum()
                         run.backward(loss, judged, name="discriminators")
@@ -218,15 +218,17 @@ def judge_shown(settings: AdversarialSettings, judges: Discriminators, shown: Sh
         judges: The discriminators, held.
         shown: The student's.
     """
-    verdicts: dict[str, Verdict] = judges(*_cut(shown))
+    verdicts: dict[str, Verdict] = judges(*_cut(settings, shown))
     return {
         f"fool_{domain}": generator_loss(verdict, settings.heads)
         for domain, verdict in verdicts.items()
     }
 
 
-def _cut(shown: Shown) -> Shown:
+def _cut(settings: AdversarialSettings, shown: Shown) -> Shown:
     """Frames as the pixel discriminator sees them; features are of strides already."""
+    if not settings.cut_shown:
+        return shown
     rows, columns = draw_cut(shown[0])
     return shown[0][..., rows, columns], shown[1]
 

@@ -299,6 +299,10 @@ class AdversarialSettings(DistillSettings):
     """Kinds of clips the discriminators see in a step, in turn: all five as published, or 1 on a
     small machine, where they are most of a step's cost. Less than 5 for one process only."""
 
+    cut_shown: bool = True
+    """Whether frames are cut by 8 pixels at a drawn place before they are judged, against the grid
+    of a shuffle; False as published."""
+
     heads: Heads = "both"
     """Heads that count: `detail` alone is a discriminator of frames, for comparison."""
 
@@ -320,7 +324,8 @@ class AdversarialSettings(DistillSettings):
                 f"perceptual_weight={self.perceptual_weight} with pixel_backbone='small', whose "
                 "maps change as it is trained; take a frozen one"
             )
-        _check_cut(self.data)
+        if self.cut_shown:
+            _check_cut(self.data)
         if not 1 <= self.kinds_a_step <= len(LABELS):
             raise ConfigError(f"kinds_a_step={self.kinds_a_step}, expected 1 to {len(LABELS)}")
         if not self.pixel_weight:

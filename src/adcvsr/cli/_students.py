@@ -72,7 +72,10 @@ def file_model(model: str, sources: Iterable[str], options: dict[str, Any]) -> s
         variant=options["variant"],
         threads=options.get("threads") or 0,
     )
-    note(f"the model is {student.name}, {student.reason}; --model takes another")
+    note(
+        f"the model is {student.name}, {student.reason}; --model takes another, nano for clean "
+        "input"
+    )
     return student.name
 
 

@@ -113,4 +113,9 @@ def loss_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 # Not `--start`: torchrun takes that for the beginning of its own --start-method.
-start_option = click.option("--start-from", "start", type=FOLDER, help="Checkpoint to start from.")
+start_option = click.option(
+    "--start-from",
+    "start",
+    type=FOLDER,
+    help="Checkpoint to start from, or the name of one of the package, such as nano.",
+)

@@ -80,7 +80,13 @@ def distill(
 
 @command.command(short_help="Stage 2: also fool two discriminators.")
 @run_options
-@click.option("--start-from", "start", required=True, type=FOLDER, help="Stage 1's checkpoint.")
+@click.option(
+    "--start-from",
+    "start",
+    required=True,
+    type=FOLDER,
+    help="Stage 1's checkpoint, or the name of one of the package.",
+)
 @loss_options
 @click.option("--convnext", type=FOLDER, help="Weights of an OpenCLIP ConvNeXt.")
 @efficientnet_option
@@ -112,7 +118,13 @@ def adversarial(
 
 @command.command(short_help="Lose less by INT8 on CPUs.")
 @run_options
-@click.option("--start-from", "start", required=True, type=FOLDER, help="The student's checkpoint.")
+@click.option(
+    "--start-from",
+    "start",
+    required=True,
+    type=FOLDER,
+    help="The student's checkpoint, or the name of one of the package.",
+)
 @click.option(
     "--rounded-as",
     required=True,

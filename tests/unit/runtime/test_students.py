@@ -91,7 +91,10 @@ def test_a_gpu_takes_the_best_and_measures_nothing(
     )
     monkeypatch.delattr(students, "cpu_milliseconds")
     student = choose_student(FILES, HD, RATE)
-    assert student == ("small-restore", "the best that can run on tensorrt")
+    assert student == (
+        "small-restore",
+        "the best that can run on tensorrt, where no time is measured beforehand",
+    )
 
 
 def test_a_variant_that_none_has_is_an_error() -> None:
@@ -118,7 +121,7 @@ def test_upscale_says_which_and_the_variable_and_the_option_decide(
     said = run("auto.mp4", "--variant", "fp32")
     line = next(line for line in said.splitlines() if "the model is" in line)
     assert "restore, the best-looking within 4 times; it takes about 0.0 times as long" in line
-    assert line.endswith("--model takes another")
+    assert line.endswith("--model takes another, nano for clean input")
 
 
 def test_a_wrong_address_is_told_before_a_model_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,11 @@ def test_the_backbone_is_the_eye_and_its_game_is_judged_apart(backbone_file: Pat
         terms = compare_maps(weighed, judges.pixel.backbone, shown, target, truth)
     # A place drawn anew, against a grid.
     assert seen == [torch.Size([1, 3, 3, 32 - SHIFT_PX, 32 - SHIFT_PX])]
+    published = dataclasses.replace(SETTINGS, cut_shown=False)
+    with judges.held():
+        judge_shown(published, judges, (shown, None))
+    assert seen[1:] == [torch.Size([1, 3, 3, 32, 32])]
+    assert not read_settings("paper-adversarial", AdversarialSettings).cut_shown
     assert set(terms) == {"perceptual", "perceptual_truth"}
     terms["perceptual"].backward()
     assert shown.grad is not None
