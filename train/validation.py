@@ -283,7 +283,7 @@ class ValidationLog:
         Raises:
             OutputNotWritableError: The disk is full.
         """
-        bicubic = {
+        bicubic: Figures = {
             name: self._validation.baseline[name] for name in ("psnr_y", "dists") if name in figures
         }
         facts = {"step": step, "best": best, **_rounded(figures), "bicubic": _rounded(bicubic)}
