@@ -86,8 +86,8 @@ class _Clip(NamedTuple):
     high: Tensor
     """(T, 3, 4h, 4w) uint8."""
 
-    motion: list[Motion]
-    """Of the truth, frame to frame; empty where flow cannot be had."""
+    motion: Sequence[Motion] = ()
+    """Of the truth, frame to frame; none where flow cannot be had."""
 
 
 class Validation:
@@ -124,16 +124,16 @@ class Validation:
         )
         pairs = ClipPairs(data.clips, [], options, settings.degradation, seed=0, report=report)
         count = min(len(pairs), MOST_CLIPS)
-        flow = find_spec("cv2") is not None
-        self.clips = [
-            _cut(pairs, index * len(pairs) // count, multiple, flow=flow) for index in range(count)
-        ]
+        self.clips = [_cut(pairs, index * len(pairs) // count, multiple) for index in range(count)]
+        why = _why_no_motion(self.clips)
+        if why is None:
+            self.clips = [clip._replace(motion=_motion(clip.high)) for clip in self.clips]
         self._device = device
         self._dists = read_dists(data.dists).to(device) if data.dists else None
         self._by_psnr = data.best_by_psnr
         self.baseline = _mean([self._compare(_bicubic(clip.low), clip) for clip in self.clips])
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.baseline.items())
-        lacking = "" if flow else "; no warping error, which needs OpenCV (the extra 'evaluate')"
+        lacking = "" if why is None else f"; no warping error: {why}"
         report(f"validation on {count} clips of {options.frames} frames; bicubic: {shown}{lacking}")
         if self.best_by is None:
             report(
@@ -297,16 +297,27 @@ def _rounded(figures: Figures) -> Figures:
     return {name: round(value, 5) for name, value in figures.items()}
 
 
-def _cut(pairs: ClipPairs, index: int, multiple: int, *, flow: bool) -> _Clip:
+def _cut(pairs: ClipPairs, index: int, multiple: int) -> _Clip:
     """A whole degraded clip, cut to multiples."""
     clip = pairs.whole(0, index)
     height, width = (extent // multiple * multiple for extent in clip.low.shape[2:])
     low = torch.from_numpy(clip.low[..., :height, :width].copy())
     high = torch.from_numpy(clip.high[..., : SCALE * height, : SCALE * width].copy())
-    if not flow or SCALE * min(height, width) // 2 < FLOW_LEAST_PX:
-        return _Clip(low, high, [])
-    halves = pairwise(_halves(high.permute(0, 2, 3, 1)))
-    return _Clip(low, high, [measure_motion(first, second) for first, second in halves])
+    return _Clip(low, high)
+
+
+def _why_no_motion(clips: Sequence[_Clip]) -> str | None:
+    """Why the truth's motion cannot be measured in all clips; None where it can."""
+    if find_spec("cv2") is None:
+        return "it needs OpenCV (the extra 'evaluate')"
+    side = min(min(clip.high.shape[2:]) for clip in clips)
+    least = 2 * FLOW_LEAST_PX
+    return None if side >= least else f"a clip has a side of {side} pixels, it needs {least}"
+
+
+def _motion(high: Tensor) -> list[Motion]:
+    """From frame to frame of (T, 3, H, W) uint8."""
+    return [measure_motion(*pair) for pair in pairwise(_halves(high.permute(0, 2, 3, 1)))]
 
 
 def _halves(levels: Tensor) -> Iterator[Plane]:
@@ -317,7 +328,7 @@ def _halves(levels: Tensor) -> Iterator[Plane]:
 
 def _warp(shown: Tensor, motion: Sequence[Motion]) -> float:
     """The mean warping error of frames (T, 3, H, W) in [0, 1]; 0 where nothing stays in sight."""
-    frames = pairwise(_halves((shown * 255).byte().permute(0, 2, 3, 1)))
+    frames = pairwise(_halves((shown * 255).round().byte().permute(0, 2, 3, 1)))
     errors = [warping_error(*pair, way) for pair, way in zip(frames, motion, strict=True)]
     found = [error for error in errors if error is not None]
     return sum(found) / max(len(found), 1)

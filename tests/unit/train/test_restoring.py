@@ -23,6 +23,7 @@ from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
 from adcvsr.pictures.synthetic import draw_clip
 from adcvsr.runtime.processing.backends import create_processor, create_session
 from adcvsr.train import run as running
+from adcvsr.train import validation as validating
 from adcvsr.train.degradation import PRESETS
 from adcvsr.train.distill import LossWeights, Wanted, compare, distill, want, weights_of
 from adcvsr.train.initial_weights import CHECKPOINT_FOLDER, find_start, open_start
@@ -192,6 +193,18 @@ def test_a_game_has_no_best_weights_without_dists(folders: Folders, tmp_path: Pa
     assert any("no best.safetensors: a game lowers PSNR-Y" in line for line in watch.lines)
     assert (tmp_path / "validation.jsonl").is_file()
     assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_without_flow_a_line_says_why_there_is_no_warping_error(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validating, "find_spec", lambda _: None)
+    watch = Watch()
+    run(folders, tmp_path, validation=ValidationData([folders.clips]), max_steps=1, watch=watch)
+    assert any("no warping error: it needs OpenCV" in line for line in watch.lines)
+    line = json.loads((tmp_path / "validation.jsonl").read_text().splitlines()[0])
+    assert "warp" not in line
+    assert line["psnr_y"] > 0
 
 
 def test_what_a_run_starts_from_is_measured_first(
