@@ -116,7 +116,7 @@ def measure(network: AdcVsr, validations: Mapping[str, Validation]) -> dict[str,
     found: dict[str, Any] = {
         name: clips.measure(network, tensors) for name, clips in validations.items()
     }
-    low, high = next(iter(validations.values())).clips[0]
+    low, high, _ = next(iter(validations.values())).clips[0]
     return {
         **found,
         "multiply_adds": multiply_adds(network),

@@ -16,7 +16,7 @@ from adcvsr.config import SCALE
 from adcvsr.train.data import ClipPairs, PairLoader
 from adcvsr.train.degradation import PRESETS as DEGRADATIONS
 from adcvsr.train.settings import PretrainSettings
-from adcvsr.train.validation import Figures, Validation, ValidationData
+from adcvsr.train.validation import Clip, Figures, Validation, ValidationData
 
 NOISE_LEVELS = 8.0
 """Standard deviation of the white noise that is measured; trained on is 0 to twice as much."""
@@ -118,11 +118,15 @@ class TrainedFrames(Validation):
             report=lambda line: print(f"{name}, before noise: {line}" if name in NOISY else line),
         )
 
-    def _compare(self, out: Tensor, high: Tensor, *, perceived: bool = True) -> Figures:
+    def _compare(self, out: Tensor, clip: Clip, *, perceived: bool = True) -> Figures:
         first, before = self._first, max(self._first - 1, 0)  # PSNR-Y passes one frame over
-        found = super()._compare(out[:, before:], high[before:], perceived=perceived)
-        later = super()._compare(out[:, first:], high[first:], perceived=False)
+        found = super()._compare(out[:, before:], _from(clip, before), perceived=perceived)
+        later = super()._compare(out[:, first:], _from(clip, first), perceived=False)
         return {**found, "flicker": later["flicker"]}
+
+
+def _from(clip: Clip, first: int) -> Clip:
+    return Clip(clip.low[first:], clip.high[first:], clip.motion[first:])
 
 
 def validation(name: str, folders: Sequence[Path], settings: PretrainSettings) -> Validation:
@@ -136,10 +140,10 @@ def validation(name: str, folders: Sequence[Path], settings: PretrainSettings) -
         noise = torch.Generator().manual_seed(0)
         frames = slice(0, 1) if name == "still" else slice(None)
         made.clips = [
-            (
+            Clip(
                 add_noise(low[frames].expand_as(low), NOISE_LEVELS, noise),
                 high[frames].expand_as(high),
             )
-            for low, high in made.clips
+            for low, high, _ in made.clips
         ]
     return made

@@ -77,7 +77,7 @@ class ValidationData:
     discriminators lowers it from the first step on."""
 
 
-class _Clip(NamedTuple):
+class Clip(NamedTuple):
     """What is measured on."""
 
     low: Tensor
@@ -193,7 +193,7 @@ class Validation:
         shown: Tensor = ((out.float() + 1) / 2).clamp(0, 1)
         return shown
 
-    def _compare(self, out: Tensor, clip: _Clip, *, perceived: bool = True) -> Figures:
+    def _compare(self, out: Tensor, clip: Clip, *, perceived: bool = True) -> Figures:
         """Figures of one clip: output (1, T, 3, H, W) in [0, 1]."""
         shown = (out[0] * 255).round() / 255
         truth = clip.high.to(shown.device).float() / 255
@@ -297,16 +297,16 @@ def _rounded(figures: Figures) -> Figures:
     return {name: round(value, 5) for name, value in figures.items()}
 
 
-def _cut(pairs: ClipPairs, index: int, multiple: int) -> _Clip:
+def _cut(pairs: ClipPairs, index: int, multiple: int) -> Clip:
     """A whole degraded clip, cut to multiples."""
     clip = pairs.whole(0, index)
     height, width = (extent // multiple * multiple for extent in clip.low.shape[2:])
     low = torch.from_numpy(clip.low[..., :height, :width].copy())
     high = torch.from_numpy(clip.high[..., : SCALE * height, : SCALE * width].copy())
-    return _Clip(low, high)
+    return Clip(low, high)
 
 
-def _why_no_motion(clips: Sequence[_Clip]) -> str | None:
+def _why_no_motion(clips: Sequence[Clip]) -> str | None:
     """Why the truth's motion cannot be measured in all clips; None where it can."""
     if find_spec("cv2") is None:
         return "it needs OpenCV (the extra 'evaluate')"

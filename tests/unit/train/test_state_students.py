@@ -146,7 +146,7 @@ def test_what_stands_still_is_noisy_and_its_truth_is_not(
     clips: ModuleType, folders: Folders
 ) -> None:
     settings = PretrainSettings(data=dataclasses.replace(DATA, patch_px=16))
-    for low, high in clips.validation("still", [folders.clips], settings).clips:
+    for low, high, _ in clips.validation("still", [folders.clips], settings).clips:
         assert not high.float().diff(dim=0).any()
         assert float(low.float().diff(dim=0).std()) > 8
 
@@ -173,9 +173,9 @@ def test_frames_that_were_not_trained_are_not_measured(clips: ModuleType, folder
     for first in (0, 2):
         settings = PretrainSettings(data=data, first_frame=first)
         made = clips.validation("bicubic", [folders.clips], settings)
-        _, high = made.clips[0]
-        out = high.float()[None] / 255
+        clip = made.clips[0]
+        out = clip.high.float()[None] / 255
         out[:, :2] = 1 - out[:, :2]
-        found.append(made._compare(out, high))
+        found.append(made._compare(out, clip))
     assert found[0]["flicker"] > 1 > found[1]["flicker"] == 0
     assert found[0]["psnr_y"] < found[1]["psnr_y"]
