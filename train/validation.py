@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import SCALE
-from ..errors import CheckpointError
+from ..errors import CheckpointError, MissingPackageError
 from ..files import replace_file
 from ..metrics.no_reference import sharpness
 from ..metrics.planes import LUMA_SPAN, LUMA_WEIGHTS, Plane
@@ -32,6 +31,7 @@ from ..metrics.temporal import (
     Motion,
     half_size,
     measure_motion,
+    require_opencv,
     warping_error,
 )
 from ..model import AdcVsr
@@ -308,7 +308,9 @@ def _cut(pairs: ClipPairs, index: int, multiple: int) -> Clip:
 
 def _why_no_motion(clips: Sequence[Clip]) -> str | None:
     """Why the truth's motion cannot be measured in all clips; None where it can."""
-    if find_spec("cv2") is None:
+    try:
+        require_opencv()
+    except MissingPackageError:
         return "it needs OpenCV (the extra 'evaluate')"
     side = min(min(clip.high.shape[2:]) for clip in clips)
     least = 2 * FLOW_LEAST_PX
