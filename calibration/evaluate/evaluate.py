@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import tee
 from pathlib import Path
 
@@ -70,14 +71,14 @@ def evaluate(
         failed: Called with a file that cannot be measured and the reason; the others still are.
 
     Returns:
-        One `ClipScores` a file that was measured, in order.
+        One `ClipScores` a file that was measured, in order; with several draws one each.
 
     Raises:
         UnreadableVideoError: Without `failed`: a file cannot be read as image or video, or is too
             small.
     """
     options = options or TruthOptions()
-    expected = sum(count_frames(file, options.frames) for file in files)
+    expected = options.draws * sum(count_frames(file, options.frames) for file in files)
     counted = 0
 
     def step() -> None:
@@ -88,19 +89,26 @@ def evaluate(
 
     result = Evaluation([method.name for method in methods], metrics.metrics)
     for file in files:
-        run = _ClipRun(file, methods, metrics, strip)
+        clips: list[ClipScores] = []
         try:
-            result.clips.append(run.measure(options, step))
+            for each in _draws(options):
+                clips.append(_ClipRun(file, methods, metrics, strip).measure(each, step))
+                if done is not None:
+                    done(clips[-1])
         except Exception as error:  # whatever one file does says nothing about the others
             if failed is None:
                 raise
             if strip is not None:
                 strip.forget(file)
             failed(file, error)
-            continue
-        if done is not None:
-            done(result.clips[-1])
+        else:
+            result.clips += clips
     return result
+
+
+def _draws(options: TruthOptions) -> list[TruthOptions]:
+    """The options of each draw of the degradation."""
+    return [replace(options, seed=options.seed + draw) for draw in range(options.draws)]
 
 
 class _ClipRun:
@@ -147,7 +155,8 @@ class _ClipRun:
                     self.strip.show(self.file, frames, low, outputs, image)
                 frames += 1
                 step()
-            return self._scores(frames)
+            seed = options.seed if options.draws > 1 else None
+            return self._scores(frames, seed)
 
     def _start(self, image: Levels, stack: ExitStack, border_px: int) -> None:
         """Make the meters, now that the size is known, and note what cannot be measured."""
@@ -196,12 +205,12 @@ class _ClipRun:
         for job in jobs:
             job.result()
 
-    def _scores(self, frames: int) -> ClipScores:
+    def _scores(self, frames: int, seed: int | None) -> ClipScores:
         figures = {name: meter.means() for name, meter in self.meters.items()}
         for metric in self.metrics.metrics:
             if metric.temporal and all(f.get(metric.name) is None for f in figures.values()):
                 self.reasons.setdefault(metric.name, self._why_no_motion(frames))
-        return ClipScores(self.file, frames, self.size, figures, self.reasons, self.cuts)
+        return ClipScores(self.file, frames, self.size, figures, self.reasons, self.cuts, seed)
 
     def _why_no_motion(self, frames: int) -> str:
         if frames == 1:

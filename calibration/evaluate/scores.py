@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from ...metrics import Metric
@@ -32,11 +33,15 @@ class ClipScores:
     cuts: int = 0
     """Scene cuts: there causal networks and measures of time start anew."""
 
+    seed: int | None = None
+    """Of the degradation, where each file was measured with several."""
+
     @property
     def name(self) -> str:
         """The file's, or its folder's where frames lie in one called `truth` or the like."""
         plain = self.file.name.lower() in ("truth", "original", "hr", "gt")
-        return self.file.parent.name if plain else self.file.name
+        name = self.file.parent.name if plain else self.file.name
+        return name if self.seed is None else f"{name}, seed {self.seed}"
 
     def value(self, method: str, metric: str) -> float | None:
         """One figure, infinite for a PSNR without error; None where there is none."""
@@ -56,6 +61,7 @@ class ClipScores:
         return {
             "name": self.name,
             "file": str(self.file),
+            **({} if self.seed is None else {"seed": self.seed}),
             "frames": self.frames,
             "size": list(self.size),
             "scene_cuts": self.cuts,
@@ -66,7 +72,7 @@ class ClipScores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against another over all files that have the metric."""
+    """A method against another over all files that have the metric, each as often as degraded."""
 
     gain: float
     """Mean gain, positive where the method is better."""
@@ -75,6 +81,10 @@ class Comparison:
     """Files on which it is strictly better."""
 
     files: int
+
+    error: float | None = None
+    """Standard error of `gain`: how far it would be off with other draws of the degradation on the
+    same files. None where there was one draw."""
 
 
 @dataclass
@@ -92,15 +102,17 @@ class Evaluation:
 
     def compare(self, method: str, baseline: str, metric: Metric) -> Comparison | None:
         """How much better a method is than another; None without a file that tells."""
-        gains = []
+        gains: dict[int | None, list[float]] = {}
         for clip in self.clips:
             value, base = (_finite(clip.value(name, metric.name)) for name in (method, baseline))
             if value is not None and base is not None:
-                gains.append(metric.gain(value, base))
+                gains.setdefault(clip.seed, []).append(metric.gain(value, base))
         if not gains:
             return None
-        mean = math.fsum(gains) / len(gains)
-        return Comparison(mean, sum(gain > 0 for gain in gains), len(gains))
+        each = [gain for of_a_seed in gains.values() for gain in of_a_seed]
+        means = [fmean(of_a_seed) for of_a_seed in gains.values()]
+        error = stdev(means) / math.sqrt(len(means)) if len(means) > 1 else None
+        return Comparison(fmean(each), sum(gain > 0 for gain in each), len(each), error)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values: metrics, clips, means, and every method against the first."""

@@ -92,6 +92,9 @@ class TruthOptions:
     seed: int = 0
     """With the file's name decides what a degradation draws."""
 
+    draws: int = 1
+    """Times every file is degraded and measured: with `seed` and those after it."""
+
     low_folder: Path | None = None
     """Low-resolution inputs of the same names; then nothing is cut, reduced or degraded."""
 
@@ -143,6 +146,7 @@ class TruthOptions:
             "max_side_px": self.max_side_px,
             "degradation": self.degradation,
             "seed": self.seed,
+            **({"draws": self.draws} if self.draws > 1 else {}),
         }
 
 

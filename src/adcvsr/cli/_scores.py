@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..calibration.evaluate.report import Report
-    from ..calibration.evaluate.scores import ClipScores, Evaluation
+    from ..calibration.evaluate.scores import ClipScores, Comparison, Evaluation
     from ..metrics import Metric
 
 
@@ -27,8 +27,8 @@ def print_report(report: Report) -> None:
     result = report.evaluation
     # File names are no markup; without styles nothing of a table steers the terminal.
     console = Console(markup=False, highlight=False, emoji=False, color_system=None)
-    terminal, arrows = console.width, console.encoding.startswith("utf")
-    for table in (_figures(result, arrows=arrows), _gains(result)):
+    terminal, utf = console.width, console.encoding.startswith("utf")
+    for table in (_figures(result, utf=utf), _gains(result, utf=utf)):
         # Figures are never cut off: a file has room, a terminal too narrow wraps the lines.
         needed = Console(width=UNBOUNDED, markup=False).measure(table)
         least = max(terminal, needed.minimum)
@@ -47,9 +47,9 @@ def clip_line(clip: ClipScores, metric: Metric) -> str:
     return f"{clip.name}: {metric.title} {figures}"
 
 
-def _figures(result: Evaluation, *, arrows: bool) -> Table:
+def _figures(result: Evaluation, *, utf: bool) -> Table:
     """One section a file, then the means."""
-    up, down = "↑↓" if arrows else ("higher", "lower")
+    up, down = "↑↓" if utf else ("higher", "lower")
     directions = [up if metric.higher_is_better else down for metric in result.metrics]
     headings = [
         f"{metric.title}\n{metric.unit} {direction}".replace(" \n", "\n").strip()
@@ -70,18 +70,23 @@ def _figures(result: Evaluation, *, arrows: bool) -> Table:
     return table
 
 
-def _gains(result: Evaluation) -> Table:
-    """What is better than the first method: mean gain, and on how many files."""
+def _gains(result: Evaluation, *, utf: bool) -> Table:
+    """What is better than the first method: mean gain, its error, and on how many files."""
     baseline = result.methods[0]
-    table = _table(f"better than {baseline} by (on files)", [m.title for m in result.metrics])
+    on = "files" if all(clip.seed is None for clip in result.clips) else "files and draws"
+    table = _table(f"better than {baseline} by (on {on})", [m.title for m in result.metrics])
     for name in result.methods[1:]:
         cells = []
         for metric in result.metrics:
             found = result.compare(name, baseline, metric)
-            gain = f"{found.gain:+.{metric.digits}f}" if found else "-"
-            cells.append(f"{gain}\n({found.better}/{found.files})" if found else gain)
+            cells.append(_gain(found, metric, "±" if utf else "+/-") if found else "-")
         table.add_row(name, *cells)
     return table
+
+
+def _gain(found: Comparison, metric: Metric, sign: str) -> str:
+    error = "" if found.error is None else f"\n{sign}{found.error:.{metric.digits}f}"
+    return f"{found.gain:+.{metric.digits}f}{error}\n({found.better}/{found.files})"
 
 
 def _table(first: str, headings: Sequence[str]) -> Table:

@@ -80,6 +80,14 @@ DEGRADATIONS = ("bicubic", "camera", "realbasicvsr", "web")
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the degradation.")
 @click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Degrade and measure each file so many times, with seeds from --seed on: gains then come "
+    "with their standard error.",
+)
+@click.option(
     "--lr",
     "low_folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -140,6 +148,7 @@ def command(
     reset_every_frame: bool,
     degradation: str | None,
     seed: int,
+    draws: int,
     low_folder: Path | None,
     no_reference: bool,
     centre: int | None,
@@ -176,6 +185,10 @@ def command(
         )
     if benchmark is not None and (no_reference or centre):
         raise click.UsageError("--protocol says what is measured: no --no-reference, no --centre")
+    if draws > 1 and degradation in (None, DEGRADATIONS[0]):
+        raise click.UsageError(
+            f"--draws {draws} needs a --degradation that draws; without one every draw is the same"
+        )
     check_new(strip_path, file, overwrite=overwrite)
     if benchmark is not None:
         found = _benchmark_clips(benchmark, paths[0])
@@ -191,6 +204,7 @@ def command(
             degradation=degradation,
             degrade=_degradation(degradation),
             seed=seed,
+            draws=draws,
             low_folder=low_folder,
             centre_px=centre or 0,
             no_reference=no_reference,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from adcvsr.calibration.evaluate.evaluate import BORDER_PX, TRUTH, evaluate
 from adcvsr.calibration.evaluate.methods import Method, baselines, frame_by_frame, open_methods
 from adcvsr.calibration.evaluate.report import Report, Request
 from adcvsr.calibration.evaluate.scores import ClipScores, Evaluation
-from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs
+from adcvsr.calibration.evaluate.truth import TruthOptions, read_pairs, reduce_bicubic
 from adcvsr.cli._scores import print_report
 from adcvsr.errors import BundleError
 from adcvsr.metrics import METRICS, psnr_y, resize_bicubic, usable_metrics
@@ -219,6 +221,48 @@ def test_what_cannot_be_measured_has_a_reason(
     assert report["mean"]["truth"]["psnr"] is None
     assert report["against_bicubic"]["lanczos"]["psnr"]["files"] == 3
     assert report["against_bicubic"]["lanczos"]["warp"]["files"] == 1
+
+
+def test_draws_give_gains_their_error(clip: Path, tmp_path: Path) -> None:
+    """Each file is degraded anew with every seed; the error is that of other draws."""
+
+    def noisy(frames: Iterator[Levels], rng: np.random.Generator) -> Iterator[Levels]:
+        for low in reduce_bicubic(frames, rng):
+            yield (low + rng.normal(0, 9, low.shape)).clip(0, 255).astype(np.uint8)
+
+    write_png(tmp_path / "image.png", draw_clip(1, 96, 96)[0])
+    files, metrics = [clip, tmp_path / "image.png"], usable_metrics("psnr")
+    options = TruthOptions(degrade=noisy, seed=4)
+    alone = [
+        evaluate(baselines(), files, metrics, options=replace(options, seed=seed))
+        for seed in (4, 5, 6)
+    ]
+    steps: list[tuple[int, int]] = []
+    result = evaluate(
+        baselines(),
+        files,
+        metrics,
+        options=replace(options, draws=3),
+        progress=lambda *step: steps.append(step),
+    )
+    assert [scores.name for scores in result.clips[3:]] == [
+        f"image.png, seed {seed}" for seed in (4, 5, 6)
+    ]
+    for index, scores in enumerate(result.clips):
+        assert scores.figures == alone[index % 3].clips[index // 3].figures
+    assert steps[-1] == (3 * 9, 3 * 9)
+    (psnr,) = metrics.metrics
+    compared = [each.compare("lanczos", "bicubic", psnr) for each in alone]
+    gains = [found.gain for found in compared if found is not None]
+    found = result.compare("lanczos", "bicubic", psnr)
+    assert found is not None
+    assert found.gain == pytest.approx(np.mean(gains))
+    assert found.error == pytest.approx(np.std(gains, ddof=1) / math.sqrt(3))
+    assert found.error > 0
+    assert found.files == 6
+    assert compared[0] is not None
+    assert compared[0].error is None
+    assert result.to_json()["clips"][2]["seed"] == 6
 
 
 def test_flicker_is_seen_by_the_temporal_measures_alone(clip: Path) -> None:

@@ -206,6 +206,9 @@ def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
             2,
             "choose one",
         ),
+        (["{media}/image.png", "--draws", "2"], 2, "every draw is the same"),
+        (["{media}/image.png", "--draws", "2", "--degradation", "bicubic"], 2, "is the same"),
+        (["{media}", "--draws", "2", "--no-reference"], 2, "every draw is the same"),
     ],
 )
 def test_mistakes(media: Path, arguments: list[str], code: int, said: str) -> None:
@@ -216,6 +219,28 @@ def test_mistakes(media: Path, arguments: list[str], code: int, said: str) -> No
     assert done.stdout == ""
     assert said.format(media=media) in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_several_draws(media: Path, tmp_path: Path) -> None:
+    """Each file of each seed has its figures, and a gain its error; a file lost once is lost."""
+    (media / "bad.png").write_text("no picture")
+    done = evaluate(
+        media, "--metrics", "psnr", "--degradation", "camera", "--draws", "2", "--seed", "7",
+        "-o", tmp_path / "r.json", PYTHONIOENCODING="ascii",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "bad.png" in done.stderr
+    for name in ("image.png, seed 7 (1)", "image.png, seed 8 (1)", "moving.mp4, seed 8 (3)"):
+        assert name in done.stdout, done.stdout
+    assert "mean of 4 (8 frames)" in done.stdout
+    assert "(on files and draws)" in " ".join(done.stdout.split())
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["protocol"]["seed"], report["protocol"]["draws"]) == (7, 2)
+    first, second, *_ = report["clips"]
+    assert first["scores"] != second["scores"]
+    error = report["against_bicubic"]["nano"]["psnr"]["error"]
+    assert f"+/-{error:.2f}" in done.stdout
+    assert len(report["failed"]) == 1
 
 
 def test_every_metric_is_in_the_help() -> None:
