@@ -100,6 +100,7 @@ def test_results_are_not_overwritten(bundle: Path, tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_several_bundles_take_turns_in_one_table(bundle: Path, tmp_path: Path) -> None:
     """A network beside ours: both are named, the second over the first."""
     other = tmp_path / "theirs"

@@ -57,6 +57,7 @@ def test_stream_graph_is_the_network(network: AdcVsr, files: VariantFiles) -> No
     assert [p.name for p in files.folder.iterdir()] == ["fp32-onnx.onnx"]
 
 
+@pytest.mark.slow
 def test_taps_of_more_than_a_pixel_are_the_networks(tmp_path: Path) -> None:
     """States of several frames, read by 3x3 convolutions, one of them after every block."""
     one_level = replace(CAUSAL_WIDE, widths=(8,), down_blocks=(2,), up_blocks=(0,), skip="none")

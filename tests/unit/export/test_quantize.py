@@ -237,6 +237,7 @@ def test_the_same_inputs_give_the_same_bytes_and_nothing_is_replaced_unasked(
     assert found == digests(quantized)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_fit")
 def test_another_fit_is_tried_where_only_colours_are_beyond(
     bundle_path: Path, calibration: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -81,6 +81,7 @@ def test_a_twin_that_is_too_large_is_refused(beside: Path, monkeypatch: pytest.M
         make_thin(beside, beside.with_name("thin.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced_before")
 def test_clip_networks_are_read_compared_and_kept_from_the_cpu(tmp_path: Path, data: Path) -> None:
     path = tmp_path / "bundle"

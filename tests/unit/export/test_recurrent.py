@@ -85,6 +85,7 @@ def test_jobs_refuse_it(recurrent: Path) -> None:
         describe_network(bundle, session, "", "")
 
 
+@pytest.mark.slow
 def test_int8_keeps_its_contract(
     recurrent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

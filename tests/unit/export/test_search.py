@@ -125,6 +125,7 @@ def look(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_units")
 def test_the_fragile_node_is_the_one_kept_float(
     bundle: Bundle,

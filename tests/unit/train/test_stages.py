@@ -112,6 +112,7 @@ def assert_same_weights(a: Path, b: Path, **tolerance: float) -> None:
         torch.testing.assert_close(found[key], value, **(tolerance or {"rtol": 0, "atol": 0}))
 
 
+@pytest.mark.slow
 def test_the_published_stages(
     folders: Folders,
     tmp_path: Path,

@@ -135,6 +135,7 @@ for name, encoder in ENCODERS.items():
 """
 
 
+@pytest.mark.slow
 def test_every_codec_gives_the_same_bytes_in_every_process() -> None:
     """Whatever memory is found filled with; a resumed cache and a resumed run rest on it."""
     told = [
