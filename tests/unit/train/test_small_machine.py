@@ -31,7 +31,7 @@ from adcvsr.train.efficientnet import EfficientNetLite, read_efficientnet
 from adcvsr.train.losses import discriminator_loss, generator_loss
 from adcvsr.train.samples import LABELS, Labels, kinds_of_step
 from adcvsr.train.seen import compare_maps
-from adcvsr.train.settings import AdversarialSettings, read_settings
+from adcvsr.train.settings import AdversarialSettings, DistillSettings, read_settings
 from adcvsr.train.teachers import TeacherSettings, open_teacher
 from tiny_training import BLIND, LIGHT, QUICK, Folders, Watch
 
@@ -182,8 +182,13 @@ def test_a_run_trains_against_it(
     assert "pixel.tail.detail.weight" in names
 
 
-def test_the_recipe_for_small_machines() -> None:
-    recipe = read_settings("nano-restore-adversarial", AdversarialSettings)
+@pytest.mark.parametrize("name", ["nano-restore", "small-restore"])
+def test_the_recipes_for_small_machines(name: str) -> None:
+    """Of the network of stage 1, and alike but for that."""
+    recipe = read_settings(f"{name}-adversarial", AdversarialSettings)
+    assert recipe.network == read_settings(name, DistillSettings).network
+    alike = read_settings("nano-restore-adversarial", AdversarialSettings)
+    assert dataclasses.replace(recipe, network=alike.network) == alike
     assert (recipe.pixel_backbone, recipe.kinds_a_step) == ("efficientnet", 1)
     assert recipe.heads == "both"
     assert (recipe.perceptual_form, recipe.perceptual_frames) == ("structure", 1)
