@@ -133,6 +133,7 @@ class _ClipRun:
         Holds the frames that one method has read ahead of the others.
         """
         border = left_out_px(options)
+        seed = options.seed if options.draws > 1 else None
         truth, scene, frames = TruthStream(border, options.scale), SceneWatch(), 0
         count = count_frames(self.file, options.frames)
         pairs, *copies = tee(read_pairs(self.file, options), len(self.methods) + 1)
@@ -152,10 +153,10 @@ class _ClipRun:
                 outputs = {m.name: p for m, p in zip(self.methods, pictures, strict=True)}
                 self._add(image, outputs, moment, pool, counts=options.is_measured(frames, count))
                 if self.strip is not None:
-                    self.strip.show(self.file, frames, low, outputs, image)
+                    draw = "" if seed is None else f"seed {seed}, "
+                    self.strip.show(self.file, f"{draw}frame {frames}", low, outputs, image)
                 frames += 1
                 step()
-            seed = options.seed if options.draws > 1 else None
             return self._scores(frames, seed)
 
     def _start(self, image: Levels, stack: ExitStack, border_px: int) -> None:

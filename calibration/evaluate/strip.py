@@ -68,12 +68,20 @@ class Strip:
     def show(
         self,
         file: Path,
-        frame_index: int,
+        moment: str,
         low: Levels,
         outputs: Mapping[str, Levels],
         truth: Levels,
     ) -> None:
-        """Look at the next frame of a file: its input, what became of it, and the truth."""
+        """Look at the next frame of a file: its input, what became of it, and the truth.
+
+        Args:
+            file: Has one row, that of its worst crop.
+            moment: Which frame it is, for the row's title.
+            low: The input.
+            outputs: By method.
+            truth: Of the frame.
+        """
         error, top, left = worst_crop(outputs[self.judged], truth)
         if file in self._rows and error <= self._rows[file].error:
             return
@@ -90,7 +98,7 @@ class Strip:
             figure = "" if self._instead else f" {psnr_y(crop, cut(truth)):.1f} dB"
             cells.append((name + figure, crop))
         cells.append((self._instead or "truth", cut(truth)))
-        title = f"{file.name}, frame {frame_index}, at {left},{top}"
+        title = f"{file.name}, {moment}, at {left},{top}"
         self._rows[file] = _Row(error, title, tuple(cells))
 
     def forget(self, file: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_small_picture_is_one_crop() -> None:
 def show(strip: Strip, name: str, frame: int, truth: Levels, output: Levels) -> None:
     low = resize_bicubic(truth, truth.shape[0] // 4, truth.shape[1] // 4)
     blurred = resize_bicubic(low, *truth.shape[:2])
-    strip.show(Path(name), frame, low, {"bicubic": blurred, "nano": output}, truth)
+    strip.show(Path(name), f"frame {frame}", low, {"bicubic": blurred, "nano": output}, truth)
 
 
 def cell(picture: Levels, column: int, row_height: int, row: int = 0) -> Levels:
