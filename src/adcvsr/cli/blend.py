@@ -23,16 +23,29 @@ FILE = click.Path(path_type=Path)
     help="0 gives A's weights, 1 gives B's; beyond them B's look is overdone, or A's.",
 )
 @click.option(
+    "--onto",
+    metavar="C",
+    type=FILE,
+    help="Put what led from A to B onto C instead: C + alpha (B - A), such as a stage 2 onto a "
+    "longer stage 1.",
+)
+@click.option(
     "-o", "--output", required=True, type=FILE, help="Checkpoint to write (.safetensors)."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the checkpoint.")
 @json_option
 def command(
-    first: Path, second: Path, alpha: float, output: Path, overwrite: bool, as_json: bool
+    first: Path,
+    second: Path,
+    alpha: float,
+    onto: Path | None,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Blend two checkpoints of one network: weights interpolated, looks between theirs.
 
-    A and B are files, or names of the package's checkpoints (nano, nano-camera, nano-restore,
+    A, B and C are files, or names of the package's checkpoints (nano, nano-camera, nano-restore,
     small, small-restore).
     """
     from ._torch import require_train
@@ -43,16 +56,20 @@ def command(
     from ..train.blend import blend
 
     check_new(output, overwrite=overwrite)
-    made = blend(first, second, alpha, name=output.stem)
+    made = blend(first, second, alpha, name=output.stem, onto=onto)
     save_checkpoint(output, made.network, provenance=made.provenance)
     if not made.related:
-        say("A and B were not trained from each other: weights between theirs may make no picture")
+        of = "A and B" if onto is None else "A, B and C"
+        say(f"{of} were not trained from each other: weights between theirs may make no picture")
     count = sum(p.numel() for p in made.network.parameters())
     licences = made.provenance["licences"]
     if as_json:
-        facts = {"path": str(output), "alpha": alpha, "parameters": count, "licences": licences}
+        third = {} if onto is None else {"onto": str(onto)}
+        facts = {"path": str(output), "alpha": alpha, **third, "parameters": count}
+        facts["licences"] = licences
         print_json({**facts, "related": made.related})
         return
-    done(f"{output}: {alpha:g} of the way from {first} to {second}, {count:,} parameters")
+    put = "" if onto is None else f", put onto {onto}"
+    done(f"{output}: {alpha:g} of the way from {first} to {second}{put}, {count:,} parameters")
     for licence in licences:
         done(f"licence: {licence}")
