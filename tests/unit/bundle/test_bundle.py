@@ -49,6 +49,12 @@ def test_names_and_paths(bundle_copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert open_bundle("copy").path == bundle_copy
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_as_it_was_written(name: str) -> None:
+    """Every file of a bundle, its card too, which is edited by hand."""
+    open_bundle(name).verify_files()
+
+
 def test_unknown_name_lists_the_nearest() -> None:
     with pytest.raises(BundleNotFoundError, match="no bundle named 'nanoo'.*did you mean 'nano'"):
         open_bundle("nanoo")

@@ -29,6 +29,7 @@ READ_OR_NOT_WRITTEN = {
         "import_from",
         "job_folder",
         "lpips",
+        "onto",
         "model",
     ),
     *("inputs", "low_folder", "more", "net_params", "paths", "recipe_path", "second", "start"),
