@@ -68,7 +68,7 @@ class Strip:
     def show(
         self,
         file: Path,
-        moment: str,
+        frame: str,
         low: Levels,
         outputs: Mapping[str, Levels],
         truth: Levels,
@@ -77,7 +77,7 @@ class Strip:
 
         Args:
             file: Has one row, that of its worst crop.
-            moment: Which frame it is, for the row's title.
+            frame: Which one it is, for the row's title.
             low: The input.
             outputs: By method.
             truth: Of the frame.
@@ -98,7 +98,7 @@ class Strip:
             figure = "" if self._instead else f" {psnr_y(crop, cut(truth)):.1f} dB"
             cells.append((name + figure, crop))
         cells.append((self._instead or "truth", cut(truth)))
-        title = f"{file.name}, {moment}, at {left},{top}"
+        title = f"{file.name}, {frame}, at {left},{top}"
         self._rows[file] = _Row(error, title, tuple(cells))
 
     def forget(self, file: Path) -> None:
