@@ -121,7 +121,9 @@ def trial(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks into Linux's /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_ends_the_trial_too(
     trial: tuple[subprocess.Popen[str], int], number: signal.Signals
 ) -> None:

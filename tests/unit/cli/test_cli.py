@@ -184,7 +184,10 @@ def long_video(make_once: MakeOnce) -> Path:
     return folder / "in.mp4"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+)
 def test_interrupt_exits_130_and_leaves_nothing(
     long_video: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -69,6 +69,7 @@ def test_manifest(tiny_bundle: Path) -> None:
         assert hashlib.sha256(data).hexdigest() == entry["sha256"]
 
 
+@pytest.mark.slow
 def test_same_bytes_twice_and_as_one_file(
     tiny_bundle: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -153,7 +153,7 @@ def reshape(net: dict[str, Tensor]) -> None:
     [
         (drop, r"unet\.conv_in\.weight: expected \[12, 12, 3, 3\], found nothing"),
         (add, r"unet\.attn2\.weight: expected no such tensor, found \[1\]"),
-        (reshape, r"and \d+ more"),
+        pytest.param(reshape, r"and \d+ more", marks=pytest.mark.slow),
     ],
 )
 def test_wrong_keys_are_named(

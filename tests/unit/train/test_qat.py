@@ -94,6 +94,7 @@ def test_rounding_in_training_errs_as_the_int8_graph_does(name: str) -> None:
     assert not any("decoder" in path for path in roundings)
 
 
+@pytest.mark.slow
 def test_weights_come_to_lose_less(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

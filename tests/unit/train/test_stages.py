@@ -260,6 +260,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(
     folders: Folders, tmp_path: Path, save_student: SaveStudent
 ) -> None:

@@ -174,7 +174,11 @@ class TestFill:
         CachedPairs(tmp_path)
 
     @pytest.mark.parametrize(
-        ("name", "call", "kept"), [("replace", 4, 1), ("fsync", 6, 2)], ids=["file", "manifest"]
+        ("name", "call", "kept"),
+        [
+            pytest.param("replace", 4, 1, id="file", marks=pytest.mark.slow),
+            pytest.param("fsync", 6, 2, id="manifest"),
+        ],
     )
     def test_killed_then_resumed_equals_uninterrupted(
         self, tmp_path: Path, pairs: DrawnPairs, name: str, call: int, kept: int
