@@ -30,6 +30,11 @@ FILE = click.Path(path_type=Path)
     "longer stage 1.",
 )
 @click.option(
+    "--without-grid",
+    is_flag=True,
+    help="Take out the faint pattern that the pixel shuffle draws on walls and skies.",
+)
+@click.option(
     "-o", "--output", required=True, type=FILE, help="Checkpoint to write (.safetensors)."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the checkpoint.")
@@ -39,6 +44,7 @@ def command(
     second: Path,
     alpha: float,
     onto: Path | None,
+    without_grid: bool,
     output: Path,
     overwrite: bool,
     as_json: bool,
@@ -54,9 +60,14 @@ def command(
     from ..files import check_new
     from ..model import save_checkpoint
     from ..train.blend import blend
+    from ..train.grid import remove_grid
 
     check_new(output, overwrite=overwrite)
     made = blend(first, second, alpha, name=output.stem, onto=onto)
+    heights: tuple[float, float] | None = None
+    if without_grid:
+        heights = remove_grid(made.network)
+        made.provenance["without_grid"] = True
     save_checkpoint(output, made.network, provenance=made.provenance)
     if not made.related:
         of = "A and B" if onto is None else "A, B and C"
@@ -67,9 +78,16 @@ def command(
         third = {} if onto is None else {"onto": str(onto)}
         facts = {"path": str(output), "alpha": alpha, **third, "parameters": count}
         facts["licences"] = licences
+        if heights is not None:
+            facts["grid_levels"] = dict(zip(("before", "after"), heights, strict=True))
         print_json({**facts, "related": made.related})
         return
     put = "" if onto is None else f", put onto {onto}"
     done(f"{output}: {alpha:g} of the way from {first} to {second}{put}, {count:,} parameters")
+    if heights is not None:
+        done(
+            f"grid: the pixels of one position of a flat picture are at most {heights[1]:.1f} "
+            f"levels apart, {heights[0]:.1f} before"
+        )
     for licence in licences:
         done(f"licence: {licence}")
