@@ -20,6 +20,7 @@ import argparse
 import hashlib
 from dataclasses import replace
 from fractions import Fraction
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from adcvsr.arrays import Levels
 from adcvsr.calibration.evaluate.methods import baselines, open_methods
 from adcvsr.calibration.evaluate.strip import CROP_PX, worst_crop
 from adcvsr.calibration.evaluate.truth import TruthOptions, find_truth, read_pairs
+from adcvsr.files import write_beside
 from adcvsr.pictures.lettering import LETTER_HEIGHT_PX, write_text
 from adcvsr.train.teachers import Teacher, TeacherSettings, open_teacher
 
@@ -55,9 +57,9 @@ def all_by_teacher(teacher: Teacher, lows: list[Levels], kept: Path | None) -> l
         pictures = [by_teacher(teacher, low) for low in lows]
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"part-{path.name}")
-        np.save(part, np.stack(pictures))
-        part.rename(path)
+        content = BytesIO()
+        np.save(content, np.stack(pictures))
+        write_beside(path, lambda part: part.write_bytes(content.getbuffer()))
     return pictures
 
 

@@ -23,6 +23,7 @@ from ..errors import ConfigError
 from ..graph.receptive import spatial_radius
 from ..model import AdcVsr
 from ..model.decoder import PixelShuffleDecoder
+from ..model.temporal import StateFlow
 
 LEVELS_A_CHANNEL = 6
 """Of the flat colours, as evenly apart as web colours: 216 in all."""
@@ -77,21 +78,14 @@ def _flat(network: AdcVsr, decoder: PixelShuffleDecoder, radius: int) -> tuple[T
     multiple = network.config.size_multiple
     side = -(-(2 * radius + 1) // multiple) * multiple
     levels = torch.linspace(-1, 1, LEVELS_A_CHANNEL)
-    seen: list[Tensor] = []
-    hook = decoder.conv_out.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     features, packed = [], []
-    try:
-        for colour in product(levels, repeat=3):
-            clip = torch.stack(colour).view(1, 1, 3, 1, 1).expand(1, FRAMES, 3, side, side)
-            network(clip)
-            last = seen.pop()[-1:]
-            middle = last.shape[-1] // 2
-            near = last[..., middle - 1 : middle + 2, middle - 1 : middle + 2]
-            features.append(near[0, :, 1, 1])
-            packed.append(decoder(near)[0, :, 1, 1])
-            seen.clear()
-    finally:
-        hook.remove()
+    for colour in product(levels, repeat=3):
+        frames = torch.stack(colour).view(1, 3, 1, 1).expand(FRAMES, 3, side, side)
+        last = network.features(frames, StateFlow(FRAMES))[-1:]
+        middle = last.shape[-1] // 2
+        near = last[..., middle - 1 : middle + 2, middle - 1 : middle + 2]
+        features.append(near[0, :, 1, 1])
+        packed.append(decoder(near)[0, :, 1, 1])
     return torch.stack(features).double(), torch.stack(packed).double()
 
 

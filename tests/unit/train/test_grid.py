@@ -15,17 +15,13 @@ from adcvsr.errors import ConfigError
 from adcvsr.model import AdcVsr, load_checkpoint, save_checkpoint
 from adcvsr.train.grid import remove_grid
 from adcvsr.train.initial_weights import find_start
+from small_bundles import random_network
 from tiny_configs import CAUSAL_ADD, CLIP_ADD
 
 
-def with_grid(seed: int = 0) -> AdcVsr:
+def with_grid() -> AdcVsr:
     """A network with two levels and a state, whose last convolution was never held together."""
-    torch.manual_seed(seed)
-    network = AdcVsr(CAUSAL_ADD).eval()
-    network.start_as_interpolation()
-    for name, parameter in network.named_parameters():
-        if "temporal" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
+    network = random_network(CAUSAL_ADD)
     weight = network.decoder.get_parameter("conv_out.weight")
     weight.data += 0.01 * torch.randn_like(weight)
     return network
