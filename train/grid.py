@@ -1,8 +1,8 @@
 """The grid of a pixel shuffle, and its removal from a trained network.
 
 The decoder makes the sixteen output pixels of an input's pixel with weights of their own. Losses on
-photographs hold them together only roughly, and a teacher or a discriminator may even ask for
-texture: flat walls and skies then carry a pattern of four pixels, a level or two high.
+photographs hold them together only roughly: flat walls and skies may carry a pattern of four
+pixels, a level high (docs/decisions.md, "A grid on flat walls").
 
     before, after = remove_grid(network)
 
